@@ -1,0 +1,117 @@
+"""Every error Insula raises on purpose.
+
+    InsulaError
+    ├── InvalidArgument             the caller sent something malformed
+    │   ├── ContentTypeMissing
+    │   └── ProjectInvalid          a project directory or its cortex.yaml is refused
+    ├── NotFound
+    │   ├── ApiNotFound
+    │   └── WorkloadNotFound
+    ├── EndpointTaken               another API owns the endpoint
+    ├── ResourceExhausted           try again later
+    │   ├── QueueFull
+    │   └── StoreFull
+    ├── PayloadTooLarge
+    ├── StoreUnavailable            Redis or S3 does not answer
+    └── LeaseLost                   a later attempt holds the workload, or it has ended
+
+Each text says what went wrong and what to do. `insula.rpc` maps every leaf to its gRPC status code.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+
+class InsulaError(Exception):
+    """Root of the tree; catch it to catch everything Insula raises on purpose."""
+
+
+class InvalidArgument(InsulaError):
+    """The caller sent something malformed; the text names the field."""
+
+
+class ContentTypeMissing(InvalidArgument):
+    """A payload came without a Content-Type, so nothing could say what the handler should receive."""
+
+    def __init__(self) -> None:
+        super().__init__('the "Content-Type" header is missing; send one, such as "application/json"')
+
+
+class ProjectInvalid(InvalidArgument):
+    """A project directory, its configuration or its handler is refused; the text names file, API and key."""
+
+
+class NotFound(InsulaError):
+    """What the caller asked for does not exist."""
+
+
+class ApiNotFound(NotFound):
+    """No API has this name or endpoint."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no API at {name!r}; `insula get` lists the deployed ones")
+        self.name = name
+
+
+class WorkloadNotFound(NotFound):
+    """No workload has this id: it never existed, or its retention has passed."""
+
+    def __init__(self, api: str, id: str) -> None:
+        super().__init__(f"there is no workload {id!r} of {api}; ids are kept for the retention period after their end")
+        self.api = api
+        self.id = id
+
+
+class EndpointTaken(InsulaError):
+    """Another API owns the endpoint."""
+
+    def __init__(self, endpoint: str, owner: str) -> None:
+        super().__init__(f"the endpoint {endpoint} belongs to the API {owner}; choose another networking.endpoint")
+        self.endpoint = endpoint
+        self.owner = owner
+
+
+class ResourceExhausted(InsulaError):
+    """A limit is reached and nothing was stored. Come back after `retry_after`."""
+
+    def __init__(self, message: str, retry_after: timedelta) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class QueueFull(ResourceExhausted):
+    """The API's queue is at its limit; nothing was stored."""
+
+    def __init__(self, api: str, limit: int, retry_after: timedelta) -> None:
+        super().__init__(f"the queue of {api} holds its limit of {limit} workloads; try again later", retry_after)
+        self.api = api
+        self.limit = limit
+
+
+class StoreFull(ResourceExhausted):
+    """Redis is at its memory limit; nothing was stored."""
+
+    def __init__(self) -> None:
+        super().__init__("Redis is at its memory limit; try again later, or raise its maxmemory", timedelta(seconds=10))
+
+
+class PayloadTooLarge(InsulaError):
+    """The payload is over the configured limit; nothing was stored."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        super().__init__(f"the payload is larger than the limit of {limit_bytes} bytes")
+        self.limit_bytes = limit_bytes
+
+
+class StoreUnavailable(InsulaError):
+    """Redis or S3 does not answer; the call may be repeated."""
+
+
+class LeaseLost(InsulaError):
+    """A later attempt holds the workload, or it has ended: stop its handler and write nothing more."""
+
+    def __init__(self, id: str, attempt: int) -> None:
+        super().__init__(f"attempt {attempt} of workload {id} no longer holds it")
+        self.id = id
+        self.attempt = attempt
