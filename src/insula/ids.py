@@ -1,0 +1,24 @@
+"""Workload ids: UUIDv7 (RFC 9562, section 5.7), so that sorted ids are in order of submission."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from typing import Final
+
+_CANONICAL: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+
+def new_id() -> str:
+    """A fresh id in canonical lower case: 48 bits of Unix milliseconds, 74 random bits."""
+    value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    value = value & ~(0xF << 76) | 0x7 << 76  # version
+    value = value & ~(0x3 << 62) | 0x2 << 62  # variant
+    digits = f"{value:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def is_id(text: str) -> bool:
+    """Whether `text` could be an id; anything else is not found without asking Redis."""
+    return _CANONICAL.fullmatch(text) is not None

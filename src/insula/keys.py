@@ -1,0 +1,50 @@
+"""The name of every Redis key and S3 object.
+
+All keys of one API share its hash tag `{api}`, so a script that takes them stays in one slot of a Redis Cluster.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+APIS: Final = "insula:apis"
+"""Hash: API name -> its registration, JSON. The registry; no TTL."""
+
+GROUP: Final = "workers"
+"""The consumer group of every queue."""
+
+
+class ApiKeys:
+    """The Redis keys of one API."""
+
+    def __init__(self, api: str) -> None:
+        prefix = f"insula:{{{api}}}:"
+        self.queue: Final = f"{prefix}queue"  # stream; an entry is deleted when its workload ends
+        self.index: Final = f"{prefix}index"  # zset, score 0: every retained id, in order of submission
+        self.ended: Final = f"{prefix}ended"  # zset: ended ids by ended_ms
+        self.counts: Final = f"{prefix}counts"  # hash: status -> number of retained workloads
+        self.updates: Final = f"{prefix}updates"  # stream, approximate MAXLEN: one entry per change of status
+        self.dead: Final = f"{prefix}dead"  # zset: ids that ran out of deliveries, by ended_ms
+        self.uploads: Final = f"{prefix}uploads"  # zset: S3 objects written but not yet committed, by intent_ms
+        self.workers: Final = f"{prefix}workers"  # hash, TTL: worker name -> its last report, protobuf
+        self.workload_prefix: Final = f"{prefix}workload:"  # + id: hash, the record
+        self.all: Final = (self.queue, self.index, self.ended, self.counts, self.updates, self.dead, self.uploads)
+
+    def workload(self, id: str) -> str:
+        """The hash that records workload `id`."""
+        return self.workload_prefix + id
+
+
+def payload_object(api: str, id: str) -> str:
+    """S3 key of a payload that is too large for the queue."""
+    return f"{api}/{id}/payload"
+
+
+def result_object(api: str, id: str, attempt: int) -> str:
+    """S3 key of a result that is too large for the record; one per attempt, so a stale attempt cannot overwrite it."""
+    return f"{api}/{id}/result.{attempt}"
+
+
+def bundle_object(version: str) -> str:
+    """S3 key of the project bundle of a version."""
+    return f"bundles/{version}.zip"

@@ -1,0 +1,77 @@
+"""Sends the Redis commands that wait at the same moment as one pipeline.
+
+While one pipeline is under way the next one gathers, so under load many commands share one round trip and,
+with `appendfsync always`, one fsync (invariant I1). A command that waits alone leaves in the same loop turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, TypeAlias
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
+
+from insula.errors import StoreFull, StoreUnavailable
+from insula.ledger.scripts import Script
+
+Command: TypeAlias = tuple[str | bytes | int, ...]
+
+BATCH_MAX: Final = 512
+"""Commands in one pipeline: bounds the memory of a batch and the time Redis serves nobody else."""
+
+
+class Coalescer:
+    """One queue of commands in front of one Redis client."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._waiting: list[tuple[Command, asyncio.Future[object]]] = []
+        self._sender: asyncio.Task[None] | None = None
+
+    async def evaluate(self, script: Script, *keys_and_args: str | bytes | int, key_count: int) -> object:
+        """Run `script`, which must be safe to run twice: the client repeats it when an answer is lost.
+
+        Raises StoreFull when Redis refuses to grow, StoreUnavailable when it does not answer.
+        """
+        try:
+            return await self.execute("EVALSHA", script.sha, key_count, *keys_and_args)
+        except NoScriptError:  # Redis was restarted: its script cache is not on disk
+            return await self.execute("EVAL", script.text, key_count, *keys_and_args)
+
+    async def execute(self, *command: str | bytes | int) -> object:
+        """Run one command with the next pipeline and return its reply."""
+        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._waiting.append((command, future))
+        if self._sender is None:
+            self._sender = asyncio.create_task(self._send_all())
+        try:
+            return await future
+        except OutOfMemoryError as error:
+            raise StoreFull from error
+        except NoScriptError:
+            raise
+        except RedisError as error:
+            raise StoreUnavailable(f"Redis: {error}") from error
+
+    async def _send_all(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+            await self._send(batch)
+        self._sender = None
+
+    async def _send(self, batch: list[tuple[Command, asyncio.Future[object]]]) -> None:
+        pipeline = self._redis.pipeline(transaction=False)
+        for command, _ in batch:
+            pipeline.execute_command(*command)
+        try:
+            replies: list[object] = await pipeline.execute(raise_on_error=False)
+        except (RedisError, OSError) as error:
+            replies = [StoreUnavailable(f"Redis does not answer: {error}")] * len(batch)
+        for (_, future), reply in zip(batch, replies, strict=True):
+            if future.done():  # its caller was cancelled
+                continue
+            if isinstance(reply, Exception):
+                future.set_exception(reply)
+            else:
+                future.set_result(reply)

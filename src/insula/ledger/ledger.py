@@ -1,0 +1,159 @@
+"""The ledger: every change of a workload's state is one method here, and each is one atomic Lua script."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import ResponseError
+
+from insula.errors import LeaseLost, QueueFull
+from insula.keys import GROUP, ApiKeys
+from insula.ledger import scripts
+from insula.ledger.coalescer import Coalescer
+from insula.ledger.records import Claim, Failure, Lease, Payload, Result, Workload
+from insula.status import Status
+
+_SUBMIT: Final = scripts.load("submit")
+_CLAIM: Final = scripts.load("claim")
+_RENEW: Final = scripts.load("renew")
+_FINISH: Final = scripts.load("finish")
+_REQUEUE: Final = scripts.load("requeue")
+_RECLAIM: Final = scripts.load("reclaim")
+
+
+@dataclass(frozen=True)
+class LedgerPolicy:
+    """The limits every script is called with; the same for all processes of a deployment."""
+
+    lease: timedelta = timedelta(seconds=30)
+    retention: timedelta = timedelta(days=7)
+    max_deliveries: int = 3
+
+    @property
+    def lease_ms(self) -> int:
+        """The lease in milliseconds."""
+        return int(self.lease.total_seconds() * 1000)
+
+    @property
+    def retention_s(self) -> int:
+        """The retention in seconds."""
+        return int(self.retention.total_seconds())
+
+
+@dataclass(frozen=True)
+class Claimant:
+    """Who claims: the worker's name (unique while it runs), the version it serves, its admin address."""
+
+    worker: str
+    version: str
+    address: str
+
+
+class WorkloadLedger:
+    """The queue and the records of all APIs in one Redis.
+
+    Every method raises StoreUnavailable when Redis does not answer; calls that wait together share one round trip.
+    """
+
+    def __init__(self, redis: Redis, policy: LedgerPolicy) -> None:
+        self._redis = redis
+        self._commands = Coalescer(redis)
+        self.policy: Final = policy
+
+    async def open(self, api: str) -> None:
+        """Create the queue of `api` with its consumer group, reading from the start; safe to repeat."""
+        try:
+            await self._redis.xgroup_create(ApiKeys(api).queue, GROUP, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+    async def intend_upload(self, api: str, object: str) -> None:
+        """Note that `object` is about to be written; `submit` removes the note, the sweeper deletes what stays."""
+        seconds, _ = cast(tuple[bytes, bytes], await self._commands.execute("TIME"))
+        await self._commands.execute("ZADD", ApiKeys(api).uploads, int(seconds) * 1000, object)
+
+    async def submit(self, api: str, id: str, payload: Payload, *, queue_limit: int, traceparent: str = "") -> None:
+        """Accept one workload: when this returns it is on disk (invariant I1). Safe to repeat with the same id.
+
+        Raises QueueFull at `queue_limit` workloads waiting or running, StoreFull at Redis' memory limit.
+        """
+        size, inline, s3_key = payload.size_bytes, payload.inline or b"", payload.object or ""
+        arguments = (id, queue_limit, payload.content_type, traceparent, size, inline, s3_key)
+        if await self._run(_SUBMIT, api, *arguments) == 0:
+            raise QueueFull(api, queue_limit, retry_after=timedelta(seconds=5))
+
+    async def claim(self, api: str, claimant: Claimant, *, count: int) -> tuple[str, list[Claim]]:
+        """Start up to `count` > 0 attempts on the oldest waiting workloads.
+
+        Returns the newest entry id of the queue, for the doorbell, and the claims; fewer than `count` means that
+        nothing up to that id waits. After an error, claims may be on record under the worker: `reclaim` finds them.
+        """
+        reply = await self._run(_CLAIM, api, claimant.worker, count, claimant.version, claimant.address)
+        newest, *rows = cast(list[bytes], reply)
+        return newest.decode(), [Claim.parse(api, cast(list[bytes | int], row)) for row in rows]
+
+    async def renew(self, worker: str, leases: Sequence[Lease]) -> list[Lease]:
+        """Extend `leases` of one API by the lease length, from Redis' clock; returns those that were lost meanwhile."""
+        triples = [value for lease in leases for value in (lease.id, lease.attempt, lease.entry)]
+        replies = cast(list[int], await self._run(_RENEW, leases[0].api, worker, *triples))
+        return [lease for lease, reply in zip(leases, replies, strict=True) if reply < 0]
+
+    async def finish(self, lease: Lease, outcome: Result | Failure) -> None:
+        """End an attempt, exactly once (invariant I3). Safe to repeat.
+
+        Raises LeaseLost if a later attempt holds the workload; then nothing was written.
+        """
+        status, fields = Status.COMPLETED, dict[str, str | bytes]()
+        match outcome:
+            case Failure(reason, message):
+                status, fields = Status.FAILED, {"failure_reason": reason, "failure_message": message}
+            case Result(inline=bytes(inline)):
+                fields = {"result": inline}
+            case Result(object=s3_key):
+                fields = {"result_object": s3_key or ""}
+        flat = [part for pair in fields.items() for part in pair]
+        arguments = (lease.id, lease.attempt, lease.entry, status, self.policy.retention_s, *flat)
+        if await self._run(_FINISH, lease.api, *arguments) == -1:
+            raise LeaseLost(lease.id, lease.attempt)
+
+    async def requeue(self, lease: Lease, *, lost: str | None = None) -> None:
+        """Give an attempt back, ahead of what waits; `lost` says why if the attempt died (invariant I5).
+
+        The workload fails with that reason once it lost `max_deliveries` attempts. Safe to repeat.
+        Raises LeaseLost if a later attempt holds the workload.
+        """
+        arguments = (lease.id, lease.attempt, lease.entry, int(lost is not None), self.policy.max_deliveries)
+        reply = await self._run(_REQUEUE, lease.api, *arguments, lost or "", self.policy.retention_s)
+        if reply == -1:
+            raise LeaseLost(lease.id, lease.attempt)
+
+    async def reclaim(
+        self, api: str, claimant: Claimant, *, count: int, held: Collection[str], expired: bool, own_lost: bool
+    ) -> list[Claim]:
+        """Start up to `count` > 0 attempts on workloads nobody runs: given back, ours but not in `held`, or expired.
+
+        `expired` allows taking over leases of others that ran out; `own_lost` counts our own unheld ones as lost
+        attempts, which is right only when the worker process was restarted.
+        """
+        lease_ms = self.policy.lease_ms if expired else 0
+        who = (claimant.worker, count, claimant.version, claimant.address)
+        limits = (lease_ms, int(own_lost), self.policy.max_deliveries, self.policy.retention_s)
+        rows = cast(list[list[bytes | int]], await self._run(_RECLAIM, api, *who, *limits, *held))
+        return [Claim.parse(api, row) for row in rows]
+
+    async def read(self, api: str, id: str) -> Workload | None:
+        """The record of a workload, or None if there is none."""
+        reply = await self._commands.execute("HGETALL", ApiKeys(api).workload(id))
+        record = cast(dict[bytes, bytes], reply)
+        return Workload.parse(api, id, record) if record else None
+
+    async def _run(self, script: scripts.Script, api: str, *arguments: str | bytes | int) -> object:
+        keys = ApiKeys(api)
+        return await self._commands.evaluate(
+            script, *keys.all, keys.workload_prefix, *arguments, key_count=len(keys.all)
+        )

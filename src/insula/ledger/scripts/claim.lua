@@ -1,0 +1,22 @@
+#!lua flags=allow-oom
+-- claim: read the group and start an attempt on each entry, in one step.
+-- ARGV[2]  consumer, the worker's name     ARGV[3]  how many at most, > 0
+-- ARGV[4]  version the worker runs         ARGV[5]  address of the worker's admin port
+-- Returns  {last entry id of the stream, claim, …}; a claim is {id, attempt, entry id, field, value, …}.
+--          Every entry up to that id has been delivered if fewer than ARGV[3] claims came back.
+-- Cost     O(claims). An entry whose workload has ended meanwhile is deleted and skipped. Not repeatable:
+--          claims whose answer was lost stay pending under the consumer until its next reclaim.
+local consumer, count, version, worker = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+
+local read = redis.call('XREADGROUP', 'GROUP', 'workers', consumer, 'COUNT', count, 'STREAMS', queue, '>')
+local newest = redis.call('XREVRANGE', queue, '+', '-', 'COUNT', 1)
+local answer = {newest[1] and newest[1][1] or '0-0'}
+if not read then return answer end
+for _, entry in ipairs(read[1][2]) do
+  if redis.call('HGET', workload_prefix .. entry[2][2], 'status') == 'in_queue' then
+    answer[#answer + 1] = start_attempt(entry, version, worker)
+  else
+    drop_entry(entry[1])
+  end
+end
+return answer

@@ -1,0 +1,24 @@
+#!lua
+-- submit: accept one workload, exactly once, if the queue has room.
+-- ARGV[2]  id, a fresh UUIDv7        ARGV[3]  queue limit, workloads > 0
+-- ARGV[4]  content type              ARGV[5]  traceparent, or ''
+-- ARGV[6]  size of the payload, bytes >= 0
+-- ARGV[7]  the payload, inline       ARGV[8]  or its S3 key, else ''
+-- Returns  1 accepted, or accepted before by this same id · 0 the queue is full, nothing stored
+-- Cost     O(log N) for the index. One hash tag, so Cluster-safe. Refused when Redis is out of memory.
+local id, limit, content_type, traceparent = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local payload_bytes, payload, object = ARGV[6], ARGV[7], ARGV[8]
+local key = workload_prefix .. id
+
+if redis.call('EXISTS', key) == 1 then return 1 end
+if redis.call('XLEN', queue) >= limit then return 0 end
+
+local entry = redis.call('XADD', queue, '*', 'id', id, 'content_type', content_type, 'traceparent', traceparent,
+  'payload_bytes', payload_bytes, 'payload', payload, 'object', object)
+redis.call('HSET', key, 'status', 'in_queue', 'attempt', 0, 'lost', 0, 'submitted_ms', now_ms(), 'entry', entry,
+  'content_type', content_type, 'payload_bytes', payload_bytes, 'payload_object', object)
+redis.call('ZADD', index, 0, id)
+redis.call('HINCRBY', counts, 'in_queue', 1)
+if object ~= '' then redis.call('ZREM', uploads, object) end
+publish(id, 'in_queue', 0)
+return 1

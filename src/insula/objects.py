@@ -1,0 +1,141 @@
+"""Payloads, results and bundles in S3, streamed: memory stays flat whatever their size."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from insula.errors import NotFound, StoreUnavailable
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import CompletedMultipartUploadTypeDef, CompletedPartTypeDef
+
+T = TypeVar("T")
+
+PART_BYTES: Final = 8 * 1024 * 1024
+"""Size of a multipart upload's parts: S3 takes at most 10,000, so an object may have 78 GiB."""
+CHUNK_BYTES: Final = 1024 * 1024
+"""Size of the pieces that `read` yields, at most."""
+CALLS_MAX: Final = 16
+"""S3 calls at the same time; each has a thread."""
+
+
+class ObjectNotFound(NotFound):
+    """The object does not exist."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"there is no object {key}")
+
+
+class ObjectStore:
+    """One bucket. Every method raises StoreUnavailable when S3 does not answer or refuses our credentials."""
+
+    def __init__(self, bucket: str) -> None:
+        """Endpoint, region and credentials come from the AWS_* environment, as with every boto3 client."""
+        config = Config(
+            connect_timeout=2,
+            read_timeout=30,
+            retries={"mode": "standard", "total_max_attempts": 4},
+            max_pool_connections=CALLS_MAX,
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+        )
+        self._s3: S3Client = boto3.client("s3", config=config)
+        self._bucket = bucket
+        self._calls = asyncio.Semaphore(CALLS_MAX)
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless the bucket can be reached."""
+        await self._call(lambda: self._s3.head_bucket(Bucket=self._bucket))
+
+    async def write(self, key: str, chunks: AsyncIterator[bytes]) -> None:
+        """Store the chunks, of any sizes, as one object: whole or not at all."""
+        parts = _parts(chunks)
+        first = await anext(parts)
+        second = await anext(parts, None)
+        if second is None:
+            await self._call(lambda: self._s3.put_object(Bucket=self._bucket, Key=key, Body=first))
+        else:
+            await self._write_parts(key, _chain(first, second, parts))
+
+    async def read(self, key: str) -> AsyncIterator[bytes]:
+        """Yield the object in pieces of up to CHUNK_BYTES. Raises ObjectNotFound."""
+        body = (await self._call(lambda: self._s3.get_object(Bucket=self._bucket, Key=key)))["Body"]
+        try:
+            while chunk := await self._call(lambda: body.read(CHUNK_BYTES)):
+                yield chunk
+        finally:
+            body.close()
+
+    async def exists(self, key: str) -> bool:
+        """Whether the object is there."""
+        try:
+            await self._call(lambda: self._s3.head_object(Bucket=self._bucket, Key=key))
+        except ObjectNotFound:
+            return False
+        return True
+
+    async def delete(self, key: str) -> None:
+        """Delete the object; one that is not there is fine."""
+        await self._call(lambda: self._s3.delete_object(Bucket=self._bucket, Key=key))
+
+    async def _write_parts(self, key: str, parts: AsyncIterator[bytes]) -> None:
+        created = await self._call(lambda: self._s3.create_multipart_upload(Bucket=self._bucket, Key=key))
+        upload_id = created["UploadId"]
+        etags: list[CompletedPartTypeDef] = []
+        try:
+            async for part in parts:
+                etags.append(await self._call(partial(self._upload_part, key, upload_id, len(etags) + 1, part)))
+            await self._call(partial(self._complete, key, upload_id, etags))
+        except BaseException:  # also when cancelled: an upload that is not aborted is stored, and billed, for ever
+            await asyncio.shield(self._call(partial(self._abort, key, upload_id)))
+            raise
+
+    def _upload_part(self, key: str, upload_id: str, number: int, part: bytes) -> CompletedPartTypeDef:
+        reply = self._s3.upload_part(Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=part)
+        return {"ETag": reply["ETag"], "PartNumber": number}
+
+    def _complete(self, key: str, upload_id: str, etags: list[CompletedPartTypeDef]) -> None:
+        parts: CompletedMultipartUploadTypeDef = {"Parts": etags}
+        self._s3.complete_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id, MultipartUpload=parts)
+
+    def _abort(self, key: str, upload_id: str) -> None:
+        self._s3.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+
+    async def _call(self, call: Callable[[], T]) -> T:
+        async with self._calls:
+            try:
+                return await asyncio.to_thread(call)
+            except ClientError as error:
+                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
+                    raise ObjectNotFound(error.response.get("Error", {}).get("Message", str(error))) from error
+                raise StoreUnavailable(f"S3: {error}") from error
+            except (BotoCoreError, OSError) as error:
+                raise StoreUnavailable(f"S3 does not answer: {error}") from error
+
+
+async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Cut chunks of any sizes into parts of PART_BYTES; the last is shorter, and the only one if there is nothing."""
+    buffer, yielded = bytearray(), False
+    async for chunk in chunks:
+        buffer += chunk
+        while len(buffer) >= PART_BYTES:
+            yield bytes(buffer[:PART_BYTES])
+            yielded = True
+            del buffer[:PART_BYTES]
+    if buffer or not yielded:
+        yield bytes(buffer)
+
+
+async def _chain(first: bytes, second: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    yield second
+    async for part in rest:
+        yield part

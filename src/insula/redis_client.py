@@ -1,0 +1,50 @@
+"""How the services reach Redis: one place for time-outs, retries and the durability check."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+
+from insula.errors import InsulaError, StoreUnavailable
+
+RELAXED: Final = "relaxed"
+DOORBELL_S: Final = 5
+"""How long a blocking read waits before it asks again."""
+
+
+class NotDurable(InsulaError):
+    """Redis would answer before the write is on disk, which breaks invariant I1."""
+
+
+def connect(url: str) -> Redis:
+    """A client for short commands: each is retried for about 2 s, so all commands must be safe to repeat."""
+    retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=6)
+    return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=retry, client_name="insula")
+
+
+def connect_blocking(url: str) -> Redis:
+    """A client for reads that wait up to DOORBELL_S; an outage shows at once, as an error."""
+    retry = Retry(ExponentialBackoff(), retries=0)
+    return Redis.from_url(url, socket_timeout=DOORBELL_S + 5, socket_connect_timeout=2, retry=retry)
+
+
+async def check_durability(redis: Redis, durability: str) -> None:
+    """Refuse a Redis that answers before its fsync, unless INSULA_DURABILITY says `relaxed`.
+
+    Raises NotDurable, or StoreUnavailable when Redis does not answer.
+    """
+    if durability == RELAXED:
+        return
+    try:
+        found = await redis.config_get("appendonly", "appendfsync")
+    except RedisError as error:
+        raise StoreUnavailable(f"Redis does not tell its configuration: {error}") from error
+    if found.get("appendonly") != "yes" or found.get("appendfsync") != "always":
+        raise NotDurable(
+            f"Redis runs with appendonly {found.get('appendonly')} and appendfsync {found.get('appendfsync')}, so it "
+            "answers before a write is on disk; set both (yes, always), or accept losses with INSULA_DURABILITY=relaxed"
+        )

@@ -1,0 +1,38 @@
+"""The status of a workload: five words, and the only order they may come in.
+
+in_queue ⇄ in_progress → completed | failed | cancelled
+    └────────────────────────────→ failed | cancelled
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+
+class Status(StrEnum):
+    """Where a workload stands. The values are the HTTP contract; Lua scripts and records use the same words."""
+
+    IN_QUEUE = "in_queue"  # accepted and on disk, or given back: waits for an attempt
+    IN_PROGRESS = "in_progress"  # an attempt holds a lease on it
+    COMPLETED = "completed"  # the handler returned a result
+    FAILED = "failed"  # the handler, its payload or its workers failed; the failure says which
+    CANCELLED = "cancelled"  # someone asked for it to end
+
+    @property
+    def ended(self) -> bool:
+        """Whether the status is terminal: no later status follows it (invariant I3)."""
+        return not SUCCESSORS[self]
+
+
+SUCCESSORS: Final = MappingProxyType(
+    {
+        Status.IN_QUEUE: frozenset({Status.IN_PROGRESS, Status.FAILED, Status.CANCELLED}),
+        Status.IN_PROGRESS: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED, Status.IN_QUEUE}),
+        Status.COMPLETED: frozenset[Status](),
+        Status.FAILED: frozenset[Status](),
+        Status.CANCELLED: frozenset[Status](),
+    }
+)
+assert SUCCESSORS.keys() == set(Status), "every status needs a row"
