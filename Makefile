@@ -1,0 +1,38 @@
+# Every target makes what it needs first: an environment in .venv from the hashed locks, again only when they change.
+# `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help demo up check test protos locks clean
+PYTHON_IN_VENV := .venv/bin/python
+PROJECT ?= examples/language-identifier
+
+help: ## list these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+demo: ## start the whole stack with the example and call it over HTTP
+	@scripts/setup local
+	@$(PYTHON_IN_VENV) -m scripts.demo
+
+up: ## run your own project: make up PROJECT="path/to/project ..."
+	@scripts/setup local
+	@.venv/bin/insula up $(PROJECT)
+
+check: ## format, lint, types, imports, protos, quick tests (under 2 minutes)
+	@scripts/setup dev
+	@$(PYTHON_IN_VENV) -m scripts.check
+
+test: ## check, then every test against the real stack (under 15 minutes)
+	@scripts/setup dev
+	@checked=0; $(PYTHON_IN_VENV) -m scripts.check || checked=1; $(PYTHON_IN_VENV) -m pytest && exit $$checked
+
+protos: ## regenerate stubs and descriptor from protos/
+	@scripts/setup dev
+	@.venv/bin/buf format -w . --path protos
+	@$(PYTHON_IN_VENV) -m scripts.generate_stubs
+
+locks: ## write requirements/*.txt anew (scripts/lock --upgrade takes the newest versions)
+	@scripts/setup dev
+	@scripts/lock
+
+clean: ## remove the environment, caches and the demo's data
+	rm -rf .venv .insula .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
