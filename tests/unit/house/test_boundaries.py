@@ -1,0 +1,87 @@
+"""Each of these things is known to one module only; everything else is told."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import PurePath
+
+from tests.unit.house.tree import OURS, dotted, files, name, python_files, strings
+
+MAY_READ_THE_ENVIRONMENT = {
+    "__main__.py": "builds the process",
+    "settings.py": "reads the settings, once",
+}
+HANDLERS_SIDE = ("services/worker/insula_runner/", "services/worker/cortex_internal/")
+
+
+def places(pattern: str, *prefixes: str) -> Iterator[tuple[str, str]]:
+    """File and place of each string in the code that matches `pattern`."""
+    for path, tree in python_files(*prefixes):
+        for node in strings(tree):
+            if re.search(pattern, str(node.value)):
+                yield path, f"{path}:{node.lineno} {node.value!r}"
+
+
+def _reads_environment(node: ast.AST) -> bool:
+    match node:
+        case ast.Attribute():
+            return dotted(node) in {"os.environ", "os.environb", "os.getenv"}
+        case ast.ImportFrom(module="os", names=names):
+            return any(alias.name in {"environ", "environb", "getenv"} for alias in names)
+        case _:
+            return False
+
+
+def test_only_main_and_settings_read_the_environment() -> None:
+    """Every other module receives what it needs, so a test or a second stack can give it something else."""
+    reads = [
+        f"{path}:{node.lineno}"
+        for path, tree in python_files(*OURS)
+        if PurePath(path).name not in MAY_READ_THE_ENVIRONMENT
+        for node in ast.walk(tree)
+        if _reads_environment(node)
+    ]
+    assert reads == []
+
+
+def test_only_the_rpc_edge_aborts_calls() -> None:
+    """Servicers raise from the error tree; one table says which status that is."""
+    aborts = [
+        f"{path}:{node.lineno}"
+        for path, tree in python_files(*OURS)
+        if not path.startswith("src/insula/rpc")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "abort"
+    ]
+    assert aborts == []
+
+
+def test_only_the_keys_module_spells_redis_keys() -> None:
+    """Lua receives its keys from there too."""
+    spelled = [place for path, place in places(r"^insula:", *OURS) if path != "src/insula/keys.py"]
+    in_lua = [name(path) for path in files() if path.suffix == ".lua" and "insula:" in path.read_text(encoding="utf-8")]
+    assert spelled + in_lua == []
+
+
+def test_only_the_status_module_spells_statuses() -> None:
+    """Python outside it uses the enum; Lua and the handler's side, which cannot import it, use the same words."""
+    spelled = [
+        place
+        for path, place in places(r"^(in_queue|in_progress|completed|failed|cancelled)$", *OURS)
+        if path != "src/insula/status.py" and not path.startswith(HANDLERS_SIDE)
+    ]
+    assert spelled == []
+
+
+def test_tests_wait_for_conditions_and_never_sleep() -> None:
+    """Handlers under test may sleep, and tests/waiting.py owns the pause between two looks at a condition."""
+    sleeps = [
+        f"{path}:{node.lineno}"
+        for path, tree in python_files("tests/")
+        if path != "tests/waiting.py" and "/projects/" not in path
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and dotted(node.func) in {"time.sleep", "asyncio.sleep"}
+    ]
+    assert sleeps == []

@@ -1,0 +1,31 @@
+"""Every error that Insula raises on purpose has a gRPC status."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from insula import errors
+from insula.rpc import STATUS_CODE_BY_ERROR
+
+
+def leaves(kind: type[errors.InsulaError]) -> Iterator[type[errors.InsulaError]]:
+    """The classes below `kind` in insula.errors that no other one extends."""
+    below = [sub for sub in kind.__subclasses__() if sub.__module__ == errors.__name__]
+    if not below:
+        yield kind
+    for sub in below:
+        yield from leaves(sub)
+
+
+def test_every_leaf_error_has_a_row() -> None:
+    """A leaf is covered by its own row or by that of a class it extends, and by exactly the nearest one."""
+    uncovered = [leaf for leaf in leaves(errors.InsulaError) if not set(leaf.__mro__) & STATUS_CODE_BY_ERROR.keys()]
+    assert uncovered == []
+
+
+def test_every_row_is_reachable() -> None:
+    """A row that no leaf uses is dead."""
+    nearest = {
+        next(kind for kind in leaf.__mro__ if kind in STATUS_CODE_BY_ERROR) for leaf in leaves(errors.InsulaError)
+    }
+    assert STATUS_CODE_BY_ERROR.keys() - nearest == set()

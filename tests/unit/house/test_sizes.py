@@ -1,0 +1,28 @@
+"""Files and functions stay small enough to be read in one go."""
+
+from __future__ import annotations
+
+import ast
+
+from tests.unit.house.tree import files, generated, name, python_files
+
+FILE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 60
+CODE = {".py", ".lua", ".proto", ".yaml", ".yml", ".toml", ".sh", ""}
+
+
+def test_no_file_is_longer_than_400_lines() -> None:
+    code = [path for path in files() if path.suffix in CODE and not generated(path) and path.name != "LICENSE"]
+    lines = {name(path): path.read_text(encoding="utf-8").count("\n") for path in code}
+    assert {path: count for path, count in lines.items() if count > FILE_LINES_MAX} == {}
+
+
+def test_no_function_is_longer_than_60_lines() -> None:
+    long: list[str] = []
+    for path, tree in python_files():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                length = (node.end_lineno or node.lineno) - node.lineno + 1
+                if length > FUNCTION_LINES_MAX:
+                    long.append(f"{path}:{node.lineno} {node.name}: {length} lines")
+    assert long == []
