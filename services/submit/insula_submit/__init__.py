@@ -1,0 +1,1 @@
+"""Admission of workloads, and the registry of APIs, over gRPC."""

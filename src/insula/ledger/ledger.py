@@ -24,6 +24,9 @@ _FINISH: Final = scripts.load("finish")
 _REQUEUE: Final = scripts.load("requeue")
 _RECLAIM: Final = scripts.load("reclaim")
 
+FULL_RETRY: Final = timedelta(seconds=5)
+"""What a caller is told to wait when the queue is full."""
+
 
 @dataclass(frozen=True)
 class LedgerPolicy:
@@ -77,6 +80,11 @@ class WorkloadLedger:
         seconds, _ = cast(tuple[bytes, bytes], await self._commands.execute("TIME"))
         await self._commands.execute("ZADD", ApiKeys(api).uploads, int(seconds) * 1000, object)
 
+    async def check_room(self, api: str, *, queue_limit: int) -> None:
+        """Raise QueueFull if a submit would: for refusing a large payload before it is read."""
+        if cast(int, await self._commands.execute("XLEN", ApiKeys(api).queue)) >= queue_limit:
+            raise QueueFull(api, queue_limit, retry_after=FULL_RETRY)
+
     async def submit(self, api: str, id: str, payload: Payload, *, queue_limit: int, traceparent: str = "") -> None:
         """Accept one workload: when this returns it is on disk (invariant I1). Safe to repeat with the same id.
 
@@ -85,7 +93,7 @@ class WorkloadLedger:
         size, inline, s3_key = payload.size_bytes, payload.inline or b"", payload.object or ""
         arguments = (id, queue_limit, payload.content_type, traceparent, size, inline, s3_key)
         if await self._run(_SUBMIT, api, *arguments) == 0:
-            raise QueueFull(api, queue_limit, retry_after=timedelta(seconds=5))
+            raise QueueFull(api, queue_limit, retry_after=FULL_RETRY)
 
     async def claim(self, api: str, claimant: Claimant, *, count: int) -> tuple[str, list[Claim]]:
         """Start up to `count` > 0 attempts on the oldest waiting workloads.

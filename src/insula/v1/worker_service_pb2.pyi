@@ -5,6 +5,7 @@ One worker: a supervisor and the handler processes it looks after."""
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -72,6 +73,7 @@ class Worker(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     RUNNING_FIELD_NUMBER: _builtins.int
+    REPORT_TIME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, unique while it runs; the consumer name in the queue's group. Set by the worker's environment."""
     api: _builtins.str
@@ -86,6 +88,10 @@ class Worker(_message.Message):
     """Address of its admin port, "host:port"."""
     running: _builtins.int
     """Workloads whose handler is running now."""
+    @_builtins.property
+    def report_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last reported, by Redis' clock. Set by the registry."""
+
     def __init__(
         self,
         *,
@@ -96,10 +102,11 @@ class Worker(_message.Message):
         reason: _builtins.str = ...,
         address: _builtins.str = ...,
         running: _builtins.int = ...,
+        report_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["report_time", b"report_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "api", b"api", "name", b"name", "phase", b"phase", "reason", b"reason", "running", b"running", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "api", b"api", "name", b"name", "phase", b"phase", "reason", b"reason", "report_time", b"report_time", "running", b"running", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,38 @@
+"""Run results: `python -m insula_results`. Reads the environment, builds the clients, serves until SIGTERM."""
+
+from __future__ import annotations
+
+import os
+
+from insula.ledger import WorkloadLedger
+from insula.objects import ObjectStore
+from insula.process import run_service
+from insula.redis_client import check_durability, connect, connect_blocking
+from insula.registry import Registry, RegistryCache
+from insula.server import Server, serve
+from insula.v1 import results_service_pb2_grpc
+from insula.v1.submit_service_pb2 import DESCRIPTOR as SUBMIT
+from insula_results.results_servicer import ResultsServicer
+from insula_results.settings import Settings
+from insula_results.updates import Updates
+
+
+async def run(settings: Settings) -> None:
+    """Serve ResultsService."""
+    redis, blocking_redis = connect(settings.stores.redis_url), connect_blocking(settings.stores.redis_url)
+    await check_durability(redis, settings.stores.durability)
+    objects = ObjectStore(settings.stores.bucket)
+    await objects.check()
+    ledger = WorkloadLedger(redis, settings.stores.policy)
+
+    # The edge sends reflection here, so this process describes both services that the edge lets through.
+    server = Server(settings.listen, ["insula.v1.ResultsService", SUBMIT.services_by_name["SubmitService"].full_name])
+    servicer = ResultsServicer(ledger, objects, RegistryCache(Registry(redis)), Updates(blocking_redis))
+    results_service_pb2_grpc.add_ResultsServiceServicer_to_server(servicer, server.grpc)
+    await serve([server])
+    await redis.aclose()
+    await blocking_redis.aclose()
+
+
+if __name__ == "__main__":
+    run_service("results", os.environ, Settings.read, run)

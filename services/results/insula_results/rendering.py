@@ -1,0 +1,47 @@
+"""How a workload looks to its readers: the JSON of GET /{id}, and the message of the typed calls."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from insula.ledger import Workload
+from insula.v1 import workload_pb2
+
+
+def json_frame(workload: Workload) -> tuple[bytes, bytes]:
+    """The JSON object of a workload, cut where the bytes of its result belong (invariant I8: they go in verbatim).
+
+    {"id", "status"}; a completed one also has "result" and "timestamp" (ISO 8601 UTC), a failed one "error".
+    """
+    head: dict[str, object] = {"id": workload.id, "status": workload.status}
+    if workload.failure is not None:
+        head["error"] = {"reason": workload.failure.reason, "message": workload.failure.message}
+    text = json.dumps(head)
+    if workload.result is None:
+        return text.encode(), b""
+    return f'{text[:-1]}, "result": '.encode(), f', "timestamp": "{_timestamp(workload.ended_ms or 0)}"}}'.encode()
+
+
+def message(workload: Workload, result_json: bytes = b"") -> workload_pb2.Workload:
+    """The protobuf form of a workload."""
+    found = workload_pb2.Workload(
+        id=workload.id,
+        api=workload.api,
+        status=workload.status,
+        attempt=workload.attempt,
+        version=workload.version,
+        result_json=result_json,
+    )
+    found.submit_time.FromMilliseconds(workload.submitted_ms)
+    if workload.started_ms is not None:
+        found.start_time.FromMilliseconds(workload.started_ms)
+    if workload.ended_ms is not None:
+        found.end_time.FromMilliseconds(workload.ended_ms)
+    if workload.failure is not None:
+        found.failure.reason, found.failure.message = workload.failure.reason, workload.failure.message
+    return found
+
+
+def _timestamp(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

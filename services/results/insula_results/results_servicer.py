@@ -1,0 +1,133 @@
+"""ResultsService: reads of workloads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import grpc
+from google.api.httpbody_pb2 import HttpBody
+
+from insula.errors import InvalidArgument, WorkloadNotFound
+from insula.ids import is_id
+from insula.ledger import Workload, WorkloadLedger
+from insula.objects import ObjectStore
+from insula.registry import RegistryCache
+from insula.v1 import results_service_pb2_grpc
+from insula.v1.results_service_pb2 import (
+    DownloadWorkloadRequest,
+    GetWorkloadRequest,
+    GetWorkloadResponse,
+    WatchWorkloadRequest,
+    WatchWorkloadResponse,
+)
+from insula_results import rendering
+from insula_results.updates import Updates
+
+WAIT_S_MAX: Final = 60
+FLUSH_BYTES: Final = 64 * 1024
+"""A response is sent in one message up to here, so that a small one costs what a unary call costs."""
+RECHECK_S: Final = 15
+"""A watcher reads the record at least this often, should its update have been trimmed from the stream."""
+
+
+class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
+    """Reads the ledger, and large results from S3."""
+
+    def __init__(self, ledger: WorkloadLedger, objects: ObjectStore, apis: RegistryCache, updates: Updates) -> None:
+        self._ledger = ledger
+        self._objects = objects
+        self._apis = apis
+        self._updates = updates
+
+    async def GetWorkload(
+        self,
+        request: GetWorkloadRequest,
+        context: grpc.aio.ServicerContext[GetWorkloadRequest, GetWorkloadResponse],
+    ) -> GetWorkloadResponse:
+        """The workload now, or as soon as it ends within `wait`."""
+        wait_s = request.wait.seconds + request.wait.nanos / 1e9
+        if not 0 <= wait_s <= WAIT_S_MAX:
+            raise InvalidArgument(f"wait: must be between 0 and {WAIT_S_MAX} s (got {wait_s:g} s)")
+        workload = await self._read(request.api, request.id)
+        if wait_s and not workload.status.ended:
+            workload = await self._wait(workload, wait_s)
+        result_json = b"".join([chunk async for chunk in self._result(workload)])
+        return GetWorkloadResponse(workload=rendering.message(workload, result_json))
+
+    async def DownloadWorkload(
+        self,
+        request: DownloadWorkloadRequest,
+        context: grpc.aio.ServicerContext[DownloadWorkloadRequest, HttpBody],
+    ) -> AsyncIterator[HttpBody]:
+        """The workload as one JSON object, its result streamed verbatim."""
+        if request.api:
+            workload = await self._read(request.api, request.id)
+        else:
+            endpoint, _, id = request.path.rpartition("/")
+            api = await self._apis.by_endpoint(endpoint)
+            workload = await self._read(api.name, id)
+        head, tail = rendering.json_frame(workload)
+        async for chunk in self._result(workload):
+            head += chunk
+            if len(head) > FLUSH_BYTES:
+                yield HttpBody(content_type="application/json", data=head)
+                head = b""
+        yield HttpBody(content_type="application/json", data=head + tail)
+
+    async def WatchWorkload(
+        self,
+        request: WatchWorkloadRequest,
+        context: grpc.aio.ServicerContext[WatchWorkloadRequest, WatchWorkloadResponse],
+    ) -> AsyncIterator[WatchWorkloadResponse]:
+        """The workload now and after each change, until it ends."""
+        workload = await self._read(request.api, request.id)
+        async for changed in self._follow(workload):
+            yield WatchWorkloadResponse(workload=rendering.message(changed))
+
+    async def _read(self, api: str, id: str) -> Workload:
+        """Raises ApiNotFound or WorkloadNotFound."""
+        registration = await self._apis.by_name(api)
+        workload = await self._ledger.read(registration.name, id) if is_id(id) else None
+        if workload is None:
+            raise WorkloadNotFound(registration.name, id)
+        return workload
+
+    async def _follow(self, workload: Workload) -> AsyncIterator[Workload]:
+        """Yield the workload as it stands, then after each change of status or attempt, up to its end."""
+        shown: tuple[Any, ...] = ()
+        async with self._updates.watch(workload.api, workload.id) as bell:
+            while True:
+                bell.clear()
+                workload = await self._read(workload.api, workload.id)
+                if (workload.status, workload.attempt) != shown:
+                    shown = (workload.status, workload.attempt)
+                    yield workload
+                if workload.status.ended:
+                    return
+                try:
+                    async with asyncio.timeout(RECHECK_S):
+                        await bell.wait()
+                except TimeoutError:
+                    continue
+
+    async def _wait(self, workload: Workload, wait_s: float) -> Workload:
+        """The workload at its end, or as it stands after `wait_s`."""
+        latest = workload
+        try:
+            async with asyncio.timeout(wait_s):
+                async for changed in self._follow(workload):
+                    latest = changed
+        except TimeoutError:
+            return await self._read(workload.api, workload.id)
+        return latest
+
+    async def _result(self, workload: Workload) -> AsyncIterator[bytes]:
+        if workload.result is None:
+            return
+        if workload.result.object is None:
+            yield workload.result.inline or b""
+            return
+        async for chunk in self._objects.read(workload.result.object):
+            yield chunk

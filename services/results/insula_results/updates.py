@@ -1,0 +1,106 @@
+"""Follows the update streams of Redis, so that who waits for a workload need not ask again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from insula.keys import ApiKeys
+from insula.redis_client import DOORBELL_S
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 1000
+"""Updates read at once."""
+RETRY_S: Final = 0.5
+
+
+class Updates:
+    """Rings a bell for each watcher of a workload whose status changed. One reader per API that is watched."""
+
+    def __init__(self, blocking_redis: Redis) -> None:
+        self._redis = blocking_redis
+        self._feeds: dict[str, _Feed] = {}
+
+    @asynccontextmanager
+    async def watch(self, api: str, id: str) -> AsyncIterator[asyncio.Event]:
+        """Yield an event that is set after each change of workload `id`; the watcher clears it, then reads the record.
+
+        A change from the moment of entering on is never missed; the bell may also ring for nothing, for example after
+        an outage of Redis, when changes may have been missed.
+        """
+        feed = self._feeds.get(api)
+        if feed is None:
+            feed = self._feeds[api] = _Feed(self._redis, api)
+        bell = asyncio.Event()
+        feed.bells[id].add(bell)
+        try:
+            await feed.started.wait()
+            yield bell
+        finally:
+            feed.bells[id].discard(bell)
+            if not feed.bells[id]:
+                del feed.bells[id]
+            if not feed.bells and self._feeds.get(api) is feed:
+                del self._feeds[api]
+                feed.reader.cancel()
+
+
+class _Feed:
+    """The update stream of one API."""
+
+    def __init__(self, redis: Redis, api: str) -> None:
+        self.bells: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self.started = asyncio.Event()
+        self._redis: Any = redis  # redis-py leaves the replies of stream commands untyped
+        self._stream = ApiKeys(api).updates
+        self.reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        position: bytes | None = None
+        while True:
+            try:
+                if position is None:
+                    position = await self._newest()
+                    self.started.set()
+                    self._ring_all()
+                replies = await self._redis.execute_command(
+                    "XREAD", "COUNT", BATCH, "BLOCK", DOORBELL_S * 1000, "STREAMS", self._stream, position
+                )
+            except (RedisError, OSError) as error:
+                log.warning("updates interrupted", extra={"stream": self._stream, "error": str(error)})
+                position = None
+                self.started.set()  # a watcher reads the record itself, and hears there that Redis is down
+                await asyncio.sleep(RETRY_S)
+                continue
+            for entry, fields in _entries(replies):
+                position = entry
+                self._ring(fields[b"id"].decode())
+
+    async def _newest(self) -> bytes:
+        entries = await self._redis.xrevrange(self._stream, count=1)
+        return entries[0][0] if entries else b"0-0"
+
+    def _ring(self, id: str) -> None:
+        for bell in self.bells.get(id, ()):
+            bell.set()
+
+    def _ring_all(self) -> None:
+        for id in self.bells:
+            self._ring(id)
+
+
+def _entries(replies: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
+    """The entries of an XREAD over one stream, as RESP2 (a list) or RESP3 (a map) brings them."""
+    if not replies:
+        return []
+    streams = list(replies.values()) if isinstance(replies, dict) else [stream[1] for stream in replies]
+    entries = streams[0][0] if isinstance(replies, dict) else streams[0]
+    return [(entry, fields) for entry, fields in entries]

@@ -1,0 +1,41 @@
+"""Run submit: `python -m insula_submit`. Reads the environment, builds the clients, serves until SIGTERM."""
+
+from __future__ import annotations
+
+import os
+
+from insula.ledger import WorkloadLedger
+from insula.objects import ObjectStore
+from insula.process import run_service
+from insula.redis_client import check_durability, connect
+from insula.registry import Registry, RegistryCache
+from insula.server import Server, serve
+from insula.v1 import api_service_pb2_grpc, submit_service_pb2_grpc
+from insula_submit.admission import Admission
+from insula_submit.api_servicer import ApiServicer
+from insula_submit.settings import Settings
+from insula_submit.submit_servicer import SubmitServicer
+
+
+async def run(settings: Settings) -> None:
+    """Serve SubmitService for callers and ApiService for administrators, each on its own address."""
+    redis = connect(settings.stores.redis_url)
+    await check_durability(redis, settings.stores.durability)
+    objects = ObjectStore(settings.stores.bucket)
+    await objects.check()
+    ledger = WorkloadLedger(redis, settings.stores.policy)
+    registry = Registry(redis)
+
+    public = Server(settings.listen, ["insula.v1.SubmitService"])
+    admission = Admission(ledger, objects, payload_bytes_max=settings.payload_bytes_max)
+    submit_service_pb2_grpc.add_SubmitServiceServicer_to_server(
+        SubmitServicer(admission, RegistryCache(registry)), public.grpc
+    )
+    admin = Server(settings.admin_listen, ["insula.v1.ApiService"])
+    api_service_pb2_grpc.add_ApiServiceServicer_to_server(ApiServicer(registry, ledger, objects), admin.grpc)
+    await serve([public, admin])
+    await redis.aclose()
+
+
+if __name__ == "__main__":
+    run_service("submit", os.environ, Settings.read, run)

@@ -1,0 +1,122 @@
+"""ApiService: the one way in for code. Registers APIs and says how they and their workers are."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from insula.errors import ApiNotFound, InvalidArgument
+from insula.keys import bundle_object
+from insula.ledger import WorkloadLedger
+from insula.objects import ObjectStore
+from insula.project import bundle
+from insula.project.spec import ApiSpec
+from insula.registry import Registration, Registry
+from insula.v1 import api_service_pb2_grpc
+from insula.v1.api_service_pb2 import (
+    Api,
+    DeployApiRequest,
+    DeployApiResponse,
+    GetApiRequest,
+    GetApiResponse,
+    ListApisRequest,
+    ListApisResponse,
+)
+from insula.v1.worker_service_pb2 import Worker
+
+BUNDLE_BYTES_MAX: Final = 40 * 1024 * 1024
+"""A project's 32 MiB, its .env, and the archive's own bytes."""
+
+
+class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
+    """Deploys, gets and lists APIs."""
+
+    def __init__(self, registry: Registry, ledger: WorkloadLedger, objects: ObjectStore) -> None:
+        self._registry = registry
+        self._ledger = ledger
+        self._objects = objects
+
+    async def DeployApi(
+        self,
+        request_iterator: AsyncIterator[DeployApiRequest],
+        context: grpc.aio.ServicerContext[DeployApiRequest, DeployApiResponse],
+    ) -> DeployApiResponse:
+        """Check, store the bundle under its version, then register: an API that is listed has its bundle."""
+        spec_json, archive = await _receive(request_iterator)
+        spec = ApiSpec.from_json(spec_json)
+        bundle.check(archive)
+        canonical = spec.to_json()
+        version = hashlib.sha256(canonical + b"\0" + archive).hexdigest()
+        if not await self._objects.exists(bundle_object(version)):
+            await self._objects.write(bundle_object(version), _once(archive))
+        await self._ledger.open(spec.name)
+        registration = await self._registry.deploy(
+            spec.name, spec.networking.endpoint, version, canonical.decode(), spec.queue_limit
+        )
+        return DeployApiResponse(api=await self._describe(registration))
+
+    async def GetApi(
+        self, request: GetApiRequest, context: grpc.aio.ServicerContext[GetApiRequest, GetApiResponse]
+    ) -> GetApiResponse:
+        """Describe one API."""
+        apis = await self._registry.all()
+        if request.name not in apis:
+            raise ApiNotFound(request.name)
+        return GetApiResponse(api=await self._describe(apis[request.name]))
+
+    async def ListApis(
+        self, request: ListApisRequest, context: grpc.aio.ServicerContext[ListApisRequest, ListApisResponse]
+    ) -> ListApisResponse:
+        """Describe all APIs, by name."""
+        apis = await self._registry.all()
+        return ListApisResponse(apis=[await self._describe(apis[name]) for name in sorted(apis)])
+
+    async def _describe(self, registration: Registration) -> Api:
+        workers = await self._registry.workers(registration.name)
+        state, reason = _state([worker for worker in workers if worker.version == registration.version])
+        return Api(
+            name=registration.name,
+            endpoint=registration.endpoint,
+            version=registration.version,
+            active_version=registration.active_version,
+            state=state,
+            reason=reason,
+            create_time=_timestamp(registration.created_ms),
+            update_time=_timestamp(registration.updated_ms),
+            workers=workers,
+            spec_json=registration.spec.encode(),
+        )
+
+
+def _state(workers: list[Worker]) -> tuple[str, str]:
+    """The state of a version, from the workers that serve it, and the reason if it is failing."""
+    if any(worker.phase in ("ready", "draining") for worker in workers):
+        return "ready", ""
+    failing = next((worker for worker in workers if worker.phase == "failing"), None)
+    return ("failing", failing.reason) if failing else ("pending", "")
+
+
+async def _receive(messages: AsyncIterator[DeployApiRequest]) -> tuple[bytes, bytes]:
+    spec_json, archive = b"", bytearray()
+    async for message in messages:
+        spec_json = spec_json or message.spec_json
+        archive += message.bundle
+        if len(archive) > BUNDLE_BYTES_MAX:
+            raise InvalidArgument(f"bundle: must be at most {BUNDLE_BYTES_MAX} bytes")
+    if not spec_json:
+        raise InvalidArgument("spec_json: must be set in the first message")
+    return spec_json, bytes(archive)
+
+
+def _timestamp(ms: int) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromMilliseconds(ms)
+    return stamp
+
+
+async def _once(archive: bytes) -> AsyncIterator[bytes]:
+    yield archive

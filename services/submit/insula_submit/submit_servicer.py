@@ -1,0 +1,89 @@
+"""SubmitService: the RPC face of admission."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import grpc
+
+from insula.errors import InsulaError, InvalidArgument
+from insula.registry import Registration, RegistryCache
+from insula.v1 import submit_service_pb2_grpc
+from insula.v1.submit_service_pb2 import (
+    SubmitWorkloadRequest,
+    SubmitWorkloadResponse,
+    UploadWorkloadRequest,
+    UploadWorkloadResponse,
+)
+from insula_submit.admission import Admission
+
+REFUSED_BYTES_READ: Final = 8 * 1024 * 1024
+"""How much of a refused body is read and dropped: many HTTP clients see a reset, not the answer, if they still send."""
+
+
+class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
+    """Resolves the API, then lets admission decide."""
+
+    def __init__(self, admission: Admission, apis: RegistryCache) -> None:
+        self._admission = admission
+        self._apis = apis
+
+    async def SubmitWorkload(
+        self,
+        request: SubmitWorkloadRequest,
+        context: grpc.aio.ServicerContext[SubmitWorkloadRequest, SubmitWorkloadResponse],
+    ) -> SubmitWorkloadResponse:
+        """Accept a payload that came in one message."""
+        api = await self._apis.by_name(request.api)
+        chunks = _once(request.payload)
+        id = await self._admission.accept(api, request.content_type, chunks, traceparent=_traceparent(context))
+        return SubmitWorkloadResponse(id=id)
+
+    async def UploadWorkload(
+        self,
+        request_iterator: AsyncIterator[UploadWorkloadRequest],
+        context: grpc.aio.ServicerContext[UploadWorkloadRequest, UploadWorkloadResponse],
+    ) -> UploadWorkloadResponse:
+        """Accept a streamed payload; a refused one is read a little further first, see REFUSED_BYTES_READ."""
+        messages = aiter(request_iterator)
+        first = await anext(messages, UploadWorkloadRequest())
+        chunks = _data(first, messages)
+        try:
+            api = await self._resolve(first)
+            content_type = first.payload.content_type
+            id = await self._admission.accept(api, content_type, chunks, traceparent=_traceparent(context))
+        except InsulaError:
+            await _drop(messages)
+            raise
+        return UploadWorkloadResponse(id=id)
+
+    async def _resolve(self, first: UploadWorkloadRequest) -> Registration:
+        if bool(first.api) == bool(first.endpoint):
+            raise InvalidArgument("the first message must set exactly one of api and endpoint")
+        if first.api:
+            return await self._apis.by_name(first.api)
+        return await self._apis.by_endpoint(first.endpoint)
+
+
+def _traceparent(context: grpc.aio.ServicerContext[Any, Any]) -> str:
+    metadata = context.invocation_metadata() or ()
+    return next((str(value) for name, value in metadata if name == "traceparent"), "")
+
+
+async def _once(payload: bytes) -> AsyncIterator[bytes]:
+    yield payload
+
+
+async def _data(first: UploadWorkloadRequest, messages: AsyncIterator[UploadWorkloadRequest]) -> AsyncIterator[bytes]:
+    yield first.payload.data
+    async for message in messages:
+        yield message.payload.data
+
+
+async def _drop(messages: AsyncIterator[UploadWorkloadRequest]) -> None:
+    dropped_bytes = 0
+    async for message in messages:
+        dropped_bytes += len(message.payload.data)
+        if dropped_bytes > REFUSED_BYTES_READ:
+            return

@@ -1,0 +1,200 @@
+"""The registry of APIs: which exist, at which version and endpoint, and which workers serve them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from insula.errors import ApiNotFound, EndpointTaken, StoreUnavailable
+from insula.keys import APIS, ApiKeys
+from insula.v1.worker_service_pb2 import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+log = logging.getLogger(__name__)
+
+REPORT_S: Final = 5
+"""How often a worker reports; one that has not for three times as long is taken for gone."""
+REFRESH_S: Final = 0.5
+"""Age of a cached registry at most, so services are less than a second behind."""
+
+
+@dataclass(frozen=True)
+class Registration:
+    """An API as deployed. `spec` is its configuration as canonical JSON; times are Redis' clock, Unix ms.
+
+    `queue_limit` is derived from the configuration: workloads waiting or running at most (invariant I11).
+    """
+
+    name: str
+    endpoint: str
+    version: str
+    spec: str
+    queue_limit: int
+    created_ms: int
+    updated_ms: int
+    active_version: str = ""
+
+    @classmethod
+    def parse(cls, text: bytes) -> Self:
+        """From a value of the registry hash."""
+        return cls(**json.loads(text))
+
+    def render(self) -> str:
+        """The value of the registry hash."""
+        return json.dumps(asdict(self))
+
+
+@contextmanager
+def _redis_errors() -> Generator[None]:
+    try:
+        yield
+    except RedisError as error:
+        raise StoreUnavailable(f"Redis: {error}") from error
+
+
+class Registry:
+    """Reads and writes the registry. Every method raises StoreUnavailable when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    async def all(self) -> dict[str, Registration]:
+        """Every API by name."""
+        with _redis_errors():
+            values = cast(dict[bytes, bytes], await self._redis.hgetall(APIS))
+        return {name.decode(): Registration.parse(value) for name, value in values.items()}
+
+    async def deploy(self, name: str, endpoint: str, version: str, spec: str, queue_limit: int) -> Registration:
+        """Register a version, which becomes the wanted one; the same version again changes nothing.
+
+        Raises EndpointTaken if another API has the endpoint. Atomic: WATCH and MULTI over the registry hash.
+        """
+        now_ms = await self._now_ms()
+
+        def change(apis: dict[str, Registration]) -> Registration:
+            owner = next((api.name for api in apis.values() if api.endpoint == endpoint and api.name != name), None)
+            if owner is not None:
+                raise EndpointTaken(endpoint, owner)
+            known = apis.get(name)
+            if known is None:
+                return Registration(name, endpoint, version, spec, queue_limit, created_ms=now_ms, updated_ms=now_ms)
+            if known.version == version:
+                return known
+            return replace(
+                known, endpoint=endpoint, version=version, spec=spec, queue_limit=queue_limit, updated_ms=now_ms
+            )
+
+        return await self._change(change)
+
+    async def promote(self, name: str, version: str) -> None:
+        """Make `version` the active one, if it is still the wanted one. Raises ApiNotFound."""
+
+        def change(apis: dict[str, Registration]) -> Registration:
+            if name not in apis:
+                raise ApiNotFound(name)
+            known = apis[name]
+            return replace(known, active_version=version) if known.version == version else known
+
+        await self._change(change)
+
+    async def report(self, worker: Worker) -> None:
+        """Record what a worker says of itself; forgotten when it falls silent."""
+        stamp = Timestamp()
+        stamp.FromMilliseconds(await self._now_ms())
+        worker.report_time.CopyFrom(stamp)
+        key = ApiKeys(worker.api).workers
+        with _redis_errors():
+            await self._redis.hset(key, worker.name, worker.SerializeToString())
+            await self._redis.expire(key, 3 * REPORT_S)
+
+    async def withdraw(self, api: str, worker: str) -> None:
+        """Forget a worker that ends in good order."""
+        with _redis_errors():
+            await self._redis.hdel(ApiKeys(api).workers, worker)
+
+    async def workers(self, api: str) -> list[Worker]:
+        """The workers of an API that reported lately, by name."""
+        now_ms = await self._now_ms()
+        with _redis_errors():
+            values = cast(dict[bytes, bytes], await self._redis.hgetall(ApiKeys(api).workers))
+        workers = [Worker.FromString(value) for value in values.values()]
+        fresh = (worker for worker in workers if now_ms - worker.report_time.ToMilliseconds() < 3000 * REPORT_S)
+        return sorted(fresh, key=lambda worker: worker.name)
+
+    async def _change(self, change: Callable[[dict[str, Registration]], Registration]) -> Registration:
+        async def attempt(pipeline: Any) -> Registration:  # redis' types do not know that a watching pipeline answers
+            values = await pipeline.hgetall(APIS)
+            changed = change({name.decode(): Registration.parse(value) for name, value in values.items()})
+            pipeline.multi()
+            pipeline.hset(APIS, changed.name, changed.render())
+            return changed
+
+        with _redis_errors():
+            return cast(Registration, await self._redis.transaction(attempt, APIS, value_from_callable=True))
+
+    async def _now_ms(self) -> int:
+        with _redis_errors():
+            seconds, microseconds = await self._redis.time()
+        return seconds * 1000 + microseconds // 1000
+
+
+class RegistryCache:
+    """A copy of the registry for the services' hot path, at most REFRESH_S old; a miss asks again at once."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._by_name: dict[str, Registration] = {}
+        self._by_endpoint: dict[str, Registration] = {}
+        self._refreshed_at = -REFRESH_S
+        self._refreshing = asyncio.Lock()
+
+    async def by_name(self, name: str) -> Registration:
+        """The API called `name`. Raises ApiNotFound, or StoreUnavailable if it is not cached either."""
+        found = self._by_name.get(name)
+        if found is None or self._stale():
+            await self._refresh(missing=found is None)
+            found = self._by_name.get(name)
+        if found is None:
+            raise ApiNotFound(name)
+        return found
+
+    async def by_endpoint(self, endpoint: str) -> Registration:
+        """The API at `endpoint`, with or without its leading slash. Raises as `by_name` does."""
+        path = "/" + endpoint.lstrip("/")
+        found = self._by_endpoint.get(path)
+        if found is None or self._stale():
+            await self._refresh(missing=found is None)
+            found = self._by_endpoint.get(path)
+        if found is None:
+            raise ApiNotFound(path)
+        return found
+
+    def _stale(self) -> bool:
+        return asyncio.get_running_loop().time() - self._refreshed_at >= REFRESH_S
+
+    async def _refresh(self, *, missing: bool) -> None:
+        """Read the registry. While Redis is down, what is cached stays good: only a miss is an error."""
+        before = self._refreshed_at
+        async with self._refreshing:
+            if self._refreshed_at != before:  # someone else did it while we waited
+                return
+            try:
+                apis = await self._registry.all()
+            except StoreUnavailable:
+                if missing:
+                    raise
+                return
+            self._by_name = apis
+            self._by_endpoint = {api.endpoint: api for api in apis.values()}
+            self._refreshed_at = asyncio.get_running_loop().time()

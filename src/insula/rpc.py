@@ -1,0 +1,130 @@
+"""The RPC edge: how Insula's errors become gRPC statuses, in one table and one interceptor.
+
+Every error carries google.rpc.ErrorInfo: `reason` is the error's class name in upper snake case, `domain` is "insula".
+Anything that is not in the table is a bug: INTERNAL, logged with its traceback, and nothing of it reaches the caller.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import MappingProxyType
+from typing import Any, Final, NoReturn
+
+import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status as RpcStatus
+from grpc import StatusCode
+
+from insula import errors
+
+log = logging.getLogger(__name__)
+
+STATUS_CODE_BY_ERROR: Final = MappingProxyType(
+    {
+        errors.InvalidArgument: StatusCode.INVALID_ARGUMENT,
+        errors.NotFound: StatusCode.NOT_FOUND,
+        errors.EndpointTaken: StatusCode.ALREADY_EXISTS,
+        errors.ResourceExhausted: StatusCode.RESOURCE_EXHAUSTED,
+        errors.PayloadTooLarge: StatusCode.RESOURCE_EXHAUSTED,
+        errors.StoreUnavailable: StatusCode.UNAVAILABLE,
+        errors.LeaseLost: StatusCode.FAILED_PRECONDITION,
+    }
+)
+UNAVAILABLE_RETRY_S: Final = 2
+"""What a caller is told to wait when a store does not answer."""
+
+
+def status_code(error: errors.InsulaError) -> StatusCode:
+    """The code of the nearest class of `error` that has a row; a missing row is a bug."""
+    return next(STATUS_CODE_BY_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_CODE_BY_ERROR)
+
+
+def reason(error: errors.InsulaError) -> str:
+    """The stable word of an error: QueueFull -> QUEUE_FULL."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).upper()
+
+
+def _retry_s(error: errors.InsulaError) -> float | None:
+    match error:
+        case errors.ResourceExhausted(retry_after=delay):
+            return delay.total_seconds()
+        case errors.StoreUnavailable():
+            return UNAVAILABLE_RETRY_S
+        case _:
+            return None
+
+
+async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: errors.InsulaError) -> NoReturn:
+    code, retry_s = status_code(error), _retry_s(error)
+    details: list[Message] = [ErrorInfo(reason=reason(error), domain="insula")]
+    trailers: list[tuple[str, str | bytes]] = []
+    if retry_s is not None:
+        details.append(RetryInfo(retry_delay=Duration(seconds=math.ceil(retry_s))))
+        trailers.append(("retry-after", str(math.ceil(retry_s))))
+    status = RpcStatus(code=code.value[0], message=str(error), details=[_pack(detail) for detail in details])
+    trailers.append(("grpc-status-details-bin", status.SerializeToString()))
+    await context.abort(code, str(error), tuple(trailers))
+
+
+def _pack(detail: Message) -> AnyMessage:
+    packed = AnyMessage()
+    packed.Pack(detail)
+    return packed
+
+
+async def _refuse_anything(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
+    if isinstance(error, errors.InsulaError):
+        await _refuse(context, error)
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    log.error("unexpected error in an RPC", exc_info=error)
+    await context.abort(StatusCode.INTERNAL, "internal error; the service's log tells more")
+
+
+Behaviour = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Any]
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """Turns what a servicer raises into a status; one of the two places that catch everything."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Wrap the method's behaviour; an unknown method stays unknown."""
+        handler: Any = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        streams = handler.response_streaming
+        name = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if streams else 'unary'}"
+        wrap = _wrap_stream if streams else _wrap_unary
+        make: Callable[..., grpc.RpcMethodHandler[Any, Any]] = getattr(grpc, f"{name}_rpc_method_handler")
+        return make(wrap(getattr(handler, name)), handler.request_deserializer, handler.response_serializer)
+
+
+def _wrap_unary(behaviour: Behaviour) -> Behaviour:
+    async def call(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
+        try:
+            return await behaviour(request, context)
+        except Exception as error:  # noqa: BLE001 - the RPC edge: whatever it is, the caller gets a status
+            await _refuse_anything(context, error)
+
+    return call
+
+
+def _wrap_stream(behaviour: Behaviour) -> Behaviour:
+    async def call(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[object]:
+        try:
+            async for message in behaviour(request, context):
+                yield message
+        except Exception as error:  # noqa: BLE001 - as above
+            await _refuse_anything(context, error)
+
+    return call

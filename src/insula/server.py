@@ -1,0 +1,90 @@
+"""The life of a gRPC server: start, health, reflection, and an end that lets running calls finish."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Final
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+from insula.errors import InsulaError
+from insula.rpc import ErrorInterceptor
+
+log = logging.getLogger(__name__)
+
+MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024 + 64 * 1024
+"""A unary submit's 4 MiB and its other fields. grpc's own limit would show as RESOURCE_EXHAUSTED at exactly 4 MiB."""
+GRACE: Final = timedelta(seconds=5)
+"""How long running calls may take once a stop was asked for."""
+
+
+class PortTaken(InsulaError):
+    """The address is not free."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"cannot listen on {address}: it is taken, or not an address of this machine")
+
+
+class Server:
+    """One listening address with its services, health and reflection."""
+
+    def __init__(self, address: str, services: Sequence[str]) -> None:
+        """`services` are the full names that reflection announces."""
+        self.address: Final = address
+        self._health = health_aio.HealthServicer()
+        self.grpc: Final = grpc.aio.server(
+            interceptors=[ErrorInterceptor()],
+            options=[
+                ("grpc.so_reuseport", 0),
+                ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+                ("grpc.max_send_message_length", -1),  # results are bounded where they are made
+            ],
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
+        reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], self.grpc)
+
+    async def start(self) -> None:
+        """Listen; raises PortTaken. Health says NOT_SERVING until `set_serving(True)`."""
+        await self.set_serving(False)
+        try:
+            self.grpc.add_insecure_port(self.address)
+        except RuntimeError as error:
+            raise PortTaken(self.address) from error
+        await self.grpc.start()
+
+    async def set_serving(self, serving: bool) -> None:
+        """What the health service answers for the whole server."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        await self._health.set("", status)
+
+    async def stop(self) -> None:
+        """Say NOT_SERVING, take no new call, let running ones finish within GRACE."""
+        await self._health.enter_graceful_shutdown()
+        await self.grpc.stop(GRACE.total_seconds())
+
+
+def on_stop_signal(callback: Callable[[], None]) -> None:
+    """Call `callback` on SIGTERM and on SIGINT."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, callback)
+
+
+async def serve(servers: Sequence[Server]) -> None:
+    """Run the servers until SIGTERM or SIGINT, then stop them gracefully."""
+    stopping = asyncio.Event()
+    on_stop_signal(stopping.set)
+    for server in servers:
+        await server.start()
+        await server.set_serving(True)
+        log.info("serving", extra={"address": server.address})
+    await stopping.wait()
+    log.info("stopping")
+    await asyncio.gather(*(server.stop() for server in servers))
