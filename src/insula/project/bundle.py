@@ -1,0 +1,66 @@
+"""Packs a project into one zip archive: the same files give the same bytes, on every machine.
+
+Entries are sorted, dated 1980 and stored uncompressed: compressors differ between machines, and 32 MiB need none.
+Of the modes only the executable bit is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import stat
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from insula.errors import ProjectInvalid
+from insula.project.files import ProjectFile, project_files
+
+# What DeployApi takes: the project's limit, and room for names.
+BUNDLE_BYTES_MAX: Final = 40 * 2**20
+_DATE: Final = (1980, 1, 1, 0, 0, 0)
+_UNIX: Final = 3
+_PLAIN_MODE: Final = 0o644
+_EXECUTABLE_MODE: Final = 0o755
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A project's files as one archive, and the sha256 of its bytes in hex."""
+
+    data: bytes
+    sha256: str
+    files: int
+
+
+def collect(root: Path, config_name: str) -> Bundle:
+    """Return the archive of the project in `root`. Raises ProjectInvalid as `project_files` does."""
+    files = project_files(root, config_name)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as bundle:
+        for file in files:
+            bundle.writestr(_entry(file), _read(file))
+    data = archive.getvalue()
+    if len(data) > BUNDLE_BYTES_MAX:
+        raise ProjectInvalid(f"{root}: the names of the files make the project larger than {BUNDLE_BYTES_MAX} bytes")
+    return Bundle(data, hashlib.sha256(data).hexdigest(), len(files))
+
+
+def _entry(file: ProjectFile) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(file.name, _DATE)
+    entry.create_system = _UNIX
+    entry.external_attr = (stat.S_IFREG | (_EXECUTABLE_MODE if file.executable else _PLAIN_MODE)) << 16
+    return entry
+
+
+def _read(file: ProjectFile) -> bytes:
+    """Return the bytes of `file`. Raises ProjectInvalid if it grew since it was counted: the limits would not hold."""
+    try:
+        with file.source.open("rb") as source:
+            data = source.read(file.size_bytes + 1)
+    except OSError as error:
+        raise ProjectInvalid(f"{file.source}: cannot be read: {error.strerror}") from None
+    if len(data) != file.size_bytes:
+        raise ProjectInvalid(f"{file.source}: changed while it was read; try again")
+    return data

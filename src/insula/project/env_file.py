@@ -1,0 +1,53 @@
+"""Reads a project's `.env`: the variables its handler gets, over those of `handler.env`.
+
+Values are taken as written: `$NAME` is not replaced, so what a handler sees never depends on who deployed it.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Final
+
+from dotenv.parser import parse_stream
+
+from insula.errors import ProjectInvalid
+from insula.project.sections import environment_problem
+
+ENV_FILE: Final = ".env"
+ENV_FILE_BYTES_MAX: Final = 2**20
+
+
+def read_env(project: Path) -> dict[str, str]:
+    """Return the variables of the project's `.env`, none if it has no such file. Raises ProjectInvalid."""
+    try:
+        with (project / ENV_FILE).open("rb") as file:
+            data = file.read(ENV_FILE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ProjectInvalid(f"{ENV_FILE}: cannot be read: {error.strerror}") from None
+    return parse_env(data)
+
+
+def parse_env(data: bytes) -> dict[str, str]:
+    """Return the variables in the text of a `.env` file; of a name given twice, the last. Raises ProjectInvalid."""
+    if len(data) > ENV_FILE_BYTES_MAX:
+        raise ProjectInvalid(f"{ENV_FILE}: must not be larger than {ENV_FILE_BYTES_MAX} bytes")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ProjectInvalid(f"{ENV_FILE}: line {line}: must be UTF-8 text") from None
+    variables: dict[str, str] = {}
+    for binding in parse_stream(io.StringIO(text)):
+        line = binding.original.line
+        if binding.error or (binding.key is not None and binding.value is None):
+            raise ProjectInvalid(f"{ENV_FILE}: line {line}: must have the form VARIABLE=value")
+        if binding.key is None or binding.value is None:
+            continue
+        problem = environment_problem(binding.key, binding.value)
+        if problem:
+            raise ProjectInvalid(f"{ENV_FILE}: line {line}: {binding.key}: {problem}")
+        variables[binding.key] = binding.value
+    return variables

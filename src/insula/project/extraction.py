@@ -1,0 +1,120 @@
+"""Unpacks a bundle that came over the wire: nothing of it can be written outside its target, or fill the disk."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from insula.errors import ProjectInvalid
+from insula.project.bundle import BUNDLE_BYTES_MAX
+from insula.project.env_file import ENV_FILE, ENV_FILE_BYTES_MAX
+from insula.project.files import DEPTH_MAX, FILE_BYTES_MAX, FILES_MAX, PROJECT_BYTES_MAX
+
+# Room for 20,000 long names; zipfile reads this part whole, so it is measured first.
+DIRECTORY_BYTES_MAX: Final = 8 * 2**20
+# Linux' own limits, less room for the folder it is unpacked into.
+NAME_BYTES_MAX: Final = 256
+PATH_BYTES_MAX: Final = 3_072
+_END_RECORD: Final = struct.Struct("<4s4H2LH")
+_END_SIGNATURE: Final = b"PK\5\6"
+_METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_ENCRYPTED: Final = 0x1
+_CHUNK_BYTES: Final = 2**20
+
+
+def extract(data: bytes, target: Path) -> int:
+    """Unpack the bundle `data` into `target`, which must be empty or missing, and return the number of files.
+
+    Every entry is checked before the first is written. Raises ProjectInvalid for an archive that is damaged,
+    over a limit, or holds anything but files below its own root; `target` may then hold part of it.
+    """
+    _check_size(data)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as bundle:
+            entries = list(_checked(bundle.infolist()))
+            target.mkdir(parents=True, exist_ok=True)
+            if any(target.iterdir()):
+                raise FileExistsError(f"{target} is not empty")
+            for entry in entries:
+                _write(bundle, entry, target)
+            return len(entries)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeError, struct.error) as error:
+        raise ProjectInvalid(f"the bundle is damaged: {error}") from None
+
+
+def _check_size(data: bytes) -> None:
+    """Raise ProjectInvalid unless `data` ends as our archives do, with a list of contents that can be read at once."""
+    if len(data) > BUNDLE_BYTES_MAX:
+        raise ProjectInvalid(f"the bundle is larger than {BUNDLE_BYTES_MAX} bytes")
+    end = data[-_END_RECORD.size :]
+    if len(end) < _END_RECORD.size or not end.startswith(_END_SIGNATURE):
+        raise ProjectInvalid("the bundle is damaged: it does not end as a zip archive without a comment")
+    _, _, _, _, count, directory_bytes, _, _ = _END_RECORD.unpack(end)
+    if count > FILES_MAX or directory_bytes > DIRECTORY_BYTES_MAX:
+        raise ProjectInvalid(f"the bundle holds more than {FILES_MAX} files, or their names are too long")
+
+
+def _checked(entries: list[zipfile.ZipInfo]) -> Iterator[zipfile.ZipInfo]:
+    """Yield the entries that are files. Raises ProjectInvalid for the first one that may not be written."""
+    if len(entries) > FILES_MAX:
+        raise ProjectInvalid(f"the bundle holds more than {FILES_MAX} files")
+    names: set[str] = set()
+    size_bytes = 0
+    for entry in entries:
+        problem = _problem(entry)
+        if problem is None and entry.filename in names:
+            problem = "occurs twice"
+        if problem:
+            raise ProjectInvalid(f"the bundle is refused: {entry.filename!r} {problem}")
+        names.add(entry.filename)
+        size_bytes += entry.file_size
+        if size_bytes > PROJECT_BYTES_MAX + ENV_FILE_BYTES_MAX:
+            raise ProjectInvalid(f"the bundle is refused: its files hold more than {PROJECT_BYTES_MAX} bytes")
+        if not entry.is_dir():
+            yield entry
+
+
+def _problem(entry: zipfile.ZipInfo) -> str | None:
+    """Return why `entry` may not be written, or None."""
+    parts = entry.filename.removesuffix("/").split("/")
+    kind = stat.S_IFMT(entry.external_attr >> 16)
+    limit = ENV_FILE_BYTES_MAX if entry.filename == ENV_FILE else FILE_BYTES_MAX
+    rules = (
+        # Covers absolute names too: their first part is empty.
+        (not {"", ".", ".."}.isdisjoint(parts), "leads out of the project"),
+        ("\0" in entry.orig_filename, "has a null character in its name"),
+        (_is_too_long(parts), "is longer than a file system takes"),
+        (len(parts) > DEPTH_MAX + 1, f"is nested deeper than {DEPTH_MAX} folders"),
+        (kind not in {0, stat.S_IFREG, stat.S_IFDIR}, "is a link or a special file"),
+        (bool(entry.flag_bits & _ENCRYPTED), "is encrypted"),
+        (entry.compress_type not in _METHODS, "is compressed in a way other than deflate"),
+        (entry.file_size > limit, f"is larger than {limit} bytes"),
+    )
+    return next((problem for broken, problem in rules if broken), None)
+
+
+def _is_too_long(parts: list[str]) -> bool:
+    sizes = [len(part.encode()) + 1 for part in parts]
+    return max(sizes) > NAME_BYTES_MAX or sum(sizes) > PATH_BYTES_MAX
+
+
+def _write(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
+    path = target / entry.filename
+    mode = 0o755 if (entry.external_attr >> 16) & stat.S_IXUSR else 0o644
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # O_EXCL: a name that is already there, be it a folder of the same name, is never written through.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise ProjectInvalid(f"the bundle is refused: {entry.filename!r} is both a file and a folder") from None
+    with os.fdopen(descriptor, "wb") as file, bundle.open(entry) as source:
+        # zipfile gives no more than the size it was told, and checks the sum at the end.
+        while chunk := source.read(_CHUNK_BYTES):
+            file.write(chunk)

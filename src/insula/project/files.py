@@ -1,0 +1,186 @@
+"""Says which files of a project directory go with it, by the rules Cortex had.
+
+Left out: the configuration file, dot files and dot folders, Python's byte code, and what `.cortexignore` names.
+Symbolic links are followed as long as they lead to something inside the project, and travel as what they lead to.
+One that leads out is refused: silently left out it would break the handler, silently followed it could carry
+somebody's keys along. `.env` at the root always travels, wherever it is linked to.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pathspec import GitIgnoreSpec
+
+from insula.errors import ProjectInvalid
+from insula.project.env_file import ENV_FILE, ENV_FILE_BYTES_MAX
+
+IGNORE_FILE: Final = ".cortexignore"
+MEBIBYTE: Final = 2**20
+FILE_BYTES_MAX: Final = 32 * MEBIBYTE
+PROJECT_BYTES_MAX: Final = 32 * MEBIBYTE
+FILES_MAX: Final = 20_000
+# As deep as a path of the longest length Linux takes could go; also ends circles of links.
+DEPTH_MAX: Final = 128
+_BYTE_CODE_SUFFIXES: Final = (".pyc", ".pyo", ".pyd")
+_BYTE_CODE_FOLDER: Final = "__pycache__"
+_ADVICE: Final = f"; name what the handler does not need in {IGNORE_FILE}"
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectFile:
+    """One file of a project: its path in the bundle, with `/`, and where its bytes are."""
+
+    name: str
+    source: Path
+    executable: bool
+    size_bytes: int
+
+
+def check_root(root: Path) -> None:
+    """Raise ProjectInvalid unless `root` is a directory that can be a project: not the home directory, not `/`."""
+    resolved = root.resolve()
+    if not resolved.is_dir():
+        raise ProjectInvalid(f"{root}: is not a directory")
+    if resolved == Path(resolved.anchor):
+        raise ProjectInvalid(f"{root}: the root of the file system cannot be a project; move the files to a new folder")
+    if resolved == _home():
+        raise ProjectInvalid(f"{root}: the home directory cannot be a project; move the files to a new folder")
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home().resolve()
+    except RuntimeError:
+        # The user has no entry in the password file, and so no home to protect.
+        return None
+
+
+def project_files(root: Path, config_name: str) -> tuple[ProjectFile, ...]:
+    """Return the files that belong to the project, sorted by name; `config_name` is the configuration's file name.
+
+    Raises ProjectInvalid if the project or one of its files is over a limit, or a link leads out of it.
+    """
+    check_root(root)
+    walk = _Walk(root, config_name, _ignored(root))
+    files = list(walk.files(root, "", 0))
+    if (root / ENV_FILE).is_file():
+        files.append(_env_file(root))
+    return tuple(sorted(files, key=lambda file: file.name))
+
+
+def _ignored(root: Path) -> GitIgnoreSpec:
+    try:
+        lines = (root / IGNORE_FILE).read_text("utf-8-sig").splitlines()
+    except (FileNotFoundError, IsADirectoryError):
+        lines = []
+    except (OSError, UnicodeDecodeError) as error:
+        raise ProjectInvalid(f"{IGNORE_FILE}: cannot be read: {error}") from None
+    try:
+        return GitIgnoreSpec.from_lines(lines)
+    except ValueError as error:
+        raise ProjectInvalid(f"{IGNORE_FILE}: {error}") from None
+
+
+def _env_file(root: Path) -> ProjectFile:
+    path = root / ENV_FILE
+    size_bytes = path.stat().st_size
+    if size_bytes > ENV_FILE_BYTES_MAX:
+        raise ProjectInvalid(f"{ENV_FILE}: must not be larger than {ENV_FILE_BYTES_MAX} bytes")
+    return ProjectFile(ENV_FILE, path, executable=False, size_bytes=size_bytes)
+
+
+class _Walk:
+    """One pass over a project directory; counts as it goes, so that a huge tree is refused early."""
+
+    def __init__(self, root: Path, config_name: str, ignored: GitIgnoreSpec) -> None:
+        self._root = root
+        self._resolved_root = root.resolve()
+        self._config_name = config_name
+        self._ignored = ignored
+        self._size_bytes = 0
+        self._count = 0
+
+    def files(self, folder: Path, prefix: str, depth: int) -> Iterator[ProjectFile]:
+        """Yield the files below `folder`, whose own name in the project is `prefix`, with a trailing slash."""
+        if depth > DEPTH_MAX:
+            raise ProjectInvalid(f"{folder}: is nested deeper than {DEPTH_MAX} folders, or linked in a circle")
+        try:
+            paths = sorted(folder.iterdir())
+        except OSError as error:
+            raise ProjectInvalid(f"{folder}: cannot be read: {error.strerror}") from None
+        self._count_one()
+        for path in paths:
+            name = f"{prefix}{path.name}"
+            if self._left_out(name, path.name):
+                continue
+            status = self._status(path, name)
+            if status is None:
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                yield from self.files(path, f"{name}/", depth + 1)
+            else:
+                yield self._file(name, path, status)
+
+    def _left_out(self, name: str, base: str) -> bool:
+        return (
+            base.startswith(".")
+            or base == _BYTE_CODE_FOLDER
+            or base.endswith(_BYTE_CODE_SUFFIXES)
+            or name == self._config_name
+        )
+
+    def _status(self, path: Path, name: str) -> os.stat_result | None:
+        """Return what `path` leads to, or None if it is ignored. Raises ProjectInvalid for what cannot travel."""
+        try:
+            own = path.lstat()
+            status = None if stat.S_ISLNK(own.st_mode) else own
+            if status is None and path.exists():
+                status = path.stat()
+            is_folder = status is not None and stat.S_ISDIR(status.st_mode)
+            # git lets no pattern bring back what lies in an ignored folder, so it need not be entered.
+            if self._ignored.match_file(f"{name}/" if is_folder else name):
+                return None
+            if stat.S_ISLNK(own.st_mode):
+                self._check_link(path, name, exists=status is not None)
+        except OSError as error:
+            raise ProjectInvalid(f"{path}: cannot be read: {error.strerror}") from None
+        return status
+
+    def _check_link(self, path: Path, name: str, *, exists: bool) -> None:
+        target = path.resolve()
+        advice = f"copy what it leads to into the project, or name it in {IGNORE_FILE}"
+        if not exists:
+            raise ProjectInvalid(f"{name}: is a link to {path.readlink()}, which does not exist; {advice}")
+        if not target.is_relative_to(self._resolved_root):
+            raise ProjectInvalid(f"{name}: is a link that leads out of the project, to {target}; {advice}")
+        if path.parent.resolve().is_relative_to(target):
+            raise ProjectInvalid(f"{name}: is a link to a folder that holds it; name it in {IGNORE_FILE}")
+
+    def _file(self, name: str, path: Path, status: os.stat_result) -> ProjectFile:
+        if not stat.S_ISREG(status.st_mode):
+            raise ProjectInvalid(f"{name}: is neither a file nor a folder; name it in {IGNORE_FILE}")
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise ProjectInvalid(f"{name!r}: file names must be UTF-8; rename it") from None
+        if status.st_size > FILE_BYTES_MAX:
+            raise ProjectInvalid(f"{path}: file size cannot be greater than {FILE_BYTES_MAX / MEBIBYTE} MiB{_ADVICE}")
+        self._count_one()
+        self._size_bytes += status.st_size
+        if self._size_bytes > PROJECT_BYTES_MAX:
+            limit = PROJECT_BYTES_MAX / MEBIBYTE
+            raise ProjectInvalid(f"{self._root}: project size cannot exceed {limit} MiB{_ADVICE}")
+        return ProjectFile(name, path, bool(status.st_mode & stat.S_IXUSR), status.st_size)
+
+    def _count_one(self) -> None:
+        # Folders count too: links among them could otherwise make a small tree endless.
+        self._count += 1
+        if self._count > FILES_MAX:
+            problem = f"a project cannot have more than {FILES_MAX} files and folders"
+            raise ProjectInvalid(f"{self._root}: {problem}{_ADVICE}")

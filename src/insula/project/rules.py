@@ -1,0 +1,76 @@
+"""What one key of cortex.yaml has to do with another, and what an endpoint may be."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from insula.project.tree import Invalid
+
+if TYPE_CHECKING:
+    from insula.project.spec import ApiSpec, Models
+
+# The edge's URL patterns reach this deep, and these literals win over any endpoint (both in envoy/).
+ENDPOINT_SEGMENTS_MAX: Final = 8
+ENDPOINTS_RESERVED: Final = frozenset({"/healthz", "/metrics", "/ui", "/v1/apis", "/v1/openapi.json"})
+
+
+def canonical_endpoint(endpoint: str | None, name: str) -> str:
+    """Return `endpoint`, or `/<name>` if there is none, with one leading slash and no trailing one.
+
+    Raises Invalid for an endpoint that could not be reached.
+    """
+    path = ("networking", "endpoint")
+    canonical = f"/{name}" if endpoint is None else f"/{endpoint.removeprefix('/')}"
+    if "//" in canonical:
+        raise Invalid(f'cannot contain adjacent slashes (got "{endpoint}")', path)
+    if canonical == "/":
+        raise Invalid('cannot be just "/"', path)
+    canonical = canonical.removesuffix("/")
+    segments = canonical[1:].split("/")
+    if not {".", ".."}.isdisjoint(segments):
+        raise Invalid(f'cannot contain "." or ".." between slashes (got "{endpoint}")', path)
+    if len(segments) > ENDPOINT_SEGMENTS_MAX:
+        raise Invalid(f"must have at most {ENDPOINT_SEGMENTS_MAX} parts between slashes (got {len(segments)})", path)
+    if canonical in ENDPOINTS_RESERVED:
+        reserved = ", ".join(sorted(ENDPOINTS_RESERVED))
+        raise Invalid(f"{canonical} is reserved, as are {reserved}; choose another networking.endpoint", path)
+    return canonical
+
+
+def check_together(spec: ApiSpec) -> None:
+    """Raise Invalid if two keys of `spec` contradict each other."""
+    _check_models(spec.handler.type, spec.handler.models)
+    scaling = spec.autoscaling
+    low, high, initial = scaling.min_replicas, scaling.max_replicas, scaling.init_replicas
+    if low > high:
+        raise Invalid(f"min_replicas cannot be greater than max_replicas ({low} > {high})", ("autoscaling",))
+    if initial > high:
+        raise Invalid(f"init_replicas cannot be greater than max_replicas ({initial} > {high})", ("autoscaling",))
+    if initial < low:
+        raise Invalid(f"init_replicas cannot be less than min_replicas ({initial} < {low})", ("autoscaling",))
+    target, concurrency = scaling.target_replica_concurrency, scaling.max_replica_concurrency
+    if target > concurrency:
+        problem = "target_replica_concurrency cannot be greater than max_replica_concurrency"
+        raise Invalid(f"{problem} ({target:g} > {concurrency})", ("autoscaling",))
+    strategy = spec.update_strategy
+    if strategy.max_surge.rstrip("%") == "0" == strategy.max_unavailable.rstrip("%"):
+        raise Invalid("max_surge and max_unavailable cannot both be zero", ("update_strategy",))
+    if spec.compute.gpu and spec.compute.inf:
+        raise Invalid("gpu and inf cannot both be requested", ("compute",))
+
+
+def _check_models(type: str, models: Models | None) -> None:
+    path = ("handler", "models")
+    if type == "python":
+        if models is not None:
+            raise Invalid("is not supported by the handler type python; use type: tensorflow, or leave it out", path)
+        return
+    if models is None:
+        raise Invalid("must be defined: the handler type tensorflow needs one of path, paths and dir", path)
+    given = [key for key, value in (("path", models.path), ("paths", models.paths), ("dir", models.dir)) if value]
+    if len(given) != 1:
+        raise Invalid(f"exactly one of path, paths and dir must be defined (got {' and '.join(given) or 'none'})", path)
+    names = [model.name for model in models.paths]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise Invalid(f'the name "{repeated[0]}" is used by more than one model', (*path, "paths"))

@@ -1,0 +1,81 @@
+"""Durations and quantities as cortex.yaml writes them: `1h30m`, `200m`, `20Mi`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import ROUND_CEILING, Decimal
+from types import MappingProxyType
+from typing import Final
+
+# A year: long enough for any period of an autoscaler, short enough that no arithmetic overflows.
+DURATION_MAX: Final = timedelta(days=365)
+# Longer numbers are slips, and keep exact arithmetic on them cheap.
+TEXT_CHARACTERS_MAX: Final = 32
+
+_MICROSECONDS: Final = MappingProxyType({"h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000})
+_DURATION_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
+_DURATION: Final = re.compile(rf"(?:{_DURATION_PART.pattern})+")
+_QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(m|[kKMGTPE]i?|[eE][0-9]{1,2})?")
+_POWERS: Final = "KMGTPE"
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the duration that `text` names, in Go's notation: `60s`, `5m`, `1h30m`, `1.5s`, `250ms`.
+
+    Raises ValueError for anything else, and for more than DURATION_MAX.
+    """
+    if len(text) > TEXT_CHARACTERS_MAX or not _DURATION.fullmatch(text):
+        raise ValueError(f"{text!r} is no duration")
+    parts = _DURATION_PART.findall(text)
+    microseconds = sum(Decimal(number) * _MICROSECONDS[unit] for number, unit in parts)
+    if microseconds > DURATION_MAX // timedelta(microseconds=1):
+        raise ValueError(f"{text!r} is longer than {DURATION_MAX.days} days")
+    return timedelta(microseconds=int(microseconds))
+
+
+def format_duration(duration: timedelta) -> str:
+    """Return the one canonical text of `duration`: whole seconds where possible, so `1m` and `60s` are the same."""
+    if duration % timedelta(seconds=1):
+        return f"{Decimal(duration // timedelta(microseconds=1)) / 1000:f}ms"
+    return f"{duration // timedelta(seconds=1)}s"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """An amount in Kubernetes' notation, kept as it was written; build it with `parse_quantity`."""
+
+    text: str
+
+    @property
+    def amount(self) -> Decimal:
+        """The exact amount in units: cores of a CPU, bytes of memory."""
+        match = _QUANTITY.fullmatch(self.text)
+        if match is None:
+            raise ValueError(f"{self.text!r} is no quantity")
+        number, suffix = Decimal(match[1]), match[2] or ""
+        if suffix == "m":
+            return number / 1000
+        # "E" alone is exa, "E3" an exponent.
+        if suffix and suffix[0] in "eE" and suffix[1:].isdigit():
+            return number.scaleb(int(suffix[1:]))
+        if suffix:
+            power = _POWERS.index(suffix[0].upper()) + 1
+            return number * Decimal(1024 if suffix.endswith("i") else 1000) ** power
+        return number
+
+    @property
+    def bytes(self) -> int:
+        """The amount in whole bytes, rounded up."""
+        return int(self.amount.to_integral_value(rounding=ROUND_CEILING))
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_quantity(text: str) -> Quantity:
+    """Return the quantity that `text` names: `200m`, `1.5`, `20Mi`, `1G`, `1e3`. Raises ValueError for others."""
+    if len(text) > TEXT_CHARACTERS_MAX or not _QUANTITY.fullmatch(text):
+        raise ValueError(f"{text!r} is no quantity")
+    return Quantity(text)
