@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from insula.ledger import Claimant, LedgerPolicy, Payload, WorkloadLedger
+from insula.redis_client import connect
+from tests.valkey import Valkey, running_valkey
+
+TTL_FREE = ("queue", "index", "ended", "counts", "updates", "dead", "uploads")
+"""Kinds of keys that may live without a TTL (invariant I9), besides live workloads."""
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Generator[Valkey]:
+    folder: Path = tmp_path_factory.mktemp("valkey")
+    with running_valkey(folder) as server:
+        yield server
+
+
+@pytest.fixture
+async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
+    """An empty Redis; afterwards no key but the known kinds may be without a TTL."""
+    client = connect(valkey.url)
+    await client.flushall()
+    yield client
+    for key in [key.decode() async for key in client.scan_iter()]:
+        kind = key.rsplit("}:", 1)[-1]
+        live = kind.startswith("workload:") and await client.hget(key, "status") in (b"in_queue", b"in_progress")
+        assert kind in TTL_FREE or live or await client.ttl(key) > 0, f"{key} would stay for ever"
+    await client.aclose()
+
+
+@pytest.fixture
+async def ledger(redis: Redis) -> WorkloadLedger:
+    """A ledger with a lease short enough to wait for, and the queue of the API `echo`."""
+    ledger = WorkloadLedger(redis, LedgerPolicy(lease=timedelta(milliseconds=200)))
+    await ledger.open("echo")
+    return ledger
+
+
+@pytest.fixture
+def alice() -> Claimant:
+    return Claimant("alice", "v1", "127.0.0.1:1")
+
+
+@pytest.fixture
+def bob() -> Claimant:
+    return Claimant("bob", "v1", "127.0.0.1:2")
+
+
+@pytest.fixture
+def payload() -> Payload:
+    return Payload("text/plain", size_bytes=5, inline=b"hello")

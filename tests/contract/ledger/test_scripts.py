@@ -1,0 +1,235 @@
+"""Each step of a workload's life, on a real server."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from redis.asyncio import Redis
+
+from insula.errors import LeaseLost, QueueFull
+from insula.ids import new_id
+from insula.keys import ApiKeys
+from insula.ledger import Claim, Claimant, Failure, LedgerPolicy, Payload, Result, Workload, WorkloadLedger
+from insula.status import Status
+
+KEYS = ApiKeys("echo")
+
+
+async def submit(ledger: WorkloadLedger, payload: Payload) -> str:
+    id = new_id()
+    await ledger.submit("echo", id, payload, queue_limit=1000)
+    return id
+
+
+async def claim_one(ledger: WorkloadLedger, claimant: Claimant) -> Claim:
+    _, [claim] = await ledger.claim("echo", claimant, count=1)
+    return claim
+
+
+async def reclaim(
+    ledger: WorkloadLedger, who: Claimant, *held: str, expired: bool = False, own_lost: bool = False
+) -> list[Claim]:
+    return await ledger.reclaim("echo", who, count=10, held=held, expired=expired, own_lost=own_lost)
+
+
+async def read(ledger: WorkloadLedger, id: str) -> Workload:
+    workload = await ledger.read("echo", id)
+    assert workload is not None
+    return workload
+
+
+async def expired(ledger: WorkloadLedger, who: Claimant) -> list[Claim]:
+    """What `who` takes over, as soon as some lease has run out."""
+    async with asyncio.timeout(5):
+        while True:
+            if claims := await reclaim(ledger, who, expired=True):
+                return claims
+
+
+async def counts(redis: Redis) -> dict[str, int]:
+    return {name.decode(): int(value) for name, value in (await redis.hgetall(KEYS.counts)).items() if int(value)}
+
+
+async def test_i2_one_way_a_workload_passes_through_queue_and_progress_to_its_end(
+    ledger: WorkloadLedger, redis: Redis, alice: Claimant, payload: Payload
+) -> None:
+    id = await submit(ledger, payload)
+    assert (await read(ledger, id)).status is Status.IN_QUEUE
+
+    claim = await claim_one(ledger, alice)
+    assert (claim.lease.id, claim.lease.attempt, claim.payload) == (id, 1, payload)
+    running = await read(ledger, id)
+    assert (running.status, running.version, running.attempt) == (Status.IN_PROGRESS, "v1", 1)
+
+    await ledger.finish(claim.lease, Result(inline=b'{"n": 1.0}'))
+    ended = await read(ledger, id)
+    assert (ended.status, ended.result) == (Status.COMPLETED, Result(inline=b'{"n": 1.0}'))
+    assert ended.ended_ms is not None and ended.ended_ms >= ended.submitted_ms
+    assert await counts(redis) == {"completed": 1}
+    assert await redis.xlen(KEYS.queue) == 0
+    updates = [fields[b"status"].decode() for _, fields in await redis.xrange(KEYS.updates)]
+    assert updates == ["in_queue", "in_progress", "completed"]
+
+
+async def test_a_submit_repeated_with_the_same_id_is_one_workload(
+    ledger: WorkloadLedger, redis: Redis, payload: Payload
+) -> None:
+    """So a submit whose answer was lost can be sent again."""
+    id = new_id()
+    for _ in range(3):
+        await ledger.submit("echo", id, payload, queue_limit=1000)
+    assert await redis.xlen(KEYS.queue) == 1
+    assert await counts(redis) == {"in_queue": 1}
+
+
+async def test_i11_backpressure_a_full_queue_refuses_and_stores_nothing(
+    ledger: WorkloadLedger, redis: Redis, payload: Payload, alice: Claimant
+) -> None:
+    first = new_id()
+    await ledger.submit("echo", first, payload, queue_limit=1)
+    refused = new_id()
+    with pytest.raises(QueueFull, match="limit of 1"):
+        await ledger.submit("echo", refused, payload, queue_limit=1)
+    with pytest.raises(QueueFull):
+        await ledger.check_room("echo", queue_limit=1)
+    assert await ledger.read("echo", refused) is None
+    claim = await claim_one(ledger, alice)
+    await ledger.finish(claim.lease, Result(inline=b"{}"))
+    await ledger.submit("echo", refused, payload, queue_limit=1)  # room again
+
+
+async def test_claims_come_in_order_and_no_more_than_asked_for(
+    ledger: WorkloadLedger, alice: Claimant, bob: Claimant, payload: Payload
+) -> None:
+    ids = [await submit(ledger, payload) for _ in range(5)]
+    _, first = await ledger.claim("echo", alice, count=2)
+    newest, rest = await ledger.claim("echo", bob, count=10)
+    assert [claim.lease.id for claim in first + rest] == ids
+    assert newest == rest[-1].lease.entry
+
+
+async def test_i3_one_end_a_second_finish_of_the_same_attempt_changes_nothing(
+    ledger: WorkloadLedger, redis: Redis, alice: Claimant, payload: Payload
+) -> None:
+    id = await submit(ledger, payload)
+    claim = await claim_one(ledger, alice)
+    await ledger.finish(claim.lease, Result(inline=b"{}"))
+    await ledger.finish(claim.lease, Failure("HANDLER_ERROR", "too late"))
+    assert (await read(ledger, id)).status is Status.COMPLETED
+    assert await counts(redis) == {"completed": 1}
+
+
+async def test_i3_a_stalled_worker_cannot_overwrite_its_successor(
+    ledger: WorkloadLedger, alice: Claimant, bob: Claimant, payload: Payload
+) -> None:
+    """Once a lease is taken over, the old attempt's finish raises LeaseLost and the record stays the successor's."""
+    id = await submit(ledger, payload)
+    stale = await claim_one(ledger, alice)
+    [taken] = await expired(ledger, bob)
+    assert taken.lease.attempt == 2
+    assert taken.payload == payload
+
+    assert await ledger.renew("alice", [stale.lease]) == [stale.lease]
+    with pytest.raises(LeaseLost):
+        await ledger.finish(stale.lease, Result(inline=b'{"who": "alice"}'))
+    with pytest.raises(LeaseLost):
+        await ledger.requeue(stale.lease)
+
+    await ledger.finish(taken.lease, Result(inline=b'{"who": "bob"}'))
+    assert (await read(ledger, id)).result == Result(inline=b'{"who": "bob"}')
+
+
+async def test_i4_leases_that_are_renewed_are_not_taken_over(
+    ledger: WorkloadLedger, redis: Redis, alice: Claimant, bob: Claimant, payload: Payload
+) -> None:
+    await submit(ledger, payload)
+    await submit(ledger, payload)
+    _, [kept, dropped] = await ledger.claim("echo", alice, count=2)
+    async with asyncio.timeout(5):
+        while True:  # alice renews one of her two leases until bob takes over the other
+            assert await ledger.renew("alice", [kept.lease]) == []
+            if claims := await reclaim(ledger, bob, expired=True):
+                break
+    assert [claim.lease.id for claim in claims] == [dropped.lease.id]
+
+
+async def test_a_workload_given_back_starts_again_before_what_waits(
+    ledger: WorkloadLedger, alice: Claimant, bob: Claimant, payload: Payload
+) -> None:
+    id = await submit(ledger, payload)
+    claim = await claim_one(ledger, alice)
+    await submit(ledger, payload)
+    await ledger.requeue(claim.lease)
+    await ledger.requeue(claim.lease)  # safe to repeat
+    assert (await read(ledger, id)).status is Status.IN_QUEUE
+    [again] = await reclaim(ledger, bob)
+    assert (again.lease.id, again.lease.attempt) == (id, 2)
+
+
+async def test_a_claim_whose_answer_was_lost_is_found_again(
+    ledger: WorkloadLedger, alice: Claimant, bob: Claimant, payload: Payload
+) -> None:
+    """The worker asks what it is on record for and does not hold; nobody else is given it, and nothing counts as lost."""
+    held, lost = await submit(ledger, payload), await submit(ledger, payload)
+    await ledger.claim("echo", alice, count=2)
+    assert await reclaim(ledger, bob) == []
+    for attempt in range(2, 6):
+        [claim] = await reclaim(ledger, alice, held)
+        assert (claim.lease.id, claim.lease.attempt) == (lost, attempt)
+
+
+async def test_i5_poison_a_workload_that_keeps_losing_its_runner_ends_failed_and_dead(
+    ledger: WorkloadLedger, redis: Redis, alice: Claimant, payload: Payload
+) -> None:
+    id = await submit(ledger, payload)
+    claim = await claim_one(ledger, alice)
+    for _ in range(2):
+        await ledger.requeue(claim.lease, lost="killed by signal 11")
+        [claim] = await reclaim(ledger, alice)
+    await ledger.requeue(claim.lease, lost="killed by signal 11")
+
+    dead = await read(ledger, id)
+    assert dead.status is Status.FAILED
+    assert dead.failure is not None and dead.failure.reason == "WORKER_LOST"
+    assert "killed by signal 11" in dead.failure.message
+    assert await redis.zscore(KEYS.dead, id) == dead.ended_ms
+    assert await redis.hget(KEYS.workload(id), "payload") == b"hello", "a dead workload keeps its payload"
+    assert await redis.xlen(KEYS.queue) == 0
+
+
+async def test_i5_poison_a_restarted_worker_counts_what_its_predecessor_left(
+    ledger: WorkloadLedger, alice: Claimant, payload: Payload
+) -> None:
+    id = await submit(ledger, payload)
+    await claim_one(ledger, alice)
+    for _ in range(2):
+        [claim] = await reclaim(ledger, alice, own_lost=True)
+        assert claim.lease.id == id
+    assert await reclaim(ledger, alice, own_lost=True) == []
+    assert (await read(ledger, id)).status is Status.FAILED
+
+
+async def test_i9_retention_an_ended_record_has_a_ttl_of_retention_and_a_day(
+    redis: Redis, alice: Claimant, payload: Payload
+) -> None:
+    ledger = WorkloadLedger(redis, LedgerPolicy(retention=timedelta(hours=1)))
+    await ledger.open("echo")
+    id = await submit(ledger, payload)
+    await ledger.finish((await claim_one(ledger, alice)).lease, Failure("HANDLER_ERROR", "ValueError: no"))
+    assert 0 < await redis.ttl(KEYS.workload(id)) <= 25 * 3600
+    failed = await read(ledger, id)
+    assert failed.failure == Failure("HANDLER_ERROR", "ValueError: no")
+
+
+async def test_i1_submits_that_wait_together_share_a_round_trip(
+    ledger: WorkloadLedger, redis: Redis, payload: Payload
+) -> None:
+    """200 concurrent submits are far fewer writes to the socket than 200: one fsync serves many."""
+    await submit(ledger, payload)  # the script is known from here on
+    reads_before = (await redis.info("stats"))["total_reads_processed"]
+    await asyncio.gather(*(submit(ledger, payload) for _ in range(200)))
+    reads = (await redis.info("stats"))["total_reads_processed"] - reads_before
+    assert reads <= 20
+    assert await redis.xlen(KEYS.queue) == 201

