@@ -1,0 +1,170 @@
+"""`make demo`: start the whole stack with the example, call it over HTTP as a user would, and check the answers.
+
+On a terminal the stack then stays up for the reader's own calls until Ctrl-C; elsewhere it is stopped and the exit
+code says whether every answer was right. Each request is printed as the curl line that does the same.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = "examples/language-identifier"
+PUBLIC_PORT = 8080
+INTERNAL_PORT = 8888
+ANSWER_S = 60
+STOP_S = 15
+
+
+@dataclass(frozen=True)
+class Question:
+    """A payload, and the language that is the right answer."""
+
+    content_type: str
+    payload: str
+    language: str
+
+
+QUESTIONS = (
+    Question("text/plain; charset=utf-8", "Heute scheint in München endlich wieder die Sonne.", "de"),
+    Question("application/json", '{"text": "Mañana vamos a la playa con los niños."}', "es"),
+)
+OWN = Question("text/plain; charset=utf-8", "your own sentence", "")
+
+
+class DemoFailed(Exception):
+    """The demo cannot go on; the text says why."""
+
+
+def main() -> int:
+    """Run the demo; 0 if every answer was right."""
+    stack = start()
+    try:
+        url = when_ready(stack)
+        for question in QUESTIONS:
+            ask(url, question)
+        print(f"\nEvery answer is right. Send your own:\n\n  {curl(url, OWN)}\n  curl {url}/<id from the answer>\n")
+        if sys.stdout.isatty():
+            print("The stack stays up; Ctrl-C stops it.", flush=True)
+            stack.wait()
+    except DemoFailed as failure:
+        print(f"demo: {failure}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        pass  # the terminal sent it to the stack as well, which stops its children
+    finally:
+        stop(stack)
+    return 0
+
+
+def start() -> subprocess.Popen[str]:
+    """Start the stack on free ports; its progress goes to the terminal, its one line of JSON to us."""
+    port, address = free_places()
+    if (port, address) != (PUBLIC_PORT, "127.0.0.1"):
+        print(f"Port {PUBLIC_PORT} or {INTERNAL_PORT} is in use here, so this stack takes {port} and {address}.")
+    options = ["--data", ".insula/demo", "--public-port", str(port), "--internal-address", address, "--json"]
+    command = ["insula", "up", PROJECT, *options]
+    print(f"$ {shlex.join(command)}", flush=True)
+    program = str(Path(sys.executable).parent / "insula")
+    return subprocess.Popen([program, *command[1:]], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def free_places() -> tuple[int, str]:
+    """A public port and an internal address: 8080 and 127.0.0.1, unless another program is there."""
+    port = next(port for port in range(PUBLIC_PORT, PUBLIC_PORT + 100) if is_free("", port))
+    addresses = (f"127.0.0.{number}" for number in range(1, 100))
+    return port, next(address for address in addresses if is_free(address, INTERNAL_PORT))
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether nobody listens there; the empty host means every address."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def when_ready(stack: subprocess.Popen[str]) -> str:
+    """The example's URL, once `insula up` has said that every API is ready or has failed."""
+    assert stack.stdout is not None, "started with a pipe"
+    line = stack.stdout.readline()
+    if not line:
+        raise DemoFailed(f"`insula up` ended with exit code {stack.wait()}; its own message is above")
+    ready = json.loads(line)
+    for api in ready["apis"]:
+        if api["state"] != "ready":
+            raise DemoFailed(f"the API {api['name']} is {api['state']}: {api['reason']}")
+    return f"{ready['public']}/language-identifier"
+
+
+def ask(url: str, question: Question) -> None:
+    """Submit the question, follow its status until it ends, and check the answer."""
+    print(f"\n$ {curl(url, question)}")
+    body = call(Request(url, data=question.payload.encode(), headers={"Content-Type": question.content_type}))
+    print(body)
+    workload_url = f"{url}/{json.loads(body)['id']}"
+    print(f"$ curl {workload_url}")
+    workload = follow(workload_url)
+    if workload["status"] != "completed" or workload["result"]["language"] != question.language:
+        raise DemoFailed(f"expected the language {question.language!r} for {question.payload!r}")
+
+
+def follow(workload_url: str) -> dict[str, Any]:
+    """GET the workload until it ends, print each answer that is new, and return the last."""
+    deadline = time.monotonic() + ANSWER_S
+    printed = ""
+    while time.monotonic() < deadline:
+        body = call(Request(workload_url))
+        if body != printed:
+            print(body, flush=True)
+            printed = body
+        workload: dict[str, Any] = json.loads(body)
+        if workload["status"] not in {"in_queue", "in_progress"}:
+            return workload
+        time.sleep(0.05)
+    raise DemoFailed(f"{workload_url} had no result within {ANSWER_S} s")
+
+
+def curl(url: str, question: Question) -> str:
+    """The command that sends the same request."""
+    return f"curl {url} -H 'Content-Type: {question.content_type}' -d {shlex.quote(question.payload)}"
+
+
+def call(request: Request) -> str:
+    """Send a request to the stack and return the body of its answer."""
+    try:
+        with urlopen(request, timeout=ANSWER_S) as response:
+            body: bytes = response.read()
+            return body.decode()
+    except HTTPError as error:
+        raise DemoFailed(f"{request.get_method()} {request.full_url} answered {error.code}: {error.read()!r}") from None
+    except OSError as error:
+        raise DemoFailed(f"{request.get_method()} {request.full_url} had no answer: {error}") from None
+
+
+def stop(stack: subprocess.Popen[str]) -> None:
+    """Stop the stack as Ctrl-C does, and wait until it is gone."""
+    if stack.poll() is None:
+        stack.terminate()
+    try:
+        stack.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        print(f"demo: the stack did not stop within {STOP_S} s and was killed", file=sys.stderr)
+        stack.kill()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
