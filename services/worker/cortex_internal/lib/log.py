@@ -1,0 +1,109 @@
+"""`from cortex_internal.lib.log import logger`: a handler's structured logger.
+
+Each record is one line of JSON on stdout: asctime, levelname, message, process, labels, and beside them the keys of
+`extra`. Logging never fails a workload: what JSON cannot say is written as its str(), a line over 5 MB is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from typing import Any, Dict, Mapping, Optional
+
+LINE_BYTES_MAX = 5_000_000
+RESERVED_KEYS = ("asctime", "levelname", "message", "labels", "process")
+
+
+class ExtraLogger(logging.Logger):
+    """Keeps `extra` apart from the record: the standard logger refuses keys such as "name" or "args" in it."""
+
+    def makeRecord(self, *args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: N802 - logging's name
+        """Take `extra` (the ninth argument) off the call and hang it on the record whole."""
+        positional = list(args)
+        extra: Optional[Mapping[str, Any]] = kwargs.pop("extra", None)
+        if len(positional) > 8:
+            extra, positional[8] = positional[8], None
+        record = super().makeRecord(*positional, **kwargs)
+        record.extra = dict(extra or {})
+        return record
+
+
+class LineFormatter(logging.Formatter):
+    """Turns a record into its JSON line. Reserved keys in `extra` lose against the record's own."""
+
+    def __init__(self, labels: Mapping[str, str]) -> None:
+        super().__init__()
+        self._labels = dict(labels)
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: Dict[str, Any] = {
+            "asctime": self.formatTime(record),
+            "levelname": record.levelname,
+            "message": record.getMessage(),
+            "process": record.process,
+            "labels": self._labels,
+        }
+        extra: Dict[Any, Any] = getattr(record, "extra", {})
+        line.update((key, value) for key, value in extra.items() if key not in RESERVED_KEYS)
+        if record.exc_info:
+            line.setdefault("exc_info", self.formatException(record.exc_info))
+        return encode_line(line)
+
+
+def encode_line(line: Dict[Any, Any]) -> str:
+    """Return the line as strict JSON, turning into text what has no JSON form."""
+    try:
+        return json.dumps(line, default=str, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        # Keys that are no strings, NaN, or a value that contains itself: all values as text, which always works.
+        return json.dumps({str(key): value if key == "process" else str(value) for key, value in line.items()})
+
+
+class StdoutHandler(logging.Handler):
+    """Writes to whatever sys.stdout is at the moment, as print() does, one write for each line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropped_lines = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+            if len(line) > LINE_BYTES_MAX:  # ASCII: characters are bytes
+                line = self._count_dropped(record, len(line))
+            if line:
+                sys.stdout.write(line + "\n")
+                sys.stdout.flush()
+        except Exception:  # noqa: BLE001 - logging's rule: a logger reports its own failure on stderr and raises nothing
+            self.handleError(record)
+
+    def _count_dropped(self, record: logging.LogRecord, line_bytes: int) -> str:
+        """Count the line; return what to write in its place the first time, nothing after that."""
+        self.dropped_lines += 1
+        if self.dropped_lines > 1:
+            return ""
+        text = (
+            f"a log line of {line_bytes} bytes was dropped, the limit is {LINE_BYTES_MAX}; later ones are only counted"
+        )
+        notice = logging.LogRecord(record.name, logging.WARNING, record.pathname, record.lineno, text, (), None)
+        return self.format(notice)
+
+
+def make_logger(environment: Mapping[str, str]) -> logging.Logger:
+    """Return the logger for this process; level and labels are what the worker put into the environment."""
+    labels = {
+        "apiName": environment.get("CORTEX_API_NAME", ""),
+        "apiKind": environment.get("CORTEX_API_KIND", "AsyncAPI"),
+    }
+    made = ExtraLogger("cortex")
+    handler = StdoutHandler()
+    handler.setFormatter(LineFormatter(labels))
+    made.addHandler(handler)
+    level = environment.get("CORTEX_LOG_LEVEL", "info").upper()
+    made.setLevel(level if level in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL") else "INFO")
+    return made
+
+
+logger = make_logger(os.environ)

@@ -1,0 +1,108 @@
+"""The wire format between the supervisor and a runner: length-prefixed frames over an inherited socket pair.
+
+Owns bytes and their bounds, no sockets and no meaning. One frame is
+
+    header length (4 bytes, big endian) | body length (4 bytes) | header (a JSON object with "type") | body (raw bytes)
+
+    supervisor -> runner                                     runner -> supervisor
+    start   body: JSON of how to load the handler            ready
+    job     id, content_type, payload_bytes; body: payload   refused    body: JSON {message, traceback}
+    chunk   body: more of the payload of the last job        completed  id, handler_s; body: the result's JSON bytes
+    abort   the last job's payload will not be completed     failed     id, handler_s, reason; body: as refused
+                                                             metric     kind, name, value, tags
+
+Jobs are answered in the order they were written; an aborted job gets no answer. No pickle: user code owns one end.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any, Dict, List, NamedTuple, Union, cast
+
+HEADER_BYTES_MAX = 1 << 20
+RESULT_BYTES_MAX = 64 << 20
+BODY_BYTES_MAX = RESULT_BYTES_MAX
+CHUNK_BYTES = 256 << 10  # a payload beyond this travels in several frames
+PAYLOAD_BYTES_MAX = 2 << 30
+RECEIVE_BYTES = 256 << 10  # read from the socket at once
+
+_PREFIX = struct.Struct("!II")
+_encode_header = json.JSONEncoder(separators=(",", ":")).encode
+
+Header = Dict[str, Any]
+Buffer = Union[bytes, bytearray, memoryview]
+
+
+class FrameInvalid(ValueError):
+    """The bytes are not a frame, or go past a bound: the other side is broken and the connection with it."""
+
+
+class Frame(NamedTuple):
+    """One message. `header["type"]` is always a string; everything else in it is the sender's word."""
+
+    header: Header
+    body: bytes
+
+    @property
+    def type(self) -> str:
+        kind: str = self.header["type"]
+        return kind
+
+
+def encode_frame(header: Header, body: Buffer = b"") -> bytes:
+    """Return the frame's bytes. Raises FrameInvalid if header or body go past their bounds."""
+    encoded = _encode_header(header).encode("ascii")
+    check_bounds(len(encoded), len(body))
+    return b"".join((_PREFIX.pack(len(encoded), len(body)), encoded, body))
+
+
+def check_bounds(header_bytes: int, body_bytes: int) -> None:
+    """Raise FrameInvalid if a frame of this size may not be sent or believed."""
+    if header_bytes > HEADER_BYTES_MAX:
+        raise FrameInvalid(f"a frame header of {header_bytes} bytes is over the limit of {HEADER_BYTES_MAX}")
+    if body_bytes > BODY_BYTES_MAX:
+        raise FrameInvalid(f"a frame body of {body_bytes} bytes is over the limit of {BODY_BYTES_MAX}")
+
+
+def decode_header(encoded: bytes) -> Header:
+    """Parse a header. Raises FrameInvalid unless it is a JSON object with a string under "type"."""
+    try:
+        header: Any = json.loads(encoded)
+    except (ValueError, RecursionError) as error:
+        raise FrameInvalid(f"a frame header is not JSON: {error}") from error
+    if isinstance(header, dict):
+        named = cast("Header", header)
+        if isinstance(named.get("type"), str):
+            return named
+    raise FrameInvalid('a frame header is not an object with a "type"')
+
+
+class FrameBuffer:
+    """Cuts a byte stream into frames. Holds at most one incomplete frame besides what it was last fed."""
+
+    def __init__(self) -> None:
+        self._pending = bytearray()
+
+    def feed(self, data: Buffer) -> List[Frame]:
+        """Take the next bytes of the stream; return every frame they complete, in order.
+
+        Raises FrameInvalid once the stream is not frames; it stays so, close it.
+        """
+        pending = self._pending
+        pending += data
+        frames: List[Frame] = []
+        start, available = 0, len(pending)
+        with memoryview(pending) as view:
+            while available - start >= _PREFIX.size:
+                header_bytes, body_bytes = _PREFIX.unpack_from(pending, start)
+                check_bounds(header_bytes, body_bytes)
+                body_start = start + _PREFIX.size + header_bytes
+                end = body_start + body_bytes
+                if end > available:
+                    break
+                header = decode_header(bytes(view[start + _PREFIX.size : body_start]))
+                frames.append(Frame(header, bytes(view[body_start:end])))
+                start = end
+        del pending[:start]
+        return frames

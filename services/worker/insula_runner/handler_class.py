@@ -1,0 +1,111 @@
+"""The user's class: found in its module, and its two methods' signatures checked.
+
+Owns the texts a user sees when the class is not as documented. Arguments are later passed by name, if declared here.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import types
+from typing import Any, List, NamedTuple, Tuple
+
+CLASS_NAME = "Handler"
+NAMED = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class HandlerInvalid(Exception):
+    """The handler's class is missing or a method's signature is not supported; the text names the path."""
+
+
+class Signature(NamedTuple):
+    """What one method must and may declare."""
+
+    method: str
+    required: Tuple[str, ...]
+    optional: Tuple[str, ...]
+
+
+INIT = Signature("__init__", required=("self", "config"), optional=("metrics_client",))
+HANDLE_ASYNC = Signature("handle_async", required=("self",), optional=("payload", "request_id"))
+
+
+class HandlerClass(NamedTuple):
+    """A checked class and the arguments its methods declared, without self."""
+
+    cls: type
+    init_arguments: Tuple[str, ...]
+    handle_async_arguments: Tuple[str, ...]
+
+
+def find_handler_class(module: types.ModuleType, source: str, path: str) -> HandlerClass:
+    """Return the module's Handler class. `source` is the module's text, `path` how the user named it.
+
+    Raises HandlerInvalid.
+    """
+    if count_definitions(source) > 1:
+        raise HandlerInvalid(
+            f"error in {path}: multiple definitions for Handler class found; "
+            "make sure that there is only one class named Handler"
+        )
+    cls = getattr(module, CLASS_NAME, None)
+    if not inspect.isclass(cls):
+        raise HandlerInvalid(f"error in {path}: Handler class is not defined{near_misses(module)}")
+    return HandlerClass(cls, check_init(cls, path), check_method(cls, HANDLE_ASYNC, path))
+
+
+def count_definitions(source: str) -> int:
+    """Return how often the module's top level defines the class; the module object only remembers the last."""
+    statements = ast.parse(source).body
+    return sum(isinstance(statement, ast.ClassDef) and statement.name == CLASS_NAME for statement in statements)
+
+
+def near_misses(module: types.ModuleType) -> str:
+    """Name the classes of the module that were probably meant."""
+    own = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
+    meant = [cls for cls in own if hasattr(cls, "handle_async")] or own
+    if len(meant) != 1:
+        return ""
+    return f": found class {meant[0].__name__}, expected {CLASS_NAME}"
+
+
+def check_init(cls: type, path: str) -> Tuple[str, ...]:
+    """Return the arguments __init__ declares; a class without one of its own takes none."""
+    if isinstance(inspect.getattr_static(cls, "__init__"), types.WrapperDescriptorType):
+        return ()
+    return check_method(cls, INIT, path)
+
+
+def check_method(cls: type, signature: Signature, path: str) -> Tuple[str, ...]:
+    """Return the arguments the method declares, without self. Raises HandlerInvalid."""
+    where = f"error in {path}: class {CLASS_NAME}: "
+    method = getattr(cls, signature.method, None)
+    if method is None:
+        raise HandlerInvalid(f'{where}required method "{signature.method}" is not defined')
+    if not callable(method):
+        raise HandlerInvalid(f'{where}"{signature.method}" is defined, but is not a method')
+    declared = declared_arguments(method)
+    fault = find_fault(signature, declared)
+    if fault:
+        call = f"{signature.method}({', '.join(declared)})"
+        raise HandlerInvalid(f'{where}invalid signature for method "{call}": {fault}')
+    return tuple(name for name in declared if name != "self")
+
+
+def declared_arguments(method: Any) -> List[str]:
+    """Return the names a method declares, the wrapped function's if functools.wraps was used."""
+    parameters = inspect.signature(method).parameters.values()
+    return [parameter.name for parameter in parameters if parameter.kind in NAMED]
+
+
+def find_fault(signature: Signature, declared: List[str]) -> str:
+    """Return what is wrong with the declared arguments, or an empty string."""
+    for name in signature.required:
+        if name not in declared:
+            return f'"{name}" is a required argument, but was not provided'
+    if declared[0] != "self":
+        return '"self" must be the first argument'
+    for name in declared:
+        if name not in signature.required + signature.optional:
+            return f'"{name}" is not a supported argument'
+    return ""

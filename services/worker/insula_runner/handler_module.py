@@ -1,0 +1,47 @@
+"""The user's file as a module, under one fixed name.
+
+The name resolves through a finder, not only through sys.modules, so that what the module defines can be pickled to
+children started with multiprocessing's spawn: there `__main__.py` runs again and installs the same finder.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import tokenize
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from typing import Any
+
+from insula_runner.handler_class import HandlerClass, find_handler_class
+
+MODULE_NAME = "cortex_async_handler"
+
+
+class HandlerFinder:
+    """Finds MODULE_NAME at the handler's path, and nothing else."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002 - the import system's signature
+        if name != MODULE_NAME:
+            return None
+        return importlib.util.spec_from_file_location(name, self._path, loader=SourceFileLoader(name, self._path))
+
+
+def install_finder(path: str) -> None:
+    """Make the handler's file, by its absolute path, importable as MODULE_NAME."""
+    sys.meta_path.insert(0, HandlerFinder(path))
+
+
+def import_handler(path: str, shown_path: str) -> HandlerClass:
+    """Run the file at the absolute `path` and return its checked class; texts name it `shown_path`.
+
+    Raises HandlerInvalid, or whatever the module's own code raised.
+    """
+    install_finder(path)
+    module = importlib.import_module(MODULE_NAME)
+    with tokenize.open(path) as file:
+        source = file.read()
+    return find_handler_class(module, source, shown_path)

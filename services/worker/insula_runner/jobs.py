@@ -1,0 +1,122 @@
+"""The job loop: one workload after the other through `handle_async`, each answered with exactly one frame."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import json
+import time
+from typing import Any, Callable, Dict, Optional, Tuple, Type
+
+from insula_runner.channel import Channel
+from insula_runner.frames import Frame, FrameInvalid
+from insula_runner.payload import PayloadInvalid, decode_payload
+from insula_runner.result import ResultInvalid, ResultTooLarge, encode_result
+from insula_runner.user_code import Raised, call_user_code, leave_if_forked
+
+REASON_BY_ERROR: Dict[Type[BaseException], str] = {
+    PayloadInvalid: "PAYLOAD_INVALID",
+    ResultInvalid: "RESULT_INVALID",
+    ResultTooLarge: "RESULT_TOO_LARGE",
+}
+HANDLER_ERROR = "HANDLER_ERROR"
+
+
+class EventLoop:
+    """One asyncio loop for all jobs, made for the first coroutine: clients that a handler keeps in it stay usable."""
+
+    def __init__(self) -> None:
+        self._loop: Any = None
+
+    def finish(self, coroutine: Any) -> Any:
+        """Run the coroutine to its end and return its result."""
+        if self._loop is None:
+            import asyncio
+
+            self._loop = asyncio.new_event_loop()
+            asyncio.set_event_loop(self._loop)
+        return self._loop.run_until_complete(coroutine)
+
+
+class Jobs:
+    """Runs jobs on one handler instance until the supervisor closes the channel."""
+
+    def __init__(self, channel: Channel, handle_async: Callable[..., Any], arguments: Tuple[str, ...]) -> None:
+        self._channel = channel
+        self._handle_async = handle_async
+        self._takes_payload = "payload" in arguments
+        self._takes_request_id = "request_id" in arguments
+        self._loop = EventLoop()
+
+    def serve(self) -> None:
+        """Answer jobs in order; returns at end of file. Raises OSError if the supervisor is gone, FrameInvalid."""
+        while True:
+            frame = self._channel.receive()
+            if frame is None:
+                return
+            if frame.type != "job":
+                raise FrameInvalid(f"expected a job, got {frame.type!r}")
+            header, payload = frame.header, receive_payload(self._channel, frame)
+            del frame
+            if payload is not None:
+                self._answer(header, payload)
+
+    def _answer(self, header: Dict[str, Any], payload: bytes) -> None:
+        started = time.perf_counter()
+        outcome = call_user_code(lambda: self._perform(header, payload))
+        leave_if_forked(self._channel, outcome)
+        answer = {"id": header["id"], "handler_s": time.perf_counter() - started}
+        if isinstance(outcome, Raised):
+            reason = reason_of(outcome.error)
+            self._channel.send({"type": "failed", "reason": reason, **answer}, failure_body(outcome, reason))
+        else:
+            self._channel.send({"type": "completed", **answer}, outcome.value)
+
+    def _perform(self, header: Dict[str, Any], payload: bytes) -> bytes:
+        """Decode, handle, encode: everything a workload can fail by."""
+        arguments = {}
+        decoded = decode_payload(header["content_type"], payload)
+        if self._takes_payload:
+            arguments["payload"] = decoded
+        if self._takes_request_id:
+            arguments["request_id"] = header["id"]
+        result = self._handle_async(**arguments)
+        if inspect.iscoroutine(result):
+            result = self._loop.finish(result)
+        return encode_result(result)
+
+
+def receive_payload(channel: Channel, job: Frame) -> Optional[bytes]:
+    """Return the whole payload of a job, reading its chunks; None if the supervisor gave the job up.
+
+    Raises FrameInvalid, and EOFError if the supervisor closes in between.
+    """
+    payload_bytes = job.header["payload_bytes"]
+    if len(job.body) == payload_bytes:
+        return job.body
+    assembled = io.BytesIO()
+    assembled.write(job.body)
+    while assembled.tell() < payload_bytes:
+        frame = channel.receive()
+        if frame is None:
+            raise EOFError("the supervisor closed the channel within a payload")
+        if frame.type == "abort":
+            return None
+        if frame.type != "chunk":
+            raise FrameInvalid(f"expected a chunk, got {frame.type!r}")
+        assembled.write(frame.body)
+    return assembled.getvalue()
+
+
+def reason_of(error: BaseException) -> str:
+    """Return the word a failure is filed under; anything but our own three errors came from user code."""
+    return REASON_BY_ERROR.get(type(error), HANDLER_ERROR)
+
+
+def failure_body(raised: Raised, reason: str) -> bytes:
+    """Return a failure as JSON. Our own refusals need no traceback: their text says it all."""
+    if reason == HANDLER_ERROR:
+        failure = {"message": raised.message, "traceback": raised.traceback}
+    else:
+        failure = {"message": raised.text, "traceback": ""}
+    return json.dumps(failure).encode("ascii")

@@ -1,0 +1,51 @@
+"""What a handler receives: a payload's bytes decoded by its Content-Type.
+
+Owns the three rules of the handler documentation and nothing else. `+json` types are bytes: they are "all other types".
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+_CHARSET = re.compile(r""";\s*charset\s*=\s*(?:"([^"]*)"|([^;\s]*))""", re.IGNORECASE)
+
+
+class PayloadInvalid(Exception):
+    """The payload is not what its Content-Type says; the text names the type."""
+
+
+def decode_payload(content_type: str, payload: bytes) -> Any:
+    """Return parsed JSON for application/json, str for text/plain, and the same bytes for every other type.
+
+    Raises PayloadInvalid if the bytes do not decode.
+    """
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "application/json":
+        return decode_json(content_type, payload)
+    if media_type == "text/plain":
+        return decode_text(content_type, payload)
+    return payload
+
+
+def decode_json(content_type: str, payload: bytes) -> Any:
+    """Parse with Python's own parser, which also takes UTF-16 and UTF-32, and NaN, as it did for Cortex."""
+    try:
+        return json.loads(payload)
+    except (ValueError, RecursionError) as error:
+        text = f"the uploaded payload, with content-type {content_type}, could not be decoded to JSON"
+        raise PayloadInvalid(f"{text}: {error}") from error
+
+
+def decode_text(content_type: str, payload: bytes) -> str:
+    """Decode by the charset parameter, utf-8 without one."""
+    match = _CHARSET.search(content_type)
+    charset = (match.group(1) or match.group(2) or "utf-8") if match else "utf-8"
+    text = f"the uploaded payload, with content-type {content_type}, could not be decoded to text"
+    try:
+        return payload.decode(charset)
+    except LookupError as error:
+        raise PayloadInvalid(f"{text}: the charset {charset!r} is not known") from error
+    except ValueError as error:
+        raise PayloadInvalid(f"{text}: {error}") from error

@@ -1,0 +1,47 @@
+"""What a handler returns: checked, and serialised once to the bytes every reader will get."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from insula_runner.frames import RESULT_BYTES_MAX
+
+# Not ASCII only: text in other scripts stays readable, and takes a third of the bytes.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_encode_ascii = json.JSONEncoder(allow_nan=False).encode
+
+
+class ResultInvalid(Exception):
+    """The handler returned something other than a JSON-serializable dictionary."""
+
+
+class ResultTooLarge(Exception):
+    """The result's JSON is larger than RESULT_BYTES_MAX."""
+
+
+def encode_result(result: Any) -> bytes:
+    """Return the result as UTF-8 JSON: numbers, key order and text exactly as the handler's dictionary had them.
+
+    NaN and infinity are refused: they are no JSON, and a reader would choke on what we called completed.
+    Raises ResultInvalid, ResultTooLarge.
+    """
+    if not isinstance(result, dict):
+        raise ResultInvalid(f"user response must be json serializable dictionary, got {type(result)} instead")
+    try:
+        encoded = _encode_utf8(result)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ResultInvalid(f"user response is not json serializable: {error}") from error
+    if len(encoded) > RESULT_BYTES_MAX:
+        limit = f"the limit is {RESULT_BYTES_MAX} bytes ({RESULT_BYTES_MAX >> 20} MiB)"
+        advice = "store large results elsewhere and return where they are"
+        raise ResultTooLarge(f"the result is {len(encoded)} bytes of JSON, {limit}; {advice}")
+    return encoded
+
+
+def _encode_utf8(result: Any) -> bytes:
+    try:
+        return _encode(result).encode("utf-8")
+    except UnicodeEncodeError:
+        # A lone surrogate has no UTF-8 form; as an escape it is JSON, and reads back as the same string.
+        return _encode_ascii(result).encode("ascii")

@@ -1,0 +1,107 @@
+"""One runner from its start frame to the end of its jobs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from typing import Any, Dict, NamedTuple, Optional
+
+from insula_runner.channel import Channel
+from insula_runner.frames import FrameInvalid
+from insula_runner.handler_class import HandlerClass, HandlerInvalid
+from insula_runner.handler_module import import_handler
+from insula_runner.jobs import Jobs
+from insula_runner.metrics import MetricsClient
+from insula_runner.user_code import Raised, call_user_code, leave_if_forked
+
+OOM_SCORE = "500"  # of 1000: when memory runs out, the kernel takes the handler before the supervisor
+
+
+class Start(NamedTuple):
+    """The start frame's body. Paths are relative to the working directory, the project's root."""
+
+    handler_path: str
+    python_path: Optional[str]
+    config: Dict[str, Any]
+
+
+class Refusal(Exception):
+    """The handler cannot be started; the text is the reason its user gets."""
+
+    def __init__(self, message: str, traceback: str = "") -> None:
+        super().__init__(message)
+        self.traceback = traceback
+
+
+def main(descriptor: int) -> None:
+    """Load the handler, say so, and run jobs until the supervisor closes the channel."""
+    prefer_as_oom_victim()
+    buffer_by_line()
+    channel = Channel(descriptor)
+    try:
+        jobs = start(channel)
+        if jobs is not None:
+            jobs.serve()
+    except (BrokenPipeError, ConnectionResetError, EOFError):
+        # The supervisor is gone, and whoever wanted an answer with it.
+        sys.exit(1)
+
+
+def start(channel: Channel) -> Optional[Jobs]:
+    """Answer the start frame; None if the handler was refused."""
+    frame = channel.receive()
+    if frame is None:
+        return None
+    if frame.type != "start":
+        raise FrameInvalid(f"expected start, got {frame.type!r}")
+    order = Start(**json.loads(frame.body))
+    try:
+        jobs = load(channel, order)
+    except Refusal as refusal:
+        body = json.dumps({"message": str(refusal), "traceback": refusal.traceback})
+        channel.send({"type": "refused"}, body.encode("ascii"))
+        return None
+    channel.send({"type": "ready"})
+    return jobs
+
+
+def load(channel: Channel, order: Start) -> Jobs:
+    """Import the handler's module, check its class and make its one instance. Raises Refusal."""
+    path = os.path.abspath(order.handler_path)
+    sys.argv[:] = [path]
+    sys.path.insert(0, os.path.abspath(order.python_path or "."))
+    imported = call_user_code(lambda: import_handler(path, order.handler_path))
+    leave_if_forked(channel, imported)
+    if isinstance(imported, Raised):
+        if isinstance(imported.error, HandlerInvalid):
+            raise Refusal(imported.text)
+        raise Refusal(f"error in {order.handler_path}: {imported.message}", imported.traceback)
+    handler: HandlerClass = imported.value
+    offered: Dict[str, Any] = {"config": order.config, "metrics_client": MetricsClient(channel)}
+    arguments = {name: offered[name] for name in handler.init_arguments}
+    made = call_user_code(lambda: handler.cls(**arguments))
+    leave_if_forked(channel, made)
+    if isinstance(made, Raised):
+        text = (
+            f"failed to initialize handler implementation: {order.handler_path}: __init__: {made.text or made.message}"
+        )
+        raise Refusal(text, made.traceback)
+    return Jobs(channel, made.value.handle_async, handler.handle_async_arguments)
+
+
+def prefer_as_oom_victim() -> None:
+    """Raise our OOM score, where the kernel lets us."""
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write(OOM_SCORE)
+    except OSError:
+        return  # not Linux, or a locked-down container: an order of preference is all that is lost
+
+
+def buffer_by_line() -> None:
+    """Let each printed line out at once, whole, although stdout is no terminal."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)

@@ -1,0 +1,70 @@
+"""What crosses between the supervisor and a runner, as typed values: jobs one way, outcomes and metrics the other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, cast
+
+from insula_runner.frames import Frame, Header
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One attempt as the runner sees it. `payload` has exactly `payload_bytes` bytes, in pieces of any size."""
+
+    id: str
+    content_type: str
+    payload: bytes | AsyncIterator[bytes]
+    payload_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The handler returned a dictionary; `result_json` is its JSON, verbatim. `handler_s` is what it took there."""
+
+    result_json: bytes
+    handler_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The workload failed by its own fault, not the runner's.
+
+    `reason` is HANDLER_ERROR, PAYLOAD_INVALID, RESULT_INVALID or RESULT_TOO_LARGE; all but the first have no traceback.
+    """
+
+    reason: str
+    message: str
+    traceback: str
+    handler_s: float
+
+
+Outcome = Completed | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One push of the handler's metrics client. `kind` is gauge, increment or histogram."""
+
+    kind: str
+    name: str
+    value: float
+    tags: dict[str, str]
+
+
+def read_outcome(frame: Frame) -> Outcome:
+    """Read a "completed" or "failed" frame. Raises KeyError, TypeError or ValueError if it is neither."""
+    handler_s = float(frame.header["handler_s"])
+    if frame.type == "completed":
+        return Completed(frame.body, handler_s)
+    told: dict[str, Any] = json.loads(frame.body)
+    return Failed(str(frame.header["reason"]), str(told["message"]), str(told["traceback"]), handler_s)
+
+
+def read_metric(header: Header) -> Metric:
+    """Read the header of a "metric" frame. Raises KeyError, TypeError or ValueError if it is none."""
+    tags = cast("dict[object, object]", dict(header["tags"]))
+    checked = {str(key): str(value) for key, value in tags.items()}
+    return Metric(str(header["kind"]), str(header["name"]), float(header["value"]), checked)

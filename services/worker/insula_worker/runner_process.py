@@ -1,0 +1,209 @@
+"""One runner: a child interpreter with one instance of the user's handler.
+
+Owns the process: its start, its way of dying, its end with everything it started. The frames are `runner_connection`'s.
+Call `start` on the main thread's event loop: the runner dies with the thread that spawned it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import insula
+import insula_runner
+from insula.errors import InsulaError
+from insula_runner.frames import Frame, encode_frame
+from insula_worker.runner_connection import RunnerConnection
+from insula_worker.runner_messages import Job, Metric, Outcome
+
+TETHER = Path(insula.__file__).with_name("tether.py")
+RUNNER = Path(insula_runner.__file__).with_name("__main__.py")
+FAREWELL_S = 1.0  # between the end of the socket and the end of the process, either way round
+
+
+class HandlerStartFailed(InsulaError):
+    """The handler cannot serve: its file, class or __init__ failed. `traceback` is empty where the text says it all."""
+
+    def __init__(self, reason: str, traceback: str = "") -> None:
+        super().__init__(reason)
+        self.traceback = traceback
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerLaunch:
+    """What one runner is started with.
+
+    `environment` is the whole of it; only CORTEX_API_NAME, CORTEX_API_KIND and CORTEX_LOG_LEVEL are set on top.
+    `handler_path` and `python_path` are relative to `project`, the working directory. `hosts_file` stands in for
+    /etc/hosts. All other paths are absolute.
+    """
+
+    python: Path
+    project: Path
+    api: str
+    handler_path: str
+    python_path: str | None
+    config: Mapping[str, object]
+    environment: Mapping[str, str]
+    hosts_file: Path | None = None
+    log_level: str = "info"
+
+
+class RunnerProcess:
+    """A started runner. Made by `start`; every other method may be called until and after its end."""
+
+    def __init__(self, process: asyncio.subprocess.Process, connection: RunnerConnection) -> None:
+        self._process = process
+        self._connection = connection
+        self._death = ""
+        self._watcher = asyncio.create_task(self._watch(), name=f"runner {process.pid}")
+
+    @classmethod
+    async def start(
+        cls, launch: RunnerLaunch, *, start_timeout_s: float, on_metric: Callable[[Metric], None] | None = None
+    ) -> RunnerProcess:
+        """Return once the handler's __init__ has returned. Raises HandlerStartFailed; nothing is left running then.
+
+        `on_metric` is called on the event loop for each metric the handler pushes; it must not block or raise.
+        """
+        runner = await cls._spawn(launch, on_metric)
+        try:
+            async with asyncio.timeout(start_timeout_s):
+                await runner._become_ready(launch)
+        except TimeoutError as error:
+            await runner.stop(0)
+            raise HandlerStartFailed(f"{launch.handler_path} was not ready within {start_timeout_s:g} s") from error
+        except BaseException:
+            await runner.stop(0)
+            raise
+        return runner
+
+    @classmethod
+    async def _spawn(cls, launch: RunnerLaunch, on_metric: Callable[[Metric], None] | None) -> RunnerProcess:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            loop = asyncio.get_running_loop()
+            _, connection = await loop.create_connection(lambda: RunnerConnection(on_metric), sock=ours)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *_command(launch, theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    cwd=launch.project,
+                    env=_environment(launch),
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                )
+            except OSError as error:
+                connection.close()
+                raise HandlerStartFailed(f"the handler's process cannot be started: {error}") from error
+            except BaseException:
+                connection.close()
+                raise
+        return cls(process, connection)
+
+    async def _become_ready(self, launch: RunnerLaunch) -> None:
+        order = {"handler_path": launch.handler_path, "python_path": launch.python_path, "config": dict(launch.config)}
+        self._connection.write(encode_frame({"type": "start"}, json.dumps(order).encode()))
+        started = self._connection.started
+        either: set[asyncio.Future[Any]] = {started, self._watcher}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not started.done():
+            raise HandlerStartFailed(f"the handler's process ended while loading {launch.handler_path}: {self._death}")
+        _check_start(started.result())
+
+    @property
+    def pid(self) -> int:
+        """The runner's process id, which is also its process group's."""
+        return self._process.pid
+
+    async def run(self, job: Job) -> Outcome:
+        """Run one job. Jobs given at the same time are written at once, handled in that order, and answered in it.
+
+        Raises RunnerDied if the runner ends first; whether the handler had begun is then not known.
+        Cancelling gives up the answer, not the handler: to end that, `stop(0)` the runner.
+        """
+        return await self._connection.run(job)
+
+    async def wait_exit(self) -> str:
+        """Wait for the runner's end, asked for or not; return how it ended, such as "exited with code 1"."""
+        await asyncio.shield(self._watcher)
+        return self._death
+
+    @property
+    def died(self) -> bool:
+        """Whether the runner has ended."""
+        return self._watcher.done()
+
+    async def stop(self, grace_s: float) -> None:
+        """End the runner and everything in its process group; returns when they have.
+
+        Jobs already written are still answered within `grace_s`; with 0 it is killed at once. Safe to repeat.
+        """
+        if grace_s > 0 and not self._watcher.done():
+            self._connection.finish_writing()
+            await asyncio.wait({self._watcher}, timeout=grace_s)
+        self._kill()
+        await asyncio.shield(self._watcher)
+
+    def _kill(self) -> None:
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    async def _watch(self) -> None:
+        """Wait until process and socket have both ended, whichever is first, and tell the waiting jobs how."""
+        try:
+            self._death = await self._end()
+        finally:
+            self._kill()
+            self._connection.close()
+        self._connection.fail(self._death)
+
+    async def _end(self) -> str:
+        """Return how the runner ended, once its last answers are read."""
+        exited = asyncio.create_task(self._process.wait())
+        closed = asyncio.create_task(self._connection.closed.wait())
+        await asyncio.wait({exited, closed}, return_when=asyncio.FIRST_COMPLETED)
+        # Answers written just before the end may still be in the socket; an exit may follow its end of file.
+        _, late = await asyncio.wait({exited, closed}, timeout=FAREWELL_S)
+        if exited in late and self._connection.fault is None:
+            self._connection.fault = "closed its socket to the worker"
+        closed.cancel()
+        self._kill()
+        return self._connection.fault or _describe_exit(await exited)
+
+
+def _command(launch: RunnerLaunch, descriptor: int) -> list[str]:
+    hosts = ["--hosts", str(launch.hosts_file)] if launch.hosts_file is not None else []
+    tether = [sys.executable, "-I", "-S", str(TETHER), "--parent", str(os.getpid()), *hosts, "--"]
+    # faulthandler: a segmentation fault in an extension prints where Python was.
+    return [*tether, str(launch.python), "-X", "faulthandler", str(RUNNER), str(descriptor)]
+
+
+def _environment(launch: RunnerLaunch) -> dict[str, str]:
+    ours = {"CORTEX_API_NAME": launch.api, "CORTEX_API_KIND": "AsyncAPI", "CORTEX_LOG_LEVEL": launch.log_level}
+    return {**launch.environment, **ours}
+
+
+def _check_start(answer: Frame) -> None:
+    if answer.type == "refused":
+        refusal = json.loads(answer.body)
+        raise HandlerStartFailed(refusal["message"], refusal["traceback"])
+
+
+def _describe_exit(code: int) -> str:
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        return f"killed by signal {-code} ({signal.Signals(-code).name})"
+    except ValueError:
+        return f"killed by signal {-code}"
