@@ -11,20 +11,30 @@ import json
 import os
 import signal
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import insula
 import insula_runner
 from insula.errors import InsulaError
 from insula_runner.frames import Frame, encode_frame
-from insula_worker.runner_connection import RunnerConnection
-from insula_worker.runner_messages import Job, Metric, Outcome
+from insula_worker.runner_connection import RunnerConnection, RunnerDied
+from insula_worker.runner_messages import Completed, Failed, Job, Metric, Outcome
+from insula_worker.tethered import tethered
 
-TETHER = Path(insula.__file__).with_name("tether.py")
+__all__ = [
+    "Completed",
+    "Failed",
+    "HandlerStartFailed",
+    "Job",
+    "Metric",
+    "Outcome",
+    "RunnerDied",
+    "RunnerLaunch",
+    "RunnerProcess",
+]
+
 RUNNER = Path(insula_runner.__file__).with_name("__main__.py")
 FAREWELL_S = 1.0  # between the end of the socket and the end of the process, either way round
 
@@ -183,10 +193,8 @@ class RunnerProcess:
 
 
 def _command(launch: RunnerLaunch, descriptor: int) -> list[str]:
-    hosts = ["--hosts", str(launch.hosts_file)] if launch.hosts_file is not None else []
-    tether = [sys.executable, "-I", "-S", str(TETHER), "--parent", str(os.getpid()), *hosts, "--"]
     # faulthandler: a segmentation fault in an extension prints where Python was.
-    return [*tether, str(launch.python), "-X", "faulthandler", str(RUNNER), str(descriptor)]
+    return tethered([str(launch.python), "-X", "faulthandler", str(RUNNER), str(descriptor)], launch.hosts_file)
 
 
 def _environment(launch: RunnerLaunch) -> dict[str, str]:

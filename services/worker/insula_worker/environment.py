@@ -1,0 +1,160 @@
+"""The handler's own virtual environment: built once for what it is made of, then found again.
+
+Owns `<cache>/environments`: one folder for each key, built in its final path under a lock between processes and marked
+ready last, so one that failed or was interrupted is never used. Packages come by the environment's own pip: pip.conf is
+where users keep private indexes and find-links, and uv does not read it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shlex
+import shutil
+import signal
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from insula_worker.environment_key import EnvironmentFailed, EnvironmentInputs, describe_interpreter, environment_key
+from insula_worker.tethered import tethered
+
+__all__ = ["EnvironmentFailed", "EnvironmentInputs", "ensure_environment"]
+
+BUILD_TIMEOUT_S = 1800.0
+LOG_TAIL_BYTES = 16 << 10
+LOCK_POLL_S = 0.2
+READY_MARK = ".insula-ready"
+
+
+async def ensure_environment(inputs: EnvironmentInputs, cache: Path, *, timeout_s: float = BUILD_TIMEOUT_S) -> Path:
+    """Return the Python of the environment for these inputs, building it if there is none yet.
+
+    `cache` is absolute. Waits while another process builds the same one. Raises EnvironmentFailed; the next call then
+    builds anew. Cancelling ends the running step with everything it started. `timeout_s` is for the build as a whole,
+    not for the waiting.
+    """
+    key = await asyncio.to_thread(environment_key, inputs)
+    target = cache / "environments" / key
+    python = target / "bin" / "python"
+    if _is_ready(target, python):
+        return python
+    target.parent.mkdir(parents=True, exist_ok=True)
+    async with _locked(target.with_suffix(".lock")):
+        if not _is_ready(target, python):
+            await _build(inputs, target, timeout_s)
+    return python
+
+
+def _is_ready(target: Path, python: Path) -> bool:
+    """Whether the build came to its end, and the interpreter it links to is still installed."""
+    return (target / READY_MARK).exists() and python.exists()
+
+
+@asynccontextmanager
+async def _locked(path: Path) -> AsyncGenerator[None]:
+    """Hold the file's lock. The kernel frees it when its process ends, however that happens."""
+    with path.open("w") as file:
+        # Asked for again and again, not waited for in a thread: a thread that waits cannot be cancelled.
+        while not _try_lock(file):  # noqa: ASYNC110 - the other side is a process, it cannot set our Event
+            await asyncio.sleep(LOCK_POLL_S)
+        yield
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+async def _build(inputs: EnvironmentInputs, target: Path, timeout_s: float) -> None:
+    steps = await asyncio.to_thread(_build_steps, inputs, target)
+    await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
+    log_path = target.with_suffix(".log")
+    with log_path.open("wb") as log:
+        try:
+            async with asyncio.timeout(timeout_s):
+                for step in steps:
+                    await _run_step(step, inputs, target, log)
+        except TimeoutError as error:
+            text = f"the environment was not built within {timeout_s:g} s"
+            raise EnvironmentFailed(f"{text}:\n{_tail(log_path)}") from error
+    (target / READY_MARK).touch()
+
+
+def _build_steps(inputs: EnvironmentInputs, target: Path) -> list[Sequence[str]]:
+    """Return the commands, in Cortex' order: dependencies.sh, conda, pip; the base set first, so that the project's pins win.
+
+    Raises EnvironmentFailed if a step's program is missing.
+    """
+    pip = [str(target / "bin" / "python"), "-m", "pip", "install"]
+    shell, conda, requirements = (inputs.existing(name) for name in (inputs.shell, inputs.conda, inputs.pip))
+    steps: list[Sequence[str]] = []
+    if conda:
+        program = _find_conda(conda.name)
+        version = ".".join(describe_interpreter(inputs.interpreter).split(".")[:2])
+        steps.append([program, "create", "--yes", "--prefix", str(target), f"python={version}", "pip"])
+    else:
+        steps.append([str(inputs.interpreter), "-m", "venv", str(target)])
+    if shell:
+        steps.append(["bash", "-e", str(shell)])
+    if conda:
+        steps.append([_find_conda(conda.name), "install", "--yes", "--prefix", str(target), "--file", str(conda)])
+    if inputs.base_set:
+        steps.append([*pip, *inputs.base_set])
+    if requirements:
+        steps.append([*pip, "-r", str(requirements)])
+    return steps
+
+
+def _find_conda(asked_by: str) -> str:
+    program = shutil.which("conda")
+    if program is None:
+        advice = "install conda on this machine, or move the packages to requirements.txt"
+        raise EnvironmentFailed(f"{asked_by} needs conda, which is not on the PATH; {advice}")
+    return program
+
+
+async def _run_step(command: Sequence[str], inputs: EnvironmentInputs, target: Path, log: IO[bytes]) -> None:
+    """Run one command inside the environment, its output going to the log. Raises EnvironmentFailed."""
+    log.write(f"+ {shlex.join(command)}\n".encode())
+    log.flush()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *tethered(command),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=asyncio.subprocess.STDOUT,
+            cwd=inputs.project,
+            env=_step_variables(inputs, target),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise EnvironmentFailed(f"{shlex.join(command)} cannot be started: {error}") from error
+    try:
+        code = await process.wait()
+    except asyncio.CancelledError:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+        raise
+    if code != 0:
+        raise EnvironmentFailed(f"{shlex.join(command)} failed with exit code {code}:\n{_tail(Path(log.name))}")
+
+
+def _step_variables(inputs: EnvironmentInputs, target: Path) -> dict[str, str]:
+    """Return the variables of an activated environment, so that `pip install` in dependencies.sh means this one."""
+    path = os.pathsep.join((str(target / "bin"), inputs.variables.get("PATH", os.defpath)))
+    quiet = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return {**inputs.variables, **quiet, "PATH": path, "VIRTUAL_ENV": str(target)}
+
+
+def _tail(log: Path) -> str:
+    """Return the end of the log, at most LOG_TAIL_BYTES."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
+        return file.read().decode(errors="replace").strip()

@@ -1,0 +1,123 @@
+"""What a handler's environment is made of, and the key that stands for it: same key, same environment.
+
+The key covers contents, not names or times, so two copies of a project share one environment. What it cannot see is the
+outside: a new release of an unpinned package is picked up when something else changes the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from insula.errors import InsulaError
+
+BASE_SET = ("boto3", "dill", "numpy", "Pillow", "PyYAML", "requests")  # what Cortex' image had too; unpinned
+DESCRIBE = "import sys, sysconfig; print(sys.version, sysconfig.get_platform(), sys.implementation.cache_tag)"
+DESCRIBE_TIMEOUT_S = 60
+BUILD_LEFTOVERS = ("__pycache__", "build")  # what installing a local package leaves in its folder
+_FILE_OPTION = re.compile(r"(?:-r|-c|--requirement|--constraint)\b")
+_PATH_OPTION = re.compile(r"(?:-e|-f|--editable|--find-links)[\s=]*")
+_ARCHIVE = re.compile(r"\.(?:whl|zip|tar\.gz|tgz)$")
+
+
+class EnvironmentFailed(InsulaError):
+    """The handler's environment cannot be built; the text ends with what the failing program printed last."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentInputs:
+    """What to build from. `pip`, `conda` and `shell` are paths in `project`, used if they exist.
+
+    `variables` is the whole environment of every step: dependencies.sh may rely on what .env exports, pip on PIP_*.
+    """
+
+    project: Path
+    variables: Mapping[str, str]
+    pip: str = "requirements.txt"
+    conda: str = "conda-packages.txt"
+    shell: str = "dependencies.sh"
+    interpreter: Path = Path(sys.executable)
+    base_set: tuple[str, ...] = BASE_SET
+
+    def existing(self, name: str) -> Path | None:
+        """Return the project's file of this name, or None if it has none."""
+        path = self.project / name
+        return path if path.is_file() else None
+
+
+def environment_key(inputs: EnvironmentInputs) -> str:
+    """Return 64 hex digits for interpreter, platform, base set and what the project's files ask for.
+
+    Reads files and runs the interpreter once. Raises EnvironmentFailed if it does not run.
+    """
+    parts = _Parts()
+    parts.add("interpreter", f"{inputs.interpreter.resolve()} {describe_interpreter(inputs.interpreter)}".encode())
+    parts.add("base", " ".join(inputs.base_set).encode())
+    for kind, name in (("pip", inputs.pip), ("conda", inputs.conda), ("shell", inputs.shell)):
+        path = inputs.existing(name)
+        parts.add(kind, path.read_bytes() if path else b"")
+    requirements = inputs.existing(inputs.pip)
+    if requirements and any(map(is_local, requirements.read_text(errors="replace").splitlines())):
+        parts.add("project", str(inputs.project.resolve()).encode() if is_editable(requirements) else b"")
+        for path in project_files(inputs.project):
+            parts.add(path.relative_to(inputs.project).as_posix(), path.read_bytes())
+    return parts.digest()
+
+
+def describe_interpreter(interpreter: Path) -> str:
+    """Return the interpreter's version and platform in its own words. Raises EnvironmentFailed."""
+    try:
+        described = subprocess.run(
+            [interpreter, "-I", "-S", "-c", DESCRIBE], capture_output=True, check=True, timeout=DESCRIBE_TIMEOUT_S
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EnvironmentFailed(f"the interpreter {interpreter} cannot be run: {error}") from error
+    return described.stdout.decode().strip()
+
+
+def is_local(line: str) -> bool:
+    """Whether a line of a requirements file stands for files of the project, whose contents then count."""
+    line = line.partition(" #")[0].strip()
+    if line.startswith("#"):
+        return False
+    if _FILE_OPTION.match(line):
+        return True
+    target = _PATH_OPTION.sub("", line)
+    if "file:" in target:
+        return True
+    if "://" in target or target.startswith("-"):
+        return False
+    return target.startswith(".") or "/" in target or bool(_ARCHIVE.search(target))
+
+
+def is_editable(requirements: Path) -> bool:
+    """Whether the environment will point back into the project's folder, which then is part of what it is."""
+    return any(line.startswith(("-e", "--editable")) for line in requirements.read_text(errors="replace").splitlines())
+
+
+def project_files(project: Path) -> Iterator[Path]:
+    """Yield the project's files in a fixed order, without what building it leaves behind."""
+    for path in sorted(project.rglob("*")):
+        folders = path.relative_to(project).parts[:-1]
+        left_over = any(folder in BUILD_LEFTOVERS or folder.endswith(".egg-info") for folder in folders)
+        if path.is_file() and not left_over:
+            yield path
+
+
+class _Parts:
+    """A digest of named parts. Lengths go in too, so that no two lists of parts read the same."""
+
+    def __init__(self) -> None:
+        self._sha256 = hashlib.sha256()
+
+    def add(self, name: str, content: bytes) -> None:
+        self._sha256.update(f"{len(name)}:{name}{len(content)}:".encode())
+        self._sha256.update(content)
+
+    def digest(self) -> str:
+        return self._sha256.hexdigest()
