@@ -1,0 +1,40 @@
+"""The locks belong to pyproject.toml."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import pytest
+
+from tests.unit.house.tree import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = {"local": ("local",), "dev": ("local", "dev")}
+
+
+def normalised(requirement: str) -> str:
+    """The package's name as locks spell it: `redis[hiredis]>=7.0` -> redis."""
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert found, requirement
+    return re.sub(r"[-_.]+", "-", found[0]).lower()
+
+
+def locked(lock: str) -> dict[str, str]:
+    """Each package of a lock, and its version."""
+    text = (ROOT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("lock", EXTRAS)
+def test_every_dependency_is_locked(lock: str) -> None:
+    """Whoever adds a dependency runs `make locks`."""
+    extras = PROJECT["optional-dependencies"]
+    wanted = [*PROJECT["dependencies"], *(requirement for extra in EXTRAS[lock] for requirement in extras[extra])]
+    assert {normalised(requirement) for requirement in wanted} - locked(lock).keys() == set()
+
+
+def test_both_locks_hold_the_same_versions() -> None:
+    """What is tested is what `make demo` runs."""
+    local, dev = locked("local"), locked("dev")
+    assert {name: version for name, version in local.items() if dev.get(name) != version} == {}
