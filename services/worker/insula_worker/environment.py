@@ -87,7 +87,7 @@ async def _build(inputs: EnvironmentInputs, target: Path, timeout_s: float) -> N
 
 
 def _build_steps(inputs: EnvironmentInputs, target: Path) -> list[Sequence[str]]:
-    """Return the commands, in Cortex' order: dependencies.sh, conda, pip; the base set first, so the project's pins win.
+    """Return the commands, in Cortex' order: dependencies.sh, conda, pip; the base set first, so that user pins win.
 
     Raises EnvironmentFailed if a step's program is missing.
     """
