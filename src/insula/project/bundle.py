@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Final
 
 from insula.errors import ProjectInvalid
+from insula.project.extraction import BUNDLE_BYTES_MAX, check, extract
 from insula.project.files import ProjectFile, project_files
 
-# What DeployApi takes: the project's limit, and room for names.
-BUNDLE_BYTES_MAX: Final = 40 * 2**20
+__all__ = ["BUNDLE_BYTES_MAX", "Bundle", "check", "collect", "extract"]
+
 _DATE: Final = (1980, 1, 1, 0, 0, 0)
 _UNIX: Final = 3
 _PLAIN_MODE: Final = 0o644

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Generator, Iterator
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from insula.errors import ProjectInvalid
-from insula.project.bundle import BUNDLE_BYTES_MAX
 from insula.project.env_file import ENV_FILE, ENV_FILE_BYTES_MAX
 from insula.project.files import DEPTH_MAX, FILE_BYTES_MAX, FILES_MAX, PROJECT_BYTES_MAX
 
+# What DeployApi takes: the project's limit, and room for names.
+BUNDLE_BYTES_MAX: Final = 40 * 2**20
 # Room for 20,000 long names; zipfile reads this part whole, so it is measured first.
 DIRECTORY_BYTES_MAX: Final = 8 * 2**20
 # Linux' own limits, less room for the folder it is unpacked into.
@@ -35,18 +37,41 @@ def extract(data: bytes, target: Path) -> int:
     Every entry is checked before the first is written. Raises ProjectInvalid for an archive that is damaged,
     over a limit, or holds anything but files below its own root; `target` may then hold part of it.
     """
+    target.mkdir(parents=True, exist_ok=True)
+    if any(target.iterdir()):
+        raise FileExistsError(f"{target} is not empty")
+    with _opened(data) as (bundle, entries):
+        for entry in entries:
+            _write(bundle, entry, target)
+        return len(entries)
+
+
+def check(data: bytes) -> int:
+    """Return the number of files in the bundle `data`. Raises ProjectInvalid where `extract` would."""
+    with _opened(data) as (bundle, entries):
+        names = {entry.filename for entry in entries}
+        for entry in entries:
+            if not names.isdisjoint(str(parent) for parent in PurePosixPath(entry.filename).parents):
+                raise _both(entry)
+            with bundle.open(entry) as source:
+                while source.read(_CHUNK_BYTES):
+                    pass
+        return len(entries)
+
+
+@contextlib.contextmanager
+def _opened(data: bytes) -> Generator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
+    """Open the archive and yield it with its files, each of which may be written. Raises ProjectInvalid."""
     _check_size(data)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as bundle:
-            entries = list(_checked(bundle.infolist()))
-            target.mkdir(parents=True, exist_ok=True)
-            if any(target.iterdir()):
-                raise FileExistsError(f"{target} is not empty")
-            for entry in entries:
-                _write(bundle, entry, target)
-            return len(entries)
+            yield bundle, list(_checked(bundle.infolist()))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeError, struct.error) as error:
         raise ProjectInvalid(f"the bundle is damaged: {error}") from None
+
+
+def _both(entry: zipfile.ZipInfo) -> ProjectInvalid:
+    return ProjectInvalid(f"the bundle is refused: {entry.filename!r} is both a file and a folder")
 
 
 def _check_size(data: bytes) -> None:
@@ -113,7 +138,7 @@ def _write(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> Non
         # O_EXCL: a name that is already there, be it a folder of the same name, is never written through.
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise ProjectInvalid(f"the bundle is refused: {entry.filename!r} is both a file and a folder") from None
+        raise _both(entry) from None
     with os.fdopen(descriptor, "wb") as file, bundle.open(entry) as source:
         # zipfile gives no more than the size it was told, and checks the sum at the end.
         while chunk := source.read(_CHUNK_BYTES):

@@ -60,7 +60,7 @@ def check(source: bytes, path: str, handler_type: str) -> None:
     classes = [node for node in module.body if isinstance(node, ast.ClassDef) and node.name == CLASS_NAME]
     if len(classes) > 1 and len(classes) == len(bindings):
         lines = " and ".join(str(node.lineno) for node in classes)
-        advice = f"keep one of those in lines {lines}"
+        advice = f"make sure that there is only one class named Handler (lines {lines})"
         raise ProjectInvalid(f"error in {path}: multiple definitions for Handler class found; {advice}")
     if len(classes) != 1 or len(bindings) != 1 or classes[0].decorator_list or classes[0].keywords:
         return
@@ -129,7 +129,7 @@ def _other_class(module: ast.Module) -> str:
     """Return the end of the sentence that names the class which was probably meant."""
     for node in module.body:
         if isinstance(node, ast.ClassDef) and any(_bindings(node.body, "handle_async")):
-            return f"; found class {node.name}, expected Handler"
+            return f": found class {node.name}, expected Handler"
     return ""
 
 

@@ -1,0 +1,145 @@
+"""`insula submit` and `insula result`: one workload from the command line.
+
+What a program would want is on stdout, the id or the JSON result; everything for the eye is on stderr.
+Exit codes: 0 done, 1 the workload failed or the call did, 2 wrong usage, 3 the workload has not ended yet.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mimetypes
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
+
+import typer
+
+from insula.errors import InsulaError, InvalidArgument
+
+if TYPE_CHECKING:
+    from insula.client import Client, Workload
+
+URL_DEFAULT: Final = "http://127.0.0.1:8080"
+_BYTES: Final = "application/octet-stream"
+_EXIT_FAILED: Final = 1
+_EXIT_USAGE: Final = 2
+_EXIT_PENDING: Final = 3
+_EXIT_INTERRUPTED: Final = 130
+
+Api = Annotated[str, typer.Argument(help="Name of the API.", show_default=False)]
+Url = Annotated[str, typer.Option("--url", envvar="INSULA_URL", help="Public URL of the Insula.")]
+
+
+def submit(
+    api: Api,
+    json_text: Annotated[
+        str | None, typer.Option("--json", metavar="JSON", help="Send this JSON.", show_default=False)
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file", metavar="PATH", help="Send this file, typed by its name; - is standard input.", show_default=False
+        ),
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option("--text", metavar="TEXT", help="Send this text.", show_default=False)
+    ] = None,
+    content_type: Annotated[
+        str | None, typer.Option("--content-type", help="Media type to send instead.", show_default=False)
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end and print the result.")] = False,
+    url: Url = URL_DEFAULT,
+) -> None:
+    """Submit a workload and print its id; with --wait, print its result."""
+    with _spoken_errors(), _payload(json_text, file, text) as (payload, usual_type), _client(url) as client:
+        id = client.submit(api, payload, content_type=content_type or usual_type)
+        if not wait:
+            typer.echo(id)
+            return
+        typer.echo(f"{id} submitted", err=True)
+        _print_end(client.wait(api, id))
+
+
+def result(
+    api: Api,
+    id: Annotated[str, typer.Argument(metavar="ID", help="Id of the workload.", show_default=False)],
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end.")] = False,
+    url: Url = URL_DEFAULT,
+) -> None:
+    """Print the result of a workload. Exits 1 if it failed, 3 if it has not ended."""
+    with _spoken_errors(), _client(url) as client:
+        _print_end(client.wait(api, id) if wait else client.get(api, id))
+
+
+def _print_end(workload: Workload) -> None:
+    """Print the result on stdout and the rest on stderr. Exits with what became of the workload."""
+    if workload.result_json is not None:
+        typer.echo(workload.status, err=True)
+        # The handler's own bytes: what jq reads is what the handler returned.
+        typer.echo(workload.result_json)
+        return
+    why = f": {workload.failure.reason}: {workload.failure.message}" if workload.failure else ""
+    typer.echo(f"{workload.status}{why}", err=True)
+    raise typer.Exit(_EXIT_FAILED if workload.ended else _EXIT_PENDING)
+
+
+def _client(url: str) -> Client:
+    # Only now: `insula --help` should not load gRPC.
+    from insula.client import Client
+
+    return Client(url)
+
+
+@contextlib.contextmanager
+def _payload(
+    json_text: str | None, file: str | None, text: str | None
+) -> Generator[tuple[bytes | str | BinaryIO, str | None]]:
+    """Yield the payload that was asked for, and its Content-Type unless the client's own is right."""
+    given = [option for option in (json_text, file, text) if option is not None]
+    if len(given) != 1:
+        raise InvalidArgument("give the payload with exactly one of --json, --file and --text")
+    if json_text is not None:
+        yield _checked_json(json_text), "application/json"
+    elif text is not None:
+        yield text, None
+    elif file == "-":
+        yield sys.stdin.buffer, None
+    elif file is not None:
+        with _opened(Path(file)) as source:
+            yield source, _type_of(file)
+
+
+def _checked_json(text: str) -> bytes:
+    """Return the text as it was given. Raises InvalidArgument if it is no JSON: the workload could only fail."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"--json: is not valid JSON: {error}") from None
+    return text.encode()
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise InvalidArgument(f"--file: {path}: {error.strerror}") from None
+
+
+def _type_of(file: str) -> str:
+    guess, encoding = mimetypes.guess_type(file)
+    return guess if guess and not encoding else _BYTES
+
+
+@contextlib.contextmanager
+def _spoken_errors() -> Generator[None]:
+    """Turn what can go wrong into one sentence on stderr and an exit code."""
+    try:
+        yield
+    except (InsulaError, OSError) as error:
+        typer.echo(f"insula: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(_EXIT_USAGE if isinstance(error, InvalidArgument) else _EXIT_FAILED) from None
+    except KeyboardInterrupt:
+        typer.echo("insula: interrupted; a submitted workload runs on, `insula result` shows it", err=True)
+        raise typer.Exit(_EXIT_INTERRUPTED) from None

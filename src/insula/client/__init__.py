@@ -1,0 +1,14 @@
+"""Talks to an Insula over gRPC: `Client`, and `AsyncClient` for asyncio.
+
+with Client("http://127.0.0.1:8080") as insula:
+    print(insula.run("text-generator", {"text": "machine learning is"}))
+"""
+
+from __future__ import annotations
+
+from insula.client.async_client import AsyncClient
+from insula.client.failures import CallFailed, Unreachable, WorkloadFailed
+from insula.client.sync_client import Client
+from insula.client.workload import Failure, Workload
+
+__all__ = ["AsyncClient", "CallFailed", "Client", "Failure", "Unreachable", "Workload", "WorkloadFailed"]

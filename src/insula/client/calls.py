@@ -1,0 +1,132 @@
+"""What both clients share: the channel, the requests, the patience. Neither twin decides anything itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from google.api.httpbody_pb2 import HttpBody
+from google.protobuf.duration_pb2 import Duration
+
+from insula.client.payloads import Outgoing
+from insula.errors import InvalidArgument
+from insula.v1.results_service_pb2 import GetWorkloadRequest
+from insula.v1.submit_service_pb2 import SubmitWorkloadRequest, UploadWorkloadRequest
+
+# The longest wait the service takes in one call.
+WAIT_MAX_S: Final = 60.0
+# Time for the answer itself, on top of what the call was asked to wait.
+ANSWER_TIMEOUT_S: Final = 30.0
+UPLOAD_TIMEOUT_S: Final = 3_600.0
+# A result of 64 MiB, and the rest of its message.
+_REPLY_BYTES_MAX: Final = 65 * 2**20
+
+# Reads repeat after UNAVAILABLE. A submit has no entry: gRPC repeats it by itself only while nothing was sent.
+_SERVICE_CONFIG: Final = json.dumps(
+    {
+        "methodConfig": [
+            {
+                "name": [{"service": "insula.v1.ResultsService"}],
+                "retryPolicy": {
+                    "maxAttempts": 5,
+                    "initialBackoff": "0.2s",
+                    "maxBackoff": "2s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE"],
+                },
+            }
+        ]
+    }
+)
+_OPTIONS: Final[tuple[tuple[str, str | int], ...]] = (
+    ("grpc.service_config", _SERVICE_CONFIG),
+    ("grpc.max_receive_message_length", _REPLY_BYTES_MAX),
+    # A restarted edge is found again within seconds; gRPC's own back-off grows to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 5_000),
+    # A long wait notices within a minute that the other side is gone.
+    ("grpc.keepalive_time_ms", 30_000),
+    ("grpc.keepalive_timeout_ms", 10_000),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where to connect: gRPC's target, whether with TLS, and the channel's options."""
+
+    address: str
+    tls: bool
+    options: tuple[tuple[str, str | int], ...]
+
+
+def target_of(url: str) -> Target:
+    """Return what `url`, such as http://127.0.0.1:8080, leads to. Raises InvalidArgument if it is no such URL."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        parts, host, port = urlsplit(""), None, None
+    if parts.scheme not in ("http", "https") or not host:
+        raise InvalidArgument(f'url: must look like "http://127.0.0.1:8080" (got {url!r})')
+    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username or parts.password:
+        raise InvalidArgument(f"url: must name host and port only (got {url!r})")
+    tls = parts.scheme == "https"
+    loopback = host in {"localhost", "::1"} or host.startswith("127.")
+    # A proxy for the outside world does not reach this machine's own addresses.
+    options = (*_OPTIONS, ("grpc.enable_http_proxy", 0)) if loopback else _OPTIONS
+    host = f"[{host}]" if ":" in host else host
+    return Target(f"{host}:{port or (443 if tls else 80)}", tls, options)
+
+
+def submit_request(api: str, outgoing: Outgoing) -> SubmitWorkloadRequest:
+    """Return the request that carries the whole payload."""
+    return SubmitWorkloadRequest(api=api, content_type=outgoing.content_type, payload=outgoing.body or b"")
+
+
+class UploadRequests:
+    """Makes the messages of one upload: the first names the API and the type, and is sent even without a byte."""
+
+    def __init__(self, api: str, content_type: str) -> None:
+        self._first: UploadWorkloadRequest | None = UploadWorkloadRequest(
+            api=api, payload=HttpBody(content_type=content_type)
+        )
+
+    def carrying(self, piece: bytes) -> UploadWorkloadRequest:
+        """Return the message that carries `piece`."""
+        message, self._first = self._first or UploadWorkloadRequest(), None
+        message.payload.data = piece
+        return message
+
+    def rest(self) -> list[UploadWorkloadRequest]:
+        """Return what is still to be sent when the payload has ended: the first message, if it was empty."""
+        return [self._first] if self._first else []
+
+
+def get_request(api: str, id: str, wait_s: float) -> GetWorkloadRequest:
+    """Return the request for a workload; `wait_s` 0 asks for it as it stands."""
+    if not wait_s:
+        return GetWorkloadRequest(api=api, id=id)
+    wait = Duration()
+    wait.FromMilliseconds(int(wait_s * 1000))
+    return GetWorkloadRequest(api=api, id=id, wait=wait)
+
+
+class Patience:
+    """How long a caller still wants to wait, cut into calls the service takes."""
+
+    def __init__(self, timeout: float | None) -> None:
+        self._timeout = timeout
+        self._until = None if timeout is None else time.monotonic() + timeout
+
+    def next_wait_s(self) -> float:
+        """Return the length of the next call's wait, 0 once the time is over."""
+        left = WAIT_MAX_S if self._until is None else self._until - time.monotonic()
+        return min(WAIT_MAX_S, max(0.0, left))
+
+    def give_up(self, api: str, id: str) -> TimeoutError:
+        """Return the error that says how long was waited."""
+        return TimeoutError(f"workload {id} of {api} has not ended within {self._timeout:g} s; it is still kept")

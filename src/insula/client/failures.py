@@ -1,0 +1,144 @@
+"""What a client raises, and how a gRPC status becomes it.
+
+Errors of the services come back as the class of `insula.errors` that was raised there, named by the `reason` of
+google.rpc.ErrorInfo. A client adds three of its own:
+
+    InsulaError
+    ├── Unreachable       nothing answers at the URL
+    ├── CallFailed        the call ended with a status Insula did not give
+    └── WorkloadFailed    `run` ended in failed or cancelled
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol, cast
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status as RpcStatus
+
+from insula import errors
+
+if TYPE_CHECKING:
+    from insula.client.workload import Workload
+
+_DETAILS_KEY: Final = "grpc-status-details-bin"
+_DOMAIN: Final = "insula"
+
+
+class Unreachable(errors.InsulaError):
+    """Nothing that speaks for Insula answers at the URL. A submit that raised this was not accepted."""
+
+    def __init__(self, url: str, detail: str) -> None:
+        super().__init__(f"{url} does not answer ({detail}); check the URL, and that `insula up` is running there")
+        self.url = url
+
+
+class CallFailed(errors.InsulaError):
+    """The call ended with a gRPC status that none of Insula's services gave: a proxy's, or a bug's."""
+
+    def __init__(self, code: grpc.StatusCode, detail: str) -> None:
+        super().__init__(f"the call ended with {code.name}: {detail}")
+        self.code = code
+
+
+class WorkloadFailed(errors.InsulaError):
+    """A workload that was waited for ended without a result; `workload.failure` tells why."""
+
+    def __init__(self, workload: Workload) -> None:
+        why = f": {workload.failure.message}" if workload.failure else ""
+        super().__init__(f"workload {workload.id} of {workload.api} ended {workload.status}{why}")
+        self.workload = workload
+
+
+class RpcFailure(Protocol):
+    """What grpc.Call and grpc.aio.AioRpcError have in common."""
+
+    def code(self) -> grpc.StatusCode: ...
+    def details(self) -> str | None: ...
+    def trailing_metadata(self) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What was asked, for the errors that name it."""
+
+    url: str
+    api: str
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What was asked and what came back: the server's sentence, when to retry, and the numbers it named."""
+
+    call: Call
+    message: str
+    retry_after: timedelta = timedelta(0)
+    metadata: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def number(self, key: str) -> int:
+        """Return a number the server named, 0 if it did not."""
+        text = self.metadata.get(key, "")
+        return int(text) if text.isdecimal() else 0
+
+
+_ERRORS: Final[Mapping[str, Callable[[_Refusal], errors.InsulaError]]] = MappingProxyType(
+    {
+        "INVALID_ARGUMENT": lambda it: errors.InvalidArgument(it.message),
+        "CONTENT_TYPE_MISSING": lambda _: errors.ContentTypeMissing(),
+        "NOT_FOUND": lambda it: errors.NotFound(it.message),
+        "API_NOT_FOUND": lambda it: errors.ApiNotFound(it.call.api),
+        "WORKLOAD_NOT_FOUND": lambda it: errors.WorkloadNotFound(it.call.api, it.call.id),
+        "RESOURCE_EXHAUSTED": lambda it: errors.ResourceExhausted(it.message, it.retry_after),
+        "QUEUE_FULL": lambda it: errors.QueueFull(it.call.api, it.number("limit"), it.retry_after),
+        "STORE_FULL": lambda _: errors.StoreFull(),
+        "PAYLOAD_TOO_LARGE": lambda it: errors.PayloadTooLarge(it.number("limit_bytes")),
+        "STORE_UNAVAILABLE": lambda it: errors.StoreUnavailable(it.message),
+    }
+)
+
+
+def error_of(failure: RpcFailure, call: Call) -> errors.InsulaError | TimeoutError:
+    """Return the exception to raise for a call that failed; its text is the server's."""
+    code, message = failure.code(), failure.details() or ""
+    reason, refusal = _read_details(failure.trailing_metadata(), call, message)
+    if make := _ERRORS.get(reason):
+        error = make(refusal)
+        error.args = (message,)
+        return error
+    match code:
+        case grpc.StatusCode.UNAVAILABLE:
+            return Unreachable(call.url, message)
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return TimeoutError(f"{call.url} did not answer in time")
+        case _:
+            return CallFailed(code, message)
+
+
+def _read_details(trailers: object, call: Call, message: str) -> tuple[str, _Refusal]:
+    """Return the reason, empty if there is none of ours, and the rest of what the server told."""
+    reason, retry_after, metadata = "", timedelta(0), dict[str, str]()
+    for detail in _status(trailers).details:
+        info, retry = ErrorInfo(), RetryInfo()
+        if detail.Unpack(info) and info.domain == _DOMAIN:
+            reason, metadata = info.reason, dict(info.metadata)
+        elif detail.Unpack(retry):
+            retry_after = retry.retry_delay.ToTimedelta()
+    return reason, _Refusal(call, message, retry_after, metadata)
+
+
+def _status(trailers: object) -> RpcStatus:
+    # gRPC types the trailers of its two kinds of call differently, and both loosely.
+    for key, value in cast("Iterable[tuple[str, str | bytes]]", trailers or ()):
+        if key == _DETAILS_KEY and isinstance(value, bytes):
+            try:
+                return RpcStatus.FromString(value)
+            except DecodeError:
+                break
+    return RpcStatus()

@@ -1,0 +1,118 @@
+"""What can be submitted, and the Content-Type it goes under.
+
+    dict, list, tuple              application/json
+    str                            text/plain; charset=utf-8
+    bytes, file, iterable of bytes application/octet-stream
+
+A Content-Type that is given wins; a str is then encoded in its charset.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from email.message import Message
+from typing import Final, Protocol, TypeAlias, cast, runtime_checkable
+
+from insula.errors import InvalidArgument
+
+JSON: Final = "application/json"
+TEXT: Final = "text/plain; charset=utf-8"
+BYTES: Final = "application/octet-stream"
+# One message up to here, a stream beyond: the pieces of a stream are as large.
+CHUNK_BYTES: Final = 2**20
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A file opened in binary mode, or anything that reads like one."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+Payload: TypeAlias = Mapping[str, object] | Sequence[object] | str | bytes | Readable | Iterable[bytes]
+AsyncPayload: TypeAlias = Payload | AsyncIterable[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A payload ready to go: whole in `body`, or in pieces of any size from `source`."""
+
+    content_type: str
+    body: bytes | None
+    source: Readable | Iterable[bytes] | AsyncIterable[bytes]
+
+    @property
+    def fits_one_message(self) -> bool:
+        """Whether the typed call can carry it."""
+        return self.body is not None and len(self.body) <= CHUNK_BYTES
+
+
+def prepare(payload: AsyncPayload, content_type: str | None) -> Outgoing:
+    """Return `payload` encoded under its Content-Type. Raises InvalidArgument for what cannot be submitted."""
+    match payload:
+        case dict() | list() | tuple():
+            return _whole(_json_bytes(cast("object", payload)), content_type or JSON)
+        case str():
+            return _whole(_text_bytes(payload, content_type), content_type or TEXT)
+        case bytes() | bytearray() | memoryview():
+            return _whole(bytes(payload), content_type or BYTES)
+        case Readable() | Iterable() | AsyncIterable():
+            source = cast("Readable | Iterable[bytes] | AsyncIterable[bytes]", payload)
+            return Outgoing(content_type or BYTES, None, source)
+        case _:
+            kinds = "a dict, list, str, bytes, a binary file or an iterable of bytes"
+            raise InvalidArgument(f"payload: must be {kinds}, not {type(payload).__name__}")
+
+
+def _whole(body: bytes, content_type: str) -> Outgoing:
+    return Outgoing(content_type, body, (body,))
+
+
+def _json_bytes(value: object) -> bytes:
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"payload: cannot be written as JSON: {error}") from None
+
+
+def _text_bytes(text: str, content_type: str | None) -> bytes:
+    header = Message()
+    header["content-type"] = content_type or TEXT
+    charset = header.get_content_charset("utf-8")
+    try:
+        return text.encode(charset)
+    except (LookupError, ValueError) as error:
+        raise InvalidArgument(f"payload: cannot be written as {charset}: {error}") from None
+
+
+def pieces(source: Readable | Iterable[bytes] | AsyncIterable[bytes]) -> Iterator[bytes]:
+    """Yield what `source` holds in pieces of at most CHUNK_BYTES. Raises InvalidArgument if one is no bytes."""
+    if isinstance(source, Readable):
+        while chunk := checked_piece(source.read(CHUNK_BYTES)):
+            yield from _split(chunk)
+    elif isinstance(source, Iterable):
+        for chunk in source:
+            yield from _split(checked_piece(chunk))
+    else:
+        raise InvalidArgument("payload: an asynchronous iterable needs AsyncClient")
+
+
+async def async_pieces(source: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Yield what `source` holds in pieces of at most CHUNK_BYTES. Raises InvalidArgument if one is no bytes."""
+    async for chunk in source:
+        for piece in _split(checked_piece(chunk)):
+            yield piece
+
+
+def checked_piece(chunk: object) -> bytes:
+    """Return `chunk` as bytes. Raises InvalidArgument for text: the file was opened in the wrong mode."""
+    if not isinstance(chunk, bytes | bytearray | memoryview):
+        raise InvalidArgument(f'payload: must give bytes, not {type(chunk).__name__}; open files with mode "rb"')
+    return bytes(cast("bytes", chunk))
+
+
+def _split(chunk: bytes) -> Iterator[bytes]:
+    for start in range(0, len(chunk), CHUNK_BYTES):
+        yield chunk[start : start + CHUNK_BYTES]

@@ -1,0 +1,77 @@
+"""A workload as a client sees it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from insula.status import Status
+
+if TYPE_CHECKING:
+    from google.protobuf.timestamp_pb2 import Timestamp
+
+    from insula.v1 import workload_pb2
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a workload failed: `reason` is a stable word such as HANDLER_ERROR, `message` a sentence for a person."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A workload at the moment of the answer. Times are UTC, by the clock of Insula's store."""
+
+    id: str
+    api: str
+    status: Status
+    # How many attempts have started; 0 while the first one waits.
+    attempt: int
+    # The version of the API that ran the latest attempt, empty before the first.
+    version: str
+    submit_time: datetime | None
+    start_time: datetime | None
+    end_time: datetime | None
+    # The handler's result byte for byte; None unless the status is completed.
+    result_json: bytes | None
+    failure: Failure | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing about the workload will change any more."""
+        return self.status.ended
+
+    @cached_property
+    def result(self) -> dict[str, Any] | None:
+        """The handler's dictionary, parsed when first asked for; None unless the status is completed."""
+        if self.result_json is None:
+            return None
+        parsed: dict[str, Any] = json.loads(self.result_json)
+        return parsed
+
+
+def parse_workload(message: workload_pb2.Workload) -> Workload:
+    """Return the workload that a reply carries."""
+    status = Status(message.status)
+    return Workload(
+        id=message.id,
+        api=message.api,
+        status=status,
+        attempt=message.attempt,
+        version=message.version,
+        submit_time=_time(message.submit_time) if message.HasField("submit_time") else None,
+        start_time=_time(message.start_time) if message.HasField("start_time") else None,
+        end_time=_time(message.end_time) if message.HasField("end_time") else None,
+        result_json=message.result_json if status is Status.COMPLETED else None,
+        failure=Failure(message.failure.reason, message.failure.message) if message.HasField("failure") else None,
+    )
+
+
+def _time(stamp: Timestamp) -> datetime:
+    return stamp.ToDatetime(tzinfo=UTC)
