@@ -14,7 +14,8 @@ MAY_READ_THE_ENVIRONMENT = {
     "settings.py": "reads the settings, once",
     "cortex_internal": "user code imports it and nothing of ours builds it: the environment is how the runner tells it",
 }
-HANDLERS_SIDE = ("services/worker/insula_runner/", "services/worker/cortex_internal/")
+# Two of the runner's frames have a status' name; they are the runner's words, and say what the handler did.
+SPEAK_FRAMES = ("services/worker/insula_runner/", "services/worker/insula_worker/runner_connection.py")
 
 
 def places(pattern: str, *prefixes: str) -> Iterator[tuple[str, str]]:
@@ -54,35 +55,36 @@ def test_only_the_rpc_edge_aborts_calls() -> None:
         for path, tree in python_files(*OURS)
         if not path.startswith("src/insula/rpc")
         for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "abort"
+        if isinstance(node, ast.Call) and dotted(node.func).endswith("context.abort")
     ]
     assert aborts == []
 
 
 def test_only_the_keys_module_spells_redis_keys() -> None:
     """Lua receives its keys from there too."""
-    spelled = [place for path, place in places(r"^insula:", *OURS) if path != "src/insula/keys.py"]
+    spelled = [place for path, place in places(r"^insula:\S", *OURS) if path != "src/insula/keys.py"]
     in_lua = [name(path) for path in files() if path.suffix == ".lua" and "insula:" in path.read_text(encoding="utf-8")]
     assert spelled + in_lua == []
 
 
 def test_only_the_status_module_spells_statuses() -> None:
-    """Python outside it uses the enum; Lua and the handler's side, which cannot import it, use the same words."""
+    """Python outside it uses the enum; Lua, which cannot import it, uses the same words."""
     spelled = [
         place
         for path, place in places(r"^(in_queue|in_progress|completed|failed|cancelled)$", *OURS)
-        if path != "src/insula/status.py" and not path.startswith(HANDLERS_SIDE)
+        if path != "src/insula/status.py" and not path.startswith(SPEAK_FRAMES)
     ]
     assert spelled == []
 
 
 def test_tests_wait_for_conditions_and_never_sleep() -> None:
-    """Handlers under test may sleep, and tests/waiting.py owns the pause between two looks at a condition."""
+    """sleep(0) only lets others run; tests/waiting.py owns the pause between two looks at a condition."""
     sleeps = [
         f"{path}:{node.lineno}"
         for path, tree in python_files("tests/")
         if path != "tests/waiting.py" and "/projects/" not in path
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and dotted(node.func) in {"time.sleep", "asyncio.sleep"}
+        if ast.unparse(node.args[0]) != "0"
     ]
     assert sleeps == []

@@ -7,7 +7,7 @@ import re
 from tests.unit.house.tree import files, name
 
 # Written with brackets so that these lines do not find themselves.
-REGISTRIES = r"python[h]osted|py[p]i\.org|np[m]js\.|debi[a]n\.org|proxy\.gol[a]ng|--(extra-)?inde[x]-url|--find-link[s]"
+REGISTRIES = r"python[h]osted|py[p]i\.org|np[m]js\.|debi[a]n\.org|proxy\.gol[a]ng"
 MACHINES = r"/w[o]rk/|/hom[e]/[a-z]|/roo[t]/|/op[t]/pypi"
 DRAWERS = re.compile(r"(^|_)(utils?|helpers?|common|misc|base|managers?)$")
 
@@ -26,8 +26,10 @@ def lines_with(pattern: str) -> list[str]:
 
 
 def test_no_file_names_a_package_registry() -> None:
-    """Where packages come from is the installer's choice; the locks hold hashes."""
+    """Where packages come from is the installer's choice; the locks hold names, versions and hashes."""
     assert lines_with(REGISTRIES) == []
+    locks = [line for line in lines_with(r"^--|://") if line.startswith("requirements/")]
+    assert locks == []
 
 
 def test_no_file_names_a_path_of_one_machine() -> None:
