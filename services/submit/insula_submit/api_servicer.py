@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from insula.errors import ApiNotFound, InvalidArgument
+from insula.errors import ApiNotFound, InvalidArgument, ProjectInvalid
 from insula.keys import bundle_object
 from insula.ledger import WorkloadLedger
 from insula.objects import ObjectStore
-from insula.project import bundle
+from insula.project import handler_source
+from insula.project.extraction import extract
 from insula.project.spec import ApiSpec
 from insula.registry import Registration, Registry
 from insula.v1 import api_service_pb2_grpc
@@ -48,7 +52,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         """Check, store the bundle under its version, then register: an API that is listed has its bundle."""
         spec_json, archive = await _receive(request_iterator)
         spec = ApiSpec.from_json(spec_json)
-        bundle.check(archive)
+        await asyncio.to_thread(_check_bundle, spec, archive)
         canonical = spec.to_json()
         version = hashlib.sha256(canonical + b"\0" + archive).hexdigest()
         if not await self._objects.exists(bundle_object(version)):
@@ -110,6 +114,17 @@ async def _receive(messages: AsyncIterator[DeployApiRequest]) -> tuple[bytes, by
     if not spec_json:
         raise InvalidArgument("spec_json: must be set in the first message")
     return spec_json, bytes(archive)
+
+
+def _check_bundle(spec: ApiSpec, archive: bytes) -> None:
+    """Refuse a bundle that no worker could start: the client checked it too, but need not be ours."""
+    with TemporaryDirectory(prefix="insula-") as folder:
+        project = Path(folder) / "project"
+        extract(archive, project)
+        handler = project / spec.handler.path
+        if not handler.is_file():
+            raise ProjectInvalid(f"{spec.name}: handler: path: {spec.handler.path}: is not in the bundle")
+        handler_source.check(handler.read_bytes(), spec.handler.path, spec.handler.type)
 
 
 def _timestamp(ms: int) -> Timestamp:

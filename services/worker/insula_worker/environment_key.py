@@ -21,7 +21,7 @@ DESCRIBE = "import sys, sysconfig; print(sys.version, sysconfig.get_platform(), 
 DESCRIBE_TIMEOUT_S = 60
 BUILD_LEFTOVERS = ("__pycache__", "build")  # what installing a local package leaves in its folder
 _FILE_OPTION = re.compile(r"(?:-r|-c|--requirement|--constraint)\b")
-_PATH_OPTION = re.compile(r"(?:-e|-f|--editable|--find-links)[\s=]*")
+_PATH_OPTION = re.compile(r"(?:-e|-f|--editable|--find-(?:links))[\s=]*")
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tar\.gz|tgz)$")
 
 

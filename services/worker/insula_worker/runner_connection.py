@@ -129,7 +129,8 @@ class RunnerConnection(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Drop the connection; whatever is not written is lost."""
         if self._transport is not None:
-            self._transport.abort()
+            self._transport.close()
+        self.closed.set()  # now: the transport itself would first wait for a runner that may read nothing more
 
     def fail(self, reason: str) -> None:
         """Raise RunnerDied in every waiting and every later job."""
@@ -158,7 +159,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
 
     def _take(self, frame: Frame) -> None:
         match frame.type:
-            case "completed" | "failed":
+            case "result" | "failure":
                 self._settle(frame.header["id"], read_outcome(frame))
             case "metric":
                 metric = read_metric(frame.header)

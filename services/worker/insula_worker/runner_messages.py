@@ -55,9 +55,9 @@ class Metric:
 
 
 def read_outcome(frame: Frame) -> Outcome:
-    """Read a "completed" or "failed" frame. Raises KeyError, TypeError or ValueError if it is neither."""
+    """Read a "result" or "failure" frame. Raises KeyError, TypeError or ValueError if it is neither."""
     handler_s = float(frame.header["handler_s"])
-    if frame.type == "completed":
+    if frame.type == "result":
         return Completed(frame.body, handler_s)
     told: dict[str, Any] = json.loads(frame.body)
     return Failed(str(frame.header["reason"]), str(told["message"]), str(told["traceback"]), handler_s)

@@ -1,0 +1,132 @@
+"""One attempt, from claim to end: payload in, handler run, outcome in the ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from tempfile import SpooledTemporaryFile
+from typing import Final
+
+from insula.errors import LeaseLost, StoreUnavailable
+from insula.keys import result_object
+from insula.ledger import Claim, Failure, Lease, Payload, Result, WorkloadLedger
+from insula.objects import CHUNK_BYTES, ObjectNotFound, ObjectStore
+from insula_worker.runner_messages import Completed, Failed, Job
+from insula_worker.runner_slot import AttemptLost, RunnerSlot
+
+log = logging.getLogger(__name__)
+
+RESULT_INLINE_BYTES_MAX: Final = 4 * 1024
+"""Larger results go to S3: ended records stay in Redis' memory for the whole retention."""
+PAYLOAD_MEMORY_BYTES: Final = 8 * 1024 * 1024
+"""A larger payload waits on disk until the handler takes it."""
+STORE_RETRY_S: Final = 1.0
+MESSAGE_CHARS_MAX: Final = 4096
+
+
+class Attempts:
+    """Runs claims to their end. Every way out of `run` leaves the workload ended, given back, or somebody else's."""
+
+    def __init__(self, ledger: WorkloadLedger, objects: ObjectStore, slot: RunnerSlot) -> None:
+        self._ledger = ledger
+        self._objects = objects
+        self._slot = slot
+
+    async def run(self, claim: Claim) -> float | None:
+        """Run one claim; returns how long the handler took, in seconds, or None if it gave no answer."""
+        lease = claim.lease
+        log.info("processing workload...", extra={"id": lease.id, "attempt": lease.attempt})
+        try:
+            outcome = await self._execute(claim)
+            await self._finish(claim, outcome)
+        except LeaseLost:
+            log.warning("lease lost", extra={"id": lease.id, "attempt": lease.attempt})
+            return None
+        except AttemptLost as lost:
+            await self._give_back(lease, str(lost) if lost.begun else None)
+            return None
+        except StoreUnavailable as error:
+            log.warning("payload out of reach", extra={"id": lease.id, "error": str(error)})
+            await self._give_back(lease, None)
+            return None
+        except Exception as error:
+            log.exception("unexpected error in an attempt", extra={"id": lease.id})
+            await self._give_back(lease, f"internal error: {type(error).__name__}")
+            return None
+        return outcome.handler_s
+
+    async def _execute(self, claim: Claim) -> Completed | Failed:
+        payload = claim.payload
+        if payload.object is None:
+            job = Job(claim.lease.id, payload.content_type, payload.inline or b"", payload.size_bytes)
+            return await self._slot.run(job)
+        with SpooledTemporaryFile[bytes](max_size=PAYLOAD_MEMORY_BYTES) as spool:
+            try:
+                async for chunk in self._objects.read(payload.object):
+                    await asyncio.to_thread(spool.write, chunk)
+            except ObjectNotFound:
+                return Failed("PAYLOAD_MISSING", "the payload is no longer stored", traceback="", handler_s=0.0)
+            spool.seek(0)
+            job = Job(claim.lease.id, payload.content_type, _chunks(spool), payload.size_bytes)
+            return await self._slot.run(job)
+
+    async def _finish(self, claim: Claim, outcome: Completed | Failed) -> None:
+        """Write the outcome, however long the stores are away: the lease is renewed meanwhile. Raises LeaseLost."""
+        stored: Result | None = None
+        while True:
+            try:
+                if isinstance(outcome, Failed):
+                    message = outcome.message[:MESSAGE_CHARS_MAX]
+                    log.warning("failed to process workload", extra={"id": claim.lease.id, "detail": outcome.traceback})
+                    await self._ledger.finish(claim.lease, Failure(outcome.reason, message))
+                else:
+                    stored = stored or await self._store(claim.lease, outcome.result_json)
+                    await self._ledger.finish(claim.lease, stored)
+                break
+            except StoreUnavailable as error:
+                log.warning("outcome not yet written", extra={"id": claim.lease.id, "error": str(error)})
+                await asyncio.sleep(STORE_RETRY_S)
+            except LeaseLost:
+                if stored is not None and stored.object is not None:
+                    await self._delete(stored.object)
+                raise
+        log.info("workload processing complete", extra={"id": claim.lease.id, "seconds": round(outcome.handler_s, 6)})
+        await self._drop_payload(claim.payload)
+
+    async def _store(self, lease: Lease, result_json: bytes) -> Result:
+        if len(result_json) <= RESULT_INLINE_BYTES_MAX:
+            return Result(inline=result_json)
+        key = result_object(lease.api, lease.id, lease.attempt)
+        await self._objects.write(key, _once(result_json))
+        return Result(object=key)
+
+    async def _give_back(self, lease: Lease, lost: str | None) -> None:
+        while True:
+            try:
+                await self._ledger.requeue(lease, lost=lost)
+            except StoreUnavailable:
+                await asyncio.sleep(STORE_RETRY_S)
+            except LeaseLost:
+                return
+            else:
+                log.warning("attempt given back", extra={"id": lease.id, "attempt": lease.attempt, "lost": lost})
+                return
+
+    async def _drop_payload(self, payload: Payload) -> None:
+        if payload.object is not None:
+            await self._delete(payload.object)
+
+    async def _delete(self, key: str) -> None:
+        with suppress(StoreUnavailable):
+            await self._objects.delete(key)
+
+
+async def _chunks(spool: SpooledTemporaryFile[bytes]) -> AsyncIterator[bytes]:
+    while chunk := await asyncio.to_thread(spool.read, CHUNK_BYTES):
+        yield chunk
+
+
+async def _once(result_json: bytes) -> AsyncIterator[bytes]:
+    yield result_json

@@ -1,0 +1,54 @@
+"""From a registered version to something that can be started: its files, its environment, its launch."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+
+from insula.keys import bundle_object
+from insula.objects import ObjectStore
+from insula.project.env_file import read_env
+from insula.project.extraction import extract
+from insula.project.spec import ApiSpec
+from insula.registry import Registration
+from insula_worker.environment import EnvironmentInputs, ensure_environment
+from insula_worker.runner_process import RunnerLaunch
+from insula_worker.settings import Settings
+
+
+async def install(registration: Registration, settings: Settings, objects: ObjectStore) -> RunnerLaunch:
+    """Unpack the bundle of a version into the scratch folder and make sure its environment exists.
+
+    Raises EnvironmentFailed, ProjectInvalid, ObjectNotFound or StoreUnavailable.
+    """
+    spec = ApiSpec.from_json(registration.spec.encode())
+    archive = b"".join([chunk async for chunk in objects.read(bundle_object(registration.version))])
+    project = settings.scratch / "project"
+    await asyncio.to_thread(_unpack, archive, project)
+    environment = {
+        **settings.handler_environment,
+        **spec.handler.env,
+        **read_env(project),
+        "INSULA_API": spec.name,
+        "INSULA_VERSION": registration.version,
+    }
+    files = spec.handler.dependencies
+    inputs = EnvironmentInputs(project, environment, files.pip, files.conda, files.shell)
+    return RunnerLaunch(
+        python=await ensure_environment(inputs, settings.cache),
+        project=project,
+        api=spec.name,
+        handler_path=spec.handler.path,
+        python_path=spec.handler.python_path,
+        config=spec.handler.config,
+        environment=environment,
+        hosts_file=settings.hosts_file,
+        log_level=spec.handler.log_level,
+    )
+
+
+def _unpack(archive: bytes, project: Path) -> None:
+    """A fresh copy at every start: a handler may have changed the files it runs among."""
+    shutil.rmtree(project.parent, ignore_errors=True)
+    extract(archive, project)

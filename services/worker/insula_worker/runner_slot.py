@@ -1,0 +1,94 @@
+"""The place of one runner: keeps a handler process running, whatever happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from insula.errors import InsulaError
+from insula_worker.phase import Phase
+from insula_worker.runner_connection import RunnerDied
+from insula_worker.runner_messages import Job, Outcome
+from insula_worker.runner_process import HandlerStartFailed, RunnerLaunch, RunnerProcess
+
+log = logging.getLogger(__name__)
+
+RESTART_S_MAX: Final = 30.0
+STEADY_S: Final = 30.0
+"""A runner that lived this long has shown that it works: its successor starts without delay."""
+
+
+class AttemptLost(InsulaError):
+    """The runner ended under an attempt. `begun` tells whether it was this attempt's handler that ran then."""
+
+    def __init__(self, reason: str, *, begun: bool) -> None:
+        super().__init__(reason)
+        self.begun = begun
+
+
+class RunnerSlot:
+    """Starts a runner, and another when that one ends; waiting jobs go to the one that is ready."""
+
+    def __init__(self, enter: Callable[[Phase, str], Awaitable[None]], start_timeout_s: float) -> None:
+        """`enter` is told each change of phase, with the reason if it is a failure."""
+        self.ready: Final = asyncio.Event()
+        self._enter = enter
+        self._start_timeout_s = start_timeout_s
+        self._runner: RunnerProcess | None = None
+        self._blamed: RunnerProcess | None = None
+        self._stopped = False
+
+    async def keep(self, launch: RunnerLaunch) -> None:
+        """Keep a runner running until cancelled; returns never."""
+        failures = 0
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._enter(Phase.STARTING, "")
+            started_at = loop.time()
+            try:
+                self._runner = await RunnerProcess.start(launch, start_timeout_s=self._start_timeout_s)
+            except HandlerStartFailed as error:
+                log.warning("handler failed to start", extra={"reason": str(error), "detail": error.traceback})
+                await self._enter(Phase.FAILING, f"{error}\n{error.traceback}".strip())
+            else:
+                log.info("handler ready", extra={"seconds": round(loop.time() - started_at, 3)})
+                self.ready.set()
+                await self._enter(Phase.READY, "")
+                death = await self._runner.wait_exit()
+                self.ready.clear()
+                log.warning("handler process ended", extra={"reason": death})
+            steady = loop.time() - started_at > STEADY_S
+            failures = 0 if steady else failures + 1
+            await asyncio.sleep(restart_delay_s(failures))
+
+    async def run(self, job: Job) -> Outcome:
+        """Run a job on the runner once there is one. Raises AttemptLost if it ends first."""
+        await self.ready.wait()
+        runner = self._runner
+        if runner is None or self._stopped:
+            raise AttemptLost("the worker stops", begun=False)
+        try:
+            return await runner.run(job)
+        except RunnerDied as death:
+            # Jobs are answered in order and learn of the end in order: the first to hear was the one that ran.
+            begun, self._blamed = self._blamed is not runner, runner
+            raise AttemptLost(death.reason, begun=begun) from death
+
+    async def recycle(self) -> None:
+        """End the runner at once, because what it runs is no longer ours; `keep` starts another. Blames no attempt."""
+        if self._runner is not None:
+            self._blamed = self._runner
+            await self._runner.stop(0)
+
+    async def stop(self) -> None:
+        """End the runner for good; cancel `keep` first."""
+        self._stopped = True
+        self.ready.set()  # whoever waits for a runner need not wait any longer
+        await self.recycle()
+
+
+def restart_delay_s(failures: int) -> float:
+    """Seconds to wait after so many failures in a row: none after the first, then 1, 2, 4, … up to RESTART_S_MAX."""
+    return 0.0 if failures <= 1 else min(RESTART_S_MAX, 2.0 ** (failures - 2))

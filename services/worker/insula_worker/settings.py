@@ -1,0 +1,67 @@
+"""What the worker reads from its environment."""
+
+from __future__ import annotations
+
+import socket
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Final, Self
+
+from insula.settings import StoreSettings, positive_number, required
+
+HANDLER_PREFIX: Final = "INSULA_HANDLER_"
+WITHHELD_PREFIXES: Final = ("AWS_", "CORTEX_", "INSULA_", "PYTHON", "VIRTUAL_ENV")
+"""Of our own environment, what a handler must not inherit: our S3 identity, our settings, our interpreter."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """`listen` is host:port; `scratch` is emptied at the start and belongs to this worker alone.
+
+    `handler_environment` is the weakest layer of what a handler gets: ours without WITHHELD_PREFIXES, and for each
+    INSULA_HANDLER_AWS_X the variable AWS_X, the S3 identity meant for handlers.
+    """
+
+    stores: StoreSettings
+    api: str
+    worker: str
+    listen: str
+    cache: Path
+    scratch: Path
+    hosts_file: Path | None
+    handler_environment: Mapping[str, str]
+    start_timeout: timedelta
+    grace: timedelta
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str]) -> Self:
+        """Raises SettingInvalid, which names the variable."""
+        api = required(environment, "INSULA_API")
+        worker = environment.get("INSULA_WORKER") or socket.gethostname()
+        home_cache = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        scratch = environment.get("INSULA_SCRATCH") or Path(tempfile.gettempdir()) / f"insula-{worker}"
+        hosts_file = environment.get("INSULA_HOSTS_FILE")
+        return cls(
+            stores=StoreSettings.read(environment),
+            api=api,
+            worker=worker,
+            listen=required(environment, "INSULA_LISTEN"),
+            cache=Path(environment.get("INSULA_CACHE") or Path(home_cache) / "insula"),
+            scratch=Path(scratch),
+            hosts_file=Path(hosts_file) if hosts_file else None,
+            handler_environment=_handler_environment(environment),
+            start_timeout=timedelta(seconds=positive_number(environment, "INSULA_START_TIMEOUT_S", 1800)),
+            grace=timedelta(seconds=positive_number(environment, "INSULA_GRACE_S", 30)),
+        )
+
+
+def _handler_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    inherited = {name: value for name, value in environment.items() if not name.startswith(WITHHELD_PREFIXES)}
+    given_prefix = f"{HANDLER_PREFIX}AWS_"
+    given = {
+        name.removeprefix(HANDLER_PREFIX): value for name, value in environment.items() if name.startswith(given_prefix)
+    }
+    return inherited | given
