@@ -1,0 +1,1 @@
+"""The `insula` command."""

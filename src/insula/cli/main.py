@@ -1,0 +1,41 @@
+"""The `insula` command: which commands there are. Each imports what it needs only when it runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from insula.cli import workloads
+from insula.cli.up import up
+
+app = typer.Typer(
+    help="Turns a Python Handler class into a durable asynchronous API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(up)
+app.command()(workloads.submit)
+app.command()(workloads.result)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"insula {version('insula')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Turns a Python Handler class into a durable asynchronous API."""
+
+
+if __name__ == "__main__":
+    app()

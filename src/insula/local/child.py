@@ -1,0 +1,120 @@
+"""One child process from spawn to end. It cannot outlive us, and a terminal's Ctrl-C does not reach it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Final, cast
+
+import insula
+
+TETHER: Final = Path(insula.__file__).with_name("tether.py")
+READ_BYTES: Final = 64 * 1024
+OUTPUT_AFTER_END_S: Final = 0.5
+"""How long a dead child's output is still read: a grandchild that holds the pipe must not keep us."""
+
+Take = Callable[[bytes], None]
+
+
+class Child:
+    """A running process. Make it on the loop's thread, which has to be the main one: the tether is bound to it."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        *,
+        take_stdout: Take,
+        take_stderr: Take,
+        keep: Sequence[int] = (),
+    ) -> None:
+        """Spawn it; `keep` are file descriptors it inherits. Raises OSError when it cannot be spawned."""
+        tethered = [sys.executable, "-I", "-S", str(TETHER), "--parent", str(os.getpid()), "--", *command]
+        self._process: Final = subprocess.Popen(
+            tethered,
+            env=dict(environment),
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            pass_fds=keep,
+        )
+        self.pid: Final = self._process.pid
+        self._loop: Final = asyncio.get_running_loop()
+        self._ended: Final[asyncio.Future[int]] = self._loop.create_future()
+        self._pidfd: Final = os.pidfd_open(self.pid)
+        self._loop.add_reader(self._pidfd, self._reap)
+        self._open: Final[dict[int, IO[bytes]]] = {}
+        self._drained: Final = asyncio.Event()
+        self._listen_to(self._process.stdout, take_stdout)
+        self._listen_to(self._process.stderr, take_stderr)
+
+    async def ended(self) -> int:
+        """Wait for the end and for what was printed before it; the exit code, negative for a signal."""
+        code = await asyncio.shield(self._ended)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._drained.wait(), OUTPUT_AFTER_END_S)
+        for fd in list(self._open):
+            self._close(fd)
+        return code
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        if not self._ended.done():
+            self._process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it and its process group now."""
+        if not self._ended.done():
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def _reap(self) -> None:
+        self._loop.remove_reader(self._pidfd)
+        os.close(self._pidfd)
+        with suppress(ProcessLookupError, PermissionError):
+            # What it left behind in its group. Before the wait: until then its pid cannot belong to anybody else.
+            os.killpg(self.pid, signal.SIGKILL)
+        self._ended.set_result(self._process.wait())
+
+    def _listen_to(self, stream: IO[bytes] | None, take: Take) -> None:
+        pipe = cast("IO[bytes]", stream)  # both were asked for as pipes
+        os.set_blocking(pipe.fileno(), False)
+        self._open[pipe.fileno()] = pipe
+        self._loop.add_reader(pipe.fileno(), self._read, pipe.fileno(), take)
+
+    def _read(self, fd: int, take: Take) -> None:
+        try:
+            data = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if data:
+            take(data)
+        else:
+            self._close(fd)
+
+    def _close(self, fd: int) -> None:
+        self._loop.remove_reader(fd)
+        self._open.pop(fd).close()
+        if not self._open:
+            self._drained.set()
+
+
+def describe_end(code: int) -> str:
+    """How a process ended, in words."""
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

@@ -1,0 +1,131 @@
+"""The data directory: what `insula up` keeps between runs, used by one stack at a time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from insula.local.ports import command_of
+from insula.local.settings import Refused
+from insula.local.storage import Keys
+
+LAST_CHILDREN_S: Final = 5
+"""How long the stores of a stack that was killed may take to end; they hold the lock as long as they live."""
+_LOCK_EVERY_S: Final = 0.05
+
+
+class DataDirectory:
+    """An open, locked data directory. Readable by its user only: it holds keys and everybody's payloads."""
+
+    def __init__(self, path: Path) -> None:
+        """Create it if need be and take its lock. Raises Refused."""
+        self.path: Final = path.absolute()
+        try:
+            for each in (self.path, self.logs, self.run, self.valkey, self.seaweedfs):
+                each.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.lock: Final = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+            self._take_lock()
+            self.keys: Final = self._keys()
+            _write(self.run / "pid", f"{os.getpid()}\n")
+        except OSError as error:
+            raise Refused(
+                f"The data directory {self.path} cannot be used: {error.strerror} ({error.filename}). "
+                "Choose a directory you may write to with --data."
+            ) from error
+
+    @property
+    def logs(self) -> Path:
+        """One log per part."""
+        return self.path / "logs"
+
+    @property
+    def run(self) -> Path:
+        """Files of the current run."""
+        return self.path / "run"
+
+    @property
+    def valkey(self) -> Path:
+        """Valkey's append-only file."""
+        return self.path / "valkey"
+
+    @property
+    def seaweedfs(self) -> Path:
+        """SeaweedFS' volumes and its index."""
+        return self.path / "seaweedfs"
+
+    def remembered_ports(self) -> dict[str, int]:
+        """The ports of the last run."""
+        with suppress(OSError, ValueError):
+            return {name: int(port) for name, port in json.loads((self.path / "ports.json").read_text()).items()}
+        return {}
+
+    def remember_ports(self, ports: Mapping[str, int]) -> None:
+        """Prefer these next time: SeaweedFS' parts know each other by their addresses."""
+        _write(self.path / "ports.json", json.dumps(dict(ports)))
+
+    def write(self, name: str, text: str) -> Path:
+        """Write a file of the current run and return its path."""
+        path = self.run / name
+        _write(path, text)
+        return path
+
+    def close(self) -> None:
+        """Give the directory up; the lock itself lasts until the last store that inherited it has ended."""
+        with suppress(OSError):
+            (self.run / "pid").unlink()
+        os.close(self.lock)
+
+    def _take_lock(self) -> None:
+        give_up = time.monotonic() + LAST_CHILDREN_S
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            holder = self._holder()
+            if holder is not None or time.monotonic() > give_up:
+                who = f"by the `insula up` with pid {holder}" if holder else "by a store of a stack that has ended"
+                raise Refused(
+                    f"The data directory {self.path} is in use {who}. Stop that one first, "
+                    "or give this stack a directory of its own with --data."
+                )
+            time.sleep(_LOCK_EVERY_S)  # the stack was killed and its stores are about to end
+
+    def _holder(self) -> int | None:
+        with suppress(OSError, ValueError):
+            pid = int((self.run / "pid").read_text())
+            return pid if command_of(pid) else None
+        return None
+
+    def _keys(self) -> Keys:
+        path = self.path / "keys.json"
+        if not path.exists():
+            _write(path, Keys.generate().render())
+        try:
+            return Keys.parse(path.read_text())
+        except (ValueError, TypeError) as error:
+            raise Refused(
+                f"{path} is damaged ({error}). Without its keys the objects in {self.seaweedfs} cannot be read: "
+                "restore the file from a backup, or start afresh with another --data."
+            ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file whole or not at all, on disk before we go on."""
+    fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(fd, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(temporary).unlink()
+        raise

@@ -1,0 +1,55 @@
+"""The view on a terminal: colours, and a spinner that names what is still starting. Needs rich, imported here only."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+from insula.local.terminal import Terminal
+from insula.local.view import View
+
+
+class LiveView(View):
+    """As the plain view, with the parts that are under way on the last line."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        super().__init__(terminal)
+        # rich only writes, flushes and asks for isatty, encoding and fileno.
+        self._console: Final = Console(file=terminal, highlight=False, soft_wrap=True)  # type: ignore[arg-type]
+        self._status: Final = Status("starting", console=self._console)
+        self._under_way: Final[list[str]] = []
+        self._status.start()
+
+    def say(self, text: str) -> None:
+        self._console.print(escape(text))
+
+    def starting(self, part: str) -> None:
+        self._under_way.append(part)
+        self._show()
+
+    def ready(self, part: str, seconds: float) -> None:
+        if part in self._under_way:
+            self._under_way.remove(part)
+            self._show()
+        self._console.print(f"  [green]ready[/green] {escape(part):<24} [dim]{seconds:.1f} s[/dim]")
+
+    def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
+        for line in lines:
+            self._console.print(f"  [dim]{escape(part)}: {escape(line)}[/dim]")
+        self._console.print(f"  [red]{escape(part)} {escape(how)}[/red]; starting it again in {again_s:g} s")
+
+    def handler_line(self, api: str, line: str) -> None:
+        self._console.print(f"[cyan]{escape(api)}[/cyan] {escape(line)}")
+
+    def up(self) -> None:
+        self._status.stop()
+
+    def stopping(self) -> None:
+        self._status.stop()
+        super().stopping()
+
+    def _show(self) -> None:
+        self._status.update(f"starting {escape(', '.join(self._under_way))}" if self._under_way else "starting")

@@ -1,0 +1,126 @@
+"""Free ports, and who listens on one. Reads /proc; asks nothing of other processes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import socket
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+PROC: Final = Path("/proc")
+LOWEST: Final = 10240
+GRPC_OFFSET: Final = 10000
+"""SeaweedFS' admin worker expects the admin's gRPC port this far above its HTTP port, whatever its flags say."""
+_LISTEN: Final = "0A"
+_ATTEMPTS: Final = 1000
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process as a person knows it."""
+
+    pid: int
+    command: str
+
+
+class NoFreePort(Exception):
+    """Every port that was tried is taken."""
+
+
+def is_free(address: str, port: int) -> bool:
+    """Whether a server could listen there now. Raises OSError if it never could, whatever else runs."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+            probe.listen(1)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return False
+            raise
+    return True
+
+
+def choose(names: Iterable[str], remembered: Mapping[str, int], addresses: Iterable[str]) -> dict[str, int]:
+    """A port for each name, free on every address: the remembered one where it still is.
+
+    They lie below the range the kernel takes the ports of outgoing connections from. Inside it, a connection could
+    hold a dead part's port until it is closed, and a client that retries could even connect to itself.
+    """
+    addresses = tuple(addresses)
+    chosen: dict[str, int] = {}
+    for name in names:
+        port = remembered.get(name)
+        if port is None or port in chosen.values() or not _all_free(addresses, port):
+            port = _another(addresses, set(chosen.values()))
+        chosen[name] = port
+    return chosen
+
+
+def _another(addresses: tuple[str, ...], taken: set[int]) -> int:
+    highest = _first_outgoing_port() - 1 - GRPC_OFFSET
+    for _ in range(_ATTEMPTS):
+        port = random.randint(LOWEST, max(LOWEST + 1000, highest))
+        if port not in taken and _all_free(addresses, port):
+            return port
+    raise NoFreePort(f"no free port was found on {', '.join(addresses)}")
+
+
+def _all_free(addresses: tuple[str, ...], port: int) -> bool:
+    return all(is_free(address, each) for address in addresses for each in (port, port + GRPC_OFFSET))
+
+
+def _first_outgoing_port() -> int:
+    try:
+        return int((PROC / "sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return 32768  # Linux' own default
+
+
+def listens(pid: int, address: str, port: int) -> bool:
+    """Whether this very process listens there: a stray server on the port does not count."""
+    return not _listening_inodes(address, port).isdisjoint(_socket_inodes(pid))
+
+
+def owner(address: str, port: int) -> Process | None:
+    """Who listens there; None if nobody does, or if it is a process we may not look into."""
+    inodes = _listening_inodes(address, port)
+    for entry in PROC.iterdir() if inodes else ():
+        if entry.name.isdigit() and not inodes.isdisjoint(_socket_inodes(int(entry.name))):
+            return Process(int(entry.name), command_of(int(entry.name)))
+    return None
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process, shortened; empty if there is none of that pid."""
+    with suppress(OSError):
+        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()[:80]
+    return ""
+
+
+def _listening_inodes(address: str, port: int) -> set[str]:
+    here = socket.inet_aton(address)[::-1].hex().upper()
+    mapped = "0000000000000000FFFF0000" + here  # how a dual-stack socket, such as gRPC's, holds an IPv4 address
+    wanted = {f"{host}:{port:04X}" for host in (here, mapped, "00000000", "0" * 32)}
+    inodes: set[str] = set()
+    for table in ("net/tcp", "net/tcp6"):
+        with suppress(OSError):
+            rows = (line.split() for line in (PROC / table).read_text().splitlines()[1:])
+            inodes |= {row[9] for row in rows if row[3] == _LISTEN and row[1] in wanted}
+    return inodes
+
+
+def _socket_inodes(pid: int) -> set[str]:
+    inodes: set[str] = set()
+    with suppress(OSError):
+        for link in (PROC / str(pid) / "fd").iterdir():
+            with suppress(OSError):
+                target = os.readlink(link)  # noqa: PTH115 - the target is no path
+                if target.startswith("socket:["):
+                    inodes.add(target[8:-1])
+    return inodes

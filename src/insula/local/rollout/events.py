@@ -1,0 +1,70 @@
+"""What the rollout tells `insula up`: one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Final, Self, cast
+
+
+@dataclass(frozen=True)
+class ApiTask:
+    """One API to deploy: its configuration file, its name in there, and where its worker will listen."""
+
+    name: str
+    config_path: str
+    worker: str
+
+
+@dataclass(frozen=True)
+class Task:
+    """All the rollout has to know; addresses are host:port."""
+
+    bucket: str
+    filer: str
+    token_key: str
+    admin: str
+    apis: tuple[ApiTask, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `render`."""
+        values = cast("dict[str, object]", json.loads(text))
+        apis = cast("list[dict[str, str]]", values["apis"])
+        return cls(**{**cast("dict[str, str]", values), "apis": tuple(ApiTask(**api) for api in apis)})  # type: ignore[arg-type]
+
+    def render(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self))
+
+
+READY: Final = "ready"
+FAILING: Final = "failing"
+PENDING: Final = "pending"
+STORED: Final = "stored"
+DEPLOYED: Final = "deployed"
+STATE: Final = "state"
+
+
+@dataclass(frozen=True)
+class Event:
+    """`stored`: the bucket is there. `deployed`: the API's worker may start. `state`: the API's state changed."""
+
+    kind: str
+    api: str = ""
+    state: str = ""
+    reason: str = ""
+
+    @classmethod
+    def parse(cls, line: str) -> Self | None:
+        """From a line of the rollout's output; None if it is something else."""
+        try:
+            values = json.loads(line)
+            return cls(**cast("Mapping[str, str]", values))
+        except (ValueError, TypeError):
+            return None
+
+    def render(self) -> str:
+        """As one line."""
+        return json.dumps(asdict(self))

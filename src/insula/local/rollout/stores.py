@@ -1,0 +1,81 @@
+"""Makes SeaweedFS ready for Insula: how it writes, and our bucket."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import logging
+import time
+from http.client import HTTPConnection, HTTPException
+from typing import Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from insula.local.storage import FILER_SETTINGS
+
+log = logging.getLogger(__name__)
+
+SETTINGS_PATH: Final = "/etc/seaweedfs/filer.conf"
+RETRY_S: Final = 0.05
+_TOKEN_LIFE_S: Final = 60
+
+
+class StorageNotReady(Exception):
+    """SeaweedFS does not answer yet."""
+
+
+def prepare(filer: str, token_key: str, bucket: str) -> None:
+    """Wait for SeaweedFS and set it up; as often as one likes."""
+    config = Config(connect_timeout=1, read_timeout=10, retries={"total_max_attempts": 1})
+    s3 = boto3.client("s3", config=config)
+    while True:
+        try:
+            _write_settings(filer, token_key)
+            try:
+                s3.head_bucket(Bucket=bucket)
+            except ClientError:
+                s3.create_bucket(Bucket=bucket)
+        except (StorageNotReady, BotoCoreError, ClientError) as error:
+            log.debug("storage is not ready yet", extra={"error": str(error)})
+            time.sleep(RETRY_S)
+        else:
+            return
+
+
+def _write_settings(filer: str, token_key: str) -> None:
+    """Put the path rules where the filer reads them, unless they are there."""
+    wanted = json.dumps(FILER_SETTINGS).encode()
+    if _call(filer, token_key, "GET") != wanted:
+        _call(filer, token_key, "PUT", wanted)
+
+
+def _call(filer: str, token_key: str, method: str, body: bytes | None = None) -> bytes | None:
+    connection = HTTPConnection(filer, timeout=5)
+    try:
+        connection.request(method, SETTINGS_PATH, body, {"Authorization": f"BEARER {_token(token_key)}"})
+        response = connection.getresponse()
+        answer = response.read()
+    except (OSError, HTTPException) as error:
+        raise StorageNotReady(f"the filer does not answer: {error}") from error
+    finally:
+        connection.close()
+    if response.status == 404:
+        return None
+    if response.status >= 300:
+        raise StorageNotReady(f"the filer answered {method} with {response.status}: {answer[:200]!r}")
+    return answer
+
+
+def _token(key: str) -> str:
+    """A JSON Web Token, HS256, as SeaweedFS' HTTP ports ask for."""
+    expires = {"exp": int(time.time()) + _TOKEN_LIFE_S}
+    message = b".".join(_base64(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, expires))
+    return (message + b"." + _base64(hmac.new(key.encode(), message, hashlib.sha256).digest())).decode()
+
+
+def _base64(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")

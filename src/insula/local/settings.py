@@ -1,0 +1,33 @@
+"""What the user asked `insula up` for, on its command line and in its environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+INTERNAL_PORT: Final = 8888
+"""Port of the in-cluster listener, the same as on Kubernetes: handlers call http://api-<name>:8888/."""
+
+
+class Refused(Exception):
+    """The stack was not started; the text is one paragraph that says what to do."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Addresses are IPv4 literals. `environment` is what the parts' own variables are added to."""
+
+    projects: tuple[Path, ...]
+    data: Path
+    public_port: int = 8080
+    internal_address: str = "127.0.0.1"
+    public_address: str = "127.0.0.1"
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    @property
+    def redis_url(self) -> str | None:
+        """The user's own Redis; None starts ours."""
+        return self.environment.get("INSULA_REDIS_URL") or None

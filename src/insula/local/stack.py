@@ -1,0 +1,163 @@
+"""Which part starts and stops when.
+
+    Valkey ──────────────┐
+    SeaweedFS ── bucket ─┴─ results, submit ── deploy ── worker per API ── up
+    Envoy
+
+The rollout says when the bucket is there and which API is deployed. Stopping goes the other way round: Envoy first,
+so that nothing new is accepted, then the workers, which give back what they cannot finish, then the services, and the
+stores last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from insula.local.parts import Parts, worker_part
+from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, STATE, STORED, Event
+from insula.local.supervise import Part, Supervised
+from insula.local.view import Announcement, ApiState, View
+
+DEATHS_MAX: Final = 5
+"""A part that dies so often in a row before the stack was ever up will not come up by itself."""
+INTERRUPTED: Final = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+"""Exit codes of a stack that was told to stop before it was up."""
+FAILED: Final = 1
+
+
+class Stack:
+    """One stack, from its start to its end."""
+
+    def __init__(
+        self, parts: Parts, apis: Sequence[ApiState], view: View, announce: Callable[[Announcement], None]
+    ) -> None:
+        self._parts: Final = parts
+        self._apis: Final = {api.name: api for api in apis}
+        self._view: Final = view
+        self._announce: Final = announce
+        self._running: Final[dict[str, Supervised]] = {}
+        self._group: Final = asyncio.TaskGroup()
+        self._began: Final = time.monotonic()
+        self._stored: Final = asyncio.Event()
+        self._settled: Final = asyncio.Event()
+        self._stop: Final = asyncio.Event()
+        self._exit_code: int | None = None
+
+    async def run(self) -> int:
+        """Run until told to stop; the exit code. Call it on the main thread."""
+        loop = asyncio.get_running_loop()
+        for number in INTERRUPTED.keys() - {each for each in INTERRUPTED if signal.getsignal(each) == signal.SIG_IGN}:
+            loop.add_signal_handler(number, self._on_signal, number)
+        async with self._group:
+            coming_up = self._group.create_task(self._come_up())
+            await self._stop.wait()
+            coming_up.cancel()
+            await self._shut_down()
+        return self._exit_code or 0
+
+    async def _come_up(self) -> None:
+        parts = self._parts
+        stores = [] if parts.settings.redis_url else [self._start(parts.valkey())]
+        stores.append(self._start(parts.seaweedfs()))
+        edge = self._start(parts.envoy())
+        self._start(parts.rollout(self._on_event))
+        await asyncio.gather(self._stored.wait(), *(store.ready.wait() for store in stores))
+        services = [self._start(parts.results()), self._start(parts.submit())]
+        await asyncio.gather(self._settled.wait(), *(part.ready.wait() for part in (edge, *services)))
+        self._exit_code = 0
+        self._view.up()
+        self._announce(self._announcement())
+
+    def _announcement(self) -> Announcement:
+        parts = self._parts
+        return Announcement(
+            public=parts.public_url,
+            internal=parts.internal_url,
+            admin=parts.address("submit-admin"),
+            redis=parts.redis_url,
+            s3_endpoint=parts.s3_endpoint,
+            s3_environment=parts.handlers_s3,
+            data=parts.data.path,
+            seconds=self._elapsed_s(),
+            apis=tuple(self._apis.values()),
+        )
+
+    def _start(self, part: Part) -> Supervised:
+        supervised = Supervised(part, self)
+        self._running[part.name] = supervised
+        self._group.create_task(supervised.run())
+        return supervised
+
+    def _on_event(self, line: str) -> None:
+        match Event.parse(line):
+            case Event(kind=kind) if kind == STORED:
+                self._stored.set()
+            case Event(kind=kind, api=api) if kind == DEPLOYED:
+                self._start_worker(api)
+            case Event(kind=kind, api=api, state=state, reason=reason) if kind == STATE:
+                self._settle(api, state, reason)
+            case _:
+                self._view.say(line)
+
+    def _start_worker(self, api: str) -> None:
+        part = self._parts.worker(api, lambda line: self._view.handler_line(api, line))
+        if part.name not in self._running and not self._stop.is_set():
+            self._start(part)
+
+    def _settle(self, name: str, state: str, reason: str) -> None:
+        """An API is ready or failing. The first time this holds for all of them, the stack is up."""
+        api = self._apis[name]
+        api.state, api.reason = state, reason
+        self._view.api(api, self._elapsed_s())
+        if all(each.state != PENDING for each in self._apis.values()):
+            self._settled.set()
+
+    def starting(self, part: str) -> None:
+        """See Watcher."""
+        self._view.starting(part)
+
+    def ready(self, part: str, seconds: float) -> None:
+        """See Watcher. Of a worker the user hears when its API is ready, and of the rollout when all are."""
+        if self._running[part].part.announced:
+            self._view.ready(part, seconds)
+
+    def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
+        """See Watcher. A part that never comes up ends the attempt; a worker fails its API alone."""
+        self._view.died(part, how, again_s, lines)
+        if self._exit_code is not None or self._running[part].deaths_in_a_row < DEATHS_MAX:
+            return
+        api = next((name for name in self._apis if worker_part(name) == part), None)
+        if api is None:
+            self._view.say(f"{part} does not start; its log is {self._running[part].part.log}")
+            self._exit_code = FAILED
+            self._stop.set()
+        elif self._apis[api].state == PENDING:
+            self._settle(api, FAILING, "\n".join([f"its worker {how}", *lines]))
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if not self._stop.is_set():
+            self._exit_code = INTERRUPTED[number] if self._exit_code is None else self._exit_code
+            self._stop.set()
+        elif number == signal.SIGINT:
+            for supervised in self._running.values():
+                supervised.kill()
+
+    async def _shut_down(self) -> None:
+        began = time.monotonic()
+        self._view.stopping()
+        for stage in self._stages():
+            await asyncio.gather(*(supervised.stop() for supervised in stage))
+        self._view.stopped(time.monotonic() - began)
+
+    def _stages(self) -> Iterable[list[Supervised]]:
+        """What is stopped together, in order."""
+        stages = {"envoy": 0, "rollout": 0, "submit": 2, "results": 2, "valkey": 3, "seaweedfs": 3}
+        for stage in range(4):
+            yield [each for name, each in self._running.items() if stages.get(name, 1) == stage]
+
+    def _elapsed_s(self) -> float:
+        return time.monotonic() - self._began

@@ -1,0 +1,98 @@
+"""SeaweedFS as Insula's S3: who may do what in it, and how it writes.
+
+Two identities, both made here. Ours may do everything. The handlers' one may make buckets and use them, and is denied
+every action on Insula's own bucket: by a policy of the identity, because a bucket policy is not asked by SeaweedFS for
+the source of a copy nor for a batch of deletes. The HTTP ports behind S3 (filer, volume server) would serve anything
+to anybody; they ask for tokens signed with a key that only SeaweedFS and the rollout know.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from typing import Final, Self, cast
+
+BUCKET: Final = "insula"
+REGION: Final = "us-east-1"
+FILER_SETTINGS: Final = {"version": 1, "locations": [{"locationPrefix": "/buckets/", "fsync": True}]}
+"""SeaweedFS' path rules: an object's bytes are synced to disk before its PUT is answered."""
+_TOKENS: Final = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Credentials of one data directory; they stay the same for its whole life."""
+
+    access_key: str
+    secret_key: str
+    handlers_access_key: str
+    handlers_secret_key: str
+    token_key: str
+
+    @classmethod
+    def generate(cls) -> Self:
+        """New ones."""
+        return cls(
+            access_key="INSULA" + secrets.token_hex(7).upper(),
+            secret_key=secrets.token_urlsafe(30),
+            handlers_access_key="HANDLERS" + secrets.token_hex(6).upper(),
+            handlers_secret_key=secrets.token_urlsafe(30),
+            token_key=secrets.token_hex(32),
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From `render`. Raises ValueError or TypeError when it is something else."""
+        return cls(**cast("dict[str, str]", json.loads(text)))
+
+    def render(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self))
+
+
+def identities(keys: Keys) -> str:
+    """SeaweedFS' identity file."""
+    own = [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": "s3:*", "Resource": ["arn:aws:s3:::*"]},
+            {"Effect": "Deny", "Action": "s3:*", "Resource": own},
+        ],
+    }
+    return json.dumps(
+        {
+            "identities": [
+                {
+                    "name": "insula",
+                    "credentials": [{"accessKey": keys.access_key, "secretKey": keys.secret_key}],
+                    "actions": ["Admin", "Read", "Write", "List", "Tagging"],
+                },
+                {
+                    "name": "handlers",
+                    "credentials": [{"accessKey": keys.handlers_access_key, "secretKey": keys.handlers_secret_key}],
+                    "policyNames": ["handlers"],
+                },
+            ],
+            "policies": [{"name": "handlers", "content": json.dumps(policy)}],
+        }
+    )
+
+
+def server_environment(keys: Keys) -> dict[str, str]:
+    """What SeaweedFS itself gets: its memory kept small (620 MB without), its inner ports closed to others."""
+    limits = {"GOMEMLIMIT": "128MiB", "GOGC": "50"}
+    return limits | {f"WEED_{name}_KEY": keys.token_key for name in _TOKENS}
+
+
+def client_environment(endpoint: str, access_key: str, secret_key: str) -> dict[str, str]:
+    """The AWS_* variables of a client of this S3, complete, so that nothing is looked up elsewhere."""
+    return {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": access_key,
+        "AWS_SECRET_ACCESS_KEY": secret_key,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }

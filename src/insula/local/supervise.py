@@ -1,0 +1,195 @@
+"""One part's life: started, ready, and started again after every death until it is told to stop.
+
+A part keeps its ports and its data across restarts, so what talks to it only sees a short outage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from insula.local.child import Child, describe_end
+from insula.local.output import Lines, Log, Tail
+
+PROBE_EVERY_S: Final = 0.03
+FIRST_DELAY_S: Final = 0.1
+LONGEST_DELAY_S: Final = 10.0
+FORGIVEN_AFTER_S: Final = 30.0
+
+Probe = Callable[[int], Awaitable[bool]]
+"""Whether the process of this pid is ready. Answers False, or raises OSError, while it is not."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a part is. `keep` are file descriptors it inherits; `once` parts are done when they exit with 0."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    directory: Path
+    log: Path
+    probe: Probe
+    ready_s: float = 60
+    stop_s: float = 2
+    keep: tuple[int, ...] = ()
+    once: bool = False
+    announced: bool = True  # that it is ready means something to the user
+    take_line: Callable[[str], None] | None = None  # of its stdout
+
+
+class Watcher(Protocol):
+    """Who is told what becomes of the parts."""
+
+    def starting(self, part: str) -> None:
+        """A process of the part was asked for, for the first time."""
+
+    def ready(self, part: str, seconds: float) -> None:
+        """It is ready, so long after it was asked for."""
+
+    def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
+        """It ended unasked; `lines` are the last it printed, if they may tell why."""
+
+
+@dataclass
+class Backoff:
+    """How long to wait before the next start: doubles with each death, forgiven after a longer life."""
+
+    delay_s: float = 0
+
+    def after(self, alive_s: float) -> float:
+        """The delay that follows a life of `alive_s`."""
+        if self.delay_s == 0 or alive_s >= FORGIVEN_AFTER_S:
+            self.delay_s = FIRST_DELAY_S
+        else:
+            self.delay_s = min(2 * self.delay_s, LONGEST_DELAY_S)
+        return self.delay_s
+
+
+class Supervised:
+    """Keeps one part running."""
+
+    def __init__(self, part: Part, watcher: Watcher) -> None:
+        self.part: Final = part
+        self.ready: Final = asyncio.Event()
+        self.deaths_in_a_row = 0
+        self._watcher: Final = watcher
+        self._log: Final = Log(part.log)
+        self._tail: Final = Tail()
+        self._child: Child | None = None
+        self._overdue = False
+        self._stopping: Final = asyncio.Event()
+        self._over: Final = asyncio.Event()
+        self._over.set()  # nothing runs yet
+
+    async def run(self) -> None:
+        """Start the part again and again; returns once it was stopped, or a `once` part is done."""
+        self._over.clear()
+        self._watcher.starting(self.part.name)
+        backoff = Backoff()
+        try:
+            while not self._stopping.is_set():
+                started = time.monotonic()
+                code, how = await self._live(started)
+                if self._stopping.is_set() or (self.part.once and code == 0):
+                    return
+                self.deaths_in_a_row += 1
+                delay_s = backoff.after(time.monotonic() - started)
+                self._watcher.died(self.part.name, how, delay_s, self._tail.lines() if code > 0 else [])
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), delay_s)
+        finally:
+            self._log.close()
+            self._over.set()
+
+    async def stop(self) -> None:
+        """Ask the part to end, insist after its `stop_s`, and wait until it has."""
+        self._stopping.set()
+        if self._child is not None:
+            self._child.terminate()
+        try:
+            await asyncio.wait_for(self._over.wait(), self.part.stop_s)
+        except TimeoutError:
+            self.kill()
+            await self._over.wait()
+
+    def kill(self) -> None:
+        """End the part now, for good."""
+        self._stopping.set()
+        if self._child is not None:
+            self._child.kill()
+
+    @property
+    def pid(self) -> int | None:
+        """The process that is the part at the moment."""
+        return self._child.pid if self._child is not None else None
+
+    async def _live(self, started: float) -> tuple[int, str]:
+        """One life: the exit code, and how it ended in words."""
+        self._tail.clear()
+        self._overdue = False
+        try:
+            self._child = child = self._spawn()
+        except OSError as error:
+            return 1, f"could not be started: {error}"
+        try:
+            async with asyncio.TaskGroup() as group:
+                becoming = group.create_task(self._become_ready(child, started))
+                code = await child.ended()
+                becoming.cancel()
+        finally:
+            child.kill()  # only when we are cancelled is there still something to end
+            self._child = None
+            self.ready.clear()
+        return (1, f"was not ready within {self.part.ready_s:g} s") if self._overdue else (code, describe_end(code))
+
+    def _spawn(self) -> Child:
+        part = self.part
+        printed, complained = Lines(self._take_line), Lines(self._tail.add)
+
+        def take_stdout(data: bytes) -> None:
+            self._log.write(data)
+            printed.feed(data)
+
+        def take_stderr(data: bytes) -> None:
+            self._log.write(data)
+            complained.feed(data)
+
+        return Child(
+            part.command,
+            part.environment,
+            part.directory,
+            take_stdout=take_stdout,
+            take_stderr=take_stderr,
+            keep=part.keep,
+        )
+
+    def _take_line(self, line: str) -> None:
+        self._tail.add(line)
+        if self.part.take_line is not None:
+            self.part.take_line(line)
+
+    async def _become_ready(self, child: Child, started: float) -> None:
+        try:
+            async with asyncio.timeout(self.part.ready_s):
+                while not await _answers(self.part.probe, child.pid):  # noqa: ASYNC110 - another process' condition
+                    await asyncio.sleep(PROBE_EVERY_S)
+        except TimeoutError:
+            self._overdue = True
+            child.kill()
+            return
+        self.deaths_in_a_row = 0
+        self.ready.set()
+        self._watcher.ready(self.part.name, time.monotonic() - started)
+
+
+async def _answers(probe: Probe, pid: int) -> bool:
+    try:
+        return await asyncio.wait_for(probe(pid), 2)
+    except (OSError, TimeoutError, asyncio.IncompleteReadError):
+        return False

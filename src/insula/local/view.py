@@ -1,0 +1,134 @@
+"""What the user sees of the stack, as plain lines on stderr; `live` adds what a terminal can show."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from insula.local.rollout.events import PENDING, READY
+from insula.local.terminal import Terminal
+
+LINE_CHARACTERS_MAX: Final = 2000
+"""Of a handler's line on the terminal; the log has all of it."""
+_CONTENT_TYPES: Final = {".json": "application/json", ".txt": "text/plain; charset=utf-8"}
+
+
+@dataclass
+class ApiState:
+    """An API, where it is called, and how it is: pending, ready, or failing for a reason."""
+
+    name: str
+    url: str
+    project: Path
+    state: str = PENDING
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """Everything a user or a program needs to know of a stack that is up."""
+
+    public: str
+    internal: str
+    admin: str
+    redis: str
+    s3_endpoint: str
+    s3_environment: dict[str, str]
+    data: Path
+    seconds: float
+    apis: tuple[ApiState, ...]
+
+    def as_json(self) -> str:
+        """The line of `--json`."""
+        return json.dumps(
+            {
+                "public": self.public,
+                "internal": self.internal,
+                "admin": self.admin,
+                "redis": self.redis,
+                "s3": {"endpoint": self.s3_endpoint, "env": self.s3_environment},
+                "data": str(self.data),
+                "apis": [{"name": api.name, "state": api.state, "reason": api.reason} for api in self.apis],
+            }
+        )
+
+    def as_text(self) -> str:
+        """What a person reads: each API with the line that calls it."""
+        lines = [f"Up after {self.seconds:.1f} s on {self.public}, data in {self.data}. Ctrl-C stops it."]
+        for api in self.apis:
+            if api.state == READY:
+                lines += ["", f"  {curl(api)}", f"  curl {api.url}/<id>"]
+        return "\n".join(lines) + "\n"
+
+
+def curl(api: ApiState) -> str:
+    """A command that calls the API: with a sample of the project, if there is one."""
+    for sample in _samples(api.project):
+        content_type = _CONTENT_TYPES.get(sample.suffix, "application/octet-stream")
+        return shlex.join(["curl", api.url, "-H", f"Content-Type: {content_type}", "--data-binary", f"@{sample}"])
+    return f"curl {api.url} -H 'Content-Type: application/json' -d '{{\"key\": \"value\"}}'"
+
+
+def _samples(project: Path) -> Iterable[Path]:
+    """Cortex' examples came with a sample.json; ours keep several in samples/."""
+    found = [project / "sample.json", project / "sample.txt", *sorted((project / "samples").glob("*"))]
+    return (_near(path) for path in found if path.is_file())
+
+
+def _near(path: Path) -> Path:
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path
+
+
+class View:
+    """Plain lines, in the order things happen."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self.terminal: Final = terminal
+
+    def say(self, text: str) -> None:
+        """One line."""
+        self.terminal.write(f"{text}\n")
+
+    def starting(self, part: str) -> None:
+        """Nothing to say yet."""
+
+    def ready(self, part: str, seconds: float) -> None:
+        """A part is ready."""
+        self.say(f"  {part:<24} ready after {seconds:.1f} s")
+
+    def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
+        """A part ended unasked."""
+        for line in lines:
+            self.say(f"  {part}: {line[:LINE_CHARACTERS_MAX]}")
+        self.say(f"  {part} {how}; starting it again in {again_s:g} s")
+
+    def api(self, api: ApiState, seconds: float) -> None:
+        """An API's state has changed."""
+        if api.state == READY:
+            self.ready(api.name, seconds)
+        else:
+            self.say(f"  {api.name} is {api.state}:")
+            for line in api.reason.splitlines():
+                self.say(f"    {line[:LINE_CHARACTERS_MAX]}")
+
+    def handler_line(self, api: str, line: str) -> None:
+        """A handler printed a line."""
+        self.say(f"[{api}] {line[:LINE_CHARACTERS_MAX]}")
+
+    def up(self) -> None:
+        """The stack is up."""
+
+    def stopping(self) -> None:
+        """The stack is told to stop."""
+        self.say("Stopping; a second Ctrl-C ends everything at once.")
+
+    def stopped(self, seconds: float) -> None:
+        """Nothing of it runs any more."""
+        self.say(f"Stopped after {seconds:.1f} s. Everything accepted is kept and goes on with the next `insula up`.")
