@@ -1,0 +1,151 @@
+"""A real Envoy with the shipped configuration, and a client that sends exactly what it is told."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.request import urlopen
+
+from insula_envoy import EdgeAddresses, render
+from tests.contract.edge.scripted_services import ScriptedServices
+
+PAYLOAD_BYTES_MAX = 64 << 20
+
+
+def envoy_binary() -> Path:
+    spec = find_spec("envoy")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / "_bin" / "envoy"
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back; the names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def error(self) -> dict[str, object]:
+        """The body of an error, once it is seen to have the one shape."""
+        assert self.headers["content-type"] == "application/json"
+        error: dict[str, object] = json.loads(self.body)
+        assert set(error) == {"code", "message", "details"}
+        assert isinstance(error["code"], int)
+        assert isinstance(error["message"], str)
+        assert error["message"]
+        assert isinstance(error["details"], list)
+        assert not [name for name in self.headers if name.startswith("grpc-")]
+        return error
+
+
+@dataclass(frozen=True)
+class Listener:
+    """One of the two ports of the edge."""
+
+    port: int
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def call(
+        self, method: str, target: str, body: bytes | Iterable[bytes] = b"", headers: Mapping[str, str] | None = None
+    ) -> Reply:
+        """Send one request as it stands: no path is tidied, no header added but Host and the length."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request(method, target, body or None, dict(headers or {}))
+            answer = connection.getresponse()
+            return Reply(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+    def post(self, target: str, body: bytes | Iterable[bytes] = b"{}", **headers: str) -> Reply:
+        """POST; keyword arguments become headers, content_type being application/json unless given."""
+        named = {"content-type": "application/json"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        return self.call("POST", target, body, named)
+
+    def get(self, target: str, **headers: str) -> Reply:
+        return self.call("GET", target, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+
+class RunningEdge:
+    """Envoy as a child process in front of the scripted services."""
+
+    def __init__(self, services: ScriptedServices, folder: Path) -> None:
+        public, internal, self.admin_port = free_ports(3)
+        self.public, self.internal = Listener(public), Listener(internal)
+        self.configuration = folder / "envoy.yaml"
+        addresses = EdgeAddresses(
+            public_address="127.0.0.1",
+            public_port=public,
+            internal_address="127.0.0.1",
+            internal_port=internal,
+            submit_address="127.0.0.1",
+            submit_port=services.submit_server.port,
+            results_address="127.0.0.1",
+            results_port=services.results_server.port,
+            admin_port=self.admin_port,
+            payload_bytes_max=PAYLOAD_BYTES_MAX,
+        )
+        self.configuration.write_text(render(addresses), encoding="utf-8")
+        self.log = folder / "envoy.log"
+        command = [str(envoy_binary()), "-c", str(self.configuration), "--use-dynamic-base-id", "--concurrency", "2"]
+        # Names the process, so that the admin port can tell that it is ours.
+        command += ["--service-node", str(folder), "--log-level", "warning", "--log-path", str(self.log)]
+        self.process = subprocess.Popen(command)
+        self._await_ready(str(folder))
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=10)
+
+    def statistic(self, name: str) -> int:
+        """One counter or gauge of Envoy's."""
+        return int(self._admin(f"/stats?filter=^{name}$").partition(":")[2])
+
+    def reset_peak_memory(self) -> None:
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5", encoding="ascii")
+
+    def peak_memory_bytes(self) -> int:
+        """Largest resident size since the last reset."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) << 10
+
+    def _admin(self, path: str) -> str:
+        with urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=5) as answer:
+            return str(answer.read(), "utf-8")
+
+    def _await_ready(self, node: str) -> None:
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read_text(encoding="utf-8")
+            try:
+                self._admin("/ready")
+            except OSError:
+                continue
+            info = json.loads(self._admin("/server_info"))
+            assert info["command_line_options"]["service_node"] == node, "another Envoy has our port"
+            return
+        raise AssertionError("envoy was not ready within 20 s")

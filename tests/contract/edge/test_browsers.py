@@ -1,0 +1,36 @@
+"""H9: pages of any origin may call, and may read what they need of the answer."""
+
+from __future__ import annotations
+
+import grpc
+
+from tests.contract.edge.running_edge import Listener
+from tests.contract.edge.scripted_services import Refusal, ScriptedServices
+
+ORIGIN = "https://page.example"
+
+
+def words(listed: str) -> set[str]:
+    return {word.strip() for word in listed.split(",")}
+
+
+def test_a_preflight_is_answered_by_the_edge(public: Listener, services: ScriptedServices) -> None:
+    wanted = {"content-type", "idempotency-key", "x-request-id", "x-grpc-web", "grpc-timeout", "authorization"}
+    asked = {"origin": ORIGIN, "access-control-request-method": "POST"}
+    reply = public.call("OPTIONS", "/predict", headers=asked | {"access-control-request-headers": ",".join(wanted)})
+    assert reply.status == 200
+    assert reply.headers["access-control-allow-origin"] in {"*", ORIGIN}
+    assert words(reply.headers["access-control-allow-methods"]) == {"GET", "HEAD", "POST", "PUT", "OPTIONS"}
+    assert wanted <= words(reply.headers["access-control-allow-headers"])
+    assert services.submit.uploads == []
+
+
+def test_answers_and_errors_can_be_read_by_a_page(public: Listener, services: ScriptedServices) -> None:
+    """Those of the services, and those the edge makes itself."""
+    answers = [public.post("/predict", origin=ORIGIN), public.get("/predict/1", origin=ORIGIN)]
+    services.submit.refusal = Refusal(grpc.StatusCode.NOT_FOUND, "there is no API")
+    answers += [public.post("/predict", origin=ORIGIN), public.get("/~/x", origin=ORIGIN)]
+    assert [answer.status for answer in answers] == [200, 200, 404, 404]
+    for answer in answers:
+        assert answer.headers["access-control-allow-origin"] in {"*", ORIGIN}
+        assert {"grpc-status", "grpc-message", "retry-after"} <= words(answer.headers["access-control-expose-headers"])

@@ -1,0 +1,77 @@
+"""One shape of error for HTTP callers, whoever made it: {"code", "message", "details"} with google.rpc's code."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+
+from tests.contract.edge.running_edge import Listener
+from tests.contract.edge.scripted_services import Refusal, ScriptedServices
+
+QUEUE_FULL = Refusal(
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
+    "the queue of echo holds its limit of 2 workloads; try again later",
+    (
+        ErrorInfo(reason="QUEUE_FULL", domain="insula", metadata={"api": "echo"}),
+        RetryInfo(retry_delay=Duration(seconds=7)),
+    ),
+    retry_after="7",
+)
+
+
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, 400),
+        (grpc.StatusCode.FAILED_PRECONDITION, 400),
+        (grpc.StatusCode.UNAUTHENTICATED, 401),
+        (grpc.StatusCode.PERMISSION_DENIED, 403),
+        (grpc.StatusCode.NOT_FOUND, 404),
+        (grpc.StatusCode.ALREADY_EXISTS, 409),
+        (grpc.StatusCode.ABORTED, 409),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, 429),
+        (grpc.StatusCode.INTERNAL, 500),
+        (grpc.StatusCode.UNIMPLEMENTED, 501),
+        (grpc.StatusCode.UNAVAILABLE, 503),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, 504),
+    ],
+)
+def test_a_services_code_becomes_an_http_status(
+    public: Listener, services: ScriptedServices, code: grpc.StatusCode, status: int
+) -> None:
+    """For submits and reads alike, with the service's own text and an empty list where there are no details."""
+    services.submit.refusal = services.results.refusal = Refusal(code, "a reason, with ümlaut")
+    for reply in (public.post("/predict"), public.get("/predict/1")):
+        assert reply.status == status
+        assert reply.error == {"code": code.value[0], "message": "a reason, with ümlaut", "details": []}
+    assert len(services.submit.uploads) == len(services.results.downloads) == 1, "an answer is never asked for twice"
+
+
+def test_error_details_are_readable(public: Listener, services: ScriptedServices) -> None:
+    """H11: 429 carries ErrorInfo and RetryInfo as JSON, and Retry-After as a header."""
+    services.submit.refusal = services.results.refusal = QUEUE_FULL
+    for reply in (public.post("/predict"), public.get("/predict/1")):
+        assert (reply.status, reply.headers["retry-after"]) == (429, "7")
+        assert reply.error["details"] == [
+            {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "QUEUE_FULL",
+                "domain": "insula",
+                "metadata": {"api": "echo"},
+            },
+            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "7s"},
+        ]
+
+
+def test_an_error_of_head_has_its_status_and_no_body(public: Listener, services: ScriptedServices) -> None:
+    services.results.refusal = Refusal(grpc.StatusCode.NOT_FOUND, "there is no workload")
+    reply = public.call("HEAD", "/predict/1")
+    assert (reply.status, reply.body) == (404, b"")
+
+
+def test_a_malformed_request_is_400(public: Listener) -> None:
+    """Refused by Envoy before any filter has seen it, and still the one shape."""
+    reply = public.call("GET", "/%00")
+    assert (reply.status, reply.error["code"]) == (400, 3)

@@ -1,0 +1,137 @@
+"""Which request reaches which call, and which none."""
+
+from __future__ import annotations
+
+import pytest
+
+from insula.project.rules import ENDPOINTS_RESERVED
+from tests.contract.edge.running_edge import Listener
+from tests.contract.edge.scripted_services import ScriptedResults, ScriptedServices, ScriptedSubmit
+
+
+@pytest.mark.parametrize(
+    ("target", "endpoint"),
+    [
+        ("/predict", "predict"),
+        ("/predict/", "predict"),
+        ("/a/b/c/d/e/f/g/h", "a/b/c/d/e/f/g/h"),
+        ("/v1/predict", "v1/predict"),
+        ("/a.b_c-D", "a.b_c-D"),
+        ("/a/%62", "a/b"),
+        ("/a%2Fb", "a%2Fb"),
+        ("/a//b", "a/b"),
+        ("/x/../a", "a"),
+        ("/", ""),
+        ("/insula.v1.SubmitService/SubmitWorkload", "insula.v1.SubmitService/SubmitWorkload"),
+        ("/insula.v1.ApiService/ListApis", "insula.v1.ApiService/ListApis"),
+    ],
+)
+def test_a_path_names_the_endpoint(public: Listener, submit: ScriptedSubmit, target: str, endpoint: str) -> None:
+    """Without its slashes at the ends. JSON posted to a method's own path is a submit like any other, to no API."""
+    assert public.post(target).status == 200
+    assert (submit.uploads[0].first.endpoint, submit.uploads[0].first.api) == (endpoint, "")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "api-text-generator",
+        "api-text-generator:8888",
+        "API-Text-Generator:8888",
+        "api-text-generator.ml",
+        "api-text-generator.ml:8888",
+        "api-text-generator.ml.svc",
+        "api-text-generator.ml.svc.cluster.local",
+        "api-text-generator.ml.svc.cluster.local.:8888",
+    ],
+)
+def test_inside_the_cluster_the_host_names_the_api(internal: Listener, services: ScriptedServices, host: str) -> None:
+    """POST http://api-{name}:8888/ and GET http://api-{name}:8888/{id}, with any suffix that Kubernetes resolves."""
+    assert internal.post("/", host=host).status == 200
+    assert internal.post("/?endpoint=other&api=other", host=host).status == 200
+    assert internal.get("/some-id?id=other", host=host).status == 200
+    assert {(upload.first.api, upload.first.endpoint) for upload in services.submit.uploads} == {("text-generator", "")}
+    [read] = services.results.downloads
+    assert (read.api, read.id, read.path) == ("text-generator", "some-id", "")
+
+
+@pytest.mark.parametrize("host", ["localhost:8888", "api-", "xapi-a", "api-a.b.c.d", "api-a.example.com", "api-a_b.ns"])
+def test_other_hosts_name_no_api(internal: Listener, submit: ScriptedSubmit, host: str) -> None:
+    """The path is then an endpoint, as on the public listener."""
+    assert internal.post("/predict", host=host).status == 200
+    assert (submit.uploads[0].first.endpoint, submit.uploads[0].first.api) == ("predict", "")
+
+
+def test_on_the_public_listener_no_host_names_an_api(public: Listener, submit: ScriptedSubmit) -> None:
+    """A client chooses its Host header: it must not choose the API by it."""
+    assert public.post("/predict", host="api-echo:8888").status == 200
+    assert (submit.uploads[0].first.endpoint, submit.uploads[0].first.api) == ("predict", "")
+
+
+@pytest.mark.parametrize(
+    "target", ["/~/echo", "/~", "/%7e/echo", "/%7E/echo/1", "//~/echo", "/x/../~/echo", "/x/%2e%2e/~/echo"]
+)
+@pytest.mark.parametrize("host", ["localhost", "api-other:8888"])
+def test_a_client_cannot_write_what_host_names_become(
+    public: Listener, internal: Listener, services: ScriptedServices, target: str, host: str
+) -> None:
+    """404 on both listeners, however the tilde is spelled."""
+    for listener in (public, internal):
+        for reply in (listener.post(target, host=host), listener.get(target, host=host)):
+            assert (reply.status, reply.error["code"]) == (404, 5)
+    assert services.submit.uploads == []
+    assert services.results.downloads == []
+
+
+@pytest.mark.parametrize("target", ["/%ff", "/a/%C3%28", "/%C3%A9", "/%zz", "/100%", "/a%1", "/%0a"])
+def test_an_invalid_escape_is_400(public: Listener, services: ScriptedServices, target: str) -> None:
+    """A service would otherwise be sent a string that is none, and answer 500."""
+    for reply in (public.post(target), public.get(target)):
+        assert (reply.status, reply.error["code"]) == (400, 3)
+    assert services.submit.uploads == []
+
+
+def test_the_query_overrides_nothing(public: Listener, services: ScriptedServices) -> None:
+    """Neither path nor payload; unknown and undecodable parameters are ignored too."""
+    query = "endpoint=x&api=x&path=x&id=x&payload=x&payload.data=eA==&payload.content_type=x&payload.contentType=x"
+    query += "&payload.extensions=x&payload.extensions.type_url=x&payload.extensions.value=x&unknown=%ff&%ff=1&a.b=c"
+    assert public.post(f"/predict?{query}", b"body", content_type="text/plain").status == 200
+    assert public.get(f"/predict/1?{query}").status == 200
+    [upload] = services.submit.uploads
+    assert (upload.first.endpoint, upload.first.api, upload.first.payload.content_type) == ("predict", "", "text/plain")
+    assert (upload.first.payload.data, list(upload.first.payload.extensions)) == (b"body", [])
+    [read] = services.results.downloads
+    assert (read.path, read.api, read.id) == ("predict/1", "", "")
+
+
+def test_a_client_cannot_send_what_services_trust(public: Listener, submit: ScriptedSubmit) -> None:
+    """x-client-id says who was authenticated, x-envoy-* could switch on retries: a client's own are dropped."""
+    public.post(
+        "/predict", x_client_id="root", x_envoy_retry_on="5xx", x_envoy_original_path="/x", x_envoy_max_retries="9"
+    )
+    metadata = submit.uploads[0].metadata
+    assert not {"x-client-id", "x-envoy-retry-on", "x-envoy-max-retries"} & metadata.keys()
+    assert metadata["x-envoy-original-path"] == "/predict"
+
+
+@pytest.mark.parametrize("endpoint", sorted(ENDPOINTS_RESERVED))
+def test_reserved_endpoints_reach_no_service(public: Listener, services: ScriptedServices, endpoint: str) -> None:
+    """What insula.project refuses as an endpoint is a 404 here; only GET /healthz has an answer yet."""
+    replies = [public.post(endpoint)] + ([public.get(endpoint)] if endpoint != "/healthz" else [])
+    assert {(reply.status, reply.error["code"]) for reply in replies} == {(404, 5)}
+    assert services.submit.uploads == []
+    assert services.results.downloads == []
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE"])
+def test_other_methods_are_405(public: Listener, internal: Listener, method: str) -> None:
+    """With the methods that are there, and the one shape of errors."""
+    for reply in (public.call(method, "/predict"), internal.call(method, "/", headers={"host": "api-echo"})):
+        assert (reply.status, reply.error["code"]) == (405, 12)
+        assert reply.headers["allow"] == "GET, HEAD, POST, OPTIONS"
+
+
+def test_options_tells_the_methods(public: Listener, results: ScriptedResults) -> None:
+    """A plain OPTIONS, not a browser's preflight."""
+    reply = public.call("OPTIONS", "/predict")
+    assert (reply.status, reply.headers["allow"]) == (204, "GET, HEAD, POST, OPTIONS")

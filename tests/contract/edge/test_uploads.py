@@ -1,0 +1,103 @@
+"""POST: the body is the payload, byte for byte, and Content-Type its type."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from tests.contract.edge.running_edge import PAYLOAD_BYTES_MAX, Listener, RunningEdge
+from tests.contract.edge.scripted_services import WORKLOAD_ID, ScriptedSubmit
+
+MIB = 1 << 20
+MEMORY_GROWTH_BYTES_MAX = 24 * MIB
+
+
+def test_a_submit_answers_the_id(public: Listener, submit: ScriptedSubmit) -> None:
+    """H1, H8: 200 and {"id": …}, labelled as JSON."""
+    reply = public.post("/predict", b'{"a": 1}')
+    assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
+    assert json.loads(reply.body) == {"id": WORKLOAD_ID}
+    assert not [name for name in reply.headers if name.startswith(("grpc-", "x-envoy-"))]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "application/json; charset=utf-8",
+        "application/vnd.api+json",
+        "text/plain; charset=latin-1",
+        "application/octet-stream",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=----x",
+        "Image/PNG",
+        "not a media type",
+    ],
+)
+def test_content_type_and_body_arrive_verbatim(public: Listener, submit: ScriptedSubmit, content_type: str) -> None:
+    """Whatever the type says, nothing is parsed, decoded or spelled anew on the way."""
+    body = b'{"a":1.0, "b": 9223372036854775807}\x00\xff\r\n'
+    assert public.post("/predict", body, content_type=content_type).status == 200
+    [upload] = submit.uploads
+    assert upload.first.payload.content_type == content_type
+    assert upload.sha256 == hashlib.sha256(body).hexdigest()
+
+
+def test_an_empty_body_is_one_message(public: Listener, submit: ScriptedSubmit) -> None:
+    """The service learns endpoint and content type even if there is no byte of payload."""
+    assert public.post("/predict", b"").status == 200
+    [upload] = submit.uploads
+    assert (upload.messages, upload.payload_bytes) == (1, 0)
+    assert (upload.first.endpoint, upload.first.payload.content_type) == ("predict", "application/json")
+
+
+def test_a_missing_content_type_arrives_empty_and_is_refused(public: Listener, submit: ScriptedSubmit) -> None:
+    """H6: 400 with a JSON body; that it is the service's own answer shows in its text."""
+    reply = public.call("POST", "/predict", b"{}")
+    assert (reply.status, reply.error["code"]) == (400, 3)
+    assert reply.error["message"] == "the Content-Type header is missing"
+    assert submit.uploads[0].first.payload.content_type == ""
+
+
+def test_a_large_upload_streams_through(public: Listener, submit: ScriptedSubmit, edge: RunningEdge) -> None:
+    """H10: 64 MiB with a length and 64 MiB in chunks pass in pieces of at most 1 MiB, and Envoy's memory stays flat."""
+    piece = bytes(range(256)) * 4096
+    body = piece * (PAYLOAD_BYTES_MAX // MIB)
+    edge.reset_peak_memory()
+    before = edge.peak_memory_bytes()
+    assert public.post("/predict", body, content_type="x/y").status == 200
+    assert public.post("/predict", (piece for _ in range(PAYLOAD_BYTES_MAX // MIB)), content_type="x/y").status == 200
+    assert [upload.payload_bytes for upload in submit.uploads] == [PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MAX]
+    assert {upload.sha256 for upload in submit.uploads} == {hashlib.sha256(body).hexdigest()}
+    assert min(upload.messages for upload in submit.uploads) >= PAYLOAD_BYTES_MAX // MIB
+    assert edge.peak_memory_bytes() - before < MEMORY_GROWTH_BYTES_MAX
+
+
+def test_a_declared_length_over_the_limit_is_413_before_any_service_hears_of_it(
+    public: Listener, submit: ScriptedSubmit
+) -> None:
+    """The limit is PAYLOAD_BYTES_MAX; the error names it."""
+    length = str(PAYLOAD_BYTES_MAX + 1)
+    reply = public.call("POST", "/predict", b"x", {"content-type": "x/y", "content-length": length})
+    assert (reply.status, reply.error["code"]) == (413, 8)
+    assert str(PAYLOAD_BYTES_MAX) in str(reply.error["message"])
+    assert submit.uploads == []
+
+
+def test_chunks_over_the_limit_are_413(public: Listener, submit: ScriptedSubmit) -> None:
+    """Without a declared length the service has seen a part by then, and its call is cancelled."""
+    pieces = (bytes(MIB) for _ in range(PAYLOAD_BYTES_MAX // MIB + 1))
+    reply = public.post("/predict", pieces, content_type="x/y")
+    assert (reply.status, reply.error["code"]) == (413, 8)
+    assert submit.uploads[0].sha256 == "", "the service must not have seen an end"
+
+
+def test_idempotency_key_and_request_id_reach_the_service(public: Listener, submit: ScriptedSubmit) -> None:
+    """H7: x-request-id correlates, so the client's own is kept and answered; a missing one is made."""
+    reply = public.post("/predict", idempotency_key="k1", x_request_id="mine")
+    assert reply.headers["x-request-id"] == "mine"
+    metadata = submit.uploads[0].metadata
+    assert (metadata["idempotency-key"], metadata["x-request-id"]) == ("k1", "mine")
+    assert len(public.post("/predict").headers["x-request-id"]) == 36
