@@ -7,8 +7,8 @@ Owns bytes and their bounds, no sockets and no meaning. One frame is
     supervisor -> runner                                     runner -> supervisor
     start   body: JSON of how to load the handler            ready
     job     id, content_type, payload_bytes; body: payload   refused    body: JSON {message, traceback}
-    chunk   body: more of the payload of the last job        completed  id, handler_s; body: the result's JSON bytes
-    abort   the last job's payload will not be completed     failed     id, handler_s, reason; body: as refused
+    chunk   body: more of the payload of the last job        result     id, handler_s; body: the result's JSON bytes
+    abort   the last job's payload will not be completed     failure    id, handler_s, reason; body: as refused
                                                              metric     kind, name, value, tags
 
 Jobs are answered in the order they were written; an aborted job gets no answer. No pickle: user code owns one end.

@@ -68,9 +68,9 @@ class Jobs:
         answer = {"id": header["id"], "handler_s": time.perf_counter() - started}
         if isinstance(outcome, Raised):
             reason = reason_of(outcome.error)
-            self._channel.send({"type": "failed", "reason": reason, **answer}, failure_body(outcome, reason))
+            self._channel.send({"type": "failure", "reason": reason, **answer}, failure_body(outcome, reason))
         else:
-            self._channel.send({"type": "completed", **answer}, outcome.value)
+            self._channel.send({"type": "result", **answer}, outcome.value)
 
     def _perform(self, header: Dict[str, Any], payload: bytes) -> bytes:
         """Decode, handle, encode: everything a workload can fail by."""

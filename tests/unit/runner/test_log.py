@@ -1,0 +1,101 @@
+"""The structured logger of the handler documentation."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+from typing import Any
+
+import pytest
+
+from cortex_internal.lib.log import LINE_BYTES_MAX, logger, make_logger
+
+
+def read_lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def log() -> logging.Logger:
+    return make_logger({"CORTEX_API_NAME": "iris"})
+
+
+def test_the_documented_line(log: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    """`extra` is flattened by one level, beside what Cortex wrote, with labels."""
+    log.info("received payload", extra={"payload": "this movie is awesome", "nested": {"a": 1}})
+    (line,) = read_lines(capsys)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", line.pop("asctime"))
+    assert line == {
+        "levelname": "INFO",
+        "message": "received payload",
+        "process": os.getpid(),
+        "labels": {"apiName": "iris", "apiKind": "AsyncAPI"},
+        "payload": "this movie is awesome",
+        "nested": {"a": 1},
+    }
+
+
+def test_reserved_keys_do_not_override_and_others_never_raise(
+    log: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The standard logger would raise KeyError for "message" and for "name"."""
+    reserved = {"message": 1, "levelname": 2, "asctime": 3, "process": 4, "labels": 5}
+    log.info("x", extra=dict(reserved, name="n", args=6))
+    (line,) = read_lines(capsys)
+    assert (line["message"], line["levelname"], line["process"]) == ("x", "INFO", os.getpid())
+    assert (line["labels"]["apiName"], line["name"], line["args"]) == ("iris", "n", 6)
+
+
+@pytest.mark.parametrize("value", [b"bytes", {1, 2}, float("nan"), {("tuple",): 1}, "\ud800", object()], ids=repr)
+def test_what_json_cannot_say_becomes_text(
+    log: logging.Logger, capsys: pytest.CaptureFixture[str], value: object
+) -> None:
+    log.info("x", extra={"value": value})
+    (line,) = read_lines(capsys)
+    assert isinstance(line["value"], str)
+
+
+def test_an_exception_brings_its_traceback(log: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    try:
+        int("boom")
+    except ValueError:
+        log.exception("failed")
+    (line,) = read_lines(capsys)
+    assert line["levelname"] == "ERROR"
+    assert "ValueError: invalid literal" in line["exc_info"]
+
+
+@pytest.mark.parametrize(
+    ("level", "expected"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1), ("nonsense", 3)]
+)
+def test_the_level_comes_from_the_environment(level: str, expected: int, capsys: pytest.CaptureFixture[str]) -> None:
+    log = make_logger({"CORTEX_LOG_LEVEL": level})
+    for write in (log.debug, log.info, log.warning, log.error):
+        write("x")
+    assert len(read_lines(capsys)) == expected
+
+
+def test_lines_over_5_mb_are_dropped_counted_and_reported_once(
+    log: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.info("fits", extra={"payload": "x" * (LINE_BYTES_MAX - 1000)})
+    for _ in range(3):
+        log.info("too long", extra={"payload": "x" * LINE_BYTES_MAX})
+    fits, notice = read_lines(capsys)
+    assert fits["message"] == "fits"
+    assert notice["levelname"] == "WARNING"
+    assert "was dropped, the limit is 5000000" in notice["message"]
+    assert vars(log.handlers[0])["dropped_lines"] == 3
+
+
+def test_a_closed_stdout_is_not_the_handlers_error(log: logging.Logger, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open(os.devnull, "w", encoding="utf-8") as closed:
+        pass
+    monkeypatch.setattr("sys.stdout", closed)
+    log.info("x")
+
+
+def test_the_module_has_a_logger_ready() -> None:
+    assert logger.isEnabledFor(logging.INFO)
