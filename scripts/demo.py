@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -48,7 +49,9 @@ class DemoFailed(Exception):
 
 def main() -> int:
     """Run the demo; 0 if every answer was right."""
+    signal.signal(signal.SIGTERM, leave)
     stack = start()
+    told_by_terminal = False
     try:
         url = when_ready(stack)
         for question in QUESTIONS:
@@ -61,10 +64,15 @@ def main() -> int:
         print(f"demo: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        pass  # the terminal sent it to the stack as well, which stops its children
+        told_by_terminal = True
     finally:
-        stop(stack)
+        stop(stack, told_by_terminal=told_by_terminal)
     return 0
+
+
+def leave(number: int, _frame: object) -> None:
+    """End by the signal's exit code, through every `finally`: the stack does not outlive us."""
+    sys.exit(128 + number)
 
 
 def start() -> subprocess.Popen[str]:
@@ -155,14 +163,14 @@ def call(request: Request) -> str:
         raise DemoFailed(f"{request.get_method()} {request.full_url} had no answer: {error}") from None
 
 
-def stop(stack: subprocess.Popen[str]) -> None:
-    """Stop the stack as Ctrl-C does, and wait until it is gone."""
-    if stack.poll() is None:
+def stop(stack: subprocess.Popen[str], *, told_by_terminal: bool) -> None:
+    """Wait until the stack is gone; a terminal's Ctrl-C reached it as well, and a second signal would hurry it."""
+    if not told_by_terminal:
         stack.terminate()
     try:
         stack.wait(STOP_S)
     except subprocess.TimeoutExpired:
-        print(f"demo: the stack did not stop within {STOP_S} s and was killed", file=sys.stderr)
+        print(f"demo: the stack did not stop within {STOP_S} s and is killed", file=sys.stderr)
         stack.kill()
 
 
