@@ -56,7 +56,10 @@ def main() -> int:
         url = when_ready(stack)
         for question in QUESTIONS:
             ask(url, question)
-        print(f"\nEvery answer is right. Send your own:\n\n  {curl(url, OWN)}\n  curl {url}/<id from the answer>\n")
+        print(
+            f"\nEvery answer is right. Send your own:\n\n  {curl(url, OWN)}\n  curl {url}/<id from the answer>\n",
+            flush=True,
+        )
         if sys.stdout.isatty():
             print("The stack stays up; Ctrl-C stops it.", flush=True)
             stack.wait()
