@@ -64,7 +64,9 @@ def die_with(parent: int) -> None:
 
 def main() -> None:
     """Tie ourselves to the parent, bind the hosts file if asked, and become the command."""
-    parser = argparse.ArgumentParser(prog="tether", usage="%(prog)s --parent PID [--hosts FILE] -- COMMAND [ARGUMENT ...]")
+    parser = argparse.ArgumentParser(
+        prog="tether", usage="%(prog)s --parent PID [--hosts FILE] -- COMMAND [ARGUMENT ...]"
+    )
     parser.add_argument("--parent", type=int, required=True, help="pid of the process to die with")
     parser.add_argument("--hosts", help="file to show as /etc/hosts")
     # Split by hand: argparse would also take a "--" that belongs to the command.
