@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
+PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 
 
 def package_folder(name: str) -> Path:
@@ -26,7 +27,8 @@ def package_folder(name: str) -> Path:
 def run_protoc(protos: Path, *arguments: str) -> None:
     """Run protoc over `protos` with Google's includes; exits with its code if it fails."""
     includes = [protos, package_folder("google.api").parent.parent, package_folder("grpc_tools") / "_proto"]
-    command = [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{path}" for path in includes), *arguments]
+    plugins = [f"--plugin={name}={Path(sys.executable).parent / name}" for name in PLUGINS]
+    command = [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{path}" for path in includes), *plugins, *arguments]
     code = subprocess.run(command, check=False).returncode
     if code:
         sys.exit(code)
