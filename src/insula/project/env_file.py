@@ -41,7 +41,9 @@ def parse_env(data: bytes) -> dict[str, str]:
         raise ProjectInvalid(f"{ENV_FILE}: line {line}: must be UTF-8 text") from None
     variables: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(text)):
-        line = binding.original.line
+        # The parser counts the blank lines before a variable as part of it.
+        blank = binding.original.string[: -len(binding.original.string.lstrip()) or None]
+        line = binding.original.line + blank.count("\n")
         if binding.error or (binding.key is not None and binding.value is None):
             raise ProjectInvalid(f"{ENV_FILE}: line {line}: must have the form VARIABLE=value")
         if binding.key is None or binding.value is None:

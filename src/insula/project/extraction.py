@@ -49,10 +49,7 @@ def extract(data: bytes, target: Path) -> int:
 def check(data: bytes) -> int:
     """Return the number of files in the bundle `data`. Raises ProjectInvalid where `extract` would."""
     with _opened(data) as (bundle, entries):
-        names = {entry.filename for entry in entries}
         for entry in entries:
-            if not names.isdisjoint(str(parent) for parent in PurePosixPath(entry.filename).parents):
-                raise _both(entry)
             with bundle.open(entry) as source:
                 while source.read(_CHUNK_BYTES):
                     pass
@@ -65,13 +62,20 @@ def _opened(data: bytes) -> Generator[tuple[zipfile.ZipFile, list[zipfile.ZipInf
     _check_size(data)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as bundle:
-            yield bundle, list(_checked(bundle.infolist()))
+            entries = list(_checked(bundle.infolist()))
+            _check_folders(entries)
+            yield bundle, entries
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeError, struct.error) as error:
         raise ProjectInvalid(f"the bundle is damaged: {error}") from None
 
 
-def _both(entry: zipfile.ZipInfo) -> ProjectInvalid:
-    return ProjectInvalid(f"the bundle is refused: {entry.filename!r} is both a file and a folder")
+def _check_folders(entries: list[zipfile.ZipInfo]) -> None:
+    """Raise ProjectInvalid if a file lies below another file."""
+    names = {entry.filename for entry in entries}
+    for entry in entries:
+        for parent in PurePosixPath(entry.filename).parents:
+            if str(parent) in names:
+                raise ProjectInvalid(f"the bundle is refused: {str(parent)!r} is both a file and a folder")
 
 
 def _check_size(data: bytes) -> None:
@@ -133,12 +137,9 @@ def _is_too_long(parts: list[str]) -> bool:
 def _write(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> None:
     path = target / entry.filename
     mode = 0o755 if (entry.external_attr >> 16) & stat.S_IXUSR else 0o644
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # O_EXCL: a name that is already there, be it a folder of the same name, is never written through.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise _both(entry) from None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # O_EXCL: the target was empty, so whatever has the name by now is not ours to write through.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb") as file, bundle.open(entry) as source:
         # zipfile gives no more than the size it was told, and checks the sum at the end.
         while chunk := source.read(_CHUNK_BYTES):

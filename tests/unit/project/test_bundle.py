@@ -1,0 +1,164 @@
+"""Bundles: the same tree gives the same bytes, and no archive writes outside its target."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import stat
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from insula.errors import ProjectInvalid
+from insula.project import extraction
+from insula.project.bundle import check, collect, extract
+from tests.unit.project.entries import HANDLER, project
+
+
+def archive(*entries: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
+    """An archive with these entries, however bad their names."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as bundle:
+        for entry, data in entries:
+            bundle.writestr(entry, data)
+    return buffer.getvalue()
+
+
+def linked(name: str, mode: int) -> zipfile.ZipInfo:
+    """An entry that claims to be of another kind than a file."""
+    entry = zipfile.ZipInfo(name)
+    entry.create_system = 3
+    entry.external_attr = mode << 16
+    return entry
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    """Every file below `root`, with its bytes."""
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_the_same_tree_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Neither the order of creation, nor times, nor modes beyond the executable bit make a difference."""
+    files = {"b.txt": "b", "a/z.txt": "z", "a/b/c.txt": "c", "ä.txt": "ä"}
+    one = project(tmp_path / "one", files)
+    two = project(tmp_path / "two", dict(reversed(files.items())))
+    os.utime(two / "b.txt", (0, 0))
+    (two / "b.txt").chmod(0o600)
+    first, second = collect(one, "cortex.yaml"), collect(two, "cortex.yaml")
+    assert first == second
+    assert first.files == 5
+    assert first.sha256 == hashlib.sha256(first.data).hexdigest()
+    (two / "b.txt").chmod(0o755)
+    assert collect(two, "cortex.yaml").sha256 != first.sha256
+
+
+def test_a_bundle_brings_the_project_back(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", {"run.sh": "#!/bin/sh\n", "a/b.txt": "ä", ".env": "A=1\n", "empty": ""})
+    (root / "run.sh").chmod(0o700)
+    (root / "link").symlink_to("a/b.txt")
+    data = collect(root, "cortex.yaml").data
+    target = tmp_path / "new" / "target"
+    assert extract(data, target) == check(data) == 6
+    assert tree(target) == {
+        ".env": b"A=1\n", "a/b.txt": "ä".encode(), "empty": b"", "handler.py": HANDLER.encode(),
+        "link": "ä".encode(), "run.sh": b"#!/bin/sh\n",
+    }  # fmt: skip
+    assert (target / "run.sh").stat().st_mode & stat.S_IXUSR
+    assert not (target / "handler.py").stat().st_mode & stat.S_IXUSR
+    assert not (target / "link").is_symlink()
+
+
+def test_extraction_needs_an_empty_target(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("")
+    with pytest.raises(FileExistsError):
+        extract(archive(("a", b"")), tmp_path)
+
+
+HOSTILE: dict[str, Callable[[], bytes]] = {
+    "leads out of the project": lambda: archive(("a", b""), ("../a", b"")),
+    "'/etc/a' leads out": lambda: archive(("/etc/a", b"")),
+    "'a/../../b' leads out": lambda: archive(("a/../../b", b"")),
+    "'a//b' leads out": lambda: archive(("a//b", b"")),
+    "'.' leads out": lambda: archive((".", b"")),
+    "'..' leads out": lambda: archive(("..", b"")),
+    "is a link or a special file": lambda: archive((linked("a", stat.S_IFLNK | 0o777), b"/etc/passwd")),
+    "'pipe' is a link or a special file": lambda: archive((linked("pipe", stat.S_IFIFO | 0o644), b"")),
+    "'a' is both a file and a folder": lambda: archive(("a", b""), ("a/b", b"")),
+    "'a/b' is both a file and a folder": lambda: archive(("a/b/c", b""), ("a/b", b"")),
+    "is compressed in a way other than deflate": lambda: archive(("a", b"x" * 99), method=zipfile.ZIP_LZMA),
+    "'a' is larger than": lambda: archive(("a", bytes(2**25 + 1)), method=zipfile.ZIP_DEFLATED),
+    "'.env' is larger than": lambda: archive((".env", bytes(2**20 + 1)), method=zipfile.ZIP_DEFLATED),
+    "its files hold more than": lambda: archive(("a", bytes(2**25)), ("b", bytes(2**21)), method=zipfile.ZIP_DEFLATED),
+    "is longer than a file system takes": lambda: archive(("a" * 256, b"")),
+    "is nested deeper than": lambda: archive(("a/" * 129 + "a", b"")),
+    "the bundle is larger than": lambda: bytes(2**20 * 40 + 1),
+    "is damaged": lambda: b"",
+    "it does not end as a zip archive": lambda: archive(("a", b"")) + b"more",
+}
+
+
+@pytest.mark.parametrize("problem", HOSTILE)
+def test_hostile_archives_are_refused_and_write_nothing_outside(tmp_path: Path, problem: str) -> None:
+    target = tmp_path / "inner" / "target"
+    data = HOSTILE[problem]()
+    with pytest.raises(ProjectInvalid, match=problem):
+        check(data)
+    with pytest.raises(ProjectInvalid, match=problem):
+        extract(data, target)
+    assert all(Path(name).is_relative_to("inner/target") for name in tree(tmp_path))
+
+
+def test_a_name_that_occurs_twice_is_refused(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as bundle:
+        bundle.writestr("a", b"1")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            bundle.writestr("a", b"2")
+    with pytest.raises(ProjectInvalid, match="'a' occurs twice"):
+        extract(buffer.getvalue(), tmp_path / "t")
+
+
+def test_a_bomb_that_lies_about_its_size_stops_at_what_it_said(tmp_path: Path) -> None:
+    """The size in the list of contents is what is checked, and no more than it is ever written."""
+    honest = archive(("a", bytes(2**20)), method=zipfile.ZIP_DEFLATED)
+    directory = honest.rindex(b"PK\1\2")
+    lying = bytearray(honest)
+    lying[directory + 24 : directory + 28] = struct.pack("<L", 10)
+    with pytest.raises(ProjectInvalid, match="damaged"):
+        extract(bytes(lying), tmp_path / "t")
+    assert sum(len(data) for data in tree(tmp_path / "t").values()) <= 10
+
+
+def test_damaged_bytes_are_found_by_their_sum(tmp_path: Path) -> None:
+    data = archive(("a", b"hello"))
+    with pytest.raises(ProjectInvalid, match="damaged: Bad CRC-32"):
+        extract(data.replace(b"hello", b"hellO"), tmp_path / "t")
+
+
+def test_too_many_entries_are_refused_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "FILES_MAX", 3)
+    with pytest.raises(ProjectInvalid, match="more than 3 files"):
+        extract(archive(*((str(n), b"") for n in range(4))), tmp_path / "t")
+
+
+@given(st.data())
+def test_no_damage_does_more_than_a_refusal(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    whole = bytearray(archive(("a.txt", b"hello" * 9), ("b/c.txt", b"x"), method=zipfile.ZIP_DEFLATED))
+    for _ in range(data.draw(st.integers(1, 4))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
+    folder = tmp_path_factory.mktemp("damaged")
+    target = folder / "target"
+    try:
+        extract(bytes(whole), target)
+    except ProjectInvalid:
+        pass
+    finally:
+        assert [path.name for path in folder.iterdir()] in ([], ["target"])
+        shutil.rmtree(folder)

@@ -1,0 +1,140 @@
+"""A spec as JSON: canonical, complete, and held to the same rules when it is read back."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from insula.errors import ProjectInvalid
+from insula.project.cortex_yaml import parse
+from insula.project.spec import SPEC_BYTES_MAX, ApiSpec
+from insula.project.tree import Json
+from tests.unit.project.entries import MINIMAL, spec
+
+FULL = """\
+- name: full
+  kind: AsyncAPI
+  handler:
+    type: tensorflow
+    path: src/handler.py
+    dependencies: {pip: a.txt, conda: b.txt, shell: c.sh}
+    config: {b: 1, a: [1.0, {x: null}]}
+    python_path: src
+    image: quay.io/x/y:1
+    env: {Z: 1, A: 2}
+    log_level: debug
+    shm_size: 64Mi
+    models: {paths: [{name: m, path: s3://b/m, signature_key: s}], signature_key: t}
+  compute: {cpu: 2, mem: 1Gi, gpu: 1, node_groups: [a, b]}
+  autoscaling: {min_replicas: 0, window: 90s, downscale_stabilization_period: 250ms}
+  update_strategy: {max_surge: 3, max_unavailable: 0}
+  networking: {endpoint: v1/full}
+"""
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+)
+
+
+def keys_of(value: object) -> list[str]:
+    """Every key that occurs anywhere in `value`."""
+    if isinstance(value, dict):
+        members = cast("dict[str, object]", value)
+        return [*members, *(key for member in members.values() for key in keys_of(member))]
+    items = cast("list[object]", value) if isinstance(value, list) else []
+    return [key for item in items for key in keys_of(item)]
+
+
+@pytest.mark.parametrize("text", [MINIMAL, FULL])
+def test_a_spec_survives_json(text: str) -> None:
+    (api,) = parse(text.encode(), "cortex.yaml")
+    assert ApiSpec.from_json(api.to_json()) == api
+    assert ApiSpec.from_json(api.to_json()).to_json() == api.to_json()
+
+
+def test_json_is_canonical() -> None:
+    """How a file was written makes no other version: only what it says does."""
+    same = spec("    env: {B: 1, A: 2}\n  compute: {}\n  autoscaling: {window: 1m}\n")
+    assert same.to_json() == spec("    env: {A: '2', B: '1'}\n  autoscaling: {window: 60s}\n").to_json()
+    assert same.to_json().startswith(b'{"autoscaling":{"downscale_stabilization_period":"300s"')
+
+
+def test_config_keeps_its_order() -> None:
+    assert list(ApiSpec.from_json(spec("    config: {b: 1, a: 2}\n").to_json()).handler.config) == ["b", "a"]
+
+
+def test_json_is_held_to_the_same_rules() -> None:
+    for old, new, problem in (
+        ('"min_replicas":1', '"min_replicas":101', "min_replicas cannot be greater than max_replicas (101 > 100)"),
+        ('"type":"python"', '"type":"x"', "handler: type: invalid value"),
+        ('"name":"my-api"', '"name":"My-Api"', "name: must consist of"),
+        ('"endpoint":"/my-api"', '"endpoint":"/ui"', "/ui is reserved"),
+        ('"kind":"AsyncAPI"', '"kind":"AsyncAPI","kind":"AsyncAPI"', 'key "kind" is duplicated'),
+        ('"env":{}', '"env":{"A":"\\ud800"}', "must be valid Unicode"),
+        ('"config":{}', '"config":{"a":NaN}', "must be a finite number"),
+        ('"path":"handler.py"', '"path":"../handler.py"', "must be a path inside the project directory"),
+    ):
+        text = spec().to_json().decode()
+        assert old in text
+        with pytest.raises(ProjectInvalid) as caught:
+            ApiSpec.from_json(text.replace(old, new).encode())
+        assert problem in str(caught.value)
+
+
+def test_a_spec_over_the_limit_is_refused_where_it_is_written_and_where_it_is_read() -> None:
+    rows = ", ".join(["'ééééééééééééééé'"] * 12_000)
+    with pytest.raises(ProjectInvalid, match="put what is large into a file"):
+        spec(f"    config: {{rows: [{rows}]}}\n")
+    with pytest.raises(ProjectInvalid, match="must not be larger than"):
+        ApiSpec.from_json(b" " * (SPEC_BYTES_MAX + 1))
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_garbage_is_refused_and_nothing_else(data: bytes) -> None:
+    with pytest.raises(ProjectInvalid):
+        ApiSpec.from_json(data)
+
+
+@given(st.data(), VALUES)
+def test_any_value_anywhere_is_accepted_or_refused(data: st.DataObject, value: object) -> None:
+    """Whatever stands at whatever key, the answer is a spec or a ProjectInvalid, and a spec round-trips."""
+    (full,) = parse(FULL.encode(), "cortex.yaml")
+    tree: Json = json.loads(full.to_json())
+    key = data.draw(st.sampled_from(sorted(set(keys_of(tree)))))
+    try:
+        api = ApiSpec.from_json(json.dumps(replaced(tree, key, value)).encode())
+    except ProjectInvalid:
+        return
+    assert ApiSpec.from_json(api.to_json()) == api
+
+
+def replaced(tree: Json, key: str, value: object) -> object:
+    """The tree with `value` wherever `key` stands."""
+    if isinstance(tree, dict):
+        return {name: value if name == key else replaced(member, key, value) for name, member in tree.items()}
+    return [replaced(item, key, value) for item in tree] if isinstance(tree, list) else tree
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(codec="utf-8"), max_size=8),
+        st.recursive(
+            st.none()
+            | st.booleans()
+            | st.integers()
+            | st.floats(allow_nan=False, allow_infinity=False)
+            | st.text(st.characters(codec="utf-8"), max_size=8),
+            lambda inner: st.lists(inner, max_size=4),
+        ),
+        max_size=5,
+    )
+)
+def test_every_config_arrives_as_it_was(config: dict[str, Json]) -> None:
+    entry = json.loads(spec().to_json())
+    entry["handler"]["config"] = config
+    api = ApiSpec.from_json(json.dumps(entry).encode())
+    assert json.dumps(ApiSpec.from_json(api.to_json()).handler.config) == json.dumps(config)
