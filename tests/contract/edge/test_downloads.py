@@ -29,12 +29,6 @@ def test_a_large_download_streams_through(public: Listener, results: ScriptedRes
     assert edge.peak_memory_bytes() - before < MEMORY_GROWTH_BYTES_MAX
 
 
-def test_one_piece_may_hold_four_mib(public: Listener, results: ScriptedResults) -> None:
-    """The bound on a single message of the stream, far above what a service needs to send."""
-    results.pieces = [bytes(4 * MIB), b"end"]
-    assert public.get("/predict/1").body == bytes(4 * MIB) + b"end"
-
-
 def test_head_answers_as_get_without_the_body(public: Listener, results: ScriptedResults) -> None:
     """The service sees an ordinary read; x-envoy-original-method says HEAD, for one that wants to save the work."""
     reply = public.call("HEAD", "/predict/1")

@@ -55,7 +55,7 @@ def test_a_lasting_outage_is_503_with_retry_after(public: Listener, stopped: Scr
     with ThreadPoolExecutor() as pool, grpc.insecure_channel(public.address, options=options) as channel:
         native = ResultsServiceStub(channel).GetWorkload.future(GetWorkloadRequest(api="echo", id="1"), timeout=20)
         small = [pool.submit(public.post, "/predict"), pool.submit(public.get, "/predict/1")]
-        large = [pool.submit(public.post, "/predict", body) for body in (piece * 4, (piece for _ in range(4)))]
+        large = [pool.submit(public.post, "/predict", body) for body in (piece * 16, (piece for _ in range(16)))]
         for reply in (pending.result(timeout=20) for pending in small + large):
             assert (reply.status, reply.error["code"], reply.headers["retry-after"]) == (503, 14, "1")
             assert reply.error["message"] == "the service does not answer; try again"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import grpc
 import pytest
 
 from insula.project.rules import ENDPOINTS_RESERVED
 from tests.contract.edge.running_edge import Listener
-from tests.contract.edge.scripted_services import ScriptedResults, ScriptedServices, ScriptedSubmit
+from tests.contract.edge.scripted_services import Refusal, ScriptedResults, ScriptedServices, ScriptedSubmit
 
 
 @pytest.mark.parametrize(
@@ -105,13 +106,18 @@ def test_the_query_overrides_nothing(public: Listener, services: ScriptedService
 
 
 def test_a_client_cannot_send_what_services_trust(public: Listener, submit: ScriptedSubmit) -> None:
-    """x-client-id says who was authenticated, x-envoy-* could switch on retries: a client's own are dropped."""
-    public.post(
-        "/predict", x_client_id="root", x_envoy_retry_on="5xx", x_envoy_original_path="/x", x_envoy_max_retries="9"
-    )
+    """x-client-id says who was authenticated, and x-envoy-original-path what was asked for: its own are dropped."""
+    public.post("/predict", x_client_id="root", x_envoy_original_path="/x", x_envoy_original_method="HEAD")
     metadata = submit.uploads[0].metadata
-    assert not {"x-client-id", "x-envoy-retry-on", "x-envoy-max-retries"} & metadata.keys()
-    assert metadata["x-envoy-original-path"] == "/predict"
+    assert "x-client-id" not in metadata
+    assert (metadata["x-envoy-original-path"], metadata["x-envoy-original-method"]) == ("/predict", "POST")
+
+
+def test_a_client_cannot_have_its_submit_repeated(public: Listener, submit: ScriptedSubmit) -> None:
+    """Envoy lets trusted clients ask for retries; here a retried submit would be two workloads."""
+    submit.refusal = Refusal(grpc.StatusCode.UNAVAILABLE, "Redis does not answer")
+    public.post("/predict", x_envoy_retry_grpc_on="unavailable", x_envoy_retry_on="5xx", x_envoy_max_retries="3")
+    assert len(submit.uploads) == 1
 
 
 @pytest.mark.parametrize("endpoint", sorted(ENDPOINTS_RESERVED))
