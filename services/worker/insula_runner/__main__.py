@@ -39,10 +39,10 @@ if __name__ == "__main__":
     bootstrap()
     from insula_runner.session import main
 
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), os.environ)
 elif __name__ == "__mp_main__":
     bootstrap()
-    from insula_runner.handler_module import install_finder
+    from insula_runner.handler_module import HANDLER_VARIABLE, install_finder
 
-    # The parent left the handler's path here, and multiprocessing hands sys.argv on.
-    install_finder(sys.argv[0])
+    if HANDLER_VARIABLE in os.environ:
+        install_finder(os.environ[HANDLER_VARIABLE])

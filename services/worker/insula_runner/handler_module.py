@@ -16,6 +16,7 @@ from typing import Any
 from insula_runner.handler_class import HandlerClass, find_handler_class
 
 MODULE_NAME = "cortex_async_handler"
+HANDLER_VARIABLE = "INSULA_HANDLER_FILE"  # how the children learn the path; sys.argv[0] they get replaced
 
 
 class HandlerFinder:

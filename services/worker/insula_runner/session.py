@@ -6,12 +6,12 @@ import io
 import json
 import os
 import sys
-from typing import Any, Dict, NamedTuple, Optional
+from typing import Any, Dict, MutableMapping, NamedTuple, Optional
 
 from insula_runner.channel import Channel
 from insula_runner.frames import FrameInvalid
 from insula_runner.handler_class import HandlerClass, HandlerInvalid
-from insula_runner.handler_module import import_handler
+from insula_runner.handler_module import HANDLER_VARIABLE, import_handler
 from insula_runner.jobs import Jobs
 from insula_runner.metrics import MetricsClient
 from insula_runner.user_code import Raised, call_user_code, leave_if_forked
@@ -35,13 +35,16 @@ class Refusal(Exception):
         self.traceback = traceback
 
 
-def main(descriptor: int) -> None:
-    """Load the handler, say so, and run jobs until the supervisor closes the channel."""
+def main(descriptor: int, environment: MutableMapping[str, str]) -> None:
+    """Load the handler, say so, and run jobs until the supervisor closes the channel.
+
+    `environment` is the process' own: what is set in it reaches the children of user code.
+    """
     prefer_as_oom_victim()
     buffer_by_line()
     channel = Channel(descriptor)
     try:
-        jobs = start(channel)
+        jobs = start(channel, environment)
         if jobs is not None:
             jobs.serve()
     except (BrokenPipeError, ConnectionResetError, EOFError):
@@ -49,7 +52,7 @@ def main(descriptor: int) -> None:
         sys.exit(1)
 
 
-def start(channel: Channel) -> Optional[Jobs]:
+def start(channel: Channel, environment: MutableMapping[str, str]) -> Optional[Jobs]:
     """Answer the start frame; None if the handler was refused."""
     frame = channel.receive()
     if frame is None:
@@ -57,8 +60,12 @@ def start(channel: Channel) -> Optional[Jobs]:
     if frame.type != "start":
         raise FrameInvalid(f"expected start, got {frame.type!r}")
     order = Start(**json.loads(frame.body))
+    path = os.path.abspath(order.handler_path)
+    environment[HANDLER_VARIABLE] = path
+    sys.argv[:] = [path]
+    sys.path.insert(0, os.path.abspath(order.python_path or "."))
     try:
-        jobs = load(channel, order)
+        jobs = load(channel, order, path)
     except Refusal as refusal:
         body = json.dumps({"message": str(refusal), "traceback": refusal.traceback})
         channel.send({"type": "refused"}, body.encode("ascii"))
@@ -67,11 +74,8 @@ def start(channel: Channel) -> Optional[Jobs]:
     return jobs
 
 
-def load(channel: Channel, order: Start) -> Jobs:
+def load(channel: Channel, order: Start, path: str) -> Jobs:
     """Import the handler's module, check its class and make its one instance. Raises Refusal."""
-    path = os.path.abspath(order.handler_path)
-    sys.argv[:] = [path]
-    sys.path.insert(0, os.path.abspath(order.python_path or "."))
     imported = call_user_code(lambda: import_handler(path, order.handler_path))
     leave_if_forked(channel, imported)
     if isinstance(imported, Raised):

@@ -41,8 +41,9 @@ def test_reserved_keys_do_not_override_and_others_never_raise(
     log: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The standard logger would raise KeyError for "message" and for "name"."""
+    others = {"name": "n", "args": 6}
     reserved = {"message": 1, "levelname": 2, "asctime": 3, "process": 4, "labels": 5}
-    log.info("x", extra=dict(reserved, name="n", args=6))
+    log.info("x", extra={**reserved, **others})
     (line,) = read_lines(capsys)
     assert (line["message"], line["levelname"], line["process"]) == ("x", "INFO", os.getpid())
     assert (line["labels"]["apiName"], line["name"], line["args"]) == ("iris", "n", 6)

@@ -1,0 +1,65 @@
+"""Real runners: a child interpreter for each test, given a handler's source."""
+
+from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from insula_worker.runner_process import Job, Metric, RunnerLaunch, RunnerProcess
+
+START_TIMEOUT_S = 30
+
+Start = Callable[..., Awaitable[RunnerProcess]]
+
+
+def job(payload: bytes = b"{}", content_type: str = "application/json", id: str = "1") -> Job:
+    """A job whose payload is in memory."""
+    return Job(id, content_type, payload, len(payload))
+
+
+def handler(*lines: str) -> str:
+    """The source of a handler whose handle_async has these lines."""
+    body = textwrap.indent(textwrap.dedent("\n".join(lines)), " " * 8)
+    return (
+        f"class Handler:\n    def __init__(self, config):\n        pass\n    def handle_async(self, payload):\n{body}\n"
+    )
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> RunnerLaunch:
+    """How `start` launches, in an empty project and without any variable but PATH."""
+    project = tmp_path / "project"
+    project.mkdir()
+    return RunnerLaunch(
+        python=Path(sys.executable),
+        project=project,
+        api="echo",
+        handler_path="handler.py",
+        python_path=None,
+        config={},
+        environment={"PATH": os.environ["PATH"]},
+    )
+
+
+@pytest.fixture
+async def start(launch: RunnerLaunch) -> AsyncIterator[Start]:
+    """Start a runner of the source, launched as given or as the fixture says. All are stopped at the end."""
+    started: list[RunnerProcess] = []
+
+    async def start_runner(
+        source: str, changed: RunnerLaunch = launch, on_metric: Callable[[Metric], None] | None = None
+    ) -> RunnerProcess:
+        path = changed.project / changed.handler_path
+        path.write_text(textwrap.dedent(source), encoding="utf-8")
+        runner = await RunnerProcess.start(changed, start_timeout_s=START_TIMEOUT_S, on_metric=on_metric)
+        started.append(runner)
+        return runner
+
+    yield start_runner
+    for runner in started:
+        await runner.stop(0)

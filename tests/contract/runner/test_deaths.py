@@ -1,0 +1,117 @@
+"""Every way a runner can die, and what the worker hears of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+
+import pytest
+
+from insula_worker.runner_process import Completed, Job, RunnerDied
+from tests.contract.runner.conftest import Start, handler, job
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("import os; os._exit(1)", "exited with code 1"),
+        ("import os; os._exit(0)", "exited with code 0"),
+        ("import ctypes; ctypes.string_at(0)", "killed by signal 11 (SIGSEGV)"),
+        ("import os; os.abort()", "killed by signal 6 (SIGABRT)"),
+        ("import os; os.kill(os.getpid(), 9)", "killed by signal 9 (SIGKILL)"),
+        ("import os; os.closerange(3, 100); import time; time.sleep(99)", "closed its socket to the worker"),
+    ],
+)
+async def test_a_death_is_described_to_every_waiting_job(start: Start, line: str, reason: str) -> None:
+    runner = await start(handler(line))
+    ends = await asyncio.gather(*(runner.run(job(id=str(id))) for id in range(3)), return_exceptions=True)
+    assert [end.reason for end in ends if isinstance(end, RunnerDied)] == [reason] * 3
+    assert await runner.wait_exit() == reason
+    assert runner.died
+
+
+async def test_answers_given_before_the_death_are_not_lost(start: Start) -> None:
+    runner = await start(handler("import os", "if payload == 3: os._exit(1)", "return {}"))
+    ends = await asyncio.gather(
+        *(runner.run(job(b"%d" % number, id=str(number))) for number in range(5)), return_exceptions=True
+    )
+    assert [type(end) for end in ends] == [Completed] * 3 + [RunnerDied] * 2
+
+
+async def test_a_job_for_a_dead_runner_is_refused(start: Start) -> None:
+    runner = await start(handler("return {}"))
+    await runner.stop(0)
+    with pytest.raises(RunnerDied):
+        await runner.run(job())
+    with pytest.raises(RunnerDied):
+        await runner.run(job(b"x" * 1_000_000, "image/png"))
+
+
+async def test_a_kill_while_a_large_payload_is_written_ends_the_write(start: Start) -> None:
+    """The runner is not reading: the writer hangs in flow control until the death is noticed."""
+    runner = await start(handler("import signal; signal.pause()"))
+    filling = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(2_000):
+            filling.set()
+            yield b"x" * 1_000_000
+
+    first = asyncio.create_task(runner.run(job(id="first")))
+    second = asyncio.create_task(runner.run(Job("second", "image/png", endless(), 2_000_000_000)))
+    await filling.wait()
+    os.kill(runner.pid, signal.SIGKILL)
+    for waiting in (first, second):
+        with pytest.raises(RunnerDied, match="SIGKILL"):
+            await waiting
+
+
+@pytest.mark.parametrize(
+    "garbage", ["b'x' * 100", "b'\\0\\0\\0\\2\\0\\0\\0\\0[]'", 'b\'\\0\\0\\0\\x0f\\0\\0\\0\\0{"type": "odd"}\'']
+)
+async def test_garbage_from_user_code_ends_the_runner(start: Start, garbage: str) -> None:
+    runner = await start(
+        handler(
+            f"""
+            import os, stat, time
+            for descriptor in range(3, 20):
+                try:
+                    if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                        os.write(descriptor, {garbage})
+                except OSError:
+                    pass
+            time.sleep(99)
+            """
+        )
+    )
+    with pytest.raises(RunnerDied, match="sent what is not a frame"):
+        await runner.run(job())
+
+
+async def test_stop_lets_written_jobs_finish_within_the_grace(start: Start) -> None:
+    runner = await start(handler("return {}"))
+    answers = [asyncio.create_task(runner.run(job(id=str(number)))) for number in range(10)]
+    await asyncio.wait(answers, timeout=0)
+    await runner.stop(30)
+    assert [type(await answer) for answer in answers] == [Completed] * 10
+    assert await runner.wait_exit() == "exited with code 0"
+    await runner.stop(0)
+
+
+async def test_stop_kills_a_handler_that_does_not_end(start: Start) -> None:
+    runner = await start(handler("while True: pass"))
+    running = asyncio.create_task(runner.run(job()))
+    await asyncio.wait({running}, timeout=0)
+    await runner.stop(0.2)
+    with pytest.raises(RunnerDied, match="SIGKILL"):
+        await running
+
+
+async def test_a_handler_that_breaks_stdout_is_still_answered(start: Start) -> None:
+    runner = await start(
+        handler("import os, sys", "if payload: sys.stdout = None; os.close(1); sys.stderr.close()", "return {}")
+    )
+    assert isinstance(await runner.run(job(b"1")), Completed)
+    assert isinstance(await runner.run(job(b"0")), Completed)

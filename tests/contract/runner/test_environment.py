@@ -1,0 +1,144 @@
+"""Real environments, built with venv and pip."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import select
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from insula_worker.environment import EnvironmentFailed, EnvironmentInputs, ensure_environment
+from insula_worker.environment_key import environment_key
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> EnvironmentInputs:
+    """A project without any dependency, and without the base set: an environment of its own takes 2 s."""
+    project = tmp_path / "project"
+    project.mkdir()
+    return EnvironmentInputs(project=project, variables=dict(os.environ), base_set=())
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "cache"
+
+
+def output(python: Path, script: str) -> str:
+    return subprocess.check_output([python, "-c", script], text=True)
+
+
+def logged(cache: Path) -> str:
+    (log,) = (cache / "environments").glob("*.log")
+    return log.read_text()
+
+
+async def test_an_environment_is_built_once(inputs: EnvironmentInputs, cache: Path) -> None:
+    """Whether they come at the same time or one after the other."""
+    (inputs.project / "dependencies.sh").write_text("echo build >> builds\n")
+    one, other = await asyncio.gather(ensure_environment(inputs, cache), ensure_environment(inputs, cache))
+    later = await ensure_environment(inputs, cache)
+    assert one == other == later
+    assert (inputs.project / "builds").read_text() == "build\n"
+    assert output(one, "import sys; print(sys.prefix)") == f"{one.parent.parent}\n"
+
+
+async def test_dependencies_sh_runs_before_pip_in_the_environment_and_with_its_variables(
+    inputs: EnvironmentInputs, cache: Path
+) -> None:
+    """What .env exports is there, and `pip` means the environment's."""
+    (inputs.project / "dependencies.sh").write_text('echo "$TOKEN" > token; command -v pip > which\n')
+    (inputs.project / "requirements.txt").write_text("# nothing\n")
+    python = await ensure_environment(replace(inputs, variables={**inputs.variables, "TOKEN": "t"}), cache)
+    assert (inputs.project / "token").read_text() == "t\n"
+    assert (inputs.project / "which").read_text() == f"{python.with_name('pip')}\n"
+    assert logged(cache).index("dependencies.sh") < logged(cache).index("requirements.txt")
+
+
+async def test_a_failed_build_says_why_and_is_tried_again(inputs: EnvironmentInputs, cache: Path) -> None:
+    (inputs.project / "dependencies.sh").write_text(
+        "echo first; yes x | head -c 100000; echo the reason; test -e fixed\n"
+    )
+    with pytest.raises(EnvironmentFailed, match=r"dependencies\.sh failed with exit code 1") as failed:
+        await ensure_environment(inputs, cache)
+    assert str(failed.value).endswith("the reason")
+    assert len(str(failed.value)) < 17_000
+    (inputs.project / "fixed").touch()
+    assert (await ensure_environment(inputs, cache)).exists()
+
+
+async def test_a_requirement_that_does_not_exist_is_named(inputs: EnvironmentInputs, cache: Path) -> None:
+    (inputs.project / "requirements.txt").write_text("./no-such-package\n")
+    with pytest.raises(EnvironmentFailed, match="no-such-package"):
+        await ensure_environment(inputs, cache)
+
+
+async def test_conda_packages_without_conda_are_refused(
+    inputs: EnvironmentInputs, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    (inputs.project / "conda-packages.txt").write_text("numpy=1.26\n")
+    with pytest.raises(EnvironmentFailed, match=r"conda-packages\.txt needs conda, which is not on the PATH"):
+        await ensure_environment(inputs, cache)
+
+
+async def test_a_build_that_takes_too_long_is_ended(inputs: EnvironmentInputs, cache: Path) -> None:
+    with pytest.raises(EnvironmentFailed, match=r"the environment was not built within 0\.1 s:\n.* -m venv "):
+        await ensure_environment(inputs, cache, timeout_s=0.1)
+
+
+async def test_a_cancelled_build_ends_with_everything_it_started(inputs: EnvironmentInputs, cache: Path) -> None:
+    started = inputs.project / "started"
+    os.mkfifo(started)
+    (inputs.project / "dependencies.sh").write_text("sleep 98 & echo $! > started; wait\n")
+    build = asyncio.create_task(ensure_environment(inputs, cache))
+    child = os.pidfd_open(int(await asyncio.to_thread(started.read_text)))
+    build.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await build
+    ended, _, _ = await asyncio.to_thread(select.select, [child], [], [], 10)
+    os.close(child)
+    assert ended
+
+
+async def test_waiting_for_another_builder_can_be_cancelled(inputs: EnvironmentInputs, cache: Path) -> None:
+    """The loop turns meanwhile, and nothing is left that would hold up the end of the process."""
+    lock = cache / "environments" / f"{environment_key(inputs)}.lock"
+    lock.parent.mkdir(parents=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        began = time.monotonic()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await ensure_environment(inputs, cache)
+        assert time.monotonic() - began < 5
+
+
+async def test_an_environment_without_its_mark_is_built_again(inputs: EnvironmentInputs, cache: Path) -> None:
+    """As after a kill in the middle of a build."""
+    half_built = cache / "environments" / environment_key(inputs) / "bin"
+    half_built.mkdir(parents=True)
+    (half_built / "half-written").touch()
+    (half_built / "python").symlink_to(inputs.interpreter)
+    assert await ensure_environment(inputs, cache) == half_built / "python"
+    assert (half_built / "pip").exists()
+    assert not (half_built / "half-written").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_base_set_and_requirements_are_installed_and_pins_win(inputs: EnvironmentInputs, cache: Path) -> None:
+    (inputs.project / "requirements.txt").write_text("iniconfig\nurllib3<2.7\n")
+    whole = EnvironmentInputs(project=inputs.project, variables=inputs.variables)
+    python = await ensure_environment(whole, cache)
+    script = (
+        "import boto3, dill, iniconfig, numpy, PIL, requests, urllib3, yaml;"
+        "print(tuple(map(int, urllib3.__version__.split('.')[:2])) < (2, 7))"
+    )
+    assert output(python, script) == "True\n"

@@ -1,0 +1,204 @@
+"""Jobs through a real runner: what the handler gets, what comes back, in which order."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+
+from insula_worker.runner_process import Completed, Failed, Job, Metric, RunnerProcess
+from tests.contract.runner.conftest import Start, handler, job
+
+ECHO = """
+class Handler:
+    def __init__(self, config):
+        pass
+    def handle_async(self, payload, request_id):
+        return {"type": type(payload).__name__, "payload": str(payload), "id": request_id}
+"""
+
+
+async def result(runner: RunnerProcess, task: Job) -> dict[str, object]:
+    outcome = await runner.run(task)
+    assert isinstance(outcome, Completed), outcome
+    answer: dict[str, object] = json.loads(outcome.result_json)
+    return answer
+
+
+async def failure(runner: RunnerProcess, task: Job) -> Failed:
+    outcome = await runner.run(task)
+    assert isinstance(outcome, Failed), outcome
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("payload", "content_type", "kind", "text"),
+    [
+        (b'{"key": "value"}', "application/json", "dict", "{'key': 'value'}"),
+        (b"hello world", "text/plain", "str", "hello world"),
+        (b"caf\xe9", "text/plain; charset=latin-1", "str", "café"),
+        (b"\x00\xff", "application/octet-stream", "bytes", r"b'\x00\xff'"),
+        (b"", "application/octet-stream", "bytes", "b''"),
+    ],
+)
+async def test_a_payload_arrives_as_its_content_type_says(
+    start: Start, payload: bytes, content_type: str, kind: str, text: str
+) -> None:
+    runner = await start(ECHO)
+    expected = {"type": kind, "payload": text, "id": "42"}
+    assert await result(runner, job(payload, content_type, id="42")) == expected
+
+
+async def test_result_bytes_are_what_the_dictionary_serialised_to(start: Start) -> None:
+    """Invariant I8: 64-bit integers, big ones, the last bit of a float, unicode and the order of the keys."""
+    runner = await start(handler("return {'z': 2**63 + 1, 'a': 0.1 + 0.2, 'text': 'Grüße', 'big': 10**30}"))
+    outcome = await runner.run(job())
+    assert isinstance(outcome, Completed)
+    expected = '{"z": 9223372036854775809, "a": 0.30000000000000004, "text": "Grüße", "big": 1%s}' % ("0" * 30)
+    assert outcome.result_json == expected.encode()
+    assert outcome.handler_s > 0
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "message"),
+    [
+        ("raise ValueError('no such model')", "HANDLER_ERROR", "ValueError: no such model"),
+        ("raise SystemExit(3)", "HANDLER_ERROR", "SystemExit: 3"),
+        ("raise KeyboardInterrupt", "HANDLER_ERROR", "KeyboardInterrupt"),
+        ("import nowhere", "HANDLER_ERROR", "ModuleNotFoundError: No module named 'nowhere'"),
+        (
+            "return None",
+            "RESULT_INVALID",
+            "user response must be json serializable dictionary, got <class 'NoneType'> instead",
+        ),
+        ("return {'a': float('nan')}", "RESULT_INVALID", "user response is not json serializable: "),
+        ("return {'a': 'x' * (64 << 20)}", "RESULT_TOO_LARGE", "the result is 67108873 bytes of JSON, the limit is"),
+    ],
+)
+async def test_a_workload_fails_with_its_reason_and_the_runner_lives_on(
+    start: Start, line: str, reason: str, message: str
+) -> None:
+    runner = await start(handler("if payload == 'next': return {}", line))
+    failed = await failure(runner, job())
+    assert failed.reason == reason
+    assert failed.message.startswith(message)
+    assert ("in handle_async" in failed.traceback) == (reason == "HANDLER_ERROR")
+    assert await result(runner, job(b'"next"')) == {}
+
+
+async def test_a_payload_that_does_not_decode_fails_its_workload(start: Start) -> None:
+    failed = await failure(await start(ECHO), job(b"{", "application/json"))
+    text = "the uploaded payload, with content-type application/json, could not be decoded to JSON"
+    assert (failed.reason, failed.traceback) == ("PAYLOAD_INVALID", "")
+    assert failed.message.startswith(text)
+
+
+async def test_the_largest_result_passes(start: Start) -> None:
+    runner = await start(handler("return {'a': 'x' * ((64 << 20) - 9)}"))
+    outcome = await runner.run(job())
+    assert isinstance(outcome, Completed)
+    assert len(outcome.result_json) == 64 << 20
+
+
+async def test_jobs_given_at_once_are_answered_in_order(start: Start) -> None:
+    runner = await start(handler("return {'number': payload}"))
+    answers = await asyncio.gather(*(result(runner, job(b"%d" % number, id=str(number))) for number in range(500)))
+    assert answers == [{"number": number} for number in range(500)]
+
+
+async def test_a_large_payload_is_streamed_whole(start: Start) -> None:
+    """50 MB from an iterator, between small jobs that do not get in its way."""
+    blocks = [bytes([number]) * 1_000_000 for number in range(50)]
+
+    async def stream() -> AsyncIterator[bytes]:
+        for block in blocks:
+            yield block
+
+    runner = await start(
+        handler("import hashlib", "return {'bytes': len(payload), 'sha256': hashlib.sha256(payload).hexdigest()}")
+    )
+    large = Job("large", "application/octet-stream", stream(), 50_000_000)
+    small = [job(b"x", "image/png", id=str(number)) for number in range(20)]
+    first, *rest = await asyncio.gather(result(runner, large), *(result(runner, task) for task in small))
+    assert first == {"bytes": 50_000_000, "sha256": hashlib.sha256(b"".join(blocks)).hexdigest()}
+    assert [answer["bytes"] for answer in rest] == [1] * 20
+
+
+async def test_a_payload_that_breaks_off_leaves_the_runner_usable(start: Start) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x" * 1_000_000
+        raise ConnectionError
+
+    runner = await start(ECHO)
+    with pytest.raises(ConnectionError):
+        await runner.run(Job("broken", "image/png", broken(), 5_000_000))
+    assert (await result(runner, job(b"1")))["payload"] == "1"
+
+
+@pytest.mark.parametrize("announced_bytes", [0, 99_999, 100_001])
+async def test_a_payload_of_another_length_is_refused(start: Start, announced_bytes: int) -> None:
+    runner = await start(ECHO)
+    with pytest.raises(ValueError, match="bytes announced"):
+        await runner.run(Job("odd", "image/png", b"x" * 100_000, announced_bytes))
+    assert (await result(runner, job(b"1")))["payload"] == "1"
+
+
+async def test_a_cancelled_job_does_not_disturb_the_next(start: Start) -> None:
+    """Its answer still comes, and is dropped."""
+    runner = await start(handler("return {'number': payload}"))
+    given_up = asyncio.create_task(runner.run(job(b"1", id="given up")))
+    follower = asyncio.create_task(result(runner, job(b"2", id="follower")))
+    await asyncio.wait({given_up}, timeout=0)
+    given_up.cancel()
+    assert await follower == {"number": 2}
+
+
+async def test_coroutines_are_awaited_on_one_loop(start: Start) -> None:
+    """A client that a handler made in its first job still works in the second."""
+    runner = await start(
+        """
+        import asyncio
+        class Handler:
+            async def handle_async(self, payload):
+                await asyncio.sleep(0)
+                self.loops = getattr(self, "loops", set()) | {asyncio.get_running_loop()}
+                return {"loops": len(self.loops)}
+        """
+    )
+    assert [await result(runner, job()) for _ in range(2)] == [{"loops": 1}] * 2
+
+
+async def test_metrics_reach_the_worker(start: Start) -> None:
+    metrics: asyncio.Queue[Metric] = asyncio.Queue()
+    runner = await start(
+        """
+        class Handler:
+            def __init__(self, config, metrics_client):
+                self.metrics = metrics_client
+            def handle_async(self):
+                self.metrics.increment("seen", 2, tags={"model": "a"})
+                try:
+                    self.metrics.gauge("cortex_depth", 1)
+                except ValueError as error:
+                    return {"refused": str(error)}
+        """,
+        on_metric=metrics.put_nowait,
+    )
+    assert "reserved" in str(await result(runner, job()))
+    assert await metrics.get() == Metric("increment", "seen", 2.0, {"model": "a"})
+
+
+async def test_metrics_nobody_asked_for_are_dropped(start: Start) -> None:
+    runner = await start(
+        """
+        class Handler:
+            def __init__(self, config, metrics_client):
+                metrics_client.gauge("depth", 1)
+            def handle_async(self):
+                return {}
+        """
+    )
+    assert await result(runner, job()) == {}

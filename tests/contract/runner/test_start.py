@@ -1,0 +1,203 @@
+"""How a runner starts: what the handler finds around it, and how a handler that cannot start is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from insula_worker.runner_process import Completed, HandlerStartFailed, RunnerLaunch, RunnerProcess
+from tests.contract.runner.conftest import Start, handler, job
+
+BASE_PYTHON = Path(getattr(sys, "_base_executable", sys.executable))
+
+
+async def ask(runner: RunnerProcess) -> dict[str, object]:
+    outcome = await runner.run(job())
+    assert isinstance(outcome, Completed), outcome
+    answer: dict[str, object] = json.loads(outcome.result_json)
+    return answer
+
+
+async def test_the_project_is_the_working_directory_and_first_on_the_path(start: Start, launch: RunnerLaunch) -> None:
+    (launch.project / "values.json").write_text('{"a": 1}')
+    (launch.project / "neighbour.py").write_text("NAME = 'neighbour'")
+    runner = await start(
+        """
+        import json, os, sys
+        import neighbour
+        class Handler:
+            def __init__(self, config):
+                with open('values.json') as values_file:
+                    self.values = json.load(values_file)
+            def handle_async(self):
+                return {"values": self.values, "name": neighbour.NAME, "path": sys.path[0], "cwd": os.getcwd()}
+        """
+    )
+    root = str(launch.project)
+    assert await ask(runner) == {"values": {"a": 1}, "name": "neighbour", "path": root, "cwd": root}
+
+
+async def test_python_path_takes_the_projects_place(start: Start, launch: RunnerLaunch) -> None:
+    (launch.project / "src").mkdir()
+    (launch.project / "src" / "inner.py").write_text("NAME = 'inner'")
+    runner = await start(
+        "import sys\n" + handler("import inner; return {'path': sys.path}"), replace(launch, python_path="src")
+    )
+    path = (await ask(runner))["path"]
+    assert isinstance(path, list)
+    assert str(launch.project / "src") in path
+    assert str(launch.project) not in path
+
+
+async def test_of_ours_the_handler_can_import_two_packages(start: Start, launch: RunnerLaunch) -> None:
+    """In an interpreter without us: cortex_internal and insula_runner are there, our folders are not on the path."""
+    runner = await start(
+        handler(
+            """
+            import importlib.util, sys
+            from cortex_internal.lib.log import logger
+            names = ["insula", "insula_worker", "insula_runner", "cortex_internal", "frames", "redis", "grpc"]
+            found = [name for name in names if importlib.util.find_spec(name)]
+            return {"found": found, "services": [entry for entry in sys.path if "services" in entry], "argv": sys.argv}
+            """
+        ),
+        replace(launch, python=BASE_PYTHON),
+    )
+    answer = await ask(runner)
+    assert answer["found"] == ["insula_runner", "cortex_internal"]
+    assert answer["services"] == []
+    assert str(answer["argv"]).endswith("handler.py']")
+
+
+async def test_a_module_of_the_project_may_be_called_like_one_of_the_standard_library(
+    start: Start, launch: RunnerLaunch
+) -> None:
+    for name in ("json", "socket", "traceback", "inspect", "frames"):
+        (launch.project / f"{name}.py").write_text("raise ImportError('not this one')")
+    assert await ask(await start(handler("return {'fine': True}"))) == {"fine": True}
+
+
+async def test_environment_and_config_are_what_the_worker_gave(start: Start, launch: RunnerLaunch) -> None:
+    runner = await start(
+        """
+        import os
+        class Handler:
+            def __init__(self, config):
+                self.config = config
+                config["seen"] = True
+            def handle_async(self):
+                names = sorted(name for name in os.environ if not name.startswith(("INSULA_", "LC_", "PWD", "_")))
+                return {"config": self.config, "names": names, "mine": os.environ["MINE"]}
+        """,
+        replace(launch, config={"model": {"path": "s3://x"}}, environment={"MINE": "1"}, log_level="warning"),
+    )
+    assert await ask(runner) == {
+        "config": {"model": {"path": "s3://x"}, "seen": True},
+        "names": ["CORTEX_API_KIND", "CORTEX_API_NAME", "CORTEX_LOG_LEVEL", "MINE"],
+        "mine": "1",
+    }
+
+
+async def test_init_runs_once_after_the_module_and_before_the_first_job(start: Start, launch: RunnerLaunch) -> None:
+    runner = await start(
+        """
+        calls = ["module"]
+        class Handler:
+            def __init__(self, config):
+                calls.append("init")
+                open("initialised", "w").close()
+            def handle_async(self):
+                calls.append("job")
+                return {"calls": calls}
+        """
+    )
+    assert (launch.project / "initialised").exists()
+    await ask(runner)
+    assert await ask(runner) == {"calls": ["module", "init", "job", "job"]}
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "traced"),
+    [
+        (
+            "class Handler:\n    def __init__(self, config): 1 / 0\n    def handle_async(self): pass",
+            "failed to initialize handler implementation: handler.py: __init__: division by zero",
+            True,
+        ),
+        (
+            "import sys\nclass Handler:\n    def __init__(self, config): sys.exit()\n    def handle_async(self): pass",
+            "failed to initialize handler implementation: handler.py: __init__: SystemExit",
+            True,
+        ),
+        ("import nowhere", "error in handler.py: ModuleNotFoundError: No module named 'nowhere'", True),
+        ("def f(:", "error in handler.py: SyntaxError: invalid syntax", True),
+        ("class Handle:\n    def handle_async(self): pass", "found class Handle, expected Handler", False),
+        ("import os; os._exit(7)", "the handler's process ended while loading handler.py: exited with code 7", False),
+    ],
+)
+async def test_a_handler_that_cannot_start_is_refused_with_its_reason(
+    start: Start, source: str, text: str, traced: bool
+) -> None:
+    with pytest.raises(HandlerStartFailed) as refused:
+        await start(source)
+    assert text in str(refused.value)
+    assert ("Traceback" in refused.value.traceback) == traced
+
+
+async def test_a_start_that_takes_too_long_is_ended(launch: RunnerLaunch) -> None:
+    (launch.project / "handler.py").write_text(
+        "import time, os\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(99)"
+    )
+    with pytest.raises(HandlerStartFailed, match=r"handler\.py was not ready within 1 s"):
+        await RunnerProcess.start(launch, start_timeout_s=1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((launch.project / "pid").read_text()), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("field", ["python", "project"])
+async def test_what_cannot_be_launched_is_named(launch: RunnerLaunch, field: str) -> None:
+    if field == "python":
+        broken = replace(launch, python=Path("/nowhere/python"))
+    else:
+        broken = replace(launch, project=launch.project / "nowhere")
+    with pytest.raises(HandlerStartFailed, match="the handler's process"):
+        await RunnerProcess.start(broken, start_timeout_s=30)
+
+
+async def test_the_handler_sees_the_hosts_file_given(start: Start, launch: RunnerLaunch, tmp_path: Path) -> None:
+    """Names of other APIs resolve for every client library, in this process and its children only."""
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 localhost\n127.8.7.6 api-text-generator\n")
+    runner = await start(
+        handler("import socket", "return {'address': socket.gethostbyname('api-text-generator')}"),
+        replace(launch, hosts_file=hosts),
+    )
+    assert await ask(runner) == {"address": "127.8.7.6"}
+
+
+async def test_prints_and_log_lines_come_out_at_once(start: Start, capfd: pytest.CaptureFixture[str]) -> None:
+    runner = await start(
+        textwrap.dedent(
+            """
+            from cortex_internal.lib.log import logger as log
+            class Handler:
+                def handle_async(self, payload):
+                    print("printed", payload)
+                    log.info("logged", extra={"payload": payload})
+                    return {}
+            """
+        )
+    )
+    await ask(runner)
+    printed, logged = capfd.readouterr().out.splitlines()
+    assert printed == "printed {}"
+    line = json.loads(logged)
+    assert (line["message"], line["payload"], line["process"]) == ("logged", {}, runner.pid)
+    assert line["labels"] == {"apiName": "echo", "apiKind": "AsyncAPI"}
