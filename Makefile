@@ -33,6 +33,6 @@ locks: ## write requirements/*.txt anew (scripts/lock --upgrade takes the newest
 	@scripts/setup dev
 	@scripts/lock
 
-clean: ## remove the environment, caches and the demo's data
-	rm -rf .venv .insula .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+clean: ## remove the environment, the caches and the demo; what `make up` keeps in .insula stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -83,7 +83,7 @@ def start() -> subprocess.Popen[str]:
     port, address = free_places()
     if (port, address) != (PUBLIC_PORT, "127.0.0.1"):
         print(f"Port {PUBLIC_PORT} or {INTERNAL_PORT} is in use here, so this stack takes {port} and {address}.")
-    options = ["--data", ".insula/demo", "--public-port", str(port), "--internal-address", address, "--json"]
+    options = ["--data", "build/demo", "--public-port", str(port), "--internal-address", address, "--json"]
     command = ["insula", "up", PROJECT, *options]
     print(f"$ {shlex.join(command)}", flush=True)
     program = str(Path(sys.executable).parent / "insula")
