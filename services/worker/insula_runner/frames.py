@@ -11,7 +11,9 @@ Owns bytes and their bounds, no sockets and no meaning. One frame is
     abort   the last job's payload will not be completed     failure    id, handler_s, reason; body: as refused
                                                              metric     kind, name, value, tags
 
-Jobs are answered in the order they were written; an aborted job gets no answer. No pickle: user code owns one end.
+Jobs are answered in the order they were written; an aborted job gets no answer. A payload has as many chunks as it
+takes, and no bound here.
+No pickle: user code owns one end.
 """
 
 from __future__ import annotations
@@ -24,7 +26,6 @@ HEADER_BYTES_MAX = 1 << 20
 RESULT_BYTES_MAX = 64 << 20
 BODY_BYTES_MAX = RESULT_BYTES_MAX
 CHUNK_BYTES = 256 << 10  # a payload beyond this travels in several frames
-PAYLOAD_BYTES_MAX = 2 << 30
 RECEIVE_BYTES = 256 << 10  # read from the socket at once
 
 _PREFIX = struct.Struct("!II")
