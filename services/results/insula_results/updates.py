@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -30,7 +30,7 @@ class Updates:
         self._feeds: dict[str, _Feed] = {}
 
     @asynccontextmanager
-    async def watch(self, api: str, id: str) -> AsyncIterator[asyncio.Event]:
+    async def watch(self, api: str, id: str) -> AsyncGenerator[asyncio.Event]:
         """Yield an event that is set after each change of workload `id`; the watcher clears it, then reads the record.
 
         A change from the moment of entering on is never missed; the bell may also ring for nothing, for example after
@@ -101,6 +101,8 @@ def _entries(replies: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
     """The entries of an XREAD over one stream, as RESP2 (a list) or RESP3 (a map) brings them."""
     if not replies:
         return []
-    streams = list(replies.values()) if isinstance(replies, dict) else [stream[1] for stream in replies]
-    entries = streams[0][0] if isinstance(replies, dict) else streams[0]
-    return [(entry, fields) for entry, fields in entries]
+    if isinstance(replies, dict):
+        [[entries]] = cast(dict[bytes, Any], replies).values()
+    else:
+        [[_, entries]] = replies
+    return cast(list[tuple[bytes, dict[bytes, bytes]]], entries)

@@ -28,7 +28,8 @@ async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
     client = connect(valkey.url)
     await client.flushall()
     yield client
-    for key in [key.decode() async for key in client.scan_iter()]:
+    keys: list[bytes] = await client.keys()
+    for key in (name.decode() for name in keys):
         kind = key.rsplit("}:", 1)[-1]
         live = kind.startswith("workload:") and await client.hget(key, "status") in (b"in_queue", b"in_progress")
         assert kind in TTL_FREE or live or await client.ttl(key) > 0, f"{key} would stay for ever"

@@ -21,17 +21,19 @@ async def test_i1_durable_accept_what_was_answered_survives_kill_9(tmp_path: Pat
         ledger = WorkloadLedger(connect(valkey.url), LedgerPolicy())
         await ledger.open("echo")
         answered: list[str] = []
+        enough = asyncio.Event()
 
         async def keep_submitting() -> None:
             while True:
                 id = new_id()
                 await ledger.submit("echo", id, payload, queue_limit=100_000)
                 answered.append(id)
+                if len(answered) == 500:
+                    enough.set()
 
         submitters = [asyncio.create_task(keep_submitting()) for _ in range(20)]
         async with asyncio.timeout(10):
-            while len(answered) < 500:
-                await asyncio.sleep(0)
+            await enough.wait()
         valkey.kill()
         with pytest.raises(StoreUnavailable):
             await asyncio.gather(*submitters)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import cast
 
 import pytest
 from redis.asyncio import Redis
@@ -49,7 +50,8 @@ async def expired(ledger: WorkloadLedger, who: Claimant) -> list[Claim]:
 
 
 async def counts(redis: Redis) -> dict[str, int]:
-    return {name.decode(): int(value) for name, value in (await redis.hgetall(KEYS.counts)).items() if int(value)}
+    found = cast(dict[bytes, bytes], await redis.hgetall(KEYS.counts))
+    return {name.decode(): int(value) for name, value in found.items() if int(value)}
 
 
 async def test_i2_one_way_a_workload_passes_through_queue_and_progress_to_its_end(
@@ -66,11 +68,12 @@ async def test_i2_one_way_a_workload_passes_through_queue_and_progress_to_its_en
     await ledger.finish(claim.lease, Result(inline=b'{"n": 1.0}'))
     ended = await read(ledger, id)
     assert (ended.status, ended.result) == (Status.COMPLETED, Result(inline=b'{"n": 1.0}'))
-    assert ended.ended_ms is not None and ended.ended_ms >= ended.submitted_ms
+    assert ended.ended_ms is not None
+    assert ended.ended_ms >= ended.submitted_ms
     assert await counts(redis) == {"completed": 1}
     assert await redis.xlen(KEYS.queue) == 0
-    updates = [fields[b"status"].decode() for _, fields in await redis.xrange(KEYS.updates)]
-    assert updates == ["in_queue", "in_progress", "completed"]
+    updates = cast(list[tuple[bytes, dict[bytes, bytes]]], await redis.xrange(KEYS.updates))
+    assert [fields[b"status"].decode() for _, fields in updates] == ["in_queue", "in_progress", "completed"]
 
 
 async def test_a_submit_repeated_with_the_same_id_is_one_workload(
@@ -171,7 +174,7 @@ async def test_a_workload_given_back_starts_again_before_what_waits(
 async def test_a_claim_whose_answer_was_lost_is_found_again(
     ledger: WorkloadLedger, alice: Claimant, bob: Claimant, payload: Payload
 ) -> None:
-    """The worker asks what it is on record for and does not hold; nobody else is given it, and nothing counts as lost."""
+    """The worker asks for what it is on record for and does not hold; no other gets it, and nothing counts as lost."""
     held, lost = await submit(ledger, payload), await submit(ledger, payload)
     await ledger.claim("echo", alice, count=2)
     assert await reclaim(ledger, bob) == []
@@ -192,7 +195,8 @@ async def test_i5_poison_a_workload_that_keeps_losing_its_runner_ends_failed_and
 
     dead = await read(ledger, id)
     assert dead.status is Status.FAILED
-    assert dead.failure is not None and dead.failure.reason == "WORKER_LOST"
+    assert dead.failure is not None
+    assert dead.failure.reason == "WORKER_LOST"
     assert "killed by signal 11" in dead.failure.message
     assert await redis.zscore(KEYS.dead, id) == dead.ended_ms
     assert await redis.hget(KEYS.workload(id), "payload") == b"hello", "a dead workload keeps its payload"

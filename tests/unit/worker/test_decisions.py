@@ -1,0 +1,34 @@
+"""The worker's decisions, which are pure."""
+
+from __future__ import annotations
+
+import pytest
+
+from insula_worker.claiming import AHEAD_MAX, capacity
+from insula_worker.runner_slot import RESTART_S_MAX, restart_delay_s
+from insula_worker.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("handler_s", "claims"), [(None, 1), (10.0, 1), (0.2, 1), (0.05, 3), (0.01, 11), (0.0, 1 + AHEAD_MAX)]
+)
+def test_i6_a_worker_claims_ahead_only_what_it_finishes_within_100_ms(handler_s: float | None, claims: int) -> None:
+    assert capacity(handler_s) == claims
+
+
+def test_a_runner_is_restarted_at_once_then_ever_more_slowly() -> None:
+    assert [restart_delay_s(failures) for failures in range(6)] == [0, 0, 1, 2, 4, 8]
+    assert restart_delay_s(100) == RESTART_S_MAX
+
+
+def test_a_handler_inherits_neither_our_identity_nor_our_settings() -> None:
+    environment = {
+        "INSULA_API": "echo",
+        "INSULA_LISTEN": "127.0.0.1:1",
+        "INSULA_REDIS_URL": "redis://127.0.0.1:6379",
+        "AWS_SECRET_ACCESS_KEY": "ours",
+        "INSULA_HANDLER_AWS_SECRET_ACCESS_KEY": "theirs",
+        "PYTHONPATH": "/ours",
+        "LANG": "C.UTF-8",
+    }
+    assert Settings.read(environment).handler_environment == {"LANG": "C.UTF-8", "AWS_SECRET_ACCESS_KEY": "theirs"}
