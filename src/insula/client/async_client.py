@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import grpc
 
 from insula.client import calls
-from insula.client.failures import Call, WorkloadFailed, error_of
-from insula.client.payloads import AsyncPayload, Outgoing, async_pieces, pieces, prepare
+from insula.client.failures import Call, RpcFailure, WorkloadFailed, error_of
+from insula.client.payloads import AsyncPayload, Outgoing, prepare
+from insula.client.uploads import Upload
 from insula.client.workload import Workload, parse_workload
 from insula.v1.results_service_pb2_grpc import ResultsServiceStub
 from insula.v1.submit_service_pb2_grpc import SubmitServiceStub
@@ -29,6 +29,8 @@ class AsyncClient:
         self._url = url
         # Made at first use: a channel belongs to the loop that is running then.
         self._open_channel: grpc.aio.Channel | None = None
+        # A second connection, made for the first upload; insula.client.uploads says why.
+        self._upload_channel: grpc.Channel | None = None
 
     async def submit(self, api: str, payload: AsyncPayload, *, content_type: str | None = None) -> str:
         """Submit `payload` and return the workload's id: from then on it is on disk.
@@ -42,8 +44,8 @@ class AsyncClient:
                 return await self._upload(api, outgoing)
             request = calls.submit_request(api, outgoing)
             reply = await SubmitServiceStub(self._channel()).SubmitWorkload(request, timeout=calls.ANSWER_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            raise error_of(error, Call(self._url, api)) from error
+        except grpc.RpcError as error:
+            raise error_of(cast("RpcFailure", error), Call(self._url, api)) from error
         return reply.id
 
     async def get(self, api: str, id: str) -> Workload:
@@ -79,6 +81,8 @@ class AsyncClient:
         """Close the connection. Calls under way end with an error."""
         if self._open_channel is not None:
             await self._open_channel.close()
+        if self._upload_channel is not None:
+            self._upload_channel.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -108,29 +112,7 @@ class AsyncClient:
         return parse_workload(reply.workload)
 
     async def _upload(self, api: str, outgoing: Outgoing) -> str:
-        call = SubmitServiceStub(self._channel()).UploadWorkload(timeout=calls.UPLOAD_TIMEOUT_S)
-        requests = calls.UploadRequests(api, outgoing.content_type)
-        try:
-            async for piece in _pieces(outgoing):
-                await call.write(requests.carrying(piece))
-            for message in requests.rest():
-                await call.write(message)
-            await call.done_writing()
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError):
-            # The server has answered before the end; awaiting the call tells what.
-            pass
-        except BaseException:
-            call.cancel()
-            raise
-        return (await call).id
-
-
-async def _pieces(outgoing: Outgoing) -> AsyncIterator[bytes]:
-    """Yield the payload's pieces; files are read on a thread, so a slow disk stops no one."""
-    if isinstance(outgoing.source, AsyncIterable):
-        async for piece in async_pieces(outgoing.source):
-            yield piece
-        return
-    source = pieces(outgoing.source)
-    while (chunk := await asyncio.to_thread(next, source, None)) is not None:
-        yield chunk
+        if self._upload_channel is None:
+            self._upload_channel = calls.open_channel(self._target)
+        loop = asyncio.get_running_loop()
+        return await Upload(SubmitServiceStub(self._upload_channel), api, outgoing, loop).wait_in(loop)

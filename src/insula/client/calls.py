@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
+import grpc
 from google.api.httpbody_pb2 import HttpBody
 from google.protobuf.duration_pb2 import Duration
 
@@ -20,7 +21,6 @@ from insula.v1.submit_service_pb2 import SubmitWorkloadRequest, UploadWorkloadRe
 WAIT_MAX_S: Final = 60.0
 # Time for the answer itself, on top of what the call was asked to wait.
 ANSWER_TIMEOUT_S: Final = 30.0
-UPLOAD_TIMEOUT_S: Final = 3_600.0
 # A result of 64 MiB, and the rest of its message.
 _REPLY_BYTES_MAX: Final = 65 * 2**20
 
@@ -80,6 +80,13 @@ def target_of(url: str) -> Target:
     options = (*_OPTIONS, ("grpc.enable_http_proxy", 0)) if loopback else _OPTIONS
     host = f"[{host}]" if ":" in host else host
     return Target(f"{host}:{port or (443 if tls else 80)}", tls, options)
+
+
+def open_channel(target: Target) -> grpc.Channel:
+    """Return a channel to `target`; it connects when it is first used."""
+    if target.tls:
+        return grpc.secure_channel(target.address, grpc.ssl_channel_credentials(), options=target.options)
+    return grpc.insecure_channel(target.address, options=target.options)
 
 
 def submit_request(api: str, outgoing: Outgoing) -> SubmitWorkloadRequest:

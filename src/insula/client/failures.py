@@ -92,6 +92,10 @@ _ERRORS: Final[Mapping[str, Callable[[_Refusal], errors.InsulaError]]] = Mapping
     {
         "INVALID_ARGUMENT": lambda it: errors.InvalidArgument(it.message),
         "CONTENT_TYPE_MISSING": lambda _: errors.ContentTypeMissing(),
+        "PROJECT_INVALID": lambda it: errors.ProjectInvalid(it.message),
+        "ENDPOINT_TAKEN": lambda it: errors.EndpointTaken(
+            it.metadata.get("endpoint", ""), it.metadata.get("owner", "")
+        ),
         "NOT_FOUND": lambda it: errors.NotFound(it.message),
         "API_NOT_FOUND": lambda it: errors.ApiNotFound(it.call.api),
         "WORKLOAD_NOT_FOUND": lambda it: errors.WorkloadNotFound(it.call.api, it.call.id),

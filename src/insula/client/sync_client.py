@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -10,10 +9,10 @@ import grpc
 
 from insula.client import calls
 from insula.client.failures import Call, RpcFailure, WorkloadFailed, error_of
-from insula.client.payloads import Outgoing, Payload, pieces, prepare
+from insula.client.payloads import Payload, prepare
+from insula.client.uploads import Upload
 from insula.client.workload import Workload, parse_workload
 from insula.v1.results_service_pb2_grpc import ResultsServiceStub
-from insula.v1.submit_service_pb2 import UploadWorkloadRequest
 from insula.v1.submit_service_pb2_grpc import SubmitServiceStub
 
 
@@ -25,13 +24,8 @@ class Client:
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8080") -> None:
-        target = calls.target_of(url)
         self._url = url
-        self._channel = (
-            grpc.secure_channel(target.address, grpc.ssl_channel_credentials(), options=target.options)
-            if target.tls
-            else grpc.insecure_channel(target.address, options=target.options)
-        )
+        self._channel = calls.open_channel(calls.target_of(url))
         self._submit = SubmitServiceStub(self._channel)
         self._results = ResultsServiceStub(self._channel)
 
@@ -42,9 +36,9 @@ class Client:
         it is not known whether it was accepted.
         """
         outgoing = prepare(payload, content_type)
-        if not outgoing.fits_one_message:
-            return self._upload(api, outgoing)
         try:
+            if not outgoing.fits_one_message:
+                return Upload(self._submit, api, outgoing).wait()
             request = calls.submit_request(api, outgoing)
             return self._submit.SubmitWorkload(request, timeout=calls.ANSWER_TIMEOUT_S).id
         except grpc.RpcError as error:
@@ -93,31 +87,3 @@ class Client:
         except grpc.RpcError as error:
             raise error_of(cast("RpcFailure", error), Call(self._url, api, id)) from error
         return parse_workload(reply.workload)
-
-    def _upload(self, api: str, outgoing: Outgoing) -> str:
-        source = _Source(api, outgoing)
-        try:
-            return self._submit.UploadWorkload(source.messages(), timeout=calls.UPLOAD_TIMEOUT_S).id
-        except grpc.RpcError as error:
-            if source.fault is not None:
-                raise source.fault from None
-            raise error_of(cast("RpcFailure", error), Call(self._url, api)) from error
-
-
-class _Source:
-    """Feeds one upload, on gRPC's own thread, and keeps what reading the payload raised: gRPC would swallow it."""
-
-    def __init__(self, api: str, outgoing: Outgoing) -> None:
-        self._requests = calls.UploadRequests(api, outgoing.content_type)
-        self._outgoing = outgoing
-        self.fault: Exception | None = None
-
-    def messages(self) -> Iterator[UploadWorkloadRequest]:
-        """Yield the messages; the call is given up if the payload cannot be read."""
-        try:
-            for piece in pieces(self._outgoing.source):
-                yield self._requests.carrying(piece)
-            yield from self._requests.rest()
-        except Exception as error:
-            self.fault = error
-            raise

@@ -65,7 +65,7 @@ def _opened(data: bytes) -> Generator[tuple[zipfile.ZipFile, list[zipfile.ZipInf
             entries = list(_checked(bundle.infolist()))
             _check_folders(entries)
             yield bundle, entries
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeError, struct.error) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, struct.error) as error:
         raise ProjectInvalid(f"the bundle is damaged: {error}") from None
 
 

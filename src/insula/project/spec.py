@@ -134,8 +134,8 @@ class ApiSpec:
         """Return the canonical JSON: equal specs give equal bytes, except that the order inside config is kept."""
         return json.dumps(_json_of(self), separators=(",", ":"), allow_nan=False).encode()
 
-    @classmethod
-    def from_json(cls, data: bytes) -> ApiSpec:
+    @staticmethod
+    def from_json(data: bytes) -> ApiSpec:
         """Return the spec in `data`. Raises ProjectInvalid, naming API and key, if it breaks a rule."""
         if len(data) > SPEC_BYTES_MAX:
             raise ProjectInvalid(f"an API's configuration must not be larger than {SPEC_BYTES_MAX} bytes of JSON")

@@ -1,0 +1,108 @@
+"""One streamed submit, for both clients.
+
+It runs on gRPC's own threads even under asyncio: when a server answers before the payload has ended, as it does to
+refuse one, grpc.aio may report INTERNAL in place of the answer (seen with grpcio 1.85).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterable, Iterator
+from concurrent.futures import Future
+from typing import Final
+
+import grpc
+
+from insula.client.calls import UploadRequests
+from insula.client.payloads import Outgoing, async_pieces, pieces
+from insula.v1.submit_service_pb2 import UploadWorkloadRequest
+from insula.v1.submit_service_pb2_grpc import SubmitServiceStub
+
+UPLOAD_TIMEOUT_S: Final = 3_600.0
+
+
+class Upload:
+    """A submit under way. Await it or wait for it; either raises grpc.RpcError, or what reading the payload raised."""
+
+    def __init__(
+        self, stub: SubmitServiceStub, api: str, outgoing: Outgoing, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        """Start it; an asynchronous payload is read in `loop`."""
+        self._requests = UploadRequests(api, outgoing.content_type)
+        self._reader = _Reader(loop, outgoing.source) if loop and isinstance(outgoing.source, AsyncIterable) else None
+        self._pieces = self._reader or pieces(outgoing.source)
+        self._fault: Exception | None = None
+        self._started = threading.Event()
+        self._call = stub.UploadWorkload.future(self._messages(), timeout=UPLOAD_TIMEOUT_S)
+        self._started.set()
+
+    def wait(self) -> str:
+        """Return the workload's id, once it was accepted."""
+        try:
+            return self._call.result().id
+        except grpc.FutureCancelledError:
+            if self._fault is None:
+                raise
+            raise self._fault from None
+        except BaseException:
+            # Nobody will hear whether it was accepted, so it should not be; nothing if it has ended.
+            self._call.cancel()
+            raise
+
+    async def wait_in(self, loop: asyncio.AbstractEventLoop) -> str:
+        """Return the workload's id, once it was accepted; cancelling the caller gives the upload up."""
+        ended = asyncio.Event()
+        self._call.add_done_callback(lambda _: _tell(loop, ended))
+        try:
+            await ended.wait()
+        except asyncio.CancelledError:
+            self._call.cancel()
+            raise
+        finally:
+            if self._reader is not None:
+                self._reader.stop()
+        return self.wait()
+
+    def _messages(self) -> Iterator[UploadWorkloadRequest]:
+        """Yield the messages, on a thread of gRPC's; if the payload cannot be read, the call is given up."""
+        try:
+            for piece in self._pieces:
+                yield self._requests.carrying(piece)
+            yield from self._requests.rest()
+        except Exception as error:  # noqa: BLE001 - kept for the caller: what is raised here ends in a log of gRPC's
+            self._fault = error
+            self._started.wait()
+            self._call.cancel()
+
+
+def _tell(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(ended.set)
+
+
+class _Reader:
+    """The pieces of an asynchronous payload, for a thread: each is read in the loop while the thread waits."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, source: AsyncIterable[bytes]) -> None:
+        self._loop = loop
+        self._pieces = async_pieces(source)
+        self._stopped = False
+        self._reading: Future[bytes | None] | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        while not self._stopped:
+            self._reading = asyncio.run_coroutine_threadsafe(self._read(), self._loop)
+            piece = self._reading.result()
+            if piece is None:
+                return
+            yield piece
+
+    def stop(self) -> None:
+        """Read no further, also if a piece is being waited for. Called in the loop."""
+        self._stopped = True
+        if self._reading is not None:
+            self._reading.cancel()
+
+    async def _read(self) -> bytes | None:
+        return None if self._stopped else await anext(self._pieces, None)

@@ -1,0 +1,171 @@
+# ruff: noqa: N802, ARG002 - methods are named what the contract says
+"""A real gRPC server in this process, whose servicers say what a test told them to."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import cast
+
+import grpc
+from google.api.httpbody_pb2 import HttpBody
+
+from insula.errors import InsulaError
+from insula.rpc import ErrorInterceptor
+from insula.v1 import results_service_pb2_grpc, submit_service_pb2_grpc
+from insula.v1.results_service_pb2 import (
+    DownloadWorkloadRequest,
+    GetWorkloadRequest,
+    GetWorkloadResponse,
+    WatchWorkloadRequest,
+    WatchWorkloadResponse,
+)
+from insula.v1.submit_service_pb2 import (
+    SubmitWorkloadRequest,
+    SubmitWorkloadResponse,
+    UploadWorkloadRequest,
+    UploadWorkloadResponse,
+)
+from insula.v1.workload_pb2 import Workload
+
+Answer = Workload | InsulaError | grpc.StatusCode
+
+
+@dataclass
+class Script:
+    """What the server will say, and what it was told."""
+
+    id: str = "id-1"
+    refusal: InsulaError | grpc.StatusCode | None = None
+    refuse_uploads_at_once: bool = False
+    answers: list[Answer] = field(default_factory=list[Answer])
+    submitted: list[tuple[str, str, bytes]] = field(default_factory=list[tuple[str, str, bytes]])
+    pieces: list[int] = field(default_factory=list[int])
+    asked: list[tuple[str, str, float]] = field(default_factory=list[tuple[str, str, float]])
+    submits: int = 0
+    # An upload that has ended is not answered before it is given up.
+    hold_uploads: bool = False
+    upload_began: threading.Event = field(default_factory=threading.Event)
+    given_up: threading.Event = field(default_factory=threading.Event)
+
+
+class _Submit(submit_service_pb2_grpc.SubmitServiceServicer):
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def SubmitWorkload(
+        self,
+        request: SubmitWorkloadRequest,
+        context: grpc.aio.ServicerContext[SubmitWorkloadRequest, SubmitWorkloadResponse],
+    ) -> SubmitWorkloadResponse:
+        self._script.submits += 1
+        await _refuse(self._script.refusal, context)
+        self._script.submitted.append((request.api, request.content_type, request.payload))
+        return SubmitWorkloadResponse(id=self._script.id)
+
+    async def UploadWorkload(
+        self,
+        request_iterator: AsyncIterator[UploadWorkloadRequest],
+        context: grpc.aio.ServicerContext[UploadWorkloadRequest, UploadWorkloadResponse],
+    ) -> UploadWorkloadResponse:
+        self._script.submits += 1
+        self._script.upload_began.set()
+        try:
+            if self._script.refuse_uploads_at_once:
+                await _refuse(self._script.refusal, context)
+            messages = [message async for message in request_iterator]
+            if self._script.hold_uploads:
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self._script.given_up.set()
+            raise
+        self._script.pieces = [len(message.payload.data) for message in messages]
+        first = messages[0]
+        assert all(not message.api and not message.payload.content_type for message in messages[1:])
+        body = b"".join(message.payload.data for message in messages)
+        self._script.submitted.append((first.api, first.payload.content_type, body))
+        return UploadWorkloadResponse(id=self._script.id)
+
+
+class _Results(results_service_pb2_grpc.ResultsServiceServicer):
+    def __init__(self, script: Script) -> None:
+        self._script = script
+
+    async def GetWorkload(
+        self,
+        request: GetWorkloadRequest,
+        context: grpc.aio.ServicerContext[GetWorkloadRequest, GetWorkloadResponse],
+    ) -> GetWorkloadResponse:
+        wait_s = request.wait.ToTimedelta().total_seconds()
+        self._script.asked.append((request.api, request.id, wait_s))
+        answers = self._script.answers
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if not isinstance(answer, Workload):
+            await _refuse(answer, context)
+        return GetWorkloadResponse(workload=cast("Workload", answer))
+
+    async def DownloadWorkload(
+        self,
+        request: DownloadWorkloadRequest,
+        context: grpc.aio.ServicerContext[DownloadWorkloadRequest, HttpBody],
+    ) -> AsyncIterator[HttpBody]:
+        raise AssertionError("the clients read workloads with the typed call")
+        yield
+
+    async def WatchWorkload(
+        self,
+        request: WatchWorkloadRequest,
+        context: grpc.aio.ServicerContext[WatchWorkloadRequest, WatchWorkloadResponse],
+    ) -> AsyncIterator[WatchWorkloadResponse]:
+        raise AssertionError("the clients wait with GetWorkload")
+        yield
+
+
+async def _refuse(
+    refusal: InsulaError | grpc.StatusCode | None, context: grpc.aio.ServicerContext[object, object] | object
+) -> None:
+    if isinstance(refusal, InsulaError):
+        raise refusal
+    if refusal is not None:
+        await cast("grpc.aio.ServicerContext[object, object]", context).abort(refusal, "not one of ours")
+
+
+@asynccontextmanager
+async def serving(script: Script) -> AsyncGenerator[str]:
+    """Serve `script` in this event loop and yield the URL."""
+    server = grpc.aio.server(interceptors=[ErrorInterceptor()])
+    submit_service_pb2_grpc.add_SubmitServiceServicer_to_server(_Submit(script), server)
+    results_service_pb2_grpc.add_ResultsServiceServicer_to_server(_Results(script), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+@contextmanager
+def serving_on_a_thread(script: Script) -> Generator[str]:
+    """Serve `script` in an event loop of its own, for code that blocks, and yield the URL."""
+    started, urls = threading.Event(), list[str]()
+    stop: list[Callable[[], object]] = []
+
+    async def serve() -> None:
+        done, loop = asyncio.Event(), asyncio.get_running_loop()
+        stop.append(lambda: loop.call_soon_threadsafe(done.set))
+        async with serving(script) as url:
+            urls.append(url)
+            started.set()
+            await done.wait()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    assert started.wait(10)
+    try:
+        yield urls[0]
+    finally:
+        stop[0]()
+        thread.join(10)

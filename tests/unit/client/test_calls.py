@@ -1,0 +1,53 @@
+"""What both clients share."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import insula
+from insula.client.calls import target_of
+from insula.errors import InvalidArgument
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "tls"),
+    [
+        ("http://127.0.0.1:8080", "127.0.0.1:8080", False),
+        ("http://localhost/", "localhost:80", False),
+        ("https://insula.example.com", "insula.example.com:443", True),
+        ("https://insula.example.com:8443", "insula.example.com:8443", True),
+        ("http://[::1]:8080", "[::1]:8080", False),
+    ],
+)
+def test_a_url_names_the_target(url: str, address: str, tls: bool) -> None:
+    target = target_of(url)
+    assert (target.address, target.tls) == (address, tls)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "127.0.0.1:8080", "ftp://a", "http://", "http://a:b", "http://a:99999", "http://a/b", "http://u:p@a", "http://["],
+)  # fmt: skip
+def test_other_urls_are_refused(url: str) -> None:
+    with pytest.raises(InvalidArgument, match="url: must"):
+        target_of(url)
+
+
+def test_only_other_machines_are_reached_through_a_proxy() -> None:
+    assert ("grpc.enable_http_proxy", 0) in target_of("http://127.0.0.1:8080").options
+    assert ("grpc.enable_http_proxy", 0) not in target_of("http://10.0.0.1:8080").options
+
+
+def test_the_package_gives_its_clients_by_name() -> None:
+    assert insula.Client.__name__ == "Client"
+    assert {"Client", "AsyncClient"} <= set(dir(insula))
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = insula.Nothing
+
+
+def test_importing_the_errors_loads_no_grpc() -> None:
+    code = "import sys, insula.errors, insula.cli.workloads; sys.exit('grpc' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
