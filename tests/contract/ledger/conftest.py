@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Generator
 from datetime import timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 from redis.asyncio import Redis
@@ -28,7 +29,7 @@ async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
     client = connect(valkey.url)
     await client.flushall()
     yield client
-    keys: list[bytes] = await client.keys()
+    keys = cast(list[bytes], await client.keys())
     for key in (name.decode() for name in keys):
         kind = key.rsplit("}:", 1)[-1]
         live = kind.startswith("workload:") and await client.hget(key, "status") in (b"in_queue", b"in_progress")
