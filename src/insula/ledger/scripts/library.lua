@@ -32,6 +32,7 @@ local function end_workload(id, entry, from, to, attempt, retention_s, fields)
   local key = workload_prefix .. id
   local at = now_ms()
   redis.call('HSET', key, 'ended_ms', at, unpack(fields))
+  redis.call('HDEL', key, 'entry', 'worker')  -- of use only while it lives, and millions of records are kept
   redis.call('EXPIRE', key, retention_s + 86400)  -- the net below the sweeper
   redis.call('ZADD', ended, at, id)
   set_status(id, from, to, attempt)

@@ -16,9 +16,12 @@ if redis.call('XLEN', queue) >= limit then return 0 end
 local entry = redis.call('XADD', queue, '*', 'id', id, 'content_type', content_type, 'traceparent', traceparent,
   'payload_bytes', payload_bytes, 'payload', payload, 'object', object)
 redis.call('HSET', key, 'status', 'in_queue', 'attempt', 0, 'lost', 0, 'submitted_ms', now_ms(), 'entry', entry,
-  'content_type', content_type, 'payload_bytes', payload_bytes, 'payload_object', object)
+  'content_type', content_type, 'payload_bytes', payload_bytes)
 redis.call('ZADD', index, 0, id)
 redis.call('HINCRBY', counts, 'in_queue', 1)
-if object ~= '' then redis.call('ZREM', uploads, object) end
+if object ~= '' then
+  redis.call('HSET', key, 'payload_object', object)
+  redis.call('ZREM', uploads, object)
+end
 publish(id, 'in_queue', 0)
 return 1
