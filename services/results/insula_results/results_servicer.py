@@ -68,13 +68,14 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
             endpoint, _, id = request.path.rpartition("/")
             api = await self._apis.by_endpoint(endpoint)
             workload = await self._read(api.name, id)
-        head, tail = rendering.json_frame(workload)
+        piece, tail = rendering.json_frame(workload)
+        content_type = "application/json"  # of the whole body, so the first message alone carries it
         async for chunk in self._result(workload):
-            head += chunk
-            if len(head) > FLUSH_BYTES:
-                yield HttpBody(content_type="application/json", data=head)
-                head = b""
-        yield HttpBody(content_type="application/json", data=head + tail)
+            piece += chunk
+            if len(piece) > FLUSH_BYTES:
+                yield HttpBody(content_type=content_type, data=piece)
+                piece, content_type = b"", ""
+        yield HttpBody(content_type=content_type, data=piece + tail)
 
     async def WatchWorkload(
         self,
