@@ -1,6 +1,7 @@
 """The RPC edge: how Insula's errors become gRPC statuses, in one table and one interceptor.
 
-Every error carries google.rpc.ErrorInfo: `reason` is the error's class name in upper snake case, `domain` is "insula".
+Every error carries google.rpc.ErrorInfo: `reason` is the error's class name in upper snake case, `domain` is "insula",
+`metadata` its attributes, as text; a delay is in google.rpc.RetryInfo.
 Anything that is not in the table is a bug: INTERNAL, logged with its traceback, and nothing of it reaches the caller.
 """
 
@@ -62,7 +63,8 @@ def _retry_s(error: errors.InsulaError) -> float | None:
 
 async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: errors.InsulaError) -> NoReturn:
     code, retry_s = status_code(error), _retry_s(error)
-    details: list[Message] = [ErrorInfo(reason=reason(error), domain="insula")]
+    metadata = {name: str(value) for name, value in vars(error).items() if name != "retry_after"}
+    details: list[Message] = [ErrorInfo(reason=reason(error), domain="insula", metadata=metadata)]
     trailers: list[tuple[str, str | bytes]] = []
     if retry_s is not None:
         details.append(RetryInfo(retry_delay=Duration(seconds=math.ceil(retry_s))))

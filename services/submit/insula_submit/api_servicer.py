@@ -7,7 +7,6 @@ import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -17,6 +16,7 @@ from insula.keys import bundle_object
 from insula.ledger import WorkloadLedger
 from insula.objects import ObjectStore
 from insula.project import handler_source
+from insula.project.bundle import BUNDLE_BYTES_MAX
 from insula.project.extraction import extract
 from insula.project.spec import ApiSpec
 from insula.registry import Registration, Registry
@@ -31,9 +31,6 @@ from insula.v1.api_service_pb2 import (
     ListApisResponse,
 )
 from insula.v1.worker_service_pb2 import Worker
-
-BUNDLE_BYTES_MAX: Final = 40 * 1024 * 1024
-"""A project's 32 MiB, its .env, and the archive's own bytes."""
 
 
 class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import grpc
 
@@ -17,6 +17,8 @@ from insula.v1.submit_service_pb2 import (
     UploadWorkloadResponse,
 )
 from insula_submit.admission import Admission
+
+UploadContext: TypeAlias = grpc.aio.ServicerContext[UploadWorkloadRequest, UploadWorkloadResponse]
 
 REFUSED_BYTES_READ: Final = 8 * 1024 * 1024
 """How much of a refused body is read and dropped: many HTTP clients see a reset, not the answer, if they still send."""
@@ -43,12 +45,12 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
     async def UploadWorkload(
         self,
         request_iterator: AsyncIterator[UploadWorkloadRequest],
-        context: grpc.aio.ServicerContext[UploadWorkloadRequest, UploadWorkloadResponse],
+        context: UploadContext,
     ) -> UploadWorkloadResponse:
         """Accept a streamed payload; a refused one is read a little further first, see REFUSED_BYTES_READ."""
         messages = aiter(request_iterator)
         first = await anext(messages, UploadWorkloadRequest())
-        chunks = _data(first, messages)
+        chunks = _data(first, messages, context)
         try:
             api = await self._resolve(first)
             content_type = first.payload.content_type
@@ -75,10 +77,19 @@ async def _once(payload: bytes) -> AsyncIterator[bytes]:
     yield payload
 
 
-async def _data(first: UploadWorkloadRequest, messages: AsyncIterator[UploadWorkloadRequest]) -> AsyncIterator[bytes]:
+async def _data(
+    first: UploadWorkloadRequest, messages: AsyncIterator[UploadWorkloadRequest], context: UploadContext
+) -> AsyncIterator[bytes]:
+    """The pieces of the payload; ends only if the client ended it.
+
+    grpc.aio reports a stream that was cut off as one that has ended, and tells of the cancellation a moment later, too
+    late for a payload that is already accepted. Sending on a cut-off stream fails at once: so sending what has to be
+    sent anyway is the proof that the payload is whole. Raises CancelledError if it is not.
+    """
     yield first.payload.data
     async for message in messages:
         yield message.payload.data
+    await context.send_initial_metadata(())
 
 
 async def _drop(messages: AsyncIterator[UploadWorkloadRequest]) -> None:
