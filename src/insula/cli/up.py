@@ -7,12 +7,9 @@ Exit codes: 0 stopped after it was up, 1 a part did not come up, 2 refused befor
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
-
-if TYPE_CHECKING:
-    from insula.local.view import Announcement
 
 _EXIT_REFUSED: Final = 2
 
@@ -41,23 +38,15 @@ def up(
 ) -> None:
     """Run projects on this machine, everything included, until Ctrl-C."""
     from insula.errors import ProjectInvalid
-    from insula.local.run import run
+    from insula.local import preflight
+    from insula.local.plan import become_stack
     from insula.local.settings import Refused, Settings
 
-    def announce(announcement: Announcement) -> None:
-        typer.echo(announcement.as_json() if as_json else announcement.as_text())
-
-    directories = tuple(dict.fromkeys(path.resolve() for path in projects or [Path.cwd()]))
-    settings = Settings(
-        projects=directories,
-        data=data,
-        public_port=public_port,
-        public_address=public_address,
-        internal_address=internal_address,
-    )
+    settings = Settings(data.absolute(), public_port, public_address, internal_address, as_json)
+    directories = dict.fromkeys(path.resolve() for path in projects or [Path.cwd()])
     try:
-        code = run(settings, announce)
+        plan = preflight.check(settings, directories)
     except (Refused, ProjectInvalid) as error:
         typer.echo(f"insula up: {error}", err=True)
-        code = _EXIT_REFUSED
-    raise typer.Exit(code)
+        raise typer.Exit(_EXIT_REFUSED) from None
+    become_stack(plan)

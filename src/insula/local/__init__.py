@@ -14,7 +14,7 @@
     output      what a part prints: a bounded log, the last lines, whole lines for the terminal
     rollout     a child process that prepares the stores and deploys the APIs, then ends
     stack       which part starts and stops when
-    run         from the settings to a running stack
+    plan        what the program that reads the command line hands to the one that runs the stack, `__main__`
     view        what the user sees; `live` on a terminal, through `terminal`, which never waits for its reader
 
 Linux only: parts are tied to us by the parent-death signal, watched through pidfds and recognised in /proc.

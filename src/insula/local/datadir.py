@@ -76,6 +76,10 @@ class DataDirectory:
         _write(path, text)
         return path
 
+    def write_filer_store(self, text: str) -> None:
+        """Write SeaweedFS' filer.toml, which it looks for in its working directory."""
+        _write(self.seaweedfs / "filer.toml", text)
+
     def close(self) -> None:
         """Give the directory up; the lock itself lasts until the last store that inherited it has ended."""
         with suppress(OSError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import IO, Final, cast
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,7 +18,7 @@ class LiveView(View):
     def __init__(self, terminal: Terminal) -> None:
         super().__init__(terminal)
         # rich only writes, flushes and asks for isatty, encoding and fileno.
-        self._console: Final = Console(file=terminal, highlight=False, soft_wrap=True)  # type: ignore[arg-type]
+        self._console: Final = Console(file=cast("IO[str]", terminal), highlight=False, soft_wrap=True)
         self._status: Final = Status("starting", console=self._console)
         self._under_way: Final[list[str]] = []
         self._status.start()

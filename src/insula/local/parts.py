@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from insula.local import probes, storage
-from insula.local.binaries import Binaries
 from insula.local.datadir import DataDirectory
+from insula.local.plan import Plan
 from insula.local.ports import GRPC_OFFSET
 from insula.local.settings import INTERNAL_PORT, Settings
 from insula.local.supervise import Part, Probe
@@ -45,11 +45,19 @@ def port_names(apis: Iterable[str]) -> list[str]:
 class Parts:
     """Makes the parts of one stack."""
 
-    settings: Settings
+    plan: Plan
     data: DataDirectory
-    binaries: Binaries
-    apis: tuple[str, ...]
     ports: Mapping[str, int]
+
+    @property
+    def settings(self) -> Settings:
+        """What the user asked for."""
+        return self.plan.settings
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The APIs."""
+        return tuple(api.name for api in self.plan.apis)
 
     @property
     def redis_url(self) -> str:
@@ -97,7 +105,7 @@ class Parts:
             "databases": "1",
         }
         command = (
-            str(self.binaries.valkey),
+            str(self.plan.programs.valkey),
             *(word for name, value in flags.items() for word in (f"--{name}", value)),
         )
         return replace(self._part("valkey", command, {}, probes.redis(host, port)), keep=(self.data.lock,))
@@ -105,6 +113,7 @@ class Parts:
     def seaweedfs(self) -> Part:
         """S3 with its master, volume server, filer and admin in one process, each on a port of our choice."""
         host = self.settings.internal_address
+        self.data.write_filer_store(storage.FILER_STORE)
         flags = {name: str(self.ports[name]) for name in _WEED_PORTS}
         flags |= {
             "ip": host,
@@ -114,7 +123,7 @@ class Parts:
             "s3.port.iceberg": "0",
             "s3.port.lance": "0",
             "s3.config": str(self.data.write("s3-identities.json", storage.identities(self.data.keys))),
-            "s3.localSocket": "run/s3.sock",  # from its working directory: such paths may have 107 bytes
+            "s3.localSocket": "s3.sock",  # in its working directory: the path of a socket may have 107 bytes
             "admin.ui": "false",
             "webdav": "false",
             "master.telemetry": "false",  # it would report to its makers
@@ -122,14 +131,14 @@ class Parts:
             "volume.preStopSeconds": "0",
         }
         command = (
-            str(self.binaries.weed),
+            str(self.plan.programs.weed),
             "-logtostderr=true",
             "mini",
             *(f"-{name}={value}" for name, value in flags.items()),
         )
         ready = probes.http(host, self.ports["s3.port"], "/healthz")
         part = self._part("seaweedfs", command, storage.server_environment(self.data.keys), ready)
-        return replace(part, keep=(self.data.lock,))
+        return replace(part, directory=self.data.seaweedfs, keep=(self.data.lock,))
 
     def results(self) -> Part:
         """ResultsService."""
@@ -181,7 +190,7 @@ class Parts:
         )
         configuration = self.data.write("envoy.yaml", render(edge))
         flags = ("--use-dynamic-base-id", "--concurrency", "2", "--log-level", "warning")
-        command = (str(self.binaries.envoy), "-c", str(configuration), *flags)
+        command = (str(self.plan.programs.envoy), "-c", str(configuration), *flags)
         part = self._part("envoy", command, {}, probes.http(host, ports["envoy-admin"], "/ready"))
         return replace(part, stop_s=1)
 
@@ -205,7 +214,7 @@ class Parts:
     def _inherited(self) -> dict[str, str]:
         """The user's environment, without what leads to an AWS account, or around by a proxy to our own ports."""
         inherited = {name: value for name, value in self.settings.environment.items() if not name.startswith("AWS_")}
-        direct = [self.settings.internal_address, "127.0.0.1", "localhost", *(f"api-{api}" for api in self.apis)]
+        direct = [self.settings.internal_address, "127.0.0.1", "localhost", *(f"api-{api}" for api in self.names)]
         for name in ("NO_PROXY", "no_proxy"):
             inherited[name] = ",".join(filter(None, [inherited.get(name), *direct]))
         return inherited

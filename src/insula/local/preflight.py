@@ -9,41 +9,46 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from insula.local import ports
+from insula.local import binaries, ports
+from insula.local.plan import ApiFound, Plan
 from insula.local.settings import INTERNAL_PORT, Refused, Settings
-from insula.project import Project, read_project
+from insula.project import read_project
 
 REDIS_PORT: Final = 6379
 CONNECT_S: Final = 3
 
 
-def check(settings: Settings) -> list[Project]:
-    """Return the APIs to run. Raises Refused, and ProjectInvalid for a project."""
-    projects = read_projects(settings.projects)
+def check(settings: Settings, directories: Iterable[Path]) -> Plan:
+    """What there is to run, and with what. Raises Refused, and ProjectInvalid for a project."""
+    apis = read_projects(directories)
+    programs = binaries.find()
     check_addresses(settings)
     if settings.redis_url is not None:
         check_redis(settings.redis_url)
-    return projects
+    return Plan(settings, apis, programs)
 
 
-def read_projects(directories: Iterable[Path]) -> list[Project]:
+def read_projects(directories: Iterable[Path]) -> tuple[ApiFound, ...]:
     """The APIs of all directories; a name or an endpoint belongs to one of them only."""
-    projects = [project for directory in directories for project in read_project(directory)]
-    names: dict[str, Project] = {}
-    endpoints: dict[str, Project] = {}
-    for project in projects:
-        name, endpoint = project.spec.name, project.spec.networking.endpoint
-        if (other := names.setdefault(name, project)) is not project:
+    projects = (project for directory in directories for project in read_project(directory))
+    apis = tuple(
+        ApiFound(project.spec.name, project.spec.networking.endpoint, project.root, project.config_path)
+        for project in projects
+    )
+    names: dict[str, ApiFound] = {}
+    endpoints: dict[str, ApiFound] = {}
+    for api in apis:
+        if (other := names.setdefault(api.name, api)) is not api:
             raise Refused(
-                f"Two APIs are called {name}: one in {other.config_path}, one in {project.config_path}. "
+                f"Two APIs are called {api.name}: one in {other.config_path}, one in {api.config_path}. "
                 "Give one of them another name, or start them in stacks of their own."
             )
-        if (other := endpoints.setdefault(endpoint, project)) is not project:
+        if (other := endpoints.setdefault(api.endpoint, api)) is not api:
             raise Refused(
-                f"Two APIs want the endpoint {endpoint}: {other.spec.name} in {other.config_path} and {name} in "
-                f"{project.config_path}. Set networking.endpoint of one of them to another path."
+                f"Two APIs want the endpoint {api.endpoint}: {other.name} in {other.config_path} and {api.name} in "
+                f"{api.config_path}. Set networking.endpoint of one of them to another path."
             )
-    return projects
+    return apis
 
 
 def check_addresses(settings: Settings) -> None:

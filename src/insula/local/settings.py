@@ -18,13 +18,13 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """Addresses are IPv4 literals. `environment` is what the parts' own variables are added to."""
+    """Paths are absolute, addresses IPv4 literals. `environment` is what the parts' own variables are added to."""
 
-    projects: tuple[Path, ...]
     data: Path
     public_port: int = 8080
-    internal_address: str = "127.0.0.1"
     public_address: str = "127.0.0.1"
+    internal_address: str = "127.0.0.1"
+    as_json: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     @property

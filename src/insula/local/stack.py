@@ -50,7 +50,9 @@ class Stack:
     async def run(self) -> int:
         """Run until told to stop; the exit code. Call it on the main thread."""
         loop = asyncio.get_running_loop()
-        for number in INTERRUPTED.keys() - {each for each in INTERRUPTED if signal.getsignal(each) == signal.SIG_IGN}:
+        # An ignored SIGHUP is nohup's wish; an ignored SIGINT is nobody's: shells start every background job with it.
+        ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set[signal.Signals]()
+        for number in INTERRUPTED.keys() - ignored:
             loop.add_signal_handler(number, self._on_signal, number)
         async with self._group:
             coming_up = self._group.create_task(self._come_up())

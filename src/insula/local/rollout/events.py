@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Final, Self, cast
+from typing import Any, Final, Self, cast
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,8 @@ class Task:
     @classmethod
     def parse(cls, text: str) -> Self:
         """From `render`."""
-        values = cast("dict[str, object]", json.loads(text))
-        apis = cast("list[dict[str, str]]", values["apis"])
-        return cls(**{**cast("dict[str, str]", values), "apis": tuple(ApiTask(**api) for api in apis)})  # type: ignore[arg-type]
+        values: dict[str, Any] = json.loads(text)  # our own words; a wrong one would be a TypeError here
+        return cls(**values | {"apis": tuple(ApiTask(**api) for api in values["apis"])})
 
     def render(self) -> str:
         """As JSON."""

@@ -1,0 +1,86 @@
+"""Run the stack that `insula up` planned: `python -m insula.local DESCRIPTOR`. Exit codes as in `insula.cli.up`."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from typing import Final
+
+from insula.local import hosts, ports
+from insula.local.datadir import DataDirectory
+from insula.local.parts import Parts, port_names, worker_name
+from insula.local.plan import Plan, read_plan
+from insula.local.rollout.events import ApiTask, Task
+from insula.local.settings import Refused
+from insula.local.stack import Stack
+from insula.local.storage import BUCKET
+from insula.local.terminal import Terminal
+from insula.local.view import Announcement, ApiState, View
+
+REFUSED: Final = 2
+
+
+def main(descriptor: int) -> int:
+    """Run the stack until it is told to stop; the exit code."""
+    plan = read_plan(descriptor)
+    try:
+        data = DataDirectory(plan.settings.data)
+        parts = Parts(plan, data, choose_ports(plan, data))
+        data.write("hosts", hosts.render(plan.settings.internal_address, parts.names))
+        data.write("rollout.json", task(parts).render())
+    except Refused as refusal:
+        sys.stderr.write(f"insula up: {refusal}\n")
+        return REFUSED
+    try:
+        return asyncio.run(run(parts))
+    finally:
+        data.close()
+
+
+async def run(parts: Parts) -> int:
+    """Build what belongs to the event loop."""
+    apis = [ApiState(api.name, parts.public_url + api.endpoint, api.root) for api in parts.plan.apis]
+
+    def announce(announcement: Announcement) -> None:
+        sys.stdout.write(announcement.as_json() if parts.plan.settings.as_json else announcement.as_text())
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+
+    return await Stack(parts, apis, view(), announce).run()
+
+
+def view() -> View:
+    """Colours and a spinner for a person, plain lines for everybody else."""
+    terminal = Terminal(sys.stderr.fileno())
+    if not terminal.isatty():
+        return View(terminal)
+    from insula.local.live import LiveView
+
+    return LiveView(terminal)
+
+
+def choose_ports(plan: Plan, data: DataDirectory) -> dict[str, int]:
+    """Choose and remember. SeaweedFS listens on 127.0.0.1 whatever it is told, so each has to be free there too."""
+    names = port_names(api.name for api in plan.apis)
+    try:
+        chosen = ports.choose(names, data.remembered_ports(), {plan.settings.internal_address, "127.0.0.1"})
+    except ports.NoFreePort as error:
+        raise Refused(f"The stack cannot be started: {error}. Stop other servers, or use another machine.") from error
+    data.remember_ports(chosen)
+    return chosen
+
+
+def task(parts: Parts) -> Task:
+    """What the rollout is told."""
+    apis = (ApiTask(api.name, str(api.config_path), parts.address(worker_name(api.name))) for api in parts.plan.apis)
+    return Task(
+        bucket=BUCKET,
+        filer=parts.address("filer.port"),
+        token_key=parts.data.keys.token_key,
+        admin=parts.address("submit-admin"),
+        apis=tuple(apis),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))
