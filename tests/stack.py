@@ -1,0 +1,153 @@
+"""A whole local stack for a test: `insula up` as a user runs it, on its own addresses, ended for sure."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from redis import Redis
+
+from insula.keys import ApiKeys
+
+READY_S: Final = 120
+"""The first start of a machine builds an environment; later ones take seconds."""
+STOP_S: Final = 15
+_numbers = itertools.count()
+
+PART_WORDS: Final = {
+    "runner": "insula_runner",
+    "worker": "insula_worker",
+    "submit": "insula_submit",
+    "results": "insula_results",
+    "envoy": "envoy.yaml",
+    "valkey": "valkey-server",
+    "seaweedfs": "weed",
+}
+"""A word of each part's command line that no other part's has."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack, as its line of JSON describes it."""
+
+    pid: int
+    info: dict[str, Any]
+
+    @property
+    def public(self) -> str:
+        """URL of the public listener."""
+        return str(self.info["public"])
+
+    @property
+    def internal(self) -> str:
+        """URL of the in-cluster listener."""
+        return str(self.info["internal"])
+
+    @property
+    def s3_env(self) -> dict[str, str]:
+        """The AWS_* variables that handlers get."""
+        return cast(dict[str, str], self.info["s3"]["env"])
+
+    def state(self, api: str) -> tuple[str, str]:
+        """State and reason of an API when the stack was up."""
+        found = next(one for one in self.info["apis"] if one["name"] == api)
+        return found["state"], found["reason"]
+
+    def counts(self, api: str) -> dict[str, int]:
+        """How many workloads the API has in each status."""
+        with Redis.from_url(self.info["redis"]) as redis:
+            found = cast(dict[bytes, bytes], redis.hgetall(ApiKeys(api).counts))
+        return {name.decode(): int(value) for name, value in found.items()}
+
+    def updates(self, api: str) -> list[tuple[str, str]]:
+        """The changes of status so far: id and status."""
+        with Redis.from_url(self.info["redis"]) as redis:
+            entries = cast(list[tuple[bytes, dict[bytes, bytes]]], redis.xrange(ApiKeys(api).updates))
+        return [(fields[b"id"].decode(), fields[b"status"].decode()) for _, fields in entries]
+
+    def wait_for_status(self, api: str, id: str, status: str) -> None:
+        """Return once the record of `id` has the status."""
+        with Redis.from_url(self.info["redis"]) as redis:
+            while redis.hget(ApiKeys(api).workload(id), "status") != status.encode():
+                continue
+
+    def processes(self, part: str) -> list[int]:
+        """Process ids of a part, below this stack's own process."""
+        word = PART_WORDS[part]
+        return [pid for pid in descendants(self.pid) if word in command_line(pid)]
+
+    def kill(self, part: str) -> int:
+        """Kill -9 one process of the part; returns its id."""
+        [pid, *_] = self.processes(part)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+
+def descendants(pid: int) -> list[int]:
+    """Process ids below `pid`, oldest first."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:  # it ended while we looked
+            continue
+    found = [pid]
+    for one in found:
+        found += sorted(child for child, parent in parents.items() if parent == one)
+    return found[1:]
+
+
+def command_line(pid: int) -> str:
+    """The command line of a process, empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def free_addresses() -> tuple[int, str]:
+    """A free port on loopback, and a loopback address nobody else of this test session has."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return port, f"127.{os.getpid() % 250 + 2}.{next(_numbers) % 250 + 2}.1"
+
+
+@asynccontextmanager
+async def running_stack(projects: Sequence[Path], *, data: Path, options: Sequence[str] = ()) -> AsyncGenerator[Stack]:
+    """Run `insula up` over `projects` until the block ends; it is up once every API is ready or has failed once."""
+    port, address = free_addresses()
+    where = ["--data", str(data), "--public-port", str(port), "--internal-address", address]
+    command = [sys.executable, "-m", "insula.cli.main", "up", *map(str, projects), *where, "--json", *options]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(READY_S):
+            line = await process.stdout.readline()
+        assert line, f"insula up ended with {await process.wait()}"
+        yield Stack(process.pid, json.loads(line))
+    finally:
+        await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    process.terminate()
+    try:
+        async with asyncio.timeout(STOP_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()  # its children end with it
+        await process.wait()
+        raise
