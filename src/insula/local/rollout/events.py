@@ -31,7 +31,8 @@ class Task:
     def parse(cls, text: str) -> Self:
         """From `render`."""
         values: dict[str, Any] = json.loads(text)  # our own words; a wrong one would be a TypeError here
-        return cls(**values | {"apis": tuple(ApiTask(**api) for api in values["apis"])})
+        values["apis"] = tuple(ApiTask(**api) for api in values["apis"])
+        return cls(**values)
 
     def render(self) -> str:
         """As JSON."""
