@@ -1,0 +1,64 @@
+"""examples/language-identifier gives its real answers, for every kind of payload, on a whole stack."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.http_api import HttpApi
+from tests.stack import running_stack
+
+PROJECT = Path(__file__).resolve().parents[3] / "examples" / "language-identifier"
+SENTENCES = {
+    "en": "The insula is a part of the cortex.",
+    "de": "Heute scheint in München endlich wieder die Sonne.",
+    "es": "Mañana vamos a la playa con los niños.",
+    "pl": "Zażółć gęślą jaźń, powiedział stary poeta.",
+}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[HttpApi]:
+    async with running_stack([PROJECT], data=tmp_path_factory.mktemp("stack")) as stack:
+        assert stack.state("language-identifier") == ("ready", "")
+        yield HttpApi(f"{stack.public}/language-identifier")
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_text_is_recognised(api: HttpApi, language: str) -> None:
+    workload = api.run(SENTENCES[language].encode(), "text/plain; charset=utf-8")
+    assert workload["status"] == "completed"
+    assert workload["result"]["language"] == language
+    assert 0.9 < workload["result"]["confidence"] <= 1
+
+
+@pytest.mark.parametrize("language", SENTENCES)
+def test_json_is_recognised(api: HttpApi, language: str) -> None:
+    """With letters as they are, and escaped."""
+    for ascii_only in (False, True):
+        body = json.dumps({"text": SENTENCES[language]}, ensure_ascii=ascii_only)
+        assert api.run(body.encode(), "application/json")["result"]["language"] == language
+
+
+def test_another_charset_gives_the_same_text(api: HttpApi) -> None:
+    sentence = SENTENCES["pl"]
+    in_utf_8 = api.run(sentence.encode(), "text/plain")["result"]
+    assert api.run(sentence.encode("iso-8859-2"), "text/plain; charset=iso-8859-2")["result"] == in_utf_8
+
+
+@pytest.mark.parametrize("sample", sorted((PROJECT / "samples").iterdir()), ids=lambda path: path.name)
+def test_the_samples_are_what_they_are_called(api: HttpApi, sample: Path) -> None:
+    content_type = "application/json" if sample.suffix == ".json" else "text/plain"
+    language = {"english": "en", "german": "de", "polish": "pl"}[sample.stem]
+    assert api.run(sample.read_bytes(), content_type)["result"]["language"] == language
+
+
+@pytest.mark.parametrize("body", [b'{"txt": "Guten Tag"}', b"[1, 2]", b'{"text": ""}'])
+def test_what_is_no_text_fails_with_advice(api: HttpApi, body: bytes) -> None:
+    workload = api.run(body, "application/json")
+    assert workload["status"] == "failed"
+    assert "send a text, as text/plain or as JSON" in json.dumps(workload["error"])
