@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final, TypeVar
-
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
 from insula.errors import NotFound, StoreUnavailable
 
@@ -39,6 +35,15 @@ class ObjectStore:
 
     def __init__(self, bucket: str) -> None:
         """Endpoint, region and credentials come from the AWS_* environment, as with every boto3 client."""
+        self._bucket = bucket
+        self._calls = asyncio.Semaphore(CALLS_MAX)
+
+    @cached_property
+    def _s3(self) -> S3Client:
+        """Made when first needed: boto3 and its model of S3 take 27 MB, and who reads small results needs neither."""
+        import boto3
+        from botocore.config import Config
+
         config = Config(
             connect_timeout=2,
             read_timeout=30,
@@ -47,9 +52,9 @@ class ObjectStore:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        self._s3: S3Client = boto3.client("s3", config=config)
-        self._bucket = bucket
-        self._calls = asyncio.Semaphore(CALLS_MAX)
+        return boto3.session.Session().client(
+            "s3", config=config
+        )  # its own: making clients of the default is no safe race
 
     async def check(self) -> None:
         """Raise StoreUnavailable unless the bucket can be reached."""
@@ -110,6 +115,8 @@ class ObjectStore:
         self._s3.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
 
     async def _call(self, call: Callable[[], T]) -> T:
+        from botocore.exceptions import BotoCoreError, ClientError
+
         async with self._calls:
             try:
                 return await asyncio.to_thread(call)
