@@ -1,0 +1,124 @@
+"""The stores of `insula up`, supervised as it does, without the rest of the stack."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+import pytest_asyncio
+from botocore.config import Config
+
+from insula.local import ports
+from insula.local.binaries import find
+from insula.local.datadir import DataDirectory
+from insula.local.parts import Parts, port_names
+from insula.local.plan import Plan
+from insula.local.rollout.events import Task
+from insula.local.settings import Settings
+from insula.local.storage import BUCKET
+from insula.local.supervise import Part, Supervised
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Watched:
+    """What a watcher was told."""
+
+    started: list[str] = field(default_factory=list[str])
+    was_ready: list[str] = field(default_factory=list[str])
+    deaths: list[tuple[str, str, float, list[str]]] = field(default_factory=list[tuple[str, str, float, list[str]]])
+
+    def starting(self, part: str) -> None:
+        self.started.append(part)
+
+    def ready(self, part: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.was_ready.append(part)
+
+    def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
+        self.deaths.append((part, how, again_s, lines))
+
+
+class Bench:
+    """Runs parts under supervision; ends them all."""
+
+    def __init__(self) -> None:
+        self.watched = Watched()
+        self._running: list[tuple[Supervised, asyncio.Task[None]]] = []
+
+    def start(self, part: Part) -> Supervised:
+        """Begin to supervise the part."""
+        supervised = Supervised(part, self.watched)
+        self._running.append((supervised, asyncio.create_task(supervised.run())))
+        return supervised
+
+    async def start_ready(self, part: Part) -> Supervised:
+        """Begin to supervise the part, and wait until it is ready."""
+        supervised = self.start(part)
+        await asyncio.wait_for(supervised.ready.wait(), 30)
+        return supervised
+
+    async def end(self) -> None:
+        """Stop all parts."""
+        for supervised, task in self._running:
+            await supervised.stop()
+            await task
+
+
+@pytest_asyncio.fixture
+async def bench() -> AsyncIterator[Bench]:
+    running = Bench()
+    yield running
+    await running.end()
+
+
+@pytest.fixture
+def make_parts(tmp_path: Path) -> Callable[[], Parts]:
+    """Makes the parts of a stack without APIs, on an address of its own; the data is the same each time."""
+
+    def make() -> Parts:
+        address = f"127.{os.getpid() % 250 + 2}.{next(_numbers) % 250 + 2}.2"
+        plan = Plan(Settings(tmp_path / "data", internal_address=address), (), find())
+        chosen = ports.choose(port_names(()), {}, {address, "127.0.0.1"})
+        return Parts(plan, DataDirectory(plan.settings.data), chosen)
+
+    return make
+
+
+@pytest.fixture
+def parts(make_parts: Callable[[], Parts]) -> Parts:
+    return make_parts()
+
+
+async def prepare(bench: Bench, parts: Parts) -> None:
+    """Make SeaweedFS ready as the rollout of `insula up` does; here it has nothing to deploy."""
+    task = Task(BUCKET, parts.address("filer.port"), parts.data.keys.token_key, parts.address("submit-admin"), ())
+    parts.data.write("rollout.json", task.render())
+    events: list[str] = []
+    bench.start(parts.rollout(events.append))
+    await until(lambda: events, within_s=30)
+
+
+def s3_client(parts: Parts, *, handlers: bool = False) -> S3Client:
+    """A client of the local S3, as Insula or as a handler."""
+    keys = parts.data.keys
+    return boto3.client(
+        "s3",
+        endpoint_url=parts.s3_endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=keys.handlers_access_key if handlers else keys.access_key,
+        aws_secret_access_key=keys.handlers_secret_key if handlers else keys.secret_key,
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=10),
+    )

@@ -1,0 +1,31 @@
+"""Supervises one process and prints its pid: `python -m tests.contract.local.supervisor FOLDER`. A test kills us."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from insula.local.probes import running
+from insula.local.supervise import Part, Supervised
+
+SLEEPER = "import signal; signal.pause()"
+
+
+class Printing:
+    """A watcher."""
+
+    def starting(self, part: str) -> None: ...
+
+    def ready(self, part: str, seconds: float) -> None:  # noqa: ARG002
+        print(supervised.pid, flush=True)  # noqa: T201
+
+    def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None: ...
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    command = (sys.executable, "-c", SLEEPER)
+    supervised = Supervised(Part("sleeper", command, dict(os.environ), folder, folder / "log", running()), Printing())
+    asyncio.run(supervised.run())

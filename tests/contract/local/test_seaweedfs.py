@@ -1,0 +1,138 @@
+"""The SeaweedFS of `insula up`: durable, and with two identities that it really tells apart."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+import requests
+from botocore.exceptions import ClientError
+
+from insula.local.parts import Parts
+from insula.local.storage import BUCKET
+from tests.contract.local.conftest import Bench, prepare, s3_client
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+LARGE = os.urandom(10_000_000)
+
+
+async def test_i1_durable_accept_seaweedfs_keeps_what_it_answered_through_kill_9(bench: Bench, parts: Parts) -> None:
+    seaweedfs = await bench.start_ready(parts.seaweedfs())
+    await prepare(bench, parts)
+    s3 = s3_client(parts)
+    for number in range(50):
+        s3.put_object(Bucket=BUCKET, Key=f"small/{number}", Body=b"%d" % number)
+    s3.put_object(Bucket=BUCKET, Key="large", Body=LARGE)
+    assert seaweedfs.pid is not None
+    os.kill(seaweedfs.pid, signal.SIGKILL)
+    await until(lambda: bench.watched.was_ready.count("seaweedfs") == 2, within_s=30)
+    await until(lambda: _read(s3, "large") == LARGE)
+    assert [_read(s3, f"small/{number}") for number in range(50)] == [b"%d" % number for number in range(50)]
+    s3.put_object(Bucket=BUCKET, Key="later", Body=b"written after the restart")
+
+
+async def test_objects_are_there_when_the_stack_comes_back_on_other_ports(
+    bench: Bench, make_parts: Callable[[], Parts]
+) -> None:
+    """A stopped stack may be started again on another address; the data and the keys stay."""
+    first = make_parts()
+    seaweedfs = await bench.start_ready(first.seaweedfs())
+    await prepare(bench, first)
+    s3_client(first).put_object(Bucket=BUCKET, Key="kept", Body=LARGE)
+    await seaweedfs.stop()
+    first.data.close()
+    second = make_parts()
+    assert second.s3_endpoint != first.s3_endpoint
+    assert second.data.keys == first.data.keys
+    await bench.start_ready(second.seaweedfs())
+    await until(lambda: _read(s3_client(second), "kept") == LARGE)
+
+
+async def test_objects_are_synced_to_disk_before_their_put_is_answered(bench: Bench, parts: Parts) -> None:
+    """Bytes by a rule of the filer, names by SQLite: both are what SeaweedFS says it runs with."""
+    await bench.start_ready(parts.seaweedfs())
+    await prepare(bench, parts)
+    log = parts.seaweedfs().log
+    await until(lambda: b"filer store to sqlite" in log.read_bytes())
+    assert (parts.data.seaweedfs / "filer.db").exists()
+
+
+async def test_handlers_have_a_bucket_of_their_own_and_nothing_of_ours(bench: Bench, parts: Parts) -> None:
+    await bench.start_ready(parts.seaweedfs())
+    await prepare(bench, parts)
+    ours, theirs = s3_client(parts), s3_client(parts, handlers=True)
+    ours.put_object(Bucket=BUCKET, Key="payload", Body=b"somebody's")
+
+    theirs.create_bucket(Bucket="models")
+    theirs.put_object(Bucket="models", Key="weights", Body=LARGE)
+    assert theirs.get_object(Bucket="models", Key="weights")["Body"].read() == LARGE
+    assert [found.get("Key") for found in theirs.list_objects_v2(Bucket="models").get("Contents", [])] == ["weights"]
+    assert [bucket.get("Name") for bucket in theirs.list_buckets()["Buckets"]] == ["models"]
+
+    for name, attempt in _attempts_on_our_bucket(theirs).items():
+        with pytest.raises(ClientError) as refused:
+            attempt()
+        status = refused.value.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        assert status == 403, f"{name} was answered with {status}"
+    theirs.delete_objects(
+        Bucket=BUCKET, Delete={"Objects": [{"Key": "payload"}]}
+    )  # answers 200, and lists the refusals
+    assert _read(ours, "payload") == b"somebody's"
+    assert [found.get("Key") for found in ours.list_objects_v2(Bucket=BUCKET).get("Contents", [])] == ["payload"]
+
+    theirs.delete_object(Bucket="models", Key="weights")
+    theirs.delete_bucket(Bucket="models")
+
+
+def _attempts_on_our_bucket(s3: S3Client) -> dict[str, Callable[[], object]]:
+    def copy_a_part() -> object:
+        upload = s3.create_multipart_upload(Bucket="models", Key="stolen")["UploadId"]
+        return s3.upload_part_copy(
+            Bucket="models", Key="stolen", UploadId=upload, PartNumber=1, CopySource=f"{BUCKET}/payload"
+        )
+
+    return {
+        "get": lambda: s3.get_object(Bucket=BUCKET, Key="payload"),
+        "head": lambda: s3.head_object(Bucket=BUCKET, Key="payload"),
+        "list": lambda: s3.list_objects_v2(Bucket=BUCKET),
+        "head bucket": lambda: s3.head_bucket(Bucket=BUCKET),
+        "put": lambda: s3.put_object(Bucket=BUCKET, Key="payload", Body=b"forged"),
+        "delete": lambda: s3.delete_object(Bucket=BUCKET, Key="payload"),
+        "copy": lambda: s3.copy_object(Bucket="models", Key="stolen", CopySource=f"{BUCKET}/payload"),
+        "copy a part": copy_a_part,
+        "multipart": lambda: s3.create_multipart_upload(Bucket=BUCKET, Key="forged"),
+        "tag": lambda: s3.put_object_tagging(
+            Bucket=BUCKET, Key="payload", Tagging={"TagSet": [{"Key": "a", "Value": "b"}]}
+        ),
+        "delete bucket": lambda: s3.delete_bucket(Bucket=BUCKET),
+        "change policy": lambda: s3.put_bucket_policy(Bucket=BUCKET, Policy='{"Version":"2012-10-17","Statement":[]}'),
+    }
+
+
+async def test_the_ports_behind_s3_give_nothing_away(bench: Bench, parts: Parts) -> None:
+    """Neither the filer nor S3 shows an object to somebody without a token or a signature."""
+    await bench.start_ready(parts.seaweedfs())
+    await prepare(bench, parts)
+    s3_client(parts).put_object(Bucket=BUCKET, Key="payload", Body=b"somebody's")
+    for url, statuses in {
+        f"http://{parts.address('filer.port')}/buckets/{BUCKET}/payload": {401},
+        f"http://{parts.address('filer.port')}/buckets/": {401},
+        f"{parts.s3_endpoint}/{BUCKET}/payload": {403},
+        f"{parts.s3_endpoint}/{BUCKET}": {403},
+    }.items():
+        reply = requests.get(url, timeout=5)
+        assert reply.status_code in statuses, url
+        assert b"somebody's" not in reply.content
+
+
+def _read(s3: S3Client, key: str) -> bytes | None:
+    try:
+        return s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    except ClientError:
+        return None

@@ -1,0 +1,46 @@
+"""The Valkey of `insula up`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from typing import cast
+
+import pytest
+from redis.asyncio import Redis
+
+from insula.local import probes
+from insula.local.parts import Parts
+from tests.contract.local.conftest import Bench
+from tests.waiting import until
+
+
+async def test_i1_durable_accept_valkey_keeps_what_it_answered_through_kill_9(bench: Bench, parts: Parts) -> None:
+    """Same port, same data, and every answered write is there."""
+    valkey = await bench.start_ready(parts.valkey())
+    async with Redis.from_url(parts.redis_url) as redis:
+        found = cast("dict[str, str]", await redis.config_get("appendonly", "appendfsync"))
+        assert found == {"appendonly": "yes", "appendfsync": "always"}
+        for number in range(100):
+            await redis.set(f"key {number}", number)
+    assert valkey.pid is not None
+    os.kill(valkey.pid, signal.SIGKILL)
+    await until(lambda: len(bench.watched.was_ready) == 2)
+    async with Redis.from_url(parts.redis_url) as redis:
+        assert [await redis.get(f"key {number}") for number in range(100)] == [b"%d" % each for each in range(100)]
+
+
+async def test_valkey_listens_on_its_own_address_only(bench: Bench, parts: Parts) -> None:
+    await bench.start_ready(parts.valkey())
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", parts.ports["valkey"]), 1)
+
+
+async def test_a_stray_server_on_the_port_does_not_count_as_ready(bench: Bench, parts: Parts) -> None:
+    """The probe asks who answers: another process' Valkey is not our part."""
+    valkey = await bench.start_ready(parts.valkey())
+    assert valkey.pid is not None
+    probe = probes.redis(parts.settings.internal_address, parts.ports["valkey"])
+    assert await probe(valkey.pid)
+    assert not await probe(os.getpid())

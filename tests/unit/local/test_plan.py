@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from insula.local import hosts
+from insula.local.plan import ApiFound, Plan, Programs
+from insula.local.rollout.events import DEPLOYED, STATE, ApiTask, Event, Task
+from insula.local.settings import Settings
+from insula.local.storage import Keys
+
+
+def test_a_plan_survives_the_change_of_program() -> None:
+    """All but the environment, which the process keeps by itself."""
+    plan = Plan(
+        Settings(Path("/data"), 80, "0.0.0.0", "127.0.0.2", as_json=True, environment={"A": "a"}),
+        (ApiFound("api", "/endpoint", Path("/project"), Path("/project/cortex.yaml")),),
+        Programs(Path("/envoy"), Path("/valkey"), Path("/weed")),
+    )
+    parsed = Plan.parse(plan.render())
+    assert (parsed.apis, parsed.programs) == (plan.apis, plan.programs)
+    assert parsed.settings.data == Path("/data")
+    assert parsed.settings.internal_address == "127.0.0.2"
+    assert parsed.settings.as_json
+    assert '"A"' not in plan.render()
+
+
+def test_the_rollout_understands_its_task() -> None:
+    task = Task("bucket", "h:1", "key", "h:2", (ApiTask("api", "/project/cortex.yaml", "h:3"),))
+    assert Task.parse(task.render()) == task
+
+
+def test_events_are_told_apart_from_other_output() -> None:
+    event = Event(STATE, "api", "failing", "line one\nline two")
+    assert "\n" not in event.render()
+    assert Event.parse(event.render()) == event
+    assert Event.parse(Event(DEPLOYED, "api").render()) == Event(DEPLOYED, "api")
+    assert Event.parse("Traceback (most recent call last):") is None
+    assert Event.parse('{"other": 1}') is None
+
+
+def test_keys_are_kept_and_never_the_same_twice() -> None:
+    keys = Keys.generate()
+    assert Keys.parse(keys.render()) == keys
+    assert Keys.generate().secret_key != keys.secret_key
+    assert keys.secret_key != keys.handlers_secret_key
+
+
+def test_handlers_find_each_api_by_name() -> None:
+    """After the machine's own names, one line for each API."""
+    text = hosts.render("127.0.0.9", ["one", "two"])
+    assert text.endswith("\n127.0.0.9 api-one\n127.0.0.9 api-two\n")
+    assert "localhost" in text

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from insula.local import ports
+
+ADDRESS = "127.0.0.1"
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.create_server((ADDRESS, 0)) as server:
+        yield server
+
+
+def test_chosen_ports_are_free_and_out_of_the_kernels_own_range() -> None:
+    """A connection that the kernel gives a port to must not be able to take a dead part's."""
+    chosen = ports.choose(["a", "b", "c"], {}, [ADDRESS, "127.0.0.2"])
+    assert len(set(chosen.values())) == 3
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        first_outgoing = int(file.read().split()[0])
+    assert all(port >= 10240 and port + ports.GRPC_OFFSET < max(first_outgoing, 21241) for port in chosen.values())
+
+
+def test_ports_stay_as_they_were_while_they_are_free(listener: socket.socket) -> None:
+    taken = listener.getsockname()[1]
+    before = ports.choose(["a"], {}, [ADDRESS])
+    chosen = ports.choose(["a", "b"], {**before, "b": taken}, [ADDRESS])
+    assert chosen["a"] == before["a"]
+    assert chosen["b"] != taken
+
+
+def test_the_owner_of_a_port_is_found(listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    assert not ports.is_free(ADDRESS, port)
+    owner = ports.owner(ADDRESS, port)
+    assert owner is not None
+    assert owner.pid == os.getpid()
+    assert "python" in owner.command
+    assert ports.listens(os.getpid(), ADDRESS, port)
+    assert not ports.listens(os.getppid(), ADDRESS, port)
+
+
+def test_a_server_on_every_address_listens_on_each() -> None:
+    with socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+        port = server.getsockname()[1]
+        assert ports.listens(os.getpid(), "127.0.0.7", port)
+        assert not ports.is_free("127.0.0.7", port)
+
+
+def test_an_address_of_another_machine_is_an_error() -> None:
+    with pytest.raises(OSError, match="assign"):
+        ports.is_free("192.0.2.1", 8080)

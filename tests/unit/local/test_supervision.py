@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from insula.local.child import describe_end
+from insula.local.supervise import FORGIVEN_AFTER_S, LONGEST_DELAY_S, Backoff
+
+
+def test_the_delay_doubles_up_to_its_limit() -> None:
+    backoff = Backoff()
+    assert [backoff.after(1) for _ in range(9)] == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, LONGEST_DELAY_S, LONGEST_DELAY_S]
+
+
+def test_a_long_life_is_forgiven() -> None:
+    backoff = Backoff()
+    for _ in range(5):
+        backoff.after(1)
+    assert backoff.after(FORGIVEN_AFTER_S) == 0.1
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0, "exited with code 0"),
+        (3, "exited with code 3"),
+        (-9, "was killed by SIGKILL"),
+        (-64, "was killed by SIGRTMAX"),
+    ],
+)
+def test_the_end_of_a_process_is_told_in_words(code: int, words: str) -> None:
+    assert describe_end(code) == words
