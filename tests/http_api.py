@@ -27,12 +27,14 @@ class HttpApi:
     def end(self, id: str, within_s: float = END_S) -> dict[str, Any]:
         """GET until the workload has ended."""
         deadline = time.monotonic() + within_s
-        while time.monotonic() < deadline:
+        while True:
             reply = requests.get(f"{self.url}/{id}", timeout=10)
-            if reply.status_code == 200 and reply.json()["status"] in ("completed", "failed"):
-                answer: dict[str, Any] = reply.json()
+            answer: dict[str, Any] = reply.json()
+            if reply.status_code == 200 and answer["status"] in ("completed", "failed"):
                 return answer
-        raise AssertionError(f"{id} did not end within {within_s} s: {reply.status_code} {reply.text}")
+            assert time.monotonic() < deadline, (
+                f"{id} did not end within {within_s} s: {reply.status_code} {reply.text}"
+            )
 
     def run(self, payload: bytes, content_type: str) -> dict[str, Any]:
         """Submit, and wait for the end."""

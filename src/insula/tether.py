@@ -1,7 +1,7 @@
 """Run a command that cannot outlive the process that started it.
 
-Owns the last steps between fork and exec that Python's `subprocess` cannot do safely itself: the parent-death signal, and
-a private /etc/hosts. Run as a script, never imported, so that it needs the standard library and nothing else:
+Owns the last steps between fork and exec that Python's `subprocess` cannot do safely itself: the parent-death signal,
+and a private /etc/hosts. Run as a script, never imported, so that it needs the standard library and nothing else:
 
     python -I -S tether.py --parent PID [--hosts FILE] -- COMMAND [ARGUMENT ...]
 
@@ -79,9 +79,9 @@ def main() -> None:
             bind_hosts(arguments.hosts)
         except OSError as error:
             # Only the short names of other APIs are lost by this; the command itself can run.
-            print(f"tether: {HOSTS} stays as it is, the private one could not be bound: {error}", file=sys.stderr)
+            sys.stderr.write(f"tether: {HOSTS} stays as it is, the private one could not be bound: {error}\n")
             sys.stderr.flush()
-    # After the namespace: the kernel clears the signal when a process gains capabilities, as it does in a new user namespace.
+    # After the namespace: the kernel clears the signal when a process gains capabilities, as in a new user namespace.
     die_with(arguments.parent)
     try:
         os.execvp(command[0], command)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def kill_in_the_middle(stack: Stack, part: str) -> None:
         submits[WORKLOADS // 3].result()
         stack.kill(part)
         ids = [submit.result() for submit in submits]
-        statuses = Counter(answer["status"] for answer in clients.map(lambda id: api.end(id, within_s=150), ids))
+        statuses = Counter(answer["status"] for answer in clients.map(partial(api.end, within_s=150), ids))
     assert statuses == {"completed": WORKLOADS}
     assert len(set(ids)) == WORKLOADS
     assert ends(stack, ids) == dict.fromkeys(ids, 1)

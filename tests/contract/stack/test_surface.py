@@ -79,8 +79,9 @@ def test_errors_have_one_shape_and_the_right_status(stack: Stack, api: HttpApi) 
         reply = requests.request(method, url, timeout=10, **more)
         assert reply.status_code == status
         assert reply.headers["content-type"] == "application/json"
-        assert list(reply.json()) == ["code", "message", "details"]
-        return reply.json()
+        body: dict[str, Any] = reply.json()
+        assert list(body) == ["code", "message", "details"]
+        return body
 
     text = {"Content-Type": "text/plain"}
     refused("POST", f"{stack.public}/nobody", 404, data="x", headers=text)
