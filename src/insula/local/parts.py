@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from insula.local import probes, storage
@@ -19,6 +20,7 @@ PAYLOAD_BYTES_MAX: Final = 2 * 1024**3
 """The default of submit, which has to be the edge's too."""
 WORKER_STOP_S: Final = 4.5
 """A draining worker's share of the 10 s in which everything has to end."""
+SOCKETS: Final = Path("/tmp")  # noqa: S108 - not our choice
 _WEED_PORTS: Final = (
     "s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc",
     "filer.port", "filer.port.grpc", "admin.port",
@@ -124,6 +126,7 @@ class Parts:
             "s3.port.lance": "0",
             "s3.config": str(self.data.write("s3-identities.json", storage.identities(self.data.keys))),
             "s3.localSocket": "s3.sock",  # in its working directory: the path of a socket may have 107 bytes
+            "filer.localSocket": "filer.sock",
             "admin.ui": "false",
             "webdav": "false",
             "master.telemetry": "false",  # it would report to its makers
@@ -139,6 +142,12 @@ class Parts:
         ready = probes.http(host, self.ports["s3.port"], "/healthz")
         part = self._part("seaweedfs", command, storage.server_environment(self.data.keys), ready)
         return replace(part, directory=self.data.seaweedfs, keep=(self.data.lock,))
+
+    def sweep(self) -> None:
+        """Remove what SeaweedFS leaves in /tmp: Unix sockets named after its ports, for which it has no flag."""
+        for port in (*(self.ports[name] for name in _WEED_PORTS), self.ports["admin.port"] + GRPC_OFFSET):
+            for path in SOCKETS.glob(f"seaweedfs-*-{port}.sock"):
+                path.unlink(missing_ok=True)
 
     def results(self) -> Part:
         """ResultsService."""

@@ -153,6 +153,7 @@ class Stack:
         self._view.stopping()
         for stage in self._stages():
             await asyncio.gather(*(supervised.stop() for supervised in stage))
+        self._parts.sweep()
         self._view.stopped(time.monotonic() - began)
 
     def _stages(self) -> Iterable[list[Supervised]]:
