@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from redis.asyncio import Redis
@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from insula.errors import ApiNotFound, EndpointTaken, StoreUnavailable
 from insula.keys import APIS, ApiKeys
-from insula.v1.worker_service_pb2 import Worker
+from insula.v1.worker_service_pb2 import DescribeWorkerResponse, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -53,6 +53,10 @@ class Registration:
     def render(self) -> str:
         """The value of the registry hash."""
         return json.dumps(asdict(self))
+
+
+Change: TypeAlias = Callable[[dict[str, Registration]], Registration | None]
+"""From the registry as it stands to the registration to write, if any. May run more than once."""
 
 
 @contextmanager
@@ -95,53 +99,58 @@ class Registry:
                 known, endpoint=endpoint, version=version, spec=spec, queue_limit=queue_limit, updated_ms=now_ms
             )
 
-        return await self._change(change)
+        return cast(Registration, await self._change(change))
 
     async def promote(self, name: str, version: str) -> None:
         """Make `version` the active one, if it is still the wanted one. Raises ApiNotFound."""
 
-        def change(apis: dict[str, Registration]) -> Registration:
+        def change(apis: dict[str, Registration]) -> Registration | None:
             if name not in apis:
                 raise ApiNotFound(name)
             known = apis[name]
-            return replace(known, active_version=version) if known.version == version else known
+            if known.version != version or known.active_version == version:
+                return None
+            return replace(known, active_version=version)
 
         await self._change(change)
 
-    async def report(self, worker: Worker) -> None:
-        """Record what a worker says of itself; forgotten when it falls silent."""
+    async def report(self, api: str, worker: str, releases: Sequence[Worker]) -> None:
+        """Record what a worker says of itself, once for each version it holds; none means that it ends.
+
+        What was reported is forgotten when the worker falls silent.
+        """
         stamp = Timestamp()
         stamp.FromMilliseconds(await self._now_ms())
-        worker.report_time.CopyFrom(stamp)
-        key = ApiKeys(worker.api).workers
+        for release in releases:
+            release.report_time.CopyFrom(stamp)
+        key = ApiKeys(api).workers
         with _redis_errors():
-            await self._redis.hset(key, worker.name, worker.SerializeToString())
+            if not releases:
+                await self._redis.hdel(key, worker)
+                return
+            await self._redis.hset(key, worker, DescribeWorkerResponse(workers=releases).SerializeToString())
             await self._redis.expire(key, 3 * REPORT_S)
 
-    async def withdraw(self, api: str, worker: str) -> None:
-        """Forget a worker that ends in good order."""
-        with _redis_errors():
-            await self._redis.hdel(ApiKeys(api).workers, worker)
-
     async def workers(self, api: str) -> list[Worker]:
-        """The workers of an API that reported lately, by name."""
+        """The workers of an API that reported lately, by name; one entry for each version a worker holds."""
         now_ms = await self._now_ms()
         with _redis_errors():
             values = cast(dict[bytes, bytes], await self._redis.hgetall(ApiKeys(api).workers))
-        workers = [Worker.FromString(value) for value in values.values()]
-        fresh = (worker for worker in workers if now_ms - worker.report_time.ToMilliseconds() < 3000 * REPORT_S)
+        reported = [worker for value in values.values() for worker in DescribeWorkerResponse.FromString(value).workers]
+        fresh = (worker for worker in reported if now_ms - worker.report_time.ToMilliseconds() < 3000 * REPORT_S)
         return sorted(fresh, key=lambda worker: worker.name)
 
-    async def _change(self, change: Callable[[dict[str, Registration]], Registration]) -> Registration:
-        async def attempt(pipeline: Any) -> Registration:  # redis' types do not know that a watching pipeline answers
+    async def _change(self, change: Change) -> Registration | None:
+        async def attempt(pipeline: Any) -> Registration | None:  # redis' types do not know that it answers at once
             values = await pipeline.hgetall(APIS)
             changed = change({name.decode(): Registration.parse(value) for name, value in values.items()})
             pipeline.multi()
-            pipeline.hset(APIS, changed.name, changed.render())
+            if changed is not None:
+                pipeline.hset(APIS, changed.name, changed.render())
             return changed
 
         with _redis_errors():
-            return cast(Registration, await self._redis.transaction(attempt, APIS, value_from_callable=True))
+            return cast(Registration | None, await self._redis.transaction(attempt, APIS, value_from_callable=True))
 
     async def _now_ms(self) -> int:
         with _redis_errors():

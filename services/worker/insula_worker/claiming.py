@@ -38,55 +38,67 @@ class _Taken:
     newest: str | None
 
 
-class Claiming:
-    """Claims for one API until told to stop."""
+@dataclass(frozen=True)
+class Serving:
+    """What claims are made for: in whose name and version, who runs them, and where."""
 
-    def __init__(
-        self,
-        ledger: WorkloadLedger,
-        blocking_redis: Redis,
-        api: str,
-        claimant: Claimant,
-        attempts: Attempts,
-        slot: RunnerSlot,
-    ) -> None:
+    claimant: Claimant
+    attempts: Attempts
+    slot: RunnerSlot
+
+
+@dataclass(frozen=True)
+class _Held:
+    """An attempt under way."""
+
+    lease: Lease
+    slot: RunnerSlot
+    task: asyncio.Task[None]
+
+
+class Claiming:
+    """Claims for one API, in the name of one worker, until told to stop."""
+
+    def __init__(self, ledger: WorkloadLedger, blocking_redis: Redis, api: str, worker: str) -> None:
         self._ledger = ledger
         self._redis: Any = blocking_redis  # redis-py leaves the replies of stream commands untyped
         self._api = api
-        self._claimant = claimant
-        self._attempts = attempts
-        self._slot = slot
-        self._tasks: dict[str, tuple[Lease, asyncio.Task[None]]] = {}
+        self._worker = worker
+        self._serving: Serving | None = None
+        self._held: dict[str, _Held] = {}
         self._changed = asyncio.Event()
         self._handler_s: float | None = None
         self._predecessor = True  # the first reclaim finds what a killed worker of our name left behind
 
-    @property
-    def running(self) -> int:
-        """Attempts under way."""
-        return len(self._tasks)
+    def serve(self, serving: Serving) -> None:
+        """Claim for this version from now on; attempts that run go on where they are."""
+        self._serving, self._handler_s = serving, None
+        self.wake()
+
+    def wake(self) -> None:
+        """Look again at whether there is room, for example because a runner became ready."""
+        self._changed.set()
+
+    def running_in(self, slot: RunnerSlot) -> int:
+        """Attempts under way in a slot."""
+        return sum(held.slot is slot for held in self._held.values())
 
     async def claim_for_ever(self) -> None:
-        """Claim until cancelled. Attempts that run then go on: `drain` ends them."""
+        """Claim until cancelled. Attempts that run then go on: see `finish`."""
         loop = asyncio.get_running_loop()
         lease_s = self._ledger.policy.lease.total_seconds()
         outage, expired_from, scan_at = True, 0.0, 0.0
         while True:
-            await self._slot.ready.wait()
-            room = capacity(self._handler_s) - len(self._tasks)
-            if room <= 0:
-                self._changed.clear()
-                await self._changed.wait()
-                continue
+            serving, room = await self._room()
             try:
                 if outage:  # also at the start: we cannot know how long Redis was away (invariant I4)
                     await self._ledger.open(self._api)
                     outage, expired_from = False, loop.time() + lease_s
                 if loop.time() >= scan_at:
-                    await self._take(self._reclaim(room, expired=loop.time() >= expired_from))
+                    await self._take(serving, self._reclaim(serving, room, expired=loop.time() >= expired_from))
                     scan_at = loop.time() + SCAN_S
                     continue
-                newest = await self._take(self._claim(room))
+                newest = await self._take(serving, self._claim(serving, room))
                 if newest:
                     await self._doorbell(newest, scan_at - loop.time())
             except (StoreUnavailable, RedisError, OSError) as error:
@@ -94,46 +106,63 @@ class Claiming:
                 log.warning("redis is away", extra={"error": str(error)})
                 await asyncio.sleep(OUTAGE_RETRY_S)
 
+    async def _room(self) -> tuple[Serving, int]:
+        """Wait until there is a ready runner with room; returns it, and for how many claims."""
+        while True:
+            serving = self._serving
+            if serving is not None and serving.slot.ready.is_set():
+                room = capacity(self._handler_s) - self.running_in(serving.slot)
+                if room > 0:
+                    return serving, room
+            self._changed.clear()
+            await self._changed.wait()
+
     async def renew_for_ever(self) -> None:
         """Renew every lease at a third of its length, until cancelled; stop the handler of one that was lost."""
         period_s = self._ledger.policy.lease.total_seconds() / 3
         pause_s = period_s
         while True:
             await asyncio.sleep(pause_s)
-            leases = [lease for lease, _ in self._tasks.values()]
+            leases = [held.lease for held in self._held.values()]
             try:
-                lost = await self._ledger.renew(self._claimant.worker, leases) if leases else []
+                lost = await self._ledger.renew(self._worker, leases) if leases else []
                 pause_s = period_s
             except StoreUnavailable:
                 pause_s = min(OUTAGE_RETRY_S, period_s)
                 continue
-            if any(self._abandon(lease) for lease in lost):
-                await self._slot.recycle()
+            for lease in lost:
+                await self._abandon(lease)
 
-    async def drain(self, grace_s: float) -> None:
-        """Let attempts finish within `grace_s`, give the others back (invariant I7). Cancel `claim_for_ever` first."""
-        await self._wait_for_tasks(grace_s)
-        await self._slot.stop()  # what still ran gives itself back now
-        await self._wait_for_tasks(GIVE_BACK_S)
+    async def finish(self, grace_s: float) -> None:
+        """Let attempts finish within `grace_s`. Cancel `claim_for_ever` first."""
+        await self._wait_for([held.task for held in self._held.values()], grace_s)
 
-    async def _wait_for_tasks(self, timeout_s: float) -> None:
-        if self._tasks:
-            await asyncio.wait([task for _, task in self._tasks.values()], timeout=timeout_s)
+    async def settle(self) -> None:
+        """Let attempts whose runner has been stopped give themselves back (invariant I7)."""
+        await self._wait_for([held.task for held in self._held.values()], GIVE_BACK_S)
 
-    async def _claim(self, room: int) -> _Taken:
-        newest, claims = await self._ledger.claim(self._api, self._claimant, count=room)
+    async def idle_in(self, slot: RunnerSlot) -> None:
+        """Return once no attempt is under way in a slot."""
+        await self._wait_for([held.task for held in self._held.values() if held.slot is slot], None)
+
+    async def _wait_for(self, tasks: list[asyncio.Task[None]], timeout_s: float | None) -> None:
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
+
+    async def _claim(self, serving: Serving, room: int) -> _Taken:
+        newest, claims = await self._ledger.claim(self._api, serving.claimant, count=room)
         return _Taken(claims, newest if len(claims) < room else None)
 
-    async def _reclaim(self, room: int, *, expired: bool) -> _Taken:
+    async def _reclaim(self, serving: Serving, room: int, *, expired: bool) -> _Taken:
         claims = await self._ledger.reclaim(
-            self._api, self._claimant, count=room, held=self._tasks, expired=expired, own_lost=self._predecessor
+            self._api, serving.claimant, count=room, held=self._held, expired=expired, own_lost=self._predecessor
         )
         self._predecessor = self._predecessor and len(claims) == room  # there may be more of them
         return _Taken(claims, None)
 
-    async def _take(self, call: Coroutine[Any, Any, _Taken]) -> str | None:
+    async def _take(self, serving: Serving, call: Coroutine[Any, Any, _Taken]) -> str | None:
         """Start what a call hands out, also when cancelled meanwhile: nobody else would know of it for a lease."""
-        taking = asyncio.create_task(self._start_all(call))
+        taking = asyncio.create_task(self._start_all(serving, call))
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
@@ -141,32 +170,32 @@ class Claiming:
                 await taking
             raise
 
-    async def _start_all(self, call: Coroutine[Any, Any, _Taken]) -> str | None:
+    async def _start_all(self, serving: Serving, call: Coroutine[Any, Any, _Taken]) -> str | None:
         taken = await call
         for claim in taken.claims:
-            task = asyncio.create_task(self._run(claim), name=claim.lease.id)
-            self._tasks[claim.lease.id] = (claim.lease, task)
+            task = asyncio.create_task(self._run(serving, claim), name=claim.lease.id)
+            self._held[claim.lease.id] = _Held(claim.lease, serving.slot, task)
         return taken.newest
 
-    async def _run(self, claim: Claim) -> None:
+    async def _run(self, serving: Serving, claim: Claim) -> None:
         try:
-            handler_s = await self._attempts.run(claim)
+            handler_s = await serving.attempts.run(claim)
             if handler_s is not None:
                 previous_s = handler_s if self._handler_s is None else self._handler_s
                 self._handler_s = 0.8 * previous_s + 0.2 * handler_s
         finally:
-            held = self._tasks.get(claim.lease.id)
-            if held is not None and held[0] == claim.lease:
-                del self._tasks[claim.lease.id]
-            self._changed.set()
+            held = self._held.get(claim.lease.id)
+            if held is not None and held.lease == claim.lease:
+                del self._held[claim.lease.id]
+            self.wake()
 
-    def _abandon(self, lease: Lease) -> bool:
-        """Stop an attempt whose lease is lost; tells whether it was still ours to stop."""
-        held = self._tasks.get(lease.id)
-        if held is None or held[0] != lease:
-            return False
-        log.warning("lease lost", extra={"id": lease.id, "attempt": lease.attempt})
-        return held[1].cancel()
+    async def _abandon(self, lease: Lease) -> None:
+        """Stop an attempt whose lease is lost, if it is still ours to stop."""
+        held = self._held.get(lease.id)
+        if held is not None and held.lease == lease:
+            log.warning("lease lost", extra={"id": lease.id, "attempt": lease.attempt})
+            held.task.cancel()
+            await held.slot.recycle()
 
     async def _doorbell(self, newest: str, timeout_s: float) -> None:
         """Wait until the queue holds an entry after `newest`, or the time has passed."""

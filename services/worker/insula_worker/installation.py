@@ -1,4 +1,4 @@
-"""From a registered version to something that can be started: its files, its environment, its launch."""
+"""From a registered version to something that can be started: its files, its environment, its launch; and back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def install(registration: Registration, settings: Settings, objects: Objec
     """
     spec = ApiSpec.from_json(registration.spec.encode())
     archive = b"".join([chunk async for chunk in objects.read(bundle_object(registration.version))])
-    project = settings.scratch / "project"
+    project = _folder(registration.version, settings) / "project"
     await asyncio.to_thread(_unpack, archive, project)
     environment = {
         **settings.handler_environment,
@@ -46,6 +46,15 @@ async def install(registration: Registration, settings: Settings, objects: Objec
         hosts_file=settings.hosts_file,
         log_level=spec.handler.log_level,
     )
+
+
+async def uninstall(version: str, settings: Settings) -> None:
+    """Remove the files of a version; its environment stays in the cache."""
+    await asyncio.to_thread(shutil.rmtree, _folder(version, settings), ignore_errors=True)
+
+
+def _folder(version: str, settings: Settings) -> Path:
+    return settings.scratch / version[:16]
 
 
 def _unpack(archive: bytes, project: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final
 
 from insula.errors import InsulaError
@@ -31,7 +31,7 @@ class AttemptLost(InsulaError):
 class RunnerSlot:
     """Starts a runner, and another when that one ends; waiting jobs go to the one that is ready."""
 
-    def __init__(self, enter: Callable[[Phase, str], Awaitable[None]], start_timeout_s: float) -> None:
+    def __init__(self, enter: Callable[[Phase, str], None], start_timeout_s: float) -> None:
         """`enter` is told each change of phase, with the reason if it is a failure."""
         self.ready: Final = asyncio.Event()
         self._enter = enter
@@ -45,17 +45,17 @@ class RunnerSlot:
         failures = 0
         loop = asyncio.get_running_loop()
         while True:
-            await self._enter(Phase.STARTING, "")
+            self._enter(Phase.STARTING, "")
             started_at = loop.time()
             try:
                 self._runner = await RunnerProcess.start(launch, start_timeout_s=self._start_timeout_s)
             except HandlerStartFailed as error:
                 log.warning("handler failed to start", extra={"reason": str(error), "detail": error.traceback})
-                await self._enter(Phase.FAILING, f"{error}\n{error.traceback}".strip())
+                self._enter(Phase.FAILING, f"{error}\n{error.traceback}".strip())
             else:
                 log.info("handler ready", extra={"seconds": round(loop.time() - started_at, 3)})
                 self.ready.set()
-                await self._enter(Phase.READY, "")
+                self._enter(Phase.READY, "")
                 death = await self._runner.wait_exit()
                 self.ready.clear()
                 log.warning("handler process ended", extra={"reason": death})

@@ -1,4 +1,4 @@
-"""One worker from its start to its drain: installs a version, keeps its runner, claims, reports."""
+"""One worker from its start to its drain: follows the registry, serves the newest version that works, reports."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from insula.errors import ApiNotFound, InsulaError, StoreUnavailable
+from insula.errors import ApiNotFound, StoreUnavailable
 from insula.ledger import Claimant, WorkloadLedger
 from insula.objects import ObjectStore
 from insula.registry import REPORT_S, Registration, Registry
 from insula.server import Server
 from insula.v1 import worker_service_pb2
 from insula_worker.attempts import Attempts
-from insula_worker.claiming import Claiming
-from insula_worker.installation import install
+from insula_worker.claiming import Claiming, Serving
 from insula_worker.phase import Phase
-from insula_worker.runner_process import RunnerLaunch
-from insula_worker.runner_slot import RunnerSlot, restart_delay_s
+from insula_worker.release import Release
 from insula_worker.settings import Settings
 
 log = logging.getLogger(__name__)
 
-REASON_CHARS_MAX: Final = 16 * 1024
+FOLLOW_S: Final = 1.0
+"""How often the registry is asked for the wanted version."""
 
 
 class Worker:
-    """Owns the phase, and tells the registry and the health service of it."""
+    """Owns the releases: the one that serves, the one that is to follow it, and those that finish what they began.
+
+    A new version serves once its handler is ready, and the one before it then ends what it runs: no workload is lost
+    or run twice by a deployment, and a version that fails never replaces one that works.
+    """
 
     def __init__(
         self, settings: Settings, redis: Redis, blocking_redis: Redis, objects: ObjectStore, server: Server
@@ -36,72 +39,71 @@ class Worker:
         self._settings = settings
         self._registry = Registry(redis)
         self._ledger = WorkloadLedger(redis, settings.stores.policy)
-        self._blocking_redis = blocking_redis
         self._objects = objects
         self._server = server
-        self._slot = RunnerSlot(self._enter, settings.start_timeout.total_seconds())
-        self._claiming: Claiming | None = None
-        self._version = ""
-        self._phase = Phase.INSTALLING
-        self._reason = ""
-        self._promoted = False
+        self._claiming = Claiming(self._ledger, blocking_redis, settings.api, settings.worker)
+        self._serving: Release | None = None
+        self._candidate: Release | None = None
+        self._retiring: dict[Release, asyncio.Task[None]] = {}
+        self._changed = asyncio.Event()
 
-    def describe(self) -> worker_service_pb2.Worker:
-        """The worker as it stands."""
+    def describe(self) -> list[worker_service_pb2.Worker]:
+        """The worker as it stands, once for each version it holds: the one that serves, or is to, comes first."""
+        releases = (self._serving, self._candidate, *self._retiring)
+        return [self._describe(release) for release in releases if release is not None]
+
+    def _describe(self, release: Release) -> worker_service_pb2.Worker:
         return worker_service_pb2.Worker(
             name=self._settings.worker,
             api=self._settings.api,
-            version=self._version,
-            phase=self._phase,
-            reason=self._reason,
+            version=release.version,
+            phase=release.phase,
+            reason=release.reason,
             address=self._settings.listen,
-            running=self._claiming.running if self._claiming else 0,
+            running=self._claiming.running_in(release.slot),
         )
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Work until `stopping`, then drain within the grace period."""
+        """Work until `stopping`, then drain within the grace period (invariant I7)."""
         reporting = asyncio.create_task(self._report_for_ever())
+        renewing = asyncio.create_task(self._claiming.renew_for_ever())
         working = asyncio.create_task(self._work())
         stop = asyncio.create_task(stopping.wait())
         await asyncio.wait({working, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
-        await self._enter(Phase.DRAINING, "")
         working.cancel()
         await asyncio.wait({working})
-        reporting.cancel()
+        await self._drain()
+        for task in (stop, reporting, renewing):
+            task.cancel()
         await self._withdraw()
+        if not working.cancelled():
+            working.result()
 
     async def _work(self) -> None:
-        launch = await self._install()
-        claimant = Claimant(self._settings.worker, self._version, self._settings.listen)
-        attempts = Attempts(self._ledger, self._objects, self._slot)
-        self._claiming = Claiming(
-            self._ledger, self._blocking_redis, self._settings.api, claimant, attempts, self._slot
-        )
-        renewing = asyncio.create_task(self._claiming.renew_for_ever())
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._slot.keep(launch))
-                group.create_task(self._claiming.claim_for_ever())
-        finally:  # cancelled: leases are renewed until the last attempt has ended
-            await self._claiming.drain(self._settings.grace.total_seconds())
-            renewing.cancel()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._claiming.claim_for_ever())
+            group.create_task(self._follow_for_ever())
 
-    async def _install(self) -> RunnerLaunch:
-        """Install the wanted version, trying again with back-off, and with what is wanted then."""
-        failures = 0
+    async def _drain(self) -> None:
+        releases = [one for one in (self._serving, self._candidate) if one is not None]
+        for release in releases:
+            release.retire()
+        await self._server.set_serving(False)
+        await self._claiming.finish(self._settings.grace.total_seconds())
+        for task in self._retiring.values():
+            task.cancel()
+        await asyncio.gather(*(release.end() for release in (*releases, *self._retiring)))
+        await self._claiming.settle()
+
+    async def _follow_for_ever(self) -> None:
+        """Make the wanted version the candidate, and the candidate the one that serves as soon as it is ready."""
         while True:
-            await self._enter(Phase.INSTALLING, "")
             try:
-                registration = await self._registration()
-                self._version = registration.version
-                return await install(registration, self._settings, self._objects)
-            except InsulaError as error:
-                log.warning("installation failed", extra={"reason": str(error)})
-                await self._enter(Phase.FAILING, str(error))
-            failures += 1
-            await asyncio.sleep(max(1.0, restart_delay_s(failures)))
+                await self._want(await self._registration())
+            except (StoreUnavailable, ApiNotFound) as error:
+                log.warning("registry does not tell", extra={"error": str(error)})
+            self._promote()
+            await self._wait_for_change(FOLLOW_S)
 
     async def _registration(self) -> Registration:
         apis = await self._registry.all()
@@ -109,13 +111,47 @@ class Worker:
             raise ApiNotFound(self._settings.api)
         return apis[self._settings.api]
 
-    async def _enter(self, phase: Phase, reason: str) -> None:
-        # A failure is shown until something is ready: while it is tried again, its reason is what a user needs.
-        if self._phase is Phase.FAILING and phase in (Phase.INSTALLING, Phase.STARTING):
+    async def _want(self, registration: Registration) -> None:
+        newest = self._candidate or self._serving
+        if newest is not None and newest.version == registration.version:
             return
-        self._phase, self._reason = phase, reason[-REASON_CHARS_MAX:]
-        log.info("phase", extra={"phase": phase, "reason": self._reason})
-        await self._server.set_serving(phase is Phase.READY)
+        if self._candidate is not None:
+            await self._candidate.end()
+            self._candidate = None
+        if self._serving is None or self._serving.version != registration.version:
+            self._candidate = Release(registration, self._settings, self._objects, self._changed.set)
+
+    def _promote(self) -> None:
+        candidate = self._candidate
+        if candidate is None or candidate.phase is not Phase.READY:
+            return
+        before, self._serving, self._candidate = self._serving, candidate, None
+        claimant = Claimant(self._settings.worker, candidate.version, self._settings.listen)
+        attempts = Attempts(self._ledger, self._objects, candidate.slot)
+        self._claiming.serve(Serving(claimant, attempts, candidate.slot))
+        if before is not None:
+            before.retire()
+            self._retiring[before] = asyncio.create_task(self._retire(before))
+
+    async def _retire(self, release: Release) -> None:
+        """End a release once it has finished what it began, however long that takes."""
+        await self._claiming.idle_in(release.slot)
+        await release.end()
+        del self._retiring[release]
+        self._changed.set()
+
+    async def _wait_for_change(self, timeout_s: float) -> None:
+        """Wait for a change of phase and make it known, or for the time to pass."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+        self._changed.clear()
+        self._promote()
+        self._claiming.wake()
+        serving = self._serving
+        await self._server.set_serving(serving is not None and serving.phase is Phase.READY)
         await self._report()
 
     async def _report_for_ever(self) -> None:
@@ -125,15 +161,14 @@ class Worker:
 
     async def _report(self) -> None:
         try:
-            await self._registry.report(self.describe())
-            if self._phase is Phase.READY and not self._promoted:
-                await self._registry.promote(self._settings.api, self._version)
-                self._promoted = True
+            await self._registry.report(self._settings.api, self._settings.worker, self.describe())
+            if self._serving is not None and self._serving.phase is Phase.READY:
+                await self._registry.promote(self._settings.api, self._serving.version)
         except (StoreUnavailable, ApiNotFound) as error:
             log.warning("report not delivered", extra={"error": str(error)})
 
     async def _withdraw(self) -> None:
         try:
-            await self._registry.withdraw(self._settings.api, self._settings.worker)
+            await self._registry.report(self._settings.api, self._settings.worker, [])
         except StoreUnavailable as error:
             log.warning("still listed for a while", extra={"error": str(error)})

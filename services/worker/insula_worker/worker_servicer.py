@@ -21,4 +21,4 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
         context: grpc.aio.ServicerContext[DescribeWorkerRequest, DescribeWorkerResponse],
     ) -> DescribeWorkerResponse:
         """The worker now."""
-        return DescribeWorkerResponse(worker=self._worker.describe())
+        return DescribeWorkerResponse(workers=self._worker.describe())

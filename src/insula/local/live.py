@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.status import Status
 
 from insula.local.terminal import Terminal
-from insula.local.view import View
+from insula.local.view import ApiState, View
 
 
 class LiveView(View):
@@ -20,20 +20,28 @@ class LiveView(View):
         # rich only writes, flushes and asks for isatty, encoding and fileno.
         self._console: Final = Console(file=cast("IO[str]", terminal), highlight=False, soft_wrap=True)
         self._status: Final = Status("starting", console=self._console)
-        self._under_way: Final[list[str]] = []
+        self._under_way: Final[dict[str, str]] = {}
         self._status.start()
 
     def say(self, text: str) -> None:
         self._console.print(escape(text))
 
     def starting(self, part: str) -> None:
-        self._under_way.append(part)
+        self._under_way[part] = part
         self._show()
 
+    def phase(self, api: str, phase: str) -> None:
+        self._under_way[api] = f"{api} ({phase})"
+        self._show()
+
+    def api(self, api: ApiState, seconds: float) -> None:
+        self._under_way.pop(api.name, None)
+        self._show()
+        super().api(api, seconds)
+
     def ready(self, part: str, seconds: float) -> None:
-        if part in self._under_way:
-            self._under_way.remove(part)
-            self._show()
+        self._under_way.pop(part, None)
+        self._show()
         self._console.print(f"  [green]ready[/green] {escape(part):<24} [dim]{seconds:.1f} s[/dim]")
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
@@ -52,4 +60,6 @@ class LiveView(View):
         super().stopping()
 
     def _show(self) -> None:
-        self._status.update(f"starting {escape(', '.join(self._under_way))}" if self._under_way else "starting")
+        self._status.update(
+            f"starting {escape(', '.join(self._under_way.values()))}" if self._under_way else "starting"
+        )

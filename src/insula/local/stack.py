@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from insula.local.parts import Parts, worker_part
-from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, STATE, STORED, Event
+from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, STATE, STORED, Event
 from insula.local.supervise import Part, Supervised
 from insula.local.view import Announcement, ApiState, View
 
@@ -100,6 +100,8 @@ class Stack:
                 self._stored.set()
             case Event(kind=kind, api=api) if kind == DEPLOYED:
                 self._start_worker(api)
+            case Event(kind=kind, api=api, state=phase) if kind == PHASE:
+                self._view.phase(api, phase)
             case Event(kind=kind, api=api, state=state, reason=reason) if kind == STATE:
                 self._settle(api, state, reason)
             case _:
@@ -119,26 +121,31 @@ class Stack:
             self._settled.set()
 
     def starting(self, part: str) -> None:
-        """See Watcher."""
-        self._view.starting(part)
+        """See Watcher. A worker is shown as its API, and the rollout not at all."""
+        api = self._api_of(part)
+        if api is not None or self._running[part].part.announced:
+            self._view.starting(api or part)
 
     def ready(self, part: str, seconds: float) -> None:
-        """See Watcher. Of a worker the user hears when its API is ready, and of the rollout when all are."""
+        """See Watcher. A worker that runs says nothing yet of its API."""
         if self._running[part].part.announced:
             self._view.ready(part, seconds)
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
         """See Watcher. A part that never comes up ends the attempt; a worker fails its API alone."""
         self._view.died(part, how, again_s, lines)
-        if self._exit_code is not None or self._running[part].deaths_in_a_row < DEATHS_MAX:
+        if self._exit_code is not None or self._running[part].backoff.deaths < DEATHS_MAX:
             return
-        api = next((name for name in self._apis if worker_part(name) == part), None)
+        api = self._api_of(part)
         if api is None:
             self._view.say(f"{part} does not start; its log is {self._running[part].part.log}")
             self._exit_code = FAILED
             self._stop.set()
         elif self._apis[api].state == PENDING:
             self._settle(api, FAILING, "\n".join([f"its worker {how}", *lines]))
+
+    def _api_of(self, part: str) -> str | None:
+        return next((name for name in self._apis if worker_part(name) == part), None)
 
     def _on_signal(self, number: signal.Signals) -> None:
         if not self._stop.is_set():

@@ -53,22 +53,19 @@ class Watcher(Protocol):
         """It is ready, so long after it was asked for."""
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
-        """It ended unasked; `lines` are the last it printed, if they may tell why."""
+        """It ended unasked; `lines` are the last it printed, if they may tell why and are not those of the last time."""
 
 
 @dataclass
 class Backoff:
-    """How long to wait before the next start: doubles with each death, forgiven after a longer life."""
+    """How long to wait before the next start: doubles with each death in a row, forgiven after a longer life."""
 
-    delay_s: float = 0
+    deaths: int = 0
 
     def after(self, alive_s: float) -> float:
         """The delay that follows a life of `alive_s`."""
-        if self.delay_s == 0 or alive_s >= FORGIVEN_AFTER_S:
-            self.delay_s = FIRST_DELAY_S
-        else:
-            self.delay_s = min(2 * self.delay_s, LONGEST_DELAY_S)
-        return self.delay_s
+        self.deaths = 1 if alive_s >= FORGIVEN_AFTER_S else self.deaths + 1
+        return min(FIRST_DELAY_S * 2 ** (self.deaths - 1), LONGEST_DELAY_S)
 
 
 class Supervised:
@@ -77,7 +74,7 @@ class Supervised:
     def __init__(self, part: Part, watcher: Watcher) -> None:
         self.part: Final = part
         self.ready: Final = asyncio.Event()
-        self.deaths_in_a_row = 0
+        self.backoff: Final = Backoff()
         self._watcher: Final = watcher
         self._log: Final = Log(part.log)
         self._tail: Final = Tail()
@@ -91,16 +88,17 @@ class Supervised:
         """Start the part again and again; returns once it was stopped, or a `once` part is done."""
         self._over.clear()
         self._watcher.starting(self.part.name)
-        backoff = Backoff()
+        shown: list[str] = []
         try:
             while not self._stopping.is_set():
                 started = time.monotonic()
                 code, how = await self._live(started)
                 if self._stopping.is_set() or (self.part.once and code == 0):
                     return
-                self.deaths_in_a_row += 1
-                delay_s = backoff.after(time.monotonic() - started)
-                self._watcher.died(self.part.name, how, delay_s, self._tail.lines() if code > 0 else [])
+                delay_s = self.backoff.after(time.monotonic() - started)
+                lines = self._tail.lines() if code > 0 else []
+                self._watcher.died(self.part.name, how, delay_s, lines if lines != shown else [])
+                shown = lines
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), delay_s)
         finally:
@@ -183,7 +181,6 @@ class Supervised:
             self._overdue = True
             child.kill()
             return
-        self.deaths_in_a_row = 0
         self.ready.set()
         self._watcher.ready(self.part.name, time.monotonic() - started)
 

@@ -109,6 +109,10 @@ class View:
             self.say(f"  {part}: {line[:LINE_CHARACTERS_MAX]}")
         self.say(f"  {part} {how}; starting it again in {again_s:g} s")
 
+    def phase(self, api: str, phase: str) -> None:
+        """What an API that takes its time is at."""
+        self.say(f"  {api:<24} {phase}")
+
     def api(self, api: ApiState, seconds: float) -> None:
         """An API's state has changed."""
         if api.state == READY:

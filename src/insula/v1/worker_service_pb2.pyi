@@ -3,9 +3,11 @@
 isort:skip_file
 One worker: a supervisor and the handler processes it looks after."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -40,19 +42,21 @@ class DescribeWorkerResponse(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    WORKER_FIELD_NUMBER: _builtins.int
+    WORKERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def worker(self) -> Global___Worker:
-        """The worker."""
+    def workers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Worker]:
+        """One entry for each version the worker holds: the one that serves, the one that is to follow it, and those that
+        finish what they began. Empty before the registry has told it a version.
+        """
 
     def __init__(
         self,
         *,
-        worker: Global___Worker | None = ...,
+        workers: _abc.Iterable[Global___Worker] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["worker", b"worker"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -60,7 +64,7 @@ Global___DescribeWorkerResponse: _TypeAlias = DescribeWorkerResponse  # noqa: Y0
 
 @_typing.final
 class Worker(_message.Message):
-    """A worker and its phase. installing -> starting -> ready; failing, with its reason, from either of the first two
+    """A worker with one version of its API, and the phase it is in. installing -> starting -> ready; failing, with its reason, from either of the first two
     or when a runner will not come back; every failure is retried with back-off.
     """
 
@@ -81,7 +85,7 @@ class Worker(_message.Message):
     version: _builtins.str
     """Version it serves: 64 hex digits."""
     phase: _builtins.str
-    """One of "installing", "starting", "ready", "failing", "draining"."""
+    """One of "installing", "starting", "ready", "failing", "draining"; draining once a later version serves, or at the end."""
     reason: _builtins.str
     """Why it is failing; empty otherwise. At most 16 KiB, the end of a traceback or of pip's output."""
     address: _builtins.str

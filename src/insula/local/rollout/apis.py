@@ -13,7 +13,7 @@ import grpc
 
 from insula.deploy import DeploymentRefused, deploy
 from insula.errors import ProjectInvalid, StoreUnavailable
-from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, READY, STATE, ApiTask, Event
+from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, READY, STATE, ApiTask, Event
 from insula.project import read_project
 from insula.v1.api_service_pb2 import GetApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
@@ -27,6 +27,8 @@ LOOK_EVERY_S: Final = 0.1
 LOOK_AGAIN_EVERY_S: Final = 1.0
 """Once each API has been ready or failing: what is failing is tried again by its worker, and may take its time."""
 CALL_TIMEOUT_S: Final = 5
+A_MOMENT_S: Final = 1.5
+"""A phase that lasts longer is told: packages are being installed, or a model is loading."""
 
 _CHANNEL: Final = (
     ("grpc.enable_http_proxy", 0),
@@ -52,6 +54,9 @@ class Followed:
     version: str
     worker: WorkerServiceStub
     told: tuple[str, str] = (PENDING, "")
+    phase: str = ""
+    phase_since: float = 0
+    phase_told: str = ""
 
 
 def deploy_all(channel: grpc.Channel, tasks: Iterable[ApiTask], tell: Tell) -> list[Followed]:
@@ -92,6 +97,8 @@ def follow(channel: grpc.Channel, followed: list[Followed], tell: Tell) -> None:
             if now != api.told and now[0] != PENDING:
                 api.told = now
                 tell(Event(STATE, api.task.name, *now))
+            elif api.told[0] == PENDING and (phase := _slow_phase(api)):
+                tell(Event(PHASE, api.task.name, phase))
         states = {api.told[0] for api in followed}
         if states <= {READY}:
             return
@@ -101,15 +108,22 @@ def follow(channel: grpc.Channel, followed: list[Followed], tell: Tell) -> None:
 def _look(apis: ApiServiceStub, api: Followed) -> tuple[str, str]:
     """State and reason. The registry decides, but it remembers workers of a stack that was killed: ask ours as well."""
     try:
-        worker = api.worker.DescribeWorker(DescribeWorkerRequest(), timeout=CALL_TIMEOUT_S).worker
+        releases = api.worker.DescribeWorker(DescribeWorkerRequest(), timeout=CALL_TIMEOUT_S).workers
         registered = apis.GetApi(GetApiRequest(name=api.task.name), timeout=CALL_TIMEOUT_S).api
     except grpc.RpcError as error:
         log.debug("no answer yet", extra={"api": api.task.name, "error": str(error)})
         return PENDING, ""
-    if not _agrees(worker, registered.state, api.version):
-        return PENDING, ""
-    return registered.state, registered.reason
+    worker = next((release for release in releases if release.version == api.version), Worker())
+    if worker.phase == registered.state:
+        return registered.state, registered.reason
+    if worker.phase != api.phase:
+        api.phase, api.phase_since = worker.phase, time.monotonic()
+    return PENDING, ""
 
 
-def _agrees(worker: Worker, state: str, version: str) -> bool:
-    return worker.version == version and worker.phase == state
+def _slow_phase(api: Followed) -> str | None:
+    """The phase an API has been in for more than a moment, once."""
+    if api.phase in {api.phase_told, ""} or time.monotonic() - api.phase_since < A_MOMENT_S:
+        return None
+    api.phase_told = api.phase
+    return api.phase

@@ -44,12 +44,19 @@ FAILING: Final = "failing"
 PENDING: Final = "pending"
 STORED: Final = "stored"
 DEPLOYED: Final = "deployed"
+PHASE: Final = "phase"
 STATE: Final = "state"
 
 
 @dataclass(frozen=True)
 class Event:
-    """`stored`: the bucket is there. `deployed`: the API's worker may start. `state`: the API's state changed."""
+    """What happened.
+
+    `stored`    the bucket is there
+    `deployed`  the API is registered, its worker may start
+    `phase`     what its worker is busy with, when it takes more than a moment
+    `state`     it is ready, or failing for a reason
+    """
 
     kind: str
     api: str = ""

@@ -1,0 +1,75 @@
+"""One version of the API on this worker: installed, started, kept running until it is retired."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from insula.errors import InsulaError
+from insula.objects import ObjectStore
+from insula.registry import Registration
+from insula_worker.installation import install, uninstall
+from insula_worker.phase import Phase
+from insula_worker.runner_process import RunnerLaunch
+from insula_worker.runner_slot import RunnerSlot, restart_delay_s
+from insula_worker.settings import Settings
+
+log = logging.getLogger(__name__)
+
+REASON_CHARS_MAX: Final = 16 * 1024
+
+
+class Release:
+    """Owns the files and the runner of a version; tells `changed` of each new phase."""
+
+    def __init__(
+        self, registration: Registration, settings: Settings, objects: ObjectStore, changed: Callable[[], None]
+    ) -> None:
+        self.version: Final = registration.version
+        self.slot: Final = RunnerSlot(self._enter, settings.start_timeout.total_seconds())
+        self.phase = Phase.INSTALLING
+        self.reason = ""
+        self._registration = registration
+        self._settings = settings
+        self._objects = objects
+        self._changed = changed
+        self._keeping = asyncio.create_task(self._keep(), name=f"release {self.version}")
+
+    def retire(self) -> None:
+        """Claim nothing more for it; what runs goes on until `end`."""
+        self._enter(Phase.DRAINING, "")
+
+    async def end(self) -> None:
+        """Stop the runner, give back what it still ran, remove the files."""
+        self._keeping.cancel()
+        await asyncio.wait({self._keeping})
+        await self.slot.stop()
+        await uninstall(self.version, self._settings)
+
+    async def _keep(self) -> None:
+        launch = await self._install()
+        await self.slot.keep(launch)
+
+    async def _install(self) -> RunnerLaunch:
+        """Install, trying again with back-off."""
+        failures = 0
+        while True:
+            try:
+                return await install(self._registration, self._settings, self._objects)
+            except InsulaError as error:
+                log.warning("installation failed", extra={"version": self.version, "reason": str(error)})
+                self._enter(Phase.FAILING, str(error))
+            failures += 1
+            await asyncio.sleep(max(1.0, restart_delay_s(failures)))
+
+    def _enter(self, phase: Phase, reason: str) -> None:
+        # A failure is shown until something is ready: while it is tried again, its reason is what a user needs.
+        if self.phase is Phase.FAILING and phase is Phase.STARTING:
+            return
+        if self.phase is Phase.DRAINING:
+            return
+        self.phase, self.reason = phase, reason[-REASON_CHARS_MAX:]
+        log.info("phase", extra={"version": self.version, "phase": phase, "reason": self.reason})
+        self._changed()
