@@ -142,7 +142,7 @@ class Stack:
             self._exit_code = FAILED
             self._stop.set()
         elif self._apis[api].state == PENDING:
-            self._settle(api, FAILING, "\n".join([f"its worker {how}", *lines]))
+            self._settle(api, FAILING, "\n".join([f"its worker {how}", *self._running[part].last_words]))
 
     def _api_of(self, part: str) -> str | None:
         return next((name for name in self._apis if worker_part(name) == part), None)

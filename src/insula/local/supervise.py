@@ -53,7 +53,7 @@ class Watcher(Protocol):
         """It is ready, so long after it was asked for."""
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
-        """It ended unasked; `lines` are the last it printed, if they may tell why and are not those of the last time."""
+        """It ended unasked; `lines` are its last ones, if they may tell why and are not those of the last time."""
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Backoff:
     def after(self, alive_s: float) -> float:
         """The delay that follows a life of `alive_s`."""
         self.deaths = 1 if alive_s >= FORGIVEN_AFTER_S else self.deaths + 1
-        return min(FIRST_DELAY_S * 2 ** (self.deaths - 1), LONGEST_DELAY_S)
+        return min(FIRST_DELAY_S * 2.0 ** min(self.deaths - 1, 10), LONGEST_DELAY_S)
 
 
 class Supervised:
@@ -75,6 +75,7 @@ class Supervised:
         self.part: Final = part
         self.ready: Final = asyncio.Event()
         self.backoff: Final = Backoff()
+        self.last_words: list[str] = []
         self._watcher: Final = watcher
         self._log: Final = Log(part.log)
         self._tail: Final = Tail()
@@ -88,7 +89,6 @@ class Supervised:
         """Start the part again and again; returns once it was stopped, or a `once` part is done."""
         self._over.clear()
         self._watcher.starting(self.part.name)
-        shown: list[str] = []
         try:
             while not self._stopping.is_set():
                 started = time.monotonic()
@@ -97,8 +97,8 @@ class Supervised:
                     return
                 delay_s = self.backoff.after(time.monotonic() - started)
                 lines = self._tail.lines() if code > 0 else []
-                self._watcher.died(self.part.name, how, delay_s, lines if lines != shown else [])
-                shown = lines
+                news, self.last_words = lines if lines != self.last_words else [], lines
+                self._watcher.died(self.part.name, how, delay_s, news)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), delay_s)
         finally:
