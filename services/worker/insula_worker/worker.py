@@ -161,9 +161,9 @@ class Worker:
 
     async def _report(self) -> None:
         try:
-            await self._registry.report(self._settings.api, self._settings.worker, self.describe())
             if self._serving is not None and self._serving.phase is Phase.READY:
                 await self._registry.promote(self._settings.api, self._serving.version)
+            await self._registry.report(self._settings.api, self._settings.worker, self.describe())
         except (StoreUnavailable, ApiNotFound) as error:
             log.warning("report not delivered", extra={"error": str(error)})
 

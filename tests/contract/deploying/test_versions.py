@@ -1,0 +1,121 @@
+"""A new version on a running stack: it takes over once it works, and nothing is lost or run twice on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import pytest
+
+from insula.deploy import deploy
+from insula.project import read_project
+from insula.v1.api_service_pb2 import Api, GetApiRequest
+from insula.v1.api_service_pb2_grpc import ApiServiceStub
+from tests.http_api import HttpApi
+from tests.stack import Stack, running_stack
+
+HANDLER = """
+class Handler:
+    def __init__(self, config):
+        {init}
+
+    def handle_async(self, payload, request_id):
+        with open(payload["log"], "a") as log:
+            log.write(request_id + "\\n")
+        return {{"version": {version}}}
+"""
+
+
+@dataclass(frozen=True)
+class Versioned:
+    """A stack with the API `versioned`, and its project, which a test may change and deploy again."""
+
+    stack: Stack
+    project: Path
+
+    @property
+    def api(self) -> HttpApi:
+        return HttpApi(f"{self.stack.public}/versioned")
+
+    def payload(self) -> bytes:
+        return json.dumps({"log": str(self.project.parent / "runs")}).encode()
+
+    def runs(self) -> list[str]:
+        return (self.project.parent / "runs").read_text().split()
+
+    def deploy(self, version: int, init: str = "pass") -> str:
+        write(self.project, version, init)
+        [project] = read_project(self.project)
+        with grpc.insecure_channel(self.stack.info["admin"]) as channel:
+            return deploy(channel, project.spec, project.bundle().data).version
+
+    def describe(self) -> Api:
+        with grpc.insecure_channel(self.stack.info["admin"]) as channel:
+            return ApiServiceStub(channel).GetApi(GetApiRequest(name="versioned")).api
+
+    async def until(self, state: str) -> Api:
+        async with asyncio.timeout(60):
+            while (api := await asyncio.to_thread(self.describe)).state != state:
+                continue
+            return api
+
+
+def write(project: Path, version: int, init: str = "pass") -> None:
+    (project / "handler.py").write_text(HANDLER.format(init=init, version=version))
+
+
+@pytest.fixture
+async def versioned(tmp_path: Path) -> AsyncIterator[Versioned]:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "cortex.yaml").write_text(
+        "- {name: versioned, kind: AsyncAPI, handler: {type: python, path: handler.py}}\n"
+    )
+    write(project, 1)
+    async with running_stack([project], data=tmp_path / "data") as stack:
+        yield Versioned(stack, project)
+    shutil.rmtree(tmp_path / "data")
+
+
+async def test_a_new_version_takes_over_without_losing_or_repeating_a_workload(versioned: Versioned) -> None:
+    """Under load all along: every workload completes once, in one version or the other, and in the end in the new."""
+    with ThreadPoolExecutor(8) as clients:
+        before = [clients.submit(versioned.api.submit, versioned.payload(), "application/json") for _ in range(100)]
+        version = await asyncio.to_thread(versioned.deploy, 2)
+        during = [clients.submit(versioned.api.submit, versioned.payload(), "application/json") for _ in range(300)]
+        api = await versioned.until("ready")
+        assert (api.version, api.active_version) == (version, version)
+        ids = [submit.result() for submit in before + during]
+        answers = list(clients.map(versioned.api.end, ids))
+    assert Counter(answer["status"] for answer in answers) == {"completed": 400}
+    assert sorted(versioned.runs()) == sorted(ids), "each ran exactly once"
+    assert answers[0]["result"] == {"version": 1}
+    assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 2}
+    assert {worker.version for worker in versioned.describe().workers if worker.phase == "ready"} == {version}
+
+
+async def test_a_version_that_fails_never_replaces_one_that_works(versioned: Versioned) -> None:
+    good = versioned.describe().version
+    bad = await asyncio.to_thread(versioned.deploy, 2, "raise RuntimeError('no weights')")
+    api = await versioned.until("failing")
+    assert "no weights" in api.reason
+    assert (api.version, api.active_version) == (bad, good)
+    assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 1}
+
+    fixed = await asyncio.to_thread(versioned.deploy, 3)
+    api = await versioned.until("ready")
+    assert api.active_version == fixed
+    assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 3}
+
+
+async def test_the_same_project_again_is_the_same_version(versioned: Versioned) -> None:
+    before = versioned.describe()
+    assert await asyncio.to_thread(versioned.deploy, 1) == before.version
+    assert versioned.describe().update_time == before.update_time
