@@ -1,7 +1,8 @@
 """Run a command that cannot outlive the process that started it.
 
 Owns the last steps between fork and exec that Python's `subprocess` cannot do safely itself: the parent-death signal,
-and a private /etc/hosts. Run as a script, never imported, so that it needs the standard library and nothing else:
+and a private /etc/hosts. `tethered` makes the command line, which runs this file as a script: it needs the standard
+library and nothing else.
 
     python -I -S tether.py --parent PID [--hosts FILE] -- COMMAND [ARGUMENT ...]
 
@@ -16,6 +17,8 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 CLONE_NEWNS = 0x00020000
@@ -26,6 +29,15 @@ MS_PRIVATE = 0x40000
 HOSTS = "/etc/hosts"
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+def tethered(command: Sequence[str], hosts_file: Path | None = None) -> list[str]:
+    """Return `command` so that it dies with this process, and sees `hosts_file` as /etc/hosts.
+
+    Start it from the main thread: the kernel binds the child to the thread that made it.
+    """
+    hosts = ["--hosts", str(hosts_file)] if hosts_file is not None else []
+    return [sys.executable, "-I", "-S", __file__, "--parent", str(os.getpid()), *hosts, "--", *command]
 
 
 def check(result: int, call: str) -> None:

@@ -18,8 +18,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from insula.tether import tethered
 from insula_worker.environment_key import EnvironmentFailed, EnvironmentInputs, describe_interpreter, environment_key
-from insula_worker.tethered import tethered
 
 __all__ = ["EnvironmentFailed", "EnvironmentInputs", "ensure_environment"]
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import insula_runner
 from insula.errors import InsulaError
+from insula.tether import tethered
 from insula_runner.frames import Frame, encode_frame
 from insula_worker.runner_connection import RunnerConnection, RunnerDied
 from insula_worker.runner_messages import Completed, Failed, Job, Metric, Outcome
-from insula_worker.tethered import tethered
 
 __all__ = [
     "Completed",

@@ -6,15 +6,13 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, cast
 
-import insula
+from insula.tether import tethered
 
-TETHER: Final = Path(insula.__file__).with_name("tether.py")
 READ_BYTES: Final = 64 * 1024
 OUTPUT_AFTER_END_S: Final = 0.5
 """How long a dead child's output is still read: a grandchild that holds the pipe must not keep us."""
@@ -36,9 +34,8 @@ class Child:
         keep: Sequence[int] = (),
     ) -> None:
         """Spawn it; `keep` are file descriptors it inherits. Raises OSError when it cannot be spawned."""
-        tethered = [sys.executable, "-I", "-S", str(TETHER), "--parent", str(os.getpid()), "--", *command]
         self._process: Final = subprocess.Popen(
-            tethered,
+            tethered(command),
             env=dict(environment),
             cwd=directory,
             stdin=subprocess.DEVNULL,
