@@ -75,6 +75,20 @@ class Stack:
             entries = cast(list[tuple[bytes, dict[bytes, bytes]]], redis.xrange(ApiKeys(api).updates))
         return [(fields[b"id"].decode(), fields[b"status"].decode()) for _, fields in entries]
 
+    def log(self, api: str) -> str:
+        """What the worker of an API and its handler have printed so far."""
+        return (Path(self.info["data"]) / "logs" / f"worker-{api}.log").read_text(errors="replace")
+
+    def log_records(self, api: str) -> list[dict[str, Any]]:
+        """The lines of the log that are JSON objects."""
+        lines = (line for line in self.log(api).splitlines() if line.startswith("{"))
+        return [json.loads(line) for line in lines]
+
+    def printed(self, api: str) -> list[str]:
+        """Its lines of text: those that came as they are, and the messages of those that came as JSON."""
+        plain = [line for line in self.log(api).splitlines() if not line.startswith("{")]
+        return plain + [str(record.get("message")) for record in self.log_records(api)]
+
     def wait_for_status(self, api: str, id: str, status: str) -> None:
         """Return once the record of `id` has the status."""
         with Redis.from_url(self.info["redis"]) as redis:

@@ -1,0 +1,27 @@
+"""The document's section "Chaining APIs"."""
+
+from __future__ import annotations
+
+from tests.contract.seed_document.conftest import Document
+from tests.waiting import until_blocking
+
+
+def test_a_handler_makes_a_request_to_another_api(document: Document) -> None:
+    """All running APIs are accessible from within the handler at `http://api-<api_name>:8888/` [...].
+
+    The sample's class has no constructor and returns nothing; what it asked for is a workload of text-generator.
+    """
+    stack = document.stack
+    answer = document.api("story").run(b"{}", "application/json")
+    assert answer["error"]["message"].startswith("user response must be json serializable dictionary")
+    until_blocking(lambda: [line for line in stack.printed("story") if line.startswith("asked as ")])
+    asked = [line.removeprefix("asked as ") for line in stack.printed("story") if line.startswith("asked as ")]
+    generated = document.api("text-generator", "/generators/text").end(asked[-1])
+    assert generated["result"] == {"text": "machine learning is fun"}
+    assert "asked with machine learning is" in stack.printed("text-generator")
+
+
+def test_the_name_of_the_api_counts_and_not_its_endpoint(document: Document) -> None:
+    """Where `<api_name>` is the name of the API: callers outside find text-generator at /generators/text."""
+    generator = document.api("text-generator", "/generators/text")
+    assert generator.run(b'{"text": "this is"}', "application/json")["result"] == {"text": "this is fun"}
