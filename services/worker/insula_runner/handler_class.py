@@ -51,6 +51,11 @@ def find_handler_class(module: types.ModuleType, source: str, path: str) -> Hand
     cls = getattr(module, CLASS_NAME, None)
     if not inspect.isclass(cls):
         raise HandlerInvalid(f"error in {path}: Handler class is not defined{near_misses(module)}")
+    return check_handler_class(cls, path)
+
+
+def check_handler_class(cls: type, path: str) -> HandlerClass:
+    """Return the class with the arguments its methods declare. Raises HandlerInvalid."""
     return HandlerClass(cls, check_init(cls, path), check_method(cls, HANDLE_ASYNC, path))
 
 

@@ -86,3 +86,8 @@ def test_the_handler_and_the_env_file_are_judged(tmp_path: Path) -> None:
     assert refused(tmp_path) == (
         "error in handler.py: Handler class is not defined: found class Handle, expected Handler"
     )
+
+
+def test_a_pickled_handler_is_left_to_the_runner(tmp_path: Path) -> None:
+    project(tmp_path, {"handler.pickle": "not Python"}, MINIMAL.replace("handler.py", "handler.pickle"))
+    assert [each.spec.handler.path for each in read_project(tmp_path)] == ["handler.pickle"]

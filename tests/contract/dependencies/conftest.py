@@ -1,0 +1,19 @@
+"""Environments that the tests of this folder share, and projects to run in them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from insula_worker.environment import EnvironmentInputs, ensure_environment
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def python_with_dill(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment of its own, with the one package of the base set that loads pickles."""
+    folder = tmp_path_factory.mktemp("dill")
+    inputs = EnvironmentInputs(project=folder, variables=dict(os.environ), base_set=("dill",))
+    return await ensure_environment(inputs, folder / "cache")

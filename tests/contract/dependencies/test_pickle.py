@@ -1,0 +1,132 @@
+"""`handler.path` may name a class that dill pickled: a real runner loads it, and checks it like any other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from insula_worker.runner_process import Completed, HandlerStartFailed, RunnerLaunch, RunnerProcess
+from tests.contract.runner.conftest import START_TIMEOUT_S, job
+
+CLASS = """
+import dill
+class Handler:
+    greeting = "hello"
+    def __init__(self, config):
+        self.name = config["name"]
+    def handle_async(self, payload, request_id):
+        import os
+        return {"said": f"{self.greeting} {self.name}", "payload": payload, "files": sorted(os.listdir())}
+"""
+DUMP = "\nwith open('handler.pickle', 'wb') as file: dill.dump({}, file)\n"
+
+
+@pytest.fixture
+def launch(tmp_path: Path, python_with_dill: Path) -> RunnerLaunch:
+    return RunnerLaunch(
+        python=python_with_dill,
+        project=tmp_path,
+        api="pickled",
+        handler_path="handler.pickle",
+        python_path=None,
+        config={"name": "world"},
+        environment={},
+    )
+
+
+def write(launch: RunnerLaunch, source: str, what: str = "Handler") -> None:
+    """Pickle `what` in the project, as a script of the user's does."""
+    script = textwrap.dedent(source) + DUMP.format(what)
+    subprocess.run([launch.python, "-c", script], cwd=launch.project, check=True)
+
+
+async def answer(launch: RunnerLaunch) -> object:
+    """What the started handler makes of one payload."""
+    runner = await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S)
+    try:
+        outcome = await runner.run(job(b'{"a": 1}'))
+    finally:
+        await runner.stop(0)
+    assert isinstance(outcome, Completed), outcome
+    return json.loads(outcome.result_json)
+
+
+async def refusal(launch: RunnerLaunch) -> str:
+    with pytest.raises(HandlerStartFailed) as refused:
+        await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S)
+    return str(refused.value)
+
+
+async def test_a_pickled_class_serves(launch: RunnerLaunch) -> None:
+    """The class travels by value: no file of the project defines it."""
+    write(launch, CLASS)
+    assert await answer(launch) == {"said": "hello world", "payload": {"a": 1}, "files": ["handler.pickle"]}
+
+
+async def test_its_name_is_free(launch: RunnerLaunch) -> None:
+    """Cortex took whatever class the pickle held."""
+    write(launch, CLASS.replace("class Handler", "class Classifier"), "Classifier")
+    assert await answer(launch) == {"said": "hello world", "payload": {"a": 1}, "files": ["handler.pickle"]}
+
+
+async def test_a_class_of_a_module_in_the_project_is_found_there(launch: RunnerLaunch) -> None:
+    """Such a class travels by name."""
+    (launch.project / "own.py").write_text(CLASS.removeprefix("\nimport dill\n"))
+    write(launch, "import dill, own", "own.Handler")
+    result = await answer(launch)
+    assert isinstance(result, dict)
+    assert result["said"] == "hello world"
+
+
+@pytest.mark.parametrize(
+    ("source", "what", "text"),
+    [
+        (CLASS, "Handler({'name': 'x'})", "must hold a class pickled with dill, holds an instance of Handler"),
+        (CLASS, "{'a': 1}", "must hold a class pickled with dill, holds a value of dict"),
+        (CLASS.replace("payload, request_id", "data"), "Handler", '"data" is not a supported argument'),
+        (CLASS.replace("handle_async", "handle"), "Handler", 'required method "handle_async" is not defined'),
+        (CLASS.replace("config", "settings"), "Handler", '"config" is a required argument, but was not provided'),
+    ],
+)
+async def test_it_is_checked_like_any_other(launch: RunnerLaunch, source: str, what: str, text: str) -> None:
+    write(launch, source, what)
+    said = await refusal(launch)
+    assert said.startswith("error in handler.pickle: ")
+    assert text in said
+
+
+async def test_its_own_failures_are_shown(launch: RunnerLaunch) -> None:
+    write(launch, CLASS)
+    said = await refusal(replace(launch, config={}))
+    assert said == "failed to initialize handler implementation: handler.pickle: __init__: 'name'"
+
+
+async def test_a_missing_module_is_named(launch: RunnerLaunch) -> None:
+    (launch.project / "gone.py").write_text(CLASS)
+    write(launch, "import dill, gone", "gone.Handler")
+    (launch.project / "gone.py").unlink()
+    assert await refusal(launch) == "error in handler.pickle: ModuleNotFoundError: No module named 'gone'"
+
+
+@pytest.mark.parametrize(
+    ("data", "text"), [(b"", "Ran out of input"), (b"class Handler: ...", "unable to load pickle: ")]
+)
+async def test_what_is_no_pickle_is_refused(launch: RunnerLaunch, data: bytes, text: str) -> None:
+    (launch.project / "handler.pickle").write_bytes(data)
+    said = await refusal(launch)
+    assert said.startswith("error in handler.pickle: ")
+    assert text in said
+
+
+async def test_without_dill_the_text_says_what_to_do(launch: RunnerLaunch) -> None:
+    write(launch, CLASS)
+    bare = replace(launch, python=Path(getattr(sys, "_base_executable", sys.executable)))
+    assert await refusal(bare) == (
+        "error in handler.pickle: a .pickle needs dill, which is not installed; add it to requirements.txt"
+    )
