@@ -26,9 +26,13 @@ class ApiKeys:
         self.updates: Final = f"{prefix}updates"  # stream, approximate MAXLEN: one entry per change of status
         self.dead: Final = f"{prefix}dead"  # zset: ids that ran out of deliveries, by ended_ms
         self.uploads: Final = f"{prefix}uploads"  # zset: S3 objects written but not yet committed, by intent_ms
+        self.closed: Final = f"{prefix}closed"  # string: there if the API is deleted and takes no workloads
         self.workers: Final = f"{prefix}workers"  # hash, TTL: worker name -> its last report, protobuf
         self.workload_prefix: Final = f"{prefix}workload:"  # + id: hash, the record
-        self.all: Final = (self.queue, self.index, self.ended, self.counts, self.updates, self.dead, self.uploads)
+        self.all: Final = (
+            *(self.queue, self.index, self.ended, self.counts),
+            *(self.updates, self.dead, self.uploads, self.closed),
+        )
 
     def workload(self, id: str) -> str:
         """The hash that records workload `id`."""

@@ -33,7 +33,8 @@ REFRESH_S: Final = 0.5
 class Registration:
     """An API as deployed. `spec` is its configuration as canonical JSON; times are Redis' clock, Unix ms.
 
-    `queue_limit` is derived from the configuration: workloads waiting or running at most (invariant I11).
+    `queue_limit` is derived from the configuration: workloads waiting or running at most (invariant I11). `generation`
+    counts refreshes. `deleted_ms` is 0 for a live API; a deleted one stays so that its workloads can be read.
     """
 
     name: str
@@ -44,6 +45,13 @@ class Registration:
     created_ms: int
     updated_ms: int
     active_version: str = ""
+    generation: int = 0
+    deleted_ms: int = 0
+
+    @property
+    def live(self) -> bool:
+        """Whether it takes workloads."""
+        return self.deleted_ms == 0
 
     @classmethod
     def parse(cls, text: bytes) -> Self:
@@ -74,7 +82,7 @@ class Registry:
         self._redis = redis
 
     async def all(self) -> dict[str, Registration]:
-        """Every API by name."""
+        """Every API by name, deleted ones too."""
         with _redis_errors():
             values = cast(dict[bytes, bytes], await self._redis.hgetall(APIS))
         return {name.decode(): Registration.parse(value) for name, value in values.items()}
@@ -87,11 +95,12 @@ class Registry:
         now_ms = await self._now_ms()
 
         def change(apis: dict[str, Registration]) -> Registration:
-            owner = next((api.name for api in apis.values() if api.endpoint == endpoint and api.name != name), None)
+            others = (api for api in apis.values() if api.live and api.name != name)
+            owner = next((api.name for api in others if api.endpoint == endpoint), None)
             if owner is not None:
                 raise EndpointTaken(endpoint, owner)
             known = apis.get(name)
-            if known is None:
+            if known is None or not known.live:
                 return Registration(name, endpoint, version, spec, queue_limit, created_ms=now_ms, updated_ms=now_ms)
             if known.version == version:
                 return known
@@ -105,14 +114,26 @@ class Registry:
         """Make `version` the active one, if it is still the wanted one. Raises ApiNotFound."""
 
         def change(apis: dict[str, Registration]) -> Registration | None:
-            if name not in apis:
-                raise ApiNotFound(name)
-            known = apis[name]
+            known = _live(apis, name)
             if known.version != version or known.active_version == version:
                 return None
             return replace(known, active_version=version)
 
         await self._change(change)
+
+    async def refresh(self, name: str) -> Registration:
+        """Ask the workers of an API for fresh handler processes. Raises ApiNotFound."""
+
+        def change(apis: dict[str, Registration]) -> Registration:
+            known = _live(apis, name)
+            return replace(known, generation=known.generation + 1)
+
+        return cast(Registration, await self._change(change))
+
+    async def delete(self, name: str) -> None:
+        """Turn an API into a tombstone. Raises ApiNotFound."""
+        now_ms = await self._now_ms()
+        await self._change(lambda apis: replace(_live(apis, name), deleted_ms=now_ms))
 
     async def report(self, api: str, worker: str, releases: Sequence[Worker]) -> None:
         """Record what a worker says of itself, once for each version it holds; none means that it ends.
@@ -158,11 +179,19 @@ class Registry:
         return seconds * 1000 + microseconds // 1000
 
 
+def _live(apis: dict[str, Registration], name: str) -> Registration:
+    if name not in apis or not apis[name].live:
+        raise ApiNotFound(name)
+    return apis[name]
+
+
 class RegistryCache:
     """A copy of the registry for the services' hot path, at most REFRESH_S old; a miss asks again at once."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, *, tombstones: bool) -> None:
+        """`tombstones` also finds deleted APIs, for reads; of two with one endpoint, the live one."""
         self._registry = registry
+        self._tombstones = tombstones
         self._by_name: dict[str, Registration] = {}
         self._by_endpoint: dict[str, Registration] = {}
         self._refreshed_at = -REFRESH_S
@@ -204,6 +233,7 @@ class RegistryCache:
                 if missing:
                     raise
                 return
-            self._by_name = apis
-            self._by_endpoint = {api.endpoint: api for api in apis.values()}
+            found = sorted((api for api in apis.values() if api.live or self._tombstones), key=lambda api: api.live)
+            self._by_name = {api.name: api for api in found}
+            self._by_endpoint = {api.endpoint: api for api in found}
             self._refreshed_at = asyncio.get_running_loop().time()

@@ -26,7 +26,9 @@ async def run(settings: Settings) -> None:
 
     # The edge sends reflection here, so this process describes both services that the edge lets through.
     server = Server(settings.listen, ["insula.v1.ResultsService", SUBMIT.services_by_name["SubmitService"].full_name])
-    servicer = ResultsServicer(ledger, objects, RegistryCache(Registry(redis)), Updates(blocking_redis))
+    servicer = ResultsServicer(
+        ledger, objects, RegistryCache(Registry(redis), tombstones=True), Updates(blocking_redis)
+    )
     results_service_pb2_grpc.add_ResultsServiceServicer_to_server(servicer, server.grpc)
     await serve([server])
     await redis.aclose()

@@ -29,7 +29,7 @@ async def run(settings: Settings) -> None:
     public = Server(settings.listen, ["insula.v1.SubmitService"])
     admission = Admission(ledger, objects, payload_bytes_max=settings.payload_bytes_max)
     submit_service_pb2_grpc.add_SubmitServiceServicer_to_server(
-        SubmitServicer(admission, RegistryCache(registry)), public.grpc
+        SubmitServicer(admission, RegistryCache(registry, tombstones=False)), public.grpc
     )
     admin = Server(settings.admin_listen, ["insula.v1.ApiService"])
     api_service_pb2_grpc.add_ApiServiceServicer_to_server(ApiServicer(registry, ledger, objects), admin.grpc)

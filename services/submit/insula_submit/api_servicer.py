@@ -23,12 +23,16 @@ from insula.registry import Registration, Registry
 from insula.v1 import api_service_pb2_grpc
 from insula.v1.api_service_pb2 import (
     Api,
+    DeleteApiRequest,
+    DeleteApiResponse,
     DeployApiRequest,
     DeployApiResponse,
     GetApiRequest,
     GetApiResponse,
     ListApisRequest,
     ListApisResponse,
+    RefreshApiRequest,
+    RefreshApiResponse,
 )
 from insula.v1.worker_service_pb2 import Worker
 
@@ -58,23 +62,43 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         registration = await self._registry.deploy(
             spec.name, spec.networking.endpoint, version, canonical.decode(), spec.queue_limit
         )
+        await self._ledger.reopen(spec.name)
         return DeployApiResponse(api=await self._describe(registration))
+
+    async def DeleteApi(
+        self, request: DeleteApiRequest, context: grpc.aio.ServicerContext[DeleteApiRequest, DeleteApiResponse]
+    ) -> DeleteApiResponse:
+        """Refuse new workloads, then cancel what waits; the workers finish what runs. Safe to repeat."""
+        await self._find(request.name)
+        cancelled = await self._ledger.close(request.name)
+        await self._registry.delete(request.name)
+        return DeleteApiResponse(cancelled=cancelled)
+
+    async def RefreshApi(
+        self, request: RefreshApiRequest, context: grpc.aio.ServicerContext[RefreshApiRequest, RefreshApiResponse]
+    ) -> RefreshApiResponse:
+        """Have each worker replace its handler process."""
+        return RefreshApiResponse(api=await self._describe(await self._registry.refresh(request.name)))
 
     async def GetApi(
         self, request: GetApiRequest, context: grpc.aio.ServicerContext[GetApiRequest, GetApiResponse]
     ) -> GetApiResponse:
         """Describe one API."""
-        apis = await self._registry.all()
-        if request.name not in apis:
-            raise ApiNotFound(request.name)
-        return GetApiResponse(api=await self._describe(apis[request.name]))
+        return GetApiResponse(api=await self._describe(await self._find(request.name)))
 
     async def ListApis(
         self, request: ListApisRequest, context: grpc.aio.ServicerContext[ListApisRequest, ListApisResponse]
     ) -> ListApisResponse:
         """Describe all APIs, by name."""
         apis = await self._registry.all()
-        return ListApisResponse(apis=[await self._describe(apis[name]) for name in sorted(apis)])
+        live = (apis[name] for name in sorted(apis) if apis[name].live)
+        return ListApisResponse(apis=[await self._describe(api) for api in live])
+
+    async def _find(self, name: str) -> Registration:
+        apis = await self._registry.all()
+        if name not in apis or not apis[name].live:
+            raise ApiNotFound(name)
+        return apis[name]
 
     async def _describe(self, registration: Registration) -> Api:
         workers = await self._registry.workers(registration.name)

@@ -70,8 +70,8 @@ class Claiming:
         self._handler_s: float | None = None
         self._predecessor = True  # the first reclaim finds what a killed worker of our name left behind
 
-    def serve(self, serving: Serving) -> None:
-        """Claim for this version from now on; attempts that run go on where they are."""
+    def serve(self, serving: Serving | None) -> None:
+        """Claim for this version from now on, or for none; attempts that run go on where they are."""
         self._serving, self._handler_s = serving, None
         self.wake()
 

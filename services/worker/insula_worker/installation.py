@@ -24,7 +24,7 @@ async def install(registration: Registration, settings: Settings, objects: Objec
     """
     spec = ApiSpec.from_json(registration.spec.encode())
     archive = b"".join([chunk async for chunk in objects.read(bundle_object(registration.version))])
-    project = _folder(registration.version, settings) / "project"
+    project = _folder(registration, settings) / "project"
     await asyncio.to_thread(_unpack, archive, project)
     environment = {
         **settings.handler_environment,
@@ -48,13 +48,14 @@ async def install(registration: Registration, settings: Settings, objects: Objec
     )
 
 
-async def uninstall(version: str, settings: Settings) -> None:
+async def uninstall(registration: Registration, settings: Settings) -> None:
     """Remove the files of a version; its environment stays in the cache."""
-    await asyncio.to_thread(shutil.rmtree, _folder(version, settings), ignore_errors=True)
+    await asyncio.to_thread(shutil.rmtree, _folder(registration, settings), ignore_errors=True)
 
 
-def _folder(version: str, settings: Settings) -> Path:
-    return settings.scratch / version[:16]
+def _folder(registration: Registration, settings: Settings) -> Path:
+    """Of its own for each generation: the old and the new run side by side for a while."""
+    return settings.scratch / f"{registration.version[:16]}.{registration.generation}"
 
 
 def _unpack(archive: bytes, project: Path) -> None:

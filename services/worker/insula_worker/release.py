@@ -37,6 +37,11 @@ class Release:
         self._changed = changed
         self._keeping = asyncio.create_task(self._keep(), name=f"release {self.version}")
 
+    def is_for(self, registration: Registration) -> bool:
+        """Whether it is what the registry wants: the version, and as fresh as the last refresh."""
+        mine = self._registration
+        return (mine.version, mine.generation) == (registration.version, registration.generation)
+
     def retire(self) -> None:
         """Claim nothing more for it; what runs goes on until `end`."""
         self._enter(Phase.DRAINING, "")
@@ -46,7 +51,7 @@ class Release:
         self._keeping.cancel()
         await asyncio.wait({self._keeping})
         await self.slot.stop()
-        await uninstall(self.version, self._settings)
+        await uninstall(self._registration, self._settings)
 
     async def _keep(self) -> None:
         launch = await self._install()

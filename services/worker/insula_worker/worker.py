@@ -100,41 +100,47 @@ class Worker:
         while True:
             try:
                 await self._want(await self._registration())
-            except (StoreUnavailable, ApiNotFound) as error:
+            except StoreUnavailable as error:
                 log.warning("registry does not tell", extra={"error": str(error)})
             self._promote()
             await self._wait_for_change(FOLLOW_S)
 
-    async def _registration(self) -> Registration:
-        apis = await self._registry.all()
-        if self._settings.api not in apis:
-            raise ApiNotFound(self._settings.api)
-        return apis[self._settings.api]
+    async def _registration(self) -> Registration | None:
+        """What is wanted; None if the API is not deployed, or no longer."""
+        registration = (await self._registry.all()).get(self._settings.api)
+        return registration if registration is not None and registration.live else None
 
-    async def _want(self, registration: Registration) -> None:
+    async def _want(self, wanted: Registration | None) -> None:
         newest = self._candidate or self._serving
-        if newest is not None and newest.version == registration.version:
+        if newest is not None and wanted is not None and newest.is_for(wanted):
             return
         if self._candidate is not None:
             await self._candidate.end()
             self._candidate = None
-        if self._serving is None or self._serving.version != registration.version:
-            self._candidate = Release(registration, self._settings, self._objects, self._changed.set)
+        if wanted is None:
+            self._claiming.serve(None)
+            self._retire(None)
+        elif self._serving is None or not self._serving.is_for(wanted):
+            self._candidate = Release(wanted, self._settings, self._objects, self._changed.set)
 
     def _promote(self) -> None:
         candidate = self._candidate
         if candidate is None or candidate.phase is not Phase.READY:
             return
-        before, self._serving, self._candidate = self._serving, candidate, None
+        self._candidate = None
         claimant = Claimant(self._settings.worker, candidate.version, self._settings.listen)
         attempts = Attempts(self._ledger, self._objects, candidate.slot)
         self._claiming.serve(Serving(claimant, attempts, candidate.slot))
+        self._retire(candidate)
+
+    def _retire(self, successor: Release | None) -> None:
+        """Let what served finish what it began, and `successor` stand in its place."""
+        before, self._serving = self._serving, successor
         if before is not None:
             before.retire()
-            self._retiring[before] = asyncio.create_task(self._retire(before))
+            self._retiring[before] = asyncio.create_task(self._end_when_idle(before))
 
-    async def _retire(self, release: Release) -> None:
-        """End a release once it has finished what it began, however long that takes."""
+    async def _end_when_idle(self, release: Release) -> None:
         await self._claiming.idle_in(release.slot)
         await release.end()
         del self._retiring[release]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +11,7 @@ from typing import Final, cast
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from insula.errors import LeaseLost, QueueFull
+from insula.errors import ApiNotFound, LeaseLost, QueueFull
 from insula.keys import GROUP, ApiKeys
 from insula.ledger import scripts
 from insula.ledger.coalescer import Coalescer
@@ -23,7 +24,10 @@ _RENEW: Final = scripts.load("renew")
 _FINISH: Final = scripts.load("finish")
 _REQUEUE: Final = scripts.load("requeue")
 _RECLAIM: Final = scripts.load("reclaim")
+_CANCEL: Final = scripts.load("cancel")
 
+CLOSE_PAGE: Final = 500
+"""Waiting workloads that are cancelled in one round."""
 FULL_RETRY: Final = timedelta(seconds=5)
 """What a caller is told to wait when the queue is full."""
 
@@ -88,12 +92,18 @@ class WorkloadLedger:
     async def submit(self, api: str, id: str, payload: Payload, *, queue_limit: int, traceparent: str = "") -> None:
         """Accept one workload: when this returns it is on disk (invariant I1). Safe to repeat with the same id.
 
-        Raises QueueFull at `queue_limit` workloads waiting or running, StoreFull at Redis' memory limit.
+        Raises QueueFull at `queue_limit` workloads waiting or running, StoreFull at Redis' memory limit, ApiNotFound
+        if the API is closed.
         """
         size, inline, s3_key = payload.size_bytes, payload.inline or b"", payload.object or ""
         arguments = (id, queue_limit, payload.content_type, traceparent, size, inline, s3_key)
-        if await self._run(_SUBMIT, api, *arguments) == 0:
-            raise QueueFull(api, queue_limit, retry_after=FULL_RETRY)
+        match await self._run(_SUBMIT, api, *arguments):
+            case 0:
+                raise QueueFull(api, queue_limit, retry_after=FULL_RETRY)
+            case -1:
+                raise ApiNotFound(api)
+            case _:
+                return
 
     async def claim(self, api: str, claimant: Claimant, *, count: int) -> tuple[str, list[Claim]]:
         """Start up to `count` > 0 attempts on the oldest waiting workloads.
@@ -153,6 +163,29 @@ class WorkloadLedger:
         limits = (lease_ms, int(own_lost), self.policy.max_deliveries, self.policy.retention_s)
         rows = cast(list[list[bytes | int]], await self._run(_RECLAIM, api, *who, *limits, *held))
         return [Claim.parse(api, row) for row in rows]
+
+    async def reopen(self, api: str) -> None:
+        """Take workloads again, after `close`."""
+        await self._commands.execute("DEL", ApiKeys(api).closed)
+
+    async def close(self, api: str) -> int:
+        """Take no workload any more, and cancel those that wait; returns how many. What runs is not touched.
+
+        Safe to repeat: none that waits is missed, because nothing enters once the first step is done.
+        """
+        keys = ApiKeys(api)
+        await self._commands.execute("SET", keys.closed, 1)
+        cancelled, start = 0, "-"
+        while True:
+            reply = await self._commands.execute("XRANGE", keys.queue, start, "+", "COUNT", CLOSE_PAGE)
+            entries = cast(list[tuple[bytes, dict[bytes, bytes]]], reply)
+            ids = [fields[b"id"].decode() for _, fields in entries]
+            retention_s = self.policy.retention_s
+            replies = await asyncio.gather(*(self._run(_CANCEL, api, id, retention_s) for id in ids))
+            cancelled += replies.count(1)
+            if len(entries) < CLOSE_PAGE:
+                return cancelled
+            start = f"({entries[-1][0].decode()}"
 
     async def read(self, api: str, id: str) -> Workload | None:
         """The record of a workload, or None if there is none."""

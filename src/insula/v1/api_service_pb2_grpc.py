@@ -41,6 +41,16 @@ class ApiServiceStub:
                 request_serializer=insula_dot_v1_dot_api__service__pb2.DeployApiRequest.SerializeToString,
                 response_deserializer=insula_dot_v1_dot_api__service__pb2.DeployApiResponse.FromString,
                 _registered_method=True)
+        self.DeleteApi = channel.unary_unary(
+                '/insula.v1.ApiService/DeleteApi',
+                request_serializer=insula_dot_v1_dot_api__service__pb2.DeleteApiRequest.SerializeToString,
+                response_deserializer=insula_dot_v1_dot_api__service__pb2.DeleteApiResponse.FromString,
+                _registered_method=True)
+        self.RefreshApi = channel.unary_unary(
+                '/insula.v1.ApiService/RefreshApi',
+                request_serializer=insula_dot_v1_dot_api__service__pb2.RefreshApiRequest.SerializeToString,
+                response_deserializer=insula_dot_v1_dot_api__service__pb2.RefreshApiResponse.FromString,
+                _registered_method=True)
         self.GetApi = channel.unary_unary(
                 '/insula.v1.ApiService/GetApi',
                 request_serializer=insula_dot_v1_dot_api__service__pb2.GetApiRequest.SerializeToString,
@@ -68,6 +78,22 @@ class ApiServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteApi(self, request, context):
+        """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished. Its
+        workloads can be read until their retention has passed. NOT_FOUND when there is none of that name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RefreshApi(self, request, context):
+        """Replaces the handler processes of an API by fresh ones of the same version, one worker after its own time, as for a
+        new version: nothing is lost or run twice. NOT_FOUND when there is none of that name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetApi(self, request, context):
         """Describes one API. NOT_FOUND when there is none of that name.
         """
@@ -89,6 +115,16 @@ def add_ApiServiceServicer_to_server(servicer, server):
                     servicer.DeployApi,
                     request_deserializer=insula_dot_v1_dot_api__service__pb2.DeployApiRequest.FromString,
                     response_serializer=insula_dot_v1_dot_api__service__pb2.DeployApiResponse.SerializeToString,
+            ),
+            'DeleteApi': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteApi,
+                    request_deserializer=insula_dot_v1_dot_api__service__pb2.DeleteApiRequest.FromString,
+                    response_serializer=insula_dot_v1_dot_api__service__pb2.DeleteApiResponse.SerializeToString,
+            ),
+            'RefreshApi': grpc.unary_unary_rpc_method_handler(
+                    servicer.RefreshApi,
+                    request_deserializer=insula_dot_v1_dot_api__service__pb2.RefreshApiRequest.FromString,
+                    response_serializer=insula_dot_v1_dot_api__service__pb2.RefreshApiResponse.SerializeToString,
             ),
             'GetApi': grpc.unary_unary_rpc_method_handler(
                     servicer.GetApi,
@@ -130,6 +166,60 @@ class ApiService:
             '/insula.v1.ApiService/DeployApi',
             insula_dot_v1_dot_api__service__pb2.DeployApiRequest.SerializeToString,
             insula_dot_v1_dot_api__service__pb2.DeployApiResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteApi(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/insula.v1.ApiService/DeleteApi',
+            insula_dot_v1_dot_api__service__pb2.DeleteApiRequest.SerializeToString,
+            insula_dot_v1_dot_api__service__pb2.DeleteApiResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RefreshApi(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/insula.v1.ApiService/RefreshApi',
+            insula_dot_v1_dot_api__service__pb2.RefreshApiRequest.SerializeToString,
+            insula_dot_v1_dot_api__service__pb2.RefreshApiResponse.FromString,
             options,
             channel_credentials,
             insecure,

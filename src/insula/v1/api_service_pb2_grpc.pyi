@@ -41,6 +41,14 @@ class ApiServiceStub:
       INVALID_ARGUMENT  the configuration or the bundle is refused; the message names file, API and key
       ALREADY_EXISTS    another API owns the endpoint
     """
+    DeleteApi: _grpc.UnaryUnaryMultiCallable[_api_service_pb2.DeleteApiRequest, _api_service_pb2.DeleteApiResponse]
+    """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished. Its
+    workloads can be read until their retention has passed. NOT_FOUND when there is none of that name.
+    """
+    RefreshApi: _grpc.UnaryUnaryMultiCallable[_api_service_pb2.RefreshApiRequest, _api_service_pb2.RefreshApiResponse]
+    """Replaces the handler processes of an API by fresh ones of the same version, one worker after its own time, as for a
+    new version: nothing is lost or run twice. NOT_FOUND when there is none of that name.
+    """
     GetApi: _grpc.UnaryUnaryMultiCallable[_api_service_pb2.GetApiRequest, _api_service_pb2.GetApiResponse]
     """Describes one API. NOT_FOUND when there is none of that name."""
     ListApis: _grpc.UnaryUnaryMultiCallable[_api_service_pb2.ListApisRequest, _api_service_pb2.ListApisResponse]
@@ -58,6 +66,14 @@ class ApiServiceAsyncStub(ApiServiceStub):
     Idempotent: the same configuration and bundle are the same version, and nothing changes.
       INVALID_ARGUMENT  the configuration or the bundle is refused; the message names file, API and key
       ALREADY_EXISTS    another API owns the endpoint
+    """
+    DeleteApi: _aio.UnaryUnaryMultiCallable[_api_service_pb2.DeleteApiRequest, _api_service_pb2.DeleteApiResponse]  # type: ignore[assignment]
+    """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished. Its
+    workloads can be read until their retention has passed. NOT_FOUND when there is none of that name.
+    """
+    RefreshApi: _aio.UnaryUnaryMultiCallable[_api_service_pb2.RefreshApiRequest, _api_service_pb2.RefreshApiResponse]  # type: ignore[assignment]
+    """Replaces the handler processes of an API by fresh ones of the same version, one worker after its own time, as for a
+    new version: nothing is lost or run twice. NOT_FOUND when there is none of that name.
     """
     GetApi: _aio.UnaryUnaryMultiCallable[_api_service_pb2.GetApiRequest, _api_service_pb2.GetApiResponse]  # type: ignore[assignment]
     """Describes one API. NOT_FOUND when there is none of that name."""
@@ -79,6 +95,26 @@ class ApiServiceServicer(metaclass=_abc_1.ABCMeta):
         Idempotent: the same configuration and bundle are the same version, and nothing changes.
           INVALID_ARGUMENT  the configuration or the bundle is refused; the message names file, API and key
           ALREADY_EXISTS    another API owns the endpoint
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteApi(
+        self,
+        request: _api_service_pb2.DeleteApiRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_api_service_pb2.DeleteApiResponse, _abc.Awaitable[_api_service_pb2.DeleteApiResponse]]:
+        """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished. Its
+        workloads can be read until their retention has passed. NOT_FOUND when there is none of that name.
+        """
+
+    @_abc_1.abstractmethod
+    def RefreshApi(
+        self,
+        request: _api_service_pb2.RefreshApiRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_api_service_pb2.RefreshApiResponse, _abc.Awaitable[_api_service_pb2.RefreshApiResponse]]:
+        """Replaces the handler processes of an API by fresh ones of the same version, one worker after its own time, as for a
+        new version: nothing is lost or run twice. NOT_FOUND when there is none of that name.
         """
 
     @_abc_1.abstractmethod

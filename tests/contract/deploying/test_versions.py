@@ -13,15 +13,19 @@ from pathlib import Path
 
 import grpc
 import pytest
+import requests
 
 from insula.deploy import deploy
 from insula.project import read_project
-from insula.v1.api_service_pb2 import Api, GetApiRequest
+from insula.v1.api_service_pb2 import Api, DeleteApiRequest, GetApiRequest, RefreshApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
 
 HANDLER = """
+import time
+
+
 class Handler:
     def __init__(self, config):
         {init}
@@ -29,6 +33,7 @@ class Handler:
     def handle_async(self, payload, request_id):
         with open(payload["log"], "a") as log:
             log.write(request_id + "\\n")
+        time.sleep(payload.get("sleep_s", 0))
         return {{"version": {version}}}
 """
 
@@ -113,6 +118,43 @@ async def test_a_version_that_fails_never_replaces_one_that_works(versioned: Ver
     api = await versioned.until("ready")
     assert api.active_version == fixed
     assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 3}
+
+
+async def test_a_refresh_replaces_the_process_and_loses_nothing(versioned: Versioned) -> None:
+    def processes() -> set[int]:
+        return set(versioned.stack.processes("runner"))
+
+    [before] = processes()
+    with ThreadPoolExecutor(8) as clients:
+        submits = [clients.submit(versioned.api.submit, versioned.payload(), "application/json") for _ in range(200)]
+        with grpc.insecure_channel(versioned.stack.info["admin"]) as channel:
+            ApiServiceStub(channel).RefreshApi(RefreshApiRequest(name="versioned"))
+        ids = [submit.result() for submit in submits]
+        answers = list(clients.map(versioned.api.end, ids))
+    assert Counter(answer["status"] for answer in answers) == {"completed": 200}
+    async with asyncio.timeout(30):
+        while len(await asyncio.to_thread(processes)) != 1 or before in processes():
+            continue
+    assert sorted(versioned.runs()) == sorted(ids)
+
+
+async def test_a_deleted_api_takes_nothing_and_its_workloads_can_be_read(versioned: Versioned) -> None:
+    """What ran is finished, what waited is cancelled, submits are 404; and the API can be deployed again."""
+    api, slow = versioned.api, json.dumps({"log": str(versioned.project.parent / "runs"), "sleep_s": 1}).encode()
+    done = api.run(versioned.payload(), "application/json")
+    running = api.submit(slow, "application/json")
+    versioned.stack.wait_for_status("versioned", running, "in_progress")
+    waiting = [api.submit(slow, "application/json") for _ in range(3)]
+    with grpc.insecure_channel(versioned.stack.info["admin"]) as channel:
+        assert ApiServiceStub(channel).DeleteApi(DeleteApiRequest(name="versioned")).cancelled == 3
+    for id in waiting:
+        assert requests.get(f"{api.url}/{id}", timeout=10).json() == {"id": id, "status": "cancelled"}
+    assert api.end(running)["status"] == "completed"
+    assert api.end(done["id"]) == done
+    assert requests.post(api.url, b"{}", headers={"Content-Type": "application/json"}, timeout=10).status_code == 404
+    await asyncio.to_thread(versioned.deploy, 4)
+    await versioned.until("ready")
+    assert api.run(versioned.payload(), "application/json")["result"] == {"version": 4}
 
 
 async def test_the_same_project_again_is_the_same_version(versioned: Versioned) -> None:

@@ -1,8 +1,8 @@
 -- What the scripts share; the ledger puts it after each script's first line. It names KEYS and the first ARGV:
 -- KEYS[1]  queue stream, group "workers"     KEYS[2]  index zset     KEYS[3]  ended zset   KEYS[4]  counts hash
--- KEYS[5]  updates stream                    KEYS[6]  dead zset      KEYS[7]  uploads zset
+-- KEYS[5]  updates stream                    KEYS[6]  dead zset      KEYS[7]  uploads zset  KEYS[8]  closed flag
 -- ARGV[1]  prefix of the workload hashes, of the same hash tag
-local queue, index, ended, counts, updates, dead, uploads = unpack(KEYS)
+local queue, index, ended, counts, updates, dead, uploads, closed = unpack(KEYS)
 local workload_prefix = ARGV[1]
 local RETURNED = 'returned'  -- consumer that holds entries given back until the next reclaim
 
@@ -22,9 +22,9 @@ local function set_status(id, from, to, attempt)
   publish(id, to, attempt)
 end
 
+-- drop_entry: an entry that no consumer was given yet stays, because XDEL would spoil the group's lag; claim skips it.
 local function drop_entry(entry)
-  redis.call('XACK', queue, 'workers', entry)
-  redis.call('XDEL', queue, entry)
+  if redis.call('XACK', queue, 'workers', entry) == 1 then redis.call('XDEL', queue, entry) end
 end
 
 -- end_workload: the only way a record becomes terminal. `fields` are HSET pairs; retention in seconds.

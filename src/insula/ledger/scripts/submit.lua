@@ -4,13 +4,15 @@
 -- ARGV[4]  content type              ARGV[5]  traceparent, or ''
 -- ARGV[6]  size of the payload, bytes >= 0
 -- ARGV[7]  the payload, inline       ARGV[8]  or its S3 key, else ''
--- Returns  1 accepted, or accepted before by this same id · 0 the queue is full, nothing stored
+-- Returns  1 accepted, or accepted before by this same id · 0 the queue is full · -1 the API is deleted; then
+--          nothing is stored
 -- Cost     O(log N) for the index. One hash tag, so Cluster-safe. Refused when Redis is out of memory.
 local id, limit, content_type, traceparent = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local payload_bytes, payload, object = ARGV[6], ARGV[7], ARGV[8]
 local key = workload_prefix .. id
 
 if redis.call('EXISTS', key) == 1 then return 1 end
+if redis.call('EXISTS', closed) == 1 then return -1 end
 if redis.call('XLEN', queue) >= limit then return 0 end
 
 local entry = redis.call('XADD', queue, '*', 'id', id, 'content_type', content_type, 'traceparent', traceparent,
