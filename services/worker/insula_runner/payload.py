@@ -9,7 +9,8 @@ import json
 import re
 from typing import Any
 
-_CHARSET = re.compile(r""";\s*charset\s*=\s*(?:"([^"]*)"|([^;\s]*))""", re.IGNORECASE)
+# One parameter: its name, and its value in quotation marks or up to the next one.
+_PARAMETER = re.compile(r""";\s*([^\s;="]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*))""")
 
 
 class PayloadInvalid(Exception):
@@ -40,8 +41,7 @@ def decode_json(content_type: str, payload: bytes) -> Any:
 
 def decode_text(content_type: str, payload: bytes) -> str:
     """Decode by the charset parameter, utf-8 without one."""
-    match = _CHARSET.search(content_type)
-    charset = (match.group(1) or match.group(2) or "utf-8") if match else "utf-8"
+    charset = find_charset(content_type) or "utf-8"
     text = f"the uploaded payload, with content-type {content_type}, could not be decoded to text"
     try:
         return payload.decode(charset)
@@ -49,3 +49,11 @@ def decode_text(content_type: str, payload: bytes) -> str:
         raise PayloadInvalid(f"{text}: the charset {charset!r} is not known") from error
     except ValueError as error:
         raise PayloadInvalid(f"{text}: {error}") from error
+
+
+def find_charset(content_type: str) -> str:
+    """Return the first charset parameter, or an empty string; what stands in another one's quotes is none."""
+    for name, quoted, bare in _PARAMETER.findall(content_type):
+        if name.lower() == "charset":
+            return quoted or bare.strip()
+    return ""

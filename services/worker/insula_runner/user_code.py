@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import traceback
+from types import TracebackType
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 from insula_runner.channel import Channel
 
 MESSAGE_CHARACTERS_MAX = 16 << 10
 TRACEBACK_CHARACTERS_MAX = 64 << 10
+
+_LIBRARY = os.path.dirname(os.__file__)
+# Between us and user code: ourselves, the import of its file, the loop of its coroutines.
+_NOT_THE_USERS = (
+    os.path.dirname(os.path.abspath(__file__)) + os.sep,
+    "<frozen importlib",
+    os.path.join(_LIBRARY, "importlib") + os.sep,
+    os.path.join(_LIBRARY, "asyncio") + os.sep,
+)
 
 
 class Raised(NamedTuple):
@@ -47,13 +58,22 @@ def leave_if_forked(channel: Channel, outcome: Union[Returned, Raised]) -> None:
 
 
 def describe(error: BaseException) -> Raised:
-    """Turn an exception into texts of bounded length; the frame of `call_user_code` is left out of the traceback."""
+    """Turn an exception into texts of bounded length; the traceback begins in user code."""
     text = exception_text(error)
     kind = type(error).__name__
     message = f"{kind}: {text}" if text else kind
-    trace = error.__traceback__.tb_next if error.__traceback__ else None
+    trace = users_part(error.__traceback__)
     lines = "".join(traceback.format_exception(type(error), error, trace))
+    if trace is None:  # a file that does not compile: the exception itself names the place
+        lines = f"Traceback (most recent call last):\n{lines}"
     return Raised(cut(text, MESSAGE_CHARACTERS_MAX), cut(message, MESSAGE_CHARACTERS_MAX), tail(lines), error)
+
+
+def users_part(trace: Optional[TracebackType]) -> Optional[TracebackType]:
+    """Return the traceback from the first frame that is not on the way to user code."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_NOT_THE_USERS):
+        trace = trace.tb_next
+    return trace
 
 
 def exception_text(error: BaseException) -> str:
