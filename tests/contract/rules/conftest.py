@@ -1,0 +1,33 @@
+"""One stack for the folder: APIs that work and APIs that cannot start, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.http_api import HttpApi
+from tests.stack import Stack, running_stack
+
+PROJECTS = Path(__file__).parents[2] / "projects"
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    projects = [PROJECTS / "rules", PROJECTS / "failing"]
+    async with running_stack(projects, data=tmp_path_factory.mktemp("stack")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def api(stack: Stack) -> Callable[[str], HttpApi]:
+    """Finds an API by its name."""
+    return lambda name: HttpApi(f"{stack.public}/{name}")
+
+
+@pytest.fixture
+def echo(stack: Stack) -> HttpApi:
+    """Shows its payload: its type, and what it holds."""
+    return HttpApi(f"{stack.public}/echo")

@@ -1,0 +1,134 @@
+"""P4, P5 and P7: results that are refused, how long they stay, and what goes when a workload ends."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import boto3
+import pytest
+import requests
+from redis import Redis
+
+from insula.keys import ApiKeys
+from insula.local.storage import BUCKET, Keys
+from tests.http_api import HttpApi
+from tests.stack import Stack
+from tests.waiting import until_blocking
+
+NO_DICTIONARY = "user response must be json serializable dictionary, got {} instead"
+NO_JSON = "user response is not json serializable"
+EIGHT_DAYS_MS = 8 * 24 * 3600 * 1000
+
+
+def failure(answer: dict[str, Any]) -> str:
+    assert (answer["status"], answer["error"]["reason"]) == ("failed", "RESULT_INVALID"), answer
+    assert "result" not in answer
+    message: str = answer["error"]["message"]
+    return message
+
+
+@pytest.mark.parametrize(
+    ("returned", "kind"),
+    [
+        ("None", "<class 'NoneType'>"),
+        ("[{}]", "<class 'list'>"),
+        ("'{}'", "<class 'str'>"),
+        ("b'{}'", "<class 'bytes'>"),
+        ("1", "<class 'int'>"),
+        ("0.5", "<class 'float'>"),
+        ("True", "<class 'bool'>"),
+        ("({}, {})", "<class 'tuple'>"),
+        ("(each for each in [])", "<class 'generator'>"),
+        ("datetime.date(2021, 1, 19)", "<class 'datetime.date'>"),
+    ],
+)
+def test_p4_anything_but_a_dictionary_fails_with_cortex_text(
+    api: Callable[[str], HttpApi], returned: str, kind: str
+) -> None:
+    assert failure(api("returns").run(returned.encode(), "text/plain")) == NO_DICTIONARY.format(kind)
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        "{'a': {1, 2}}",
+        "{'a': b'bytes'}",
+        "{'a': [object()]}",
+        "{'a': datetime.datetime(2021, 1, 19)}",
+        "{'a': decimal.Decimal('0.1')}",
+        "{('a', 1): 1}",
+        "{'a': math.nan}",
+        "{'a': [math.inf]}",
+        "{'a': -math.inf}",
+    ],
+)
+def test_p4_a_dictionary_that_is_no_json_fails_with_cortex_text(api: Callable[[str], HttpApi], returned: str) -> None:
+    """NaN and infinity too: a reader could not parse them."""
+    message = failure(api("returns").run(returned.encode(), "text/plain"))
+    assert message.startswith(NO_JSON)
+    assert len(message) > len(NO_JSON) + 10, "and it says what is wrong"
+
+
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        ("{}", "{}"),
+        ("{'a': (1, 2)}", '{"a": [1, 2]}'),
+        ("{1: 'one', None: 0, True: 1.0}", '{"1": 1.0, "null": 0}'),
+        ("{'tiny': 5e-324, 'minus': -0.0}", '{"tiny": 5e-324, "minus": -0.0}'),
+        ("{'z': 1, 'a': [], '': None}", '{"z": 1, "a": [], "": null}'),
+    ],
+)
+def test_p6_results_read_as_python_writes_them(api: Callable[[str], HttpApi], returned: str, expected: str) -> None:
+    returns = api("returns")
+    id = returns.submit(returned.encode(), "text/plain")
+    returns.end(id)
+    assert f'"result": {expected}, "timestamp"' in requests.get(f"{returns.url}/{id}", timeout=10).text
+
+
+def test_p5_after_7_days_a_result_is_gone(stack: Stack, echo: HttpApi) -> None:
+    """Its end is moved 8 days back; from then on its id is unknown."""
+    id = echo.run(b"{}", "application/json")["id"]
+    keys = ApiKeys("echo")
+    with Redis.from_url(stack.info["redis"]) as redis:
+        ended_ms = int(cast("bytes", redis.hget(keys.workload(id), "ended_ms"))) - EIGHT_DAYS_MS
+        redis.hset(keys.workload(id), "ended_ms", ended_ms)
+        redis.zadd(keys.ended, {id: ended_ms})
+    assert requests.get(f"{echo.url}/{id}", timeout=10).status_code == 404
+
+
+def objects(stack: Stack, api: str) -> list[str]:
+    """The objects in S3 that belong to the API's workloads."""
+    keys = Keys.parse((Path(stack.info["data"]) / "keys.json").read_text())
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=stack.info["s3"]["endpoint"],
+        region_name="us-east-1",
+        aws_access_key_id=keys.access_key,
+        aws_secret_access_key=keys.secret_key,
+    )
+    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{api}/").get("Contents", [])
+    return [found.get("Key", "") for found in listed]
+
+
+def test_p7_a_payload_is_deleted_once_its_workload_ends(
+    stack: Stack, api: Callable[[str], HttpApi], tmp_path: Path
+) -> None:
+    """One that was in S3, and one that was in the queue."""
+    gated, gate = api("gated"), tmp_path / "gate"
+    ids = [
+        gated.submit(json.dumps({"gate": str(gate), "secret": "s3cret" * times}).encode(), "application/json")
+        for times in (10_000, 1)
+    ]
+    stored = objects(stack, "gated")
+    gate.touch()
+    assert stored == [f"gated/{ids[0]}/payload"]
+    assert [gated.end(id)["status"] for id in ids] == ["completed", "completed"]
+    until_blocking(lambda: objects(stack, "gated") == [])
+    with Redis.from_url(stack.info["redis"]) as redis:
+        assert redis.xlen(ApiKeys("gated").queue) == 0
+        records = [cast("dict[bytes, bytes]", redis.hgetall(ApiKeys("gated").workload(id))) for id in ids]
+    assert [value for record in records for value in record.values() if b"s3cret" in value] == []

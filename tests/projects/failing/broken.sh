@@ -1,0 +1,2 @@
+echo "there is no such compiler"
+exit 3

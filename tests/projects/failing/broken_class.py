@@ -1,0 +1,1 @@
+from outside.classes import *  # noqa: F403

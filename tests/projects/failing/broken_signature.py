@@ -1,0 +1,5 @@
+from outside.classes import ExtraArgument
+
+
+class Handler(ExtraArgument):
+    pass
