@@ -42,6 +42,11 @@ class Channel:
         with self._write_lock:
             self._socket.sendall(frame)
 
+    @property
+    def has_frame(self) -> bool:
+        """Whether `receive` would return at once; False may also mean that it is not known yet."""
+        return bool(self._received)
+
     def receive(self) -> Optional[Frame]:
         """Wait for the next frame; None once the supervisor has closed its side. Raises FrameInvalid."""
         space = memoryview(self._space)

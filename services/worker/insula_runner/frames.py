@@ -6,7 +6,8 @@ Owns bytes and their bounds, no sockets and no meaning. One frame is
 
     supervisor -> runner                                     runner -> supervisor
     start   body: JSON of how to load the handler            ready
-    job     id, content_type, payload_bytes; body: payload   refused    body: JSON {message, traceback}
+    job     id, trace_id, content_type, payload_bytes;       refused    body: JSON {message, traceback}
+            body: payload
     chunk   body: more of the payload of the last job        result     id, handler_s; body: the result's JSON bytes
     abort   the last job's payload will not be completed     failure    id, handler_s, reason; body: as refused
                                                              metric     kind, name, value, tags
@@ -14,6 +15,8 @@ Owns bytes and their bounds, no sockets and no meaning. One frame is
 Jobs are answered in the order they were written; an aborted job gets no answer. A payload has as many chunks as it
 takes, and no bound here.
 No pickle: user code owns one end.
+
+What user code prints does not come this way but through two pipes; the marks among it are spelled here as well.
 """
 
 from __future__ import annotations
@@ -28,11 +31,19 @@ BODY_BYTES_MAX = RESULT_BYTES_MAX
 CHUNK_BYTES = 256 << 10  # a payload beyond this travels in several frames
 RECEIVE_BYTES = 256 << 10  # read from the socket at once
 
+MARK_START = "\0"
+MARK_BYTES_MAX = 512
+
 _PREFIX = struct.Struct("!II")
 _encode_header = json.JSONEncoder(separators=(",", ":")).encode
 
 Header = Dict[str, Any]
 Buffer = Union[bytes, bytearray, memoryview]
+
+
+def encode_mark(token: str, id: str, trace_id: str) -> bytes:
+    """Return the line that says whose output follows; no id: nobody's. `token` tells it from anything printed."""
+    return f"{MARK_START}{token} {id} {trace_id}\n".encode()
 
 
 class FrameInvalid(ValueError):

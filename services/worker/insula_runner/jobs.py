@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, Optional, Tuple, Type
 
 from insula_runner.channel import Channel
 from insula_runner.frames import Frame, FrameInvalid
+from insula_runner.output import Output
 from insula_runner.payload import PayloadInvalid, decode_payload
 from insula_runner.result import ResultInvalid, ResultTooLarge, encode_result
 from insula_runner.user_code import Raised, call_user_code, leave_if_forked
@@ -41,8 +42,11 @@ class EventLoop:
 class Jobs:
     """Runs jobs on one handler instance until the supervisor closes the channel."""
 
-    def __init__(self, channel: Channel, handle_async: Callable[..., Any], arguments: Tuple[str, ...]) -> None:
+    def __init__(
+        self, channel: Channel, output: Output, handle_async: Callable[..., Any], arguments: Tuple[str, ...]
+    ) -> None:
         self._channel = channel
+        self._output = output
         self._handle_async = handle_async
         self._takes_payload = "payload" in arguments
         self._takes_request_id = "request_id" in arguments
@@ -51,6 +55,8 @@ class Jobs:
     def serve(self) -> None:
         """Answer jobs in order; returns at end of file. Raises OSError if the supervisor is gone, FrameInvalid."""
         while True:
+            if not self._channel.has_frame:
+                self._output.end()  # otherwise the next begin says it too, for half the writes
             frame = self._channel.receive()
             if frame is None:
                 return
@@ -62,6 +68,7 @@ class Jobs:
                 self._answer(header, payload)
 
     def _answer(self, header: Dict[str, Any], payload: bytes) -> None:
+        self._output.begin(header["id"], header.get("trace_id", ""))
         started = time.perf_counter()
         outcome = call_user_code(lambda: self._perform(header, payload))
         leave_if_forked(self._channel, outcome)

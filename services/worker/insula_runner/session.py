@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
 from typing import Any, Dict, MutableMapping, NamedTuple, Optional
 
+from cortex_internal.lib import log
 from insula_runner.channel import Channel
 from insula_runner.frames import FrameInvalid
 from insula_runner.handler_class import HandlerClass, HandlerInvalid
 from insula_runner.handler_module import HANDLER_VARIABLE, import_handler
 from insula_runner.jobs import Jobs
 from insula_runner.metrics import MetricsClient
+from insula_runner.output import Output, buffer_by_line
 from insula_runner.user_code import Raised, call_user_code, leave_if_forked
 
 OOM_SCORE = "500"  # of 1000: when memory runs out, the kernel takes the handler before the supervisor
 
 
 class Start(NamedTuple):
-    """The start frame's body. Paths are relative to the working directory, the project's root."""
+    """The start frame's body. Paths are relative to the working directory, the project's root.
+
+    `mark_token` tells the marks in the output from what is printed; empty if nobody reads them.
+    """
 
     handler_path: str
     python_path: Optional[str]
     config: Dict[str, Any]
+    mark_token: str = ""
 
 
 class Refusal(Exception):
@@ -60,12 +65,14 @@ def start(channel: Channel, environment: MutableMapping[str, str]) -> Optional[J
     if frame.type != "start":
         raise FrameInvalid(f"expected start, got {frame.type!r}")
     order = Start(**json.loads(frame.body))
+    output = Output(order.mark_token)
+    log.write_to(output.descriptor)
     path = os.path.abspath(order.handler_path)
     environment[HANDLER_VARIABLE] = path
     sys.argv[:] = [path]
     sys.path.insert(0, os.path.abspath(order.python_path or "."))
     try:
-        jobs = load(channel, order, path)
+        jobs = load(channel, output, order, path)
     except Refusal as refusal:
         body = json.dumps({"message": str(refusal), "traceback": refusal.traceback})
         channel.send({"type": "refused"}, body.encode("ascii"))
@@ -74,7 +81,7 @@ def start(channel: Channel, environment: MutableMapping[str, str]) -> Optional[J
     return jobs
 
 
-def load(channel: Channel, order: Start, path: str) -> Jobs:
+def load(channel: Channel, output: Output, order: Start, path: str) -> Jobs:
     """Import the handler's module, check its class and make its one instance. Raises Refusal."""
     imported = call_user_code(lambda: import_handler(path, order.handler_path))
     leave_if_forked(channel, imported)
@@ -92,7 +99,7 @@ def load(channel: Channel, order: Start, path: str) -> Jobs:
             f"failed to initialize handler implementation: {order.handler_path}: __init__: {made.text or made.message}"
         )
         raise Refusal(text, made.traceback)
-    return Jobs(channel, made.value.handle_async, handler.handle_async_arguments)
+    return Jobs(channel, output, made.value.handle_async, handler.handle_async_arguments)
 
 
 def prefer_as_oom_victim() -> None:
@@ -102,10 +109,3 @@ def prefer_as_oom_victim() -> None:
             file.write(OOM_SCORE)
     except OSError:
         return  # not Linux, or a locked-down container: an order of preference is all that is lost
-
-
-def buffer_by_line() -> None:
-    """Let each printed line out at once, whole, although stdout is no terminal."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(line_buffering=True)

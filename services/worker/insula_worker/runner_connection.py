@@ -60,7 +60,8 @@ class RunnerConnection(asyncio.BufferedProtocol):
 
         Cancelled, or failed by its own payload iterator, it leaves the connection usable for other jobs.
         """
-        header = {"type": "job", "id": job.id, "content_type": job.content_type, "payload_bytes": job.payload_bytes}
+        header: Header = {"type": "job", "id": job.id, "trace_id": job.trace_id}
+        header |= {"content_type": job.content_type, "payload_bytes": job.payload_bytes}
         payload = job.payload
         if isinstance(payload, bytes) and len(payload) == job.payload_bytes <= CHUNK_BYTES and self._may_write():
             waiting = self._write_job(header, payload)

@@ -12,12 +12,16 @@ from insula_runner.frames import Frame, Header
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One attempt as the runner sees it. `payload` has exactly `payload_bytes` bytes, in pieces of any size."""
+    """One attempt as the runner sees it. `payload` has exactly `payload_bytes` bytes, in pieces of any size.
+
+    `id` and `trace_id` mark what the handler prints meanwhile: no spaces, 200 characters at most.
+    """
 
     id: str
     content_type: str
     payload: bytes | AsyncIterator[bytes]
     payload_bytes: int
+    trace_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from insula.tether import tethered
 from insula_runner.frames import Frame, encode_frame
 from insula_worker.runner_connection import RunnerConnection, RunnerDied
 from insula_worker.runner_messages import Completed, Failed, Job, Metric, Outcome
+from insula_worker.runner_output import LineTaker, RunnerOutput
 
 __all__ = [
     "Completed",
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 RUNNER = Path(insula_runner.__file__).with_name("__main__.py")
+API_KIND = "AsyncAPI"
 FAREWELL_S = 1.0  # between the end of the socket and the end of the process, either way round
 
 
@@ -66,25 +68,52 @@ class RunnerLaunch:
     hosts_file: Path | None = None
     log_level: str = "info"
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """What every line of its log says of it."""
+        return labels(self.api)
+
+
+def labels(api: str) -> dict[str, str]:
+    """What every line of an API's log says of it."""
+    return {"apiName": api, "apiKind": API_KIND}
+
 
 class RunnerProcess:
     """A started runner. Made by `start`; every other method may be called until and after its end."""
 
-    def __init__(self, process: asyncio.subprocess.Process, connection: RunnerConnection) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, connection: RunnerConnection, output: RunnerOutput | None
+    ) -> None:
         self._process = process
         self._connection = connection
+        self._output = output
+        if output is not None:
+            output.read(process.pid)
         self._death = ""
         self._watcher = asyncio.create_task(self._watch(), name=f"runner {process.pid}")
 
     @classmethod
     async def start(
-        cls, launch: RunnerLaunch, *, start_timeout_s: float, on_metric: Callable[[Metric], None] | None = None
+        cls,
+        launch: RunnerLaunch,
+        *,
+        start_timeout_s: float,
+        on_metric: Callable[[Metric], None] | None = None,
+        lines: LineTaker | None = None,
     ) -> RunnerProcess:
         """Return once the handler's __init__ has returned. Raises HandlerStartFailed; nothing is left running then.
 
         `on_metric` is called on the event loop for each metric the handler pushes; it must not block or raise.
+        `lines` takes what it prints; without it, that goes where ours goes.
         """
-        runner = await cls._spawn(launch, on_metric)
+        output = RunnerOutput(launch.labels, lines) if lines is not None else None
+        try:
+            runner = await cls._spawn(launch, on_metric, output)
+        except BaseException:
+            if output is not None:
+                output.abandon()
+            raise
         try:
             async with asyncio.timeout(start_timeout_s):
                 await runner._become_ready(launch)
@@ -97,8 +126,11 @@ class RunnerProcess:
         return runner
 
     @classmethod
-    async def _spawn(cls, launch: RunnerLaunch, on_metric: Callable[[Metric], None] | None) -> RunnerProcess:
+    async def _spawn(
+        cls, launch: RunnerLaunch, on_metric: Callable[[Metric], None] | None, output: RunnerOutput | None
+    ) -> RunnerProcess:
         ours, theirs = socket.socketpair()
+        stdout, stderr = output.writing_ends if output is not None else (None, None)
         with theirs:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(lambda: RunnerConnection(on_metric), sock=ours)
@@ -106,6 +138,8 @@ class RunnerProcess:
                 process = await asyncio.create_subprocess_exec(
                     *_command(launch, theirs.fileno()),
                     stdin=asyncio.subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
                     cwd=launch.project,
                     env=_environment(launch),
                     pass_fds=[theirs.fileno()],
@@ -117,10 +151,15 @@ class RunnerProcess:
             except BaseException:
                 connection.close()
                 raise
-        return cls(process, connection)
+        return cls(process, connection, output)
 
     async def _become_ready(self, launch: RunnerLaunch) -> None:
-        order = {"handler_path": launch.handler_path, "python_path": launch.python_path, "config": dict(launch.config)}
+        order = {
+            "handler_path": launch.handler_path,
+            "python_path": launch.python_path,
+            "config": dict(launch.config),
+            "mark_token": self._output.token if self._output is not None else "",
+        }
         self._connection.write(encode_frame({"type": "start"}, json.dumps(order).encode()))
         started = self._connection.started
         either: set[asyncio.Future[Any]] = {started, self._watcher}
@@ -176,6 +215,8 @@ class RunnerProcess:
         finally:
             self._kill()
             self._connection.close()
+            if self._output is not None:
+                self._output.finish()
         self._connection.fail(self._death)
 
     async def _end(self) -> str:
@@ -198,7 +239,7 @@ def _command(launch: RunnerLaunch, descriptor: int) -> list[str]:
 
 
 def _environment(launch: RunnerLaunch) -> dict[str, str]:
-    ours = {"CORTEX_API_NAME": launch.api, "CORTEX_API_KIND": "AsyncAPI", "CORTEX_LOG_LEVEL": launch.log_level}
+    ours = {"CORTEX_API_NAME": launch.api, "CORTEX_API_KIND": API_KIND, "CORTEX_LOG_LEVEL": launch.log_level}
     return {**launch.environment, **ours}
 
 

@@ -37,16 +37,21 @@ def test_the_documented_line(log: logging.Logger, capsys: pytest.CaptureFixture[
     }
 
 
-def test_reserved_keys_do_not_override_and_others_never_raise(
+def test_reserved_keys_are_refused_in_a_line_of_their_own_and_never_raise(
     log: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The standard logger would raise KeyError for "message" and for "name"."""
+    """The standard logger would raise KeyError for "message" and for "name", in the middle of a workload."""
     others = {"name": "n", "args": 6}
     reserved = {"message": 1, "levelname": 2, "asctime": 3, "process": 4, "labels": 5}
     log.info("x", extra={**reserved, **others})
-    (line,) = read_lines(capsys)
+    line, refusal = read_lines(capsys)
     assert (line["message"], line["levelname"], line["process"]) == ("x", "INFO", os.getpid())
     assert (line["labels"]["apiName"], line["name"], line["args"]) == ("iris", "n", 6)
+    assert refusal["levelname"] == "ERROR"
+    named = '"asctime", "levelname", "message", "labels", "process"'
+    assert refusal["message"].startswith(
+        f"extra keys {named} are reserved and were left out of the line logged at test_"
+    )
 
 
 @pytest.mark.parametrize("value", [b"bytes", {1, 2}, float("nan"), {("tuple",): 1}, "\ud800", object()], ids=repr)

@@ -1,7 +1,9 @@
 """`from cortex_internal.lib.log import logger`: a handler's structured logger.
 
 Each record is one line of JSON on stdout: asctime, levelname, message, process, labels, and beside them the keys of
-`extra`. Logging never fails a workload: what JSON cannot say is written as its str(), a line over 5 MB is dropped.
+`extra`. Logging never fails a workload: what JSON cannot say is written as its str(), a line over 5 MB is dropped, and
+a reserved key in `extra` is left out and named in an error line. (The documentation asks users to refrain from these
+keys; the logger it was written for let them overwrite, or raised, in the middle of a workload.)
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import json
 import logging
 import os
 import sys
-from typing import Any, Dict, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional
 
 LINE_BYTES_MAX = 5_000_000
 RESERVED_KEYS = ("asctime", "levelname", "message", "labels", "process")
@@ -31,7 +33,7 @@ class ExtraLogger(logging.Logger):
 
 
 class LineFormatter(logging.Formatter):
-    """Turns a record into its JSON line. Reserved keys in `extra` lose against the record's own."""
+    """Turns a record into its JSON line, without the reserved keys of `extra`."""
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         super().__init__()
@@ -62,10 +64,11 @@ def encode_line(line: Dict[Any, Any]) -> str:
 
 
 class StdoutHandler(logging.Handler):
-    """Writes to whatever sys.stdout is at the moment, as print() does, one write for each line."""
+    """Writes each line at once: to `descriptor`, or without one to whatever sys.stdout is at the moment."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.descriptor: Optional[int] = None
         self.dropped_lines = 0
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -74,10 +77,31 @@ class StdoutHandler(logging.Handler):
             if len(line) > LINE_BYTES_MAX:  # ASCII: characters are bytes
                 line = self._count_dropped(record, len(line))
             if line:
-                sys.stdout.write(line + "\n")
-                sys.stdout.flush()
+                self._write(line + "\n")
+            reserved = [key for key in RESERVED_KEYS if key in getattr(record, "extra", ())]
+            if reserved:
+                self._write(self._refuse(record, reserved) + "\n")
         except Exception:  # noqa: BLE001 - logging's rule: a logger reports its own failure on stderr and raises nothing
             self.handleError(record)
+
+    def _write(self, line: str) -> None:
+        if self.descriptor is None:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            return
+        rest = memoryview(line.encode("ascii"))
+        while rest:
+            rest = rest[os.write(self.descriptor, rest) :]
+
+    def _refuse(self, record: logging.LogRecord, keys: List[str]) -> str:
+        names = ", ".join(f'"{key}"' for key in keys)
+        text = (
+            f"extra keys {names} are reserved and were left out of the line logged at "
+            f"{record.filename}:{record.lineno}; choose other names"
+        )
+        return self.format(
+            logging.LogRecord(record.name, logging.ERROR, record.pathname, record.lineno, text, (), None)
+        )
 
     def _count_dropped(self, record: logging.LogRecord, line_bytes: int) -> str:
         """Count the line; return what to write in its place the first time, nothing after that."""
@@ -107,3 +131,10 @@ def make_logger(environment: Mapping[str, str]) -> logging.Logger:
 
 
 logger = make_logger(os.environ)
+
+
+def write_to(descriptor: Optional[int]) -> None:
+    """Let the logger write to this descriptor, whatever becomes of sys.stdout; None: to sys.stdout again."""
+    for handler in logger.handlers:
+        if isinstance(handler, StdoutHandler):
+            handler.descriptor = descriptor

@@ -1,0 +1,71 @@
+"""The latest lines of a worker, for whoever asks over the network: bounded, and readers cannot slow it down."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from typing import Final
+
+from insula_worker.log_line import asctime
+
+LINES_MAX: Final = 2000
+BYTES_MAX: Final = 2 * 1024 * 1024
+
+
+class LogRing:
+    """A window over the lines so far. Every line has a number; a reader that falls behind learns how many it missed."""
+
+    def __init__(self, lines_max: int = LINES_MAX, bytes_max: int = BYTES_MAX) -> None:
+        self._lines_max = lines_max
+        self._bytes_max = bytes_max
+        self._lines: deque[tuple[str, bytes]] = deque()
+        self._held_bytes = 0
+        self._first = 0  # the number of the oldest line held
+        self._news = asyncio.Event()
+        self._closed = False
+
+    def append(self, workload: str, line: bytes) -> None:
+        """Add a line; the oldest leave while there are too many."""
+        self._lines.append((workload, line))
+        self._held_bytes += len(line)
+        while len(self._lines) > self._lines_max or self._held_bytes > self._bytes_max:
+            self._held_bytes -= len(self._lines.popleft()[1])
+            self._first += 1
+        if not self._news.is_set():
+            self._news.set()
+
+    def close(self) -> None:
+        """End every reader once it has read what is there."""
+        self._closed = True
+        self._news.set()
+
+    async def read(self, *, follow: bool, workload: str = "") -> AsyncIterator[str]:
+        """Each line held, oldest first, of `workload` only if one is named; with `follow` also those to come."""
+        position, end = self._first, self._first + len(self._lines)
+        while follow or position < end:
+            if position < self._first:
+                yield _missed(self._first - position)
+                position = self._first
+            if position < self._first + len(self._lines):
+                owner, line = self._lines[position - self._first]
+                position += 1
+                if not workload or owner == workload:
+                    yield line.decode("ascii")
+                elif position % 100 == 0:
+                    await asyncio.sleep(0)  # a long search is not the loop's only business
+            elif self._closed:
+                return
+            else:
+                self._news.clear()
+                await self._news.wait()
+
+
+def _missed(lines: int) -> str:
+    """Says in the shape of a line what is missing before the next."""
+    text = f"{lines} lines are missing here: they were written faster than this reader took them"
+    line = {"asctime": asctime(time.time()), "levelname": "WARNING", "message": text, "process": os.getpid()}
+    return json.dumps({**line, "labels": {}, "linesMissing": lines})

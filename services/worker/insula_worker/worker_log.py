@@ -1,0 +1,137 @@
+"""Everything a worker says: its own records and its handlers' output, in one order, to stdout and to whoever asks.
+
+Lines may be lost, and then are counted and told: over the size limit, or because stdout's reader stands still.
+Neither the loop nor, for longer than STALL_S, a handler waits for that reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from insula_worker.log_line import LINE_BYTES_MAX, Line, RecordFormatter, asctime
+from insula_worker.log_ring import LogRing
+from insula_worker.stdout_writer import StdoutWriter
+
+STALL_S: Final = 1.0
+CLOSE_S: Final = 1.0
+
+
+class WorkerLog:
+    """Takes lines on the loop's thread; `insula_worker.runner_output.LineTaker` is its shape."""
+
+    def __init__(self, labels: Mapping[str, str], descriptor: int = 1) -> None:
+        self.ring: Final = LogRing()
+        self.lines_too_long = 0
+        self.lines_unread = 0
+        self._unread_told = 0
+        self._labels = labels
+        self._loop = asyncio.get_running_loop()
+        self._writer = StdoutWriter(descriptor, self._drained)
+        self._waiting: list[Callable[[], None]] = []
+        self._stalled = False
+        self._stall: asyncio.TimerHandle | None = None
+
+    def put(self, lines: Sequence[Line]) -> None:
+        """Take lines; never waits."""
+        short: list[bytes] = []
+        for line in lines:
+            self.ring.append(line.workload, line.json)
+            if line.long is None:
+                short.append(line.json)
+            else:
+                self._write(short)
+                short = []
+                self.lines_unread += not self._writer.put(line.long)
+        self._write(short)
+
+    def _write(self, lines: list[bytes]) -> None:
+        if lines and not self._writer.put(b"\n".join([*lines, b""])):
+            self.lines_unread += len(lines)
+
+    def say(self, line: str, workload: str) -> None:
+        """Take a line of the worker's own, from any thread."""
+        made = [Line(workload, line.encode("ascii"))]
+        try:
+            on_loop = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            on_loop = False
+        if on_loop:
+            self.put(made)
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.put, made)
+
+    def drop(self, size_bytes: int) -> None:
+        """Count a line that was too long; say so once."""
+        self.lines_too_long += 1
+        if self.lines_too_long == 1:
+            limit = f"the limit is {LINE_BYTES_MAX}; later ones are only counted"
+            self._warn(f"a log line of {size_bytes} bytes was dropped, {limit}")
+
+    def wait_for_room(self, resume: Callable[[], None]) -> bool:
+        """Tell whether to wait; if so, `resume` is called when stdout has taken all, or STALL_S have passed."""
+        if self._stalled or not self._writer.is_full:
+            return False
+        self._waiting.append(resume)
+        if not self._writer.is_full:  # it drained meanwhile, and may not have seen that we wait
+            self._waiting.remove(resume)
+            return False
+        if self._stall is None:
+            self._stall = self._loop.call_later(STALL_S, self._give_up)
+        return True
+
+    def close(self) -> None:
+        """Let what waits out, if stdout's reader takes it within CLOSE_S, and end whoever follows."""
+        self.ring.close()
+        self._writer.close(CLOSE_S)
+
+    def _drained(self) -> None:
+        """In the writer's thread, often: the loop is woken only if that changes something."""
+        if (self._waiting or self._stalled or self.lines_unread > self._unread_told) and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._go_on)
+
+    def _go_on(self) -> None:
+        self._stalled = False
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+        unread, self._unread_told = self.lines_unread - self._unread_told, self.lines_unread
+        if unread:
+            self._warn(f"{unread} lines were dropped: the reader of the worker's stdout took none for {STALL_S:g} s")
+        self._resume_all()
+
+    def _give_up(self) -> None:
+        """Lose lines rather than let the handler wait; stays so until stdout has taken all that waits."""
+        self._stall = None
+        self._stalled = True
+        self._resume_all()
+
+    def _resume_all(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        for resume in waiting:
+            resume()
+
+    def _warn(self, text: str) -> None:
+        line = {"asctime": asctime(time.time()), "levelname": "WARNING", "message": text, "process": os.getpid()}
+        self.say(json.dumps({**line, "labels": dict(self._labels)}), "")
+
+
+class WorkerLogHandler(logging.Handler):
+    """Brings the worker's own log records into its log."""
+
+    def __init__(self, log: WorkerLog, labels: Mapping[str, str]) -> None:
+        super().__init__()
+        self._log = log
+        self.setFormatter(RecordFormatter(labels))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Never fails the code that logs."""
+        try:
+            self._log.say(self.format(record), str(vars(record).get("id", "")))
+        except Exception:  # noqa: BLE001 - logging's rule: a handler reports its own failure and raises nothing
+            self.handleError(record)
