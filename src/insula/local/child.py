@@ -58,7 +58,8 @@ class Child:
         """Wait for the end and for what was printed before it; the exit code, negative for a signal."""
         code = await asyncio.shield(self._ended)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._drained.wait(), OUTPUT_AFTER_END_S)
+            async with asyncio.timeout(OUTPUT_AFTER_END_S):
+                await self._drained.wait()
         for fd in list(self._open):
             self._close(fd)
         return code

@@ -18,8 +18,11 @@ from insula.local.supervise import Part, Probe
 
 PAYLOAD_BYTES_MAX: Final = 2 * 1024**3
 """The default of submit, which has to be the edge's too."""
-WORKER_STOP_S: Final = 4.5
-"""A draining worker's share of the 10 s in which everything has to end."""
+WORKER_GRACE_S: Final = 5
+"""How long a worker that is stopped lets its handler finish; what it cannot finish it gives back."""
+WORKER_STOP_S: Final = 6.0
+EDGE_STOP_S: Final = 0.7
+"""Together with what the services and the stores may take, less than the 10 s in which everything has to end."""
 SOCKETS: Final = Path("/tmp")  # noqa: S108 - not our choice
 _WEED_PORTS: Final = (
     "s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc",
@@ -166,6 +169,8 @@ class Parts:
             "INSULA_WORKER": name,
             "INSULA_LISTEN": self.address(name),
             "INSULA_HOSTS_FILE": str(self.data.run / "hosts"),
+            "INSULA_SCRATCH": str(self.data.run / name),
+            "INSULA_GRACE_S": str(WORKER_GRACE_S),
             **{f"INSULA_HANDLER_{variable}": value for variable, value in self.handlers_s3.items()},
         }
         command = _python("insula_worker")
@@ -201,7 +206,7 @@ class Parts:
         flags = ("--use-dynamic-base-id", "--concurrency", "2", "--log-level", "warning")
         command = (str(self.plan.programs.envoy), "-c", str(configuration), *flags)
         part = self._part("envoy", command, {}, probes.http(host, ports["envoy-admin"], "/ready"))
-        return replace(part, stop_s=1)
+        return replace(part, stop_s=EDGE_STOP_S)
 
     def _service(self, name: str, variables: dict[str, str], *ports: int) -> Part:
         ready = probes.listening(self.settings.internal_address, *ports)

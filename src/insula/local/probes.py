@@ -21,6 +21,9 @@ def listening(address: str, *ports: int) -> Probe:
     """When it listens on all the ports."""
 
     async def probe(pid: int) -> bool:
+        for port in ports:  # the kernel's table of sockets can be long: look into it once somebody answers
+            _, writer = await asyncio.open_connection(address, port)
+            writer.close()
         return all(listens(pid, address, port) for port in ports)
 
     return probe
@@ -48,12 +51,10 @@ def http(address: str, port: int, path: str) -> Probe:
     """When it answers a GET of the path with 200."""
 
     async def probe(pid: int) -> bool:
-        if not listens(pid, address, port):
-            return False
         reader, writer = await asyncio.open_connection(address, port)
         try:
             writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
-            return b" 200 " in await reader.readline()
+            return b" 200 " in await reader.readline() and listens(pid, address, port)
         finally:
             writer.close()
 

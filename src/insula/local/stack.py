@@ -138,7 +138,8 @@ class Stack:
             return
         api = self._api_of(part)
         if api is None:
-            self._view.say(f"{part} does not start; its log is {self._running[part].part.log}")
+            words = self._running[part].last_words or [how]
+            self._view.say(f"{part} does not start: {words[-1]} (its log: {self._running[part].part.log})")
             self._exit_code = FAILED
             self._stop.set()
         elif self._apis[api].state == PENDING:

@@ -17,6 +17,7 @@ from insula.local.child import Child, describe_end
 from insula.local.output import Lines, Log, Tail
 
 PROBE_EVERY_S: Final = 0.03
+PROBE_TIMEOUT_S: Final = 2.0
 FIRST_DELAY_S: Final = 0.1
 LONGEST_DELAY_S: Final = 10.0
 FORGIVEN_AFTER_S: Final = 30.0
@@ -36,7 +37,7 @@ class Part:
     log: Path
     probe: Probe
     ready_s: float = 60
-    stop_s: float = 2
+    stop_s: float = 1.5
     keep: tuple[int, ...] = ()
     once: bool = False
     announced: bool = True  # that it is ready means something to the user
@@ -100,7 +101,8 @@ class Supervised:
                 news, self.last_words = lines if lines != self.last_words else [], lines
                 self._watcher.died(self.part.name, how, delay_s, news)
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._stopping.wait(), delay_s)
+                    async with asyncio.timeout(delay_s):
+                        await self._stopping.wait()
         finally:
             self._log.close()
             self._over.set()
@@ -111,7 +113,8 @@ class Supervised:
         if self._child is not None:
             self._child.terminate()
         try:
-            await asyncio.wait_for(self._over.wait(), self.part.stop_s)
+            async with asyncio.timeout(self.part.stop_s):
+                await self._over.wait()
         except TimeoutError:
             self.kill()
             await self._over.wait()
@@ -187,6 +190,8 @@ class Supervised:
 
 async def _answers(probe: Probe, pid: int) -> bool:
     try:
-        return await asyncio.wait_for(probe(pid), 2)
-    except (OSError, TimeoutError, asyncio.IncompleteReadError):
+        # Not wait_for: until Python 3.12 it swallows a cancellation that comes as the probe returns.
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            return await probe(pid)
+    except (OSError, TimeoutError, EOFError, ValueError):
         return False
