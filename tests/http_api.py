@@ -30,7 +30,7 @@ class HttpApi:
         while True:
             reply = requests.get(f"{self.url}/{id}", timeout=10)
             answer: dict[str, Any] = reply.json()
-            if reply.status_code == 200 and answer["status"] in ("completed", "failed"):
+            if reply.status_code == 200 and answer["status"] in ("completed", "failed", "cancelled"):
                 return answer
             assert time.monotonic() < deadline, (
                 f"{id} did not end within {within_s} s: {reply.status_code} {reply.text}"

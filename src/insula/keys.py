@@ -10,9 +10,6 @@ from typing import Final
 APIS: Final = "insula:apis"
 """Hash: API name -> its registration, JSON. The registry; no TTL."""
 
-GROUP: Final = "workers"
-"""The consumer group of every queue."""
-
 
 class ApiKeys:
     """The Redis keys of one API."""

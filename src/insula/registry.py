@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
-from insula.errors import ApiNotFound, EndpointTaken, StoreUnavailable
+from insula.errors import ApiNotFound, EndpointTaken, StoreFull, StoreUnavailable
 from insula.keys import APIS, ApiKeys
 from insula.v1.worker_service_pb2 import DescribeWorkerResponse, Worker
 
@@ -71,6 +71,8 @@ Change: TypeAlias = Callable[[dict[str, Registration]], Registration | None]
 def _redis_errors() -> Generator[None]:
     try:
         yield
+    except OutOfMemoryError as error:
+        raise StoreFull from error
     except RedisError as error:
         raise StoreUnavailable(f"Redis: {error}") from error
 

@@ -39,10 +39,12 @@ class Coalescer:
         except NoScriptError:  # Redis was restarted: its script cache is not on disk
             return await self.execute("EVAL", script.text, key_count, *keys_and_args)
 
-    async def execute(self, *command: str | bytes | int) -> object:
-        """Run one command with the next pipeline and return its reply."""
+    async def execute(self, name: str, *arguments: str | bytes | int) -> object:
+        """Run one command with the next pipeline and return its reply. Raises as `evaluate`."""
+        # Encoded here, so that a text that cannot be (a lone surrogate) fails its own caller and no other of the batch.
+        encoded = tuple(part.encode() if isinstance(part, str) else part for part in arguments)
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._waiting.append((command, future))
+        self._waiting.append(((name, *encoded), future))
         if self._sender is None:
             self._sender = asyncio.create_task(self._send_all())
         try:
@@ -51,14 +53,16 @@ class Coalescer:
             raise StoreFull from error
         except NoScriptError:
             raise
-        except RedisError as error:
+        except (RedisError, OSError) as error:
             raise StoreUnavailable(f"Redis: {error}") from error
 
     async def _send_all(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-            await self._send(batch)
-        self._sender = None
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+                await self._send(batch)
+        finally:
+            self._sender = None
 
     async def _send(self, batch: list[tuple[Command, asyncio.Future[object]]]) -> None:
         pipeline = self._redis.pipeline(transaction=False)
@@ -66,8 +70,8 @@ class Coalescer:
             pipeline.execute_command(*command)
         try:
             replies: list[object] = await pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError) as error:
-            replies = [StoreUnavailable(f"Redis does not answer: {error}")] * len(batch)
+        except Exception as error:  # noqa: BLE001 - whatever it is, each caller has to hear of it, or it waits for ever
+            replies = [error] * len(batch)
         for (_, future), reply in zip(batch, replies, strict=True):
             if future.done():  # its caller was cancelled
                 continue

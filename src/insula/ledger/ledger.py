@@ -9,15 +9,16 @@ from datetime import timedelta
 from typing import Final, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from insula.errors import ApiNotFound, LeaseLost, QueueFull
-from insula.keys import GROUP, ApiKeys
+from insula.keys import ApiKeys
 from insula.ledger import scripts
 from insula.ledger.coalescer import Coalescer
 from insula.ledger.records import Claim, Failure, Lease, Payload, Result, Workload
 from insula.status import Status
 
+_OPEN: Final = scripts.load("open")
+_CLOSE: Final = scripts.load("close")
 _SUBMIT: Final = scripts.load("submit")
 _CLAIM: Final = scripts.load("claim")
 _RENEW: Final = scripts.load("renew")
@@ -67,17 +68,12 @@ class WorkloadLedger:
     """
 
     def __init__(self, redis: Redis, policy: LedgerPolicy) -> None:
-        self._redis = redis
         self._commands = Coalescer(redis)
         self.policy: Final = policy
 
     async def open(self, api: str) -> None:
         """Create the queue of `api` with its consumer group, reading from the start; safe to repeat."""
-        try:
-            await self._redis.xgroup_create(ApiKeys(api).queue, GROUP, id="0", mkstream=True)
-        except ResponseError as error:
-            if not str(error).startswith("BUSYGROUP"):
-                raise
+        await self._run(_OPEN, api)
 
     async def intend_upload(self, api: str, object: str) -> None:
         """Note that `object` is about to be written; `submit` removes the note, the sweeper deletes what stays."""
@@ -174,7 +170,7 @@ class WorkloadLedger:
         Safe to repeat: none that waits is missed, because nothing enters once the first step is done.
         """
         keys = ApiKeys(api)
-        await self._commands.execute("SET", keys.closed, 1)
+        await self._run(_CLOSE, api)
         cancelled, start = 0, "-"
         while True:
             reply = await self._commands.execute("XRANGE", keys.queue, start, "+", "COUNT", CLOSE_PAGE)

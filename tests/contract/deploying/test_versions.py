@@ -140,15 +140,15 @@ async def test_a_refresh_replaces_the_process_and_loses_nothing(versioned: Versi
 
 async def test_a_deleted_api_takes_nothing_and_its_workloads_can_be_read(versioned: Versioned) -> None:
     """What ran is finished, what waited is cancelled, submits are 404; and the API can be deployed again."""
-    api, slow = versioned.api, json.dumps({"log": str(versioned.project.parent / "runs"), "sleep_s": 1}).encode()
+    api, slow = versioned.api, json.dumps({"log": str(versioned.project.parent / "runs"), "sleep_s": 3}).encode()
     done = api.run(versioned.payload(), "application/json")
     running = api.submit(slow, "application/json")
     versioned.stack.wait_for_status("versioned", running, "in_progress")
     waiting = [api.submit(slow, "application/json") for _ in range(3)]
     with grpc.insecure_channel(versioned.stack.info["admin"]) as channel:
-        assert ApiServiceStub(channel).DeleteApi(DeleteApiRequest(name="versioned")).cancelled == 3
-    for id in waiting:
-        assert requests.get(f"{api.url}/{id}", timeout=10).json() == {"id": id, "status": "cancelled"}
+        assert ApiServiceStub(channel).DeleteApi(DeleteApiRequest(name="versioned")).cancelled <= 3
+    for id in waiting:  # one that was claimed ahead is given back first
+        assert api.end(id) == {"id": id, "status": "cancelled"}
     assert api.end(running)["status"] == "completed"
     assert api.end(done["id"]) == done
     assert requests.post(api.url, b"{}", headers={"Content-Type": "application/json"}, timeout=10).status_code == 404

@@ -3,7 +3,8 @@
 -- ARGV[2]  id                         ARGV[3]  attempt, the fencing token     ARGV[4]  entry id
 -- ARGV[5]  1 if the attempt was lost to a dead runner, 0 if it is given back in good order
 -- ARGV[6]  most lost attempts, > 0    ARGV[7]  why it was lost, one sentence  ARGV[8]  retention, seconds > 0
--- Returns  1 back in the queue · 2 out of deliveries: failed, and in the dead zset · -1 lease lost
+-- Returns  1 back in the queue · 2 out of deliveries: failed, and in the dead zset · 3 cancelled, the API is deleted
+--          · -1 lease lost
 -- Cost     O(log N). Safe to repeat.
 local id, attempt, entry, lost = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
 local key = workload_prefix .. id
@@ -11,11 +12,16 @@ local record = redis.call('HMGET', key, 'status', 'attempt')
 if record[2] ~= attempt then return -1 end
 if record[1] == 'in_queue' then return 1 end
 if record[1] == 'failed' then return 2 end
+if record[1] == 'cancelled' then return 3 end
 if record[1] ~= 'in_progress' then return -1 end
 
 if lost == 1 and redis.call('HINCRBY', key, 'lost', 1) >= tonumber(ARGV[6]) then
   bury(id, entry, 'in_progress', attempt, ARGV[7], tonumber(ARGV[8]))
   return 2
+end
+if redis.call('EXISTS', closed) == 1 then  -- nobody claims any more
+  end_workload(id, entry, 'in_progress', 'cancelled', attempt, tonumber(ARGV[8]), {})
+  return 3
 end
 set_status(id, 'in_progress', 'in_queue', attempt)
 redis.call('XCLAIM', queue, 'workers', RETURNED, 0, entry, 'JUSTID')
