@@ -1,0 +1,131 @@
+"""The examples that serve a model, each with its framework's own runtime, on one stack: right answers over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import os
+import secrets
+import subprocess
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.environments import python_of
+from tests.http_api import HttpApi
+from tests.stack import Stack, running_stack
+
+EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+IRIS = EXAMPLES / "iris-classifier"
+DIGITS = EXAMPLES / "digit-recognizer"
+TUMORS = EXAMPLES / "tumor-classifier"
+RECEIPTS = EXAMPLES / "receipt-reader"
+
+DRAW = """
+import sys
+from PIL import Image, ImageDraw, ImageFont
+image = Image.new(sys.argv[1], (480, 200), "white")
+for row, line in enumerate(sys.argv[2:]):
+    ImageDraw.Draw(image).text((40, 30 + 60 * row), line, fill="black", font=ImageFont.load_default(size=34))
+image.save(sys.stdout.buffer, "PNG")
+"""
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a machine's first run installs four environments
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stack]:
+    projects = [IRIS, DIGITS, TUMORS, RECEIPTS]
+    for project in projects:
+        await python_of(project)
+    async with running_stack(projects, data=tmp_path_factory.mktemp("stack")) as stack:
+        yield stack
+
+
+def api(stack: Stack, project: Path) -> HttpApi:
+    return HttpApi(f"{stack.public}/{project.name}")
+
+
+def samples(project: Path) -> list[Path]:
+    return sorted((project / "samples").iterdir())
+
+
+@pytest.fixture(scope="module")
+def iris(stack: Stack) -> HttpApi:
+    """The stack's S3 is empty at first: the model is trained and uploaded while the handler keeps trying to start."""
+    state, reason = stack.state("iris-classifier")
+    assert state == "failing"
+    assert "failed to initialize handler implementation: handler.py: __init__: " in reason
+    python = asyncio.run(python_of(IRIS))
+    subprocess.run([python, IRIS / "train.py"], env=os.environ | stack.s3_env, check=True)
+    return api(stack, IRIS)
+
+
+@pytest.mark.parametrize("sample", samples(IRIS), ids=lambda path: path.stem)
+def test_scikit_learn_classifies_with_a_model_from_s3(iris: HttpApi, sample: Path) -> None:
+    workload = iris.run(sample.read_bytes(), "application/json")
+    assert workload["status"] == "completed"
+    assert workload["result"]["label"] == sample.stem
+    assert 0.5 < workload["result"]["probability"] <= 1
+
+
+def test_a_missing_measurement_is_named(iris: HttpApi) -> None:
+    workload = iris.run(b'{"sepal_length": 5.1}', "application/json")
+    assert workload["status"] == "failed"
+    assert "sepal_width" in workload["error"]["message"]
+
+
+@pytest.mark.parametrize("sample", samples(DIGITS), ids=lambda path: path.stem)
+def test_onnxruntime_recognises_digits(stack: Stack, sample: Path) -> None:
+    workload = api(stack, DIGITS).run(sample.read_bytes(), "image/png")
+    assert workload["status"] == "completed"
+    assert workload["result"]["digit"] == int(sample.stem)
+
+
+@pytest.mark.parametrize("diagnosis", ["malignant", "benign"])
+def test_xgboost_diagnoses_one(stack: Stack, diagnosis: str) -> None:
+    sample = json.loads((TUMORS / "samples" / f"{diagnosis}.json").read_bytes())
+    whole = api(stack, TUMORS).run(json.dumps(sample).encode(), "application/json")["result"]
+    assert whole["diagnoses"] == [diagnosis]
+
+    del sample["mean radius"]
+    partial = api(stack, TUMORS).run(json.dumps(sample).encode(), "application/json")["result"]
+    assert partial["diagnoses"] == [diagnosis]
+
+
+def test_xgboost_diagnoses_a_table(stack: Stack) -> None:
+    table = (TUMORS / "samples" / "held-out.csv").read_bytes()
+    truth = [row["diagnosis"] for row in csv.DictReader(io.StringIO(table.decode()))]
+    workload = api(stack, TUMORS).run(table, "text/csv")
+    assert workload["status"] == "completed"
+    right = sum(map(str.__eq__, workload["result"]["diagnoses"], truth))
+    assert right / len(truth) > 0.95
+
+
+def test_ocr_reads_the_sample(stack: Stack) -> None:
+    workload = api(stack, RECEIPTS).run((RECEIPTS / "samples" / "receipt.png").read_bytes(), "image/png")
+    lines = [line["text"] for line in workload["result"]["lines"]]
+    assert lines == ["Corner Bakery", "Rye bread 4.20", "Espresso 2.80", "Apple cake 3.50", "Total 10.50"]
+    records = stack.log_records("receipt-reader")
+    assert any(record.get("message") == "read an image" and record.get("lines") == 5 for record in records)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA"])
+async def test_ocr_reads_what_was_drawn_just_now(stack: Stack, mode: str) -> None:
+    """In black and white, greys, colours, and with transparency."""
+    number = str(100_000 + secrets.randbelow(900_000))
+    python = await python_of(RECEIPTS)
+    image = subprocess.check_output([python, "-c", DRAW, mode, "Receipt", number])
+    workload = api(stack, RECEIPTS).run(image, "application/octet-stream")
+    assert [line["text"] for line in workload["result"]["lines"]] == ["Receipt", number]
+
+
+def test_what_is_no_image_fails_in_words(stack: Stack) -> None:
+    for project in (DIGITS, RECEIPTS):
+        workload = api(stack, project).run(b"\x00\x01", "image/png")
+        assert workload["status"] == "failed"
+        assert "cannot identify image file" in workload["error"]["message"]

@@ -1,0 +1,15 @@
+"""The environments of projects, built before a stack needs them: one at a time, and by nothing but the worker's code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from insula_worker.environment import EnvironmentInputs, ensure_environment
+
+
+async def python_of(project: Path) -> Path:
+    """The interpreter that will run the project's handler. Minutes the first time, found again afterwards."""
+    home_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    cache = Path(os.environ.get("INSULA_CACHE") or Path(home_cache) / "insula")
+    return await ensure_environment(EnvironmentInputs(project, dict(os.environ)), cache)
