@@ -1,7 +1,7 @@
 # Every target makes what it needs first: an environment in .venv from the hashed locks, again only when they change.
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo up check test protos locks clean
+.PHONY: help demo up check test protos reference locks clean
 PYTHON_IN_VENV := .venv/bin/python
 PROJECT ?= examples/language-identifier
 
@@ -28,6 +28,10 @@ protos: ## regenerate stubs and descriptor from protos/
 	@scripts/setup dev
 	@.venv/bin/buf format -w . --path protos
 	@$(PYTHON_IN_VENV) -m scripts.generate_stubs
+
+reference: ## write docs/cortex-yaml.md and the JSON Schema anew from the table of keys
+	@scripts/setup dev
+	@$(PYTHON_IN_VENV) -m scripts.generate_reference
 
 locks: ## write requirements/*.txt anew (scripts/lock --upgrade takes the newest versions)
 	@scripts/setup dev

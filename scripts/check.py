@@ -21,6 +21,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("the handler's side runs on Python 3.8 (vermin)", ("vermin", "-q", "-t=3.8-", "--violations", *HANDLERS_SIDE)),
     ("import rules (import-linter)", ("lint-imports", "--no-logo")),
     ("contracts (buf), generated files", ("python", "-m", "scripts.check_protos")),
+    ("reference of cortex.yaml", ("python", "-m", "scripts.generate_reference", "--check")),
     ("types (mypy --strict)", ("mypy",)),
     ("types (pyright strict)", ("pyright",)),
     ("house rules and quick tests (pytest)", ("python", "-m", "pytest", "-q", "tests/unit")),

@@ -1,0 +1,100 @@
+"""The JSON Schema accepts what the reader accepts, and knows every key, kind and bound."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from insula.errors import ProjectInvalid
+from insula.project.cortex_yaml import parse
+from insula.project.keys import API
+from insula.project.meanings import MEANINGS
+from insula.project.schema import config_schema
+from scripts.generate_reference import ROOT, SCHEMA, main, rows
+from tests.unit.project.configurations import entries
+from tests.unit.project.entries import MINIMAL
+
+VALIDATOR = Draft202012Validator(config_schema())
+
+
+def accepted(configuration: list[Any]) -> bool:
+    """Whether the reader takes it. JSON is YAML, and says which text is a string."""
+    try:
+        parse(json.dumps(configuration, ensure_ascii=False).encode(), "cortex.yaml")
+    except ProjectInvalid:
+        return False
+    return True
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow], deadline=None)
+@given(st.lists(entries(), min_size=1, max_size=2))
+def test_what_the_reader_accepts_the_schema_accepts(configuration: list[Any]) -> None:
+    """300 configurations that the reader accepted, of those hypothesis makes from the table of keys."""
+    assume(accepted(configuration))
+    VALIDATOR.validate(configuration)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "  hanlder: {}\n",
+        "    log_level: loud\n",
+        "    path: /etc/passwd\n",
+        "    path: ../handler.py\n",
+        "    path: null\n",
+        "    env: {CORTEX_X: 1}\n",
+        "    env: {A: [1]}\n",
+        "    config: 1\n",
+        "    models: {path: /models}\n",
+        "    models: {paths: [{name: one}]}\n",
+        "  compute: {cpu: lots}\n",
+        "  compute: {gpu: -1}\n",
+        "  autoscaling: {max_replica_concurrency: 30001}\n",
+        "  autoscaling: {max_downscale_factor: 1}\n",
+        "  autoscaling: {target_replica_concurrency: 0}\n",
+        "  autoscaling: {window: 60}\n",
+        "  update_strategy: {max_surge: 25.5%}\n",
+        "  networking: {endpoint: a b}\n",
+    ],
+)
+def test_an_editor_underlines_what_the_reader_refuses(more: str) -> None:
+    configuration = yaml.safe_load(MINIMAL.replace("    path: handler.py\n", "") if " path:" in more else MINIMAL)
+    (entry,) = configuration
+    for section, value in yaml.safe_load(f"handler:\n{more}" if more.startswith("    ") else more).items():
+        entry[section] = {**entry.get(section, {}), **value}
+    assert not VALIDATOR.is_valid(configuration)
+    assert not accepted(configuration)
+
+
+def test_the_smallest_configuration_is_valid() -> None:
+    assert VALIDATOR.is_valid(yaml.safe_load(MINIMAL))
+    assert not VALIDATOR.is_valid([])
+    assert not VALIDATOR.is_valid({})
+
+
+def test_each_key_says_what_it_is_for() -> None:
+    assert [path for path, _ in rows(API)] == list(MEANINGS)
+
+
+def test_the_examples_and_the_tests_projects_are_valid() -> None:
+    """As an editor would see them."""
+    written = [*ROOT.glob("examples/*/cortex.yaml"), *ROOT.glob("tests/projects/*/cortex.yaml")]
+    assert written
+    wrong = {
+        str(path): error.message
+        for path in written
+        for error in VALIDATOR.iter_errors(yaml.safe_load(path.read_text(encoding="utf-8")))
+    }
+    assert wrong == {}
+
+
+def test_the_published_files_are_those_of_the_table() -> None:
+    """The schema is a valid one; the check that `make check` runs finds both files up to date."""
+    assert main(check=True) == 0
+    Draft202012Validator.check_schema(json.loads((ROOT / SCHEMA).read_text(encoding="utf-8")))
