@@ -1,0 +1,98 @@
+"""Handlers that behave badly: each workload ends with the true reason, the next one runs, the worker stays small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.http_api import HttpApi
+from tests.stack import Stack
+from tests.waiting import until_blocking
+
+NEXT = b"result = {'next': True}"
+ENDLESS_THREADS = """
+import threading, time
+for daemon in (True, False):
+    threading.Thread(target=lambda: [time.sleep(1) for _ in iter(int, 1)], daemon=daemon).start()
+result = {"threads": threading.active_count()}
+"""
+FORK = """
+import os
+child = os.fork()
+if child:
+    _, status = os.waitpid(child, 0)
+    result = {"exit code": os.waitstatus_to_exitcode(status)}
+"""
+SURVIVED = {
+    "changes directory": "import os; os.chdir('/'); result = {'cwd': os.getcwd()}",
+    "closes stdout": "import os, sys; sys.stdout.close(); os.close(1)",
+    "replaces stdout": "import io, sys; sys.stdout = io.StringIO(); print('into nothing')",
+    "has no stdout": "import sys; sys.stdout = sys.stderr = None",
+    "spawns threads that never end": ENDLESS_THREADS,
+    "forks and comes back twice": FORK,
+    "ignores signals": "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+    "changes the environment": "import os; os.environ.clear()",
+}
+FAILED = {
+    "import sys; sys.exit(3)": "SystemExit: 3",
+    "raise KeyboardInterrupt": "KeyboardInterrupt",
+    "def f(): return f()\nf()": "RecursionError: maximum recursion depth exceeded",
+    "x = bytes(1 << 62)": "MemoryError",
+}
+
+
+def runs(api: HttpApi, code: str) -> dict[str, Any]:
+    """Run the code, then something harmless, which has to work; what became of the first."""
+    answer = api.run(code.encode(), "text/plain")
+    assert api.run(NEXT, "text/plain")["result"] == {"next": True}
+    return answer
+
+
+@pytest.mark.parametrize("code", SURVIVED.values(), ids=SURVIVED)
+def test_the_next_workload_runs_after_a_handler_that(api: Callable[[str], HttpApi], code: str) -> None:
+    assert runs(api("rough"), code)["status"] == "completed"
+
+
+@pytest.mark.parametrize("code", FAILED, ids=FAILED.values())
+def test_what_would_end_a_program_ends_its_workload(api: Callable[[str], HttpApi], code: str) -> None:
+    error = runs(api("rough"), code)["error"]
+    assert error["reason"] == "HANDLER_ERROR"
+    assert error["message"].startswith(FAILED[code])
+
+
+def test_a_segmentation_fault_is_told(api: Callable[[str], HttpApi]) -> None:
+    """After the last attempt that the API allows, with the signal's name."""
+    answer = runs(api("deadly"), "import ctypes; ctypes.string_at(0)")
+    assert (answer["status"], answer["error"]["reason"]) == ("failed", "WORKER_LOST")
+    assert "SIGSEGV" in answer["error"]["message"]
+
+
+def worker_pid(stack: Stack, api: str) -> int:
+    """The supervisor of the API's handler."""
+    wanted = f"INSULA_WORKER={api}-0".encode()
+    workers = stack.processes("worker")
+    [pid] = [pid for pid in workers if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")]
+    return pid
+
+
+def resident_mb(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in status if line.startswith("VmRSS:"))) / 1024
+
+
+def test_a_handler_that_prints_100_mb_leaves_the_supervisors_small(stack: Stack, api: Callable[[str], HttpApi]) -> None:
+    """In lines, and as one line without an end; the worker and `insula up` grow by less than 10 MB each."""
+    api("deadly").run(b"print('x' * 1000)", "text/plain")
+    pids = [worker_pid(stack, "deadly"), stack.pid]
+    before = [resident_mb(pid) for pid in pids]
+    lines = "import sys\nfor _ in range(50_000): sys.stdout.write('x' * 999 + '\\n')"
+    one_line = "import sys\nfor _ in range(50_000): sys.stdout.write('x' * 1000)\nsys.stdout.write('\\n')"
+    for code in (lines, one_line):
+        assert runs(api("deadly"), code)["status"] == "completed"
+    api("deadly").run(b"print('all printed')", "text/plain")
+    until_blocking(lambda: "all printed" in stack.printed("deadly"), within_s=30)
+    grown = [resident_mb(pid) - mb for pid, mb in zip(pids, before, strict=True)]
+    assert max(grown) < 10, grown

@@ -1,1 +1,0 @@
-from outside.classes import *  # noqa: F403
