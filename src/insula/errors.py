@@ -22,6 +22,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+NAME_CHARS_SHOWN = 200
+"""Of a name that does not exist: errors travel in headers, whose size is limited."""
+
 
 class InsulaError(Exception):
     """Root of the tree; catch it to catch everything Insula raises on purpose."""
@@ -50,17 +53,17 @@ class ApiNotFound(NotFound):
     """No API has this name or endpoint."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"there is no API at {name!r}; `insula get` lists the deployed ones")
-        self.name = name
+        self.name = name[:NAME_CHARS_SHOWN]
+        super().__init__(f"there is no API at {self.name!r}; `insula get` lists the deployed ones")
 
 
 class WorkloadNotFound(NotFound):
     """No workload has this id: it never existed, or its retention has passed."""
 
     def __init__(self, api: str, id: str) -> None:
-        super().__init__(f"there is no workload {id!r} of {api}; ids are kept for the retention period after their end")
         self.api = api
-        self.id = id
+        self.id = id[:NAME_CHARS_SHOWN]
+        super().__init__(f"there is no workload {self.id!r} of {api}; they are kept for the retention after their end")
 
 
 class EndpointTaken(InsulaError):

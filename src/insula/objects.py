@@ -26,9 +26,6 @@ CALLS_MAX: Final = 16
 class ObjectNotFound(NotFound):
     """The object does not exist."""
 
-    def __init__(self, key: str) -> None:
-        super().__init__(f"there is no object {key}")
-
 
 class ObjectStore:
     """One bucket. Every method raises StoreUnavailable when S3 does not answer or refuses our credentials."""
@@ -121,8 +118,9 @@ class ObjectStore:
             try:
                 return await asyncio.to_thread(call)
             except ClientError as error:
-                if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404:
-                    raise ObjectNotFound(error.response.get("Error", {}).get("Message", str(error))) from error
+                # HEAD has no body, so its code is the bare status; a missing bucket is a fault of the set-up.
+                if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
+                    raise ObjectNotFound(str(error)) from error
                 raise StoreUnavailable(f"S3: {error}") from error
             except (BotoCoreError, OSError) as error:
                 raise StoreUnavailable(f"S3 does not answer: {error}") from error

@@ -7,6 +7,7 @@ from typing import Final
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from insula.errors import InsulaError, StoreUnavailable
@@ -14,6 +15,8 @@ from insula.errors import InsulaError, StoreUnavailable
 RELAXED: Final = "relaxed"
 DOORBELL_S: Final = 5
 """How long a blocking read waits before it asks again."""
+BLOCKING_MAX: Final = 10_000
+"""Blocking reads at once: one for each API that is watched."""
 
 
 class NotDurable(InsulaError):
@@ -21,15 +24,20 @@ class NotDurable(InsulaError):
 
 
 def connect(url: str) -> Redis:
-    """A client for short commands: each is retried for about 2 s, so all commands must be safe to repeat."""
-    retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=6)
+    """A client for short commands, which must be safe to repeat: a lost connection is retried for about 2 s.
+
+    A stall of 5 s is not: nobody is helped by waiting for it seven times.
+    """
+    retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=6, supported_errors=(RedisConnectionError,))
     return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=retry, client_name="insula")
 
 
 def connect_blocking(url: str) -> Redis:
     """A client for reads that wait up to DOORBELL_S; an outage shows at once, as an error."""
     retry = Retry(ExponentialBackoff(), retries=0)
-    return Redis.from_url(url, socket_timeout=DOORBELL_S + 5, socket_connect_timeout=2, retry=retry)
+    return Redis.from_url(
+        url, socket_timeout=DOORBELL_S + 5, socket_connect_timeout=2, retry=retry, max_connections=BLOCKING_MAX
+    )
 
 
 async def check_durability(redis: Redis, durability: str) -> None:

@@ -198,6 +198,8 @@ class RegistryCache:
         self._by_endpoint: dict[str, Registration] = {}
         self._refreshed_at = -REFRESH_S
         self._refreshing = asyncio.Lock()
+        self._attempts = 0
+        self._outage: StoreUnavailable | None = None
 
     async def by_name(self, name: str) -> Registration:
         """The API called `name`. Raises ApiNotFound, or StoreUnavailable if it is not cached either."""
@@ -224,18 +226,27 @@ class RegistryCache:
         return asyncio.get_running_loop().time() - self._refreshed_at >= REFRESH_S
 
     async def _refresh(self, *, missing: bool) -> None:
-        """Read the registry. While Redis is down, what is cached stays good: only a miss is an error."""
-        before = self._refreshed_at
+        """Read the registry; whoever waits meanwhile shares the outcome.
+
+        While Redis is away what is cached stays good: only a miss is an error.
+        """
+        before = self._attempts
         async with self._refreshing:
-            if self._refreshed_at != before:  # someone else did it while we waited
-                return
-            try:
-                apis = await self._registry.all()
-            except StoreUnavailable:
-                if missing:
-                    raise
-                return
-            found = sorted((api for api in apis.values() if api.live or self._tombstones), key=lambda api: api.live)
-            self._by_name = {api.name: api for api in found}
-            self._by_endpoint = {api.endpoint: api for api in found}
+            if self._attempts == before:
+                await self._attempt()
+        if missing and self._outage is not None:
+            raise self._outage
+
+    async def _attempt(self) -> None:
+        try:
+            apis = await self._registry.all()
+            self._outage = None
+        except StoreUnavailable as error:
+            self._outage = error
+            return
+        finally:
+            self._attempts += 1
             self._refreshed_at = asyncio.get_running_loop().time()
+        found = sorted((api for api in apis.values() if api.live or self._tombstones), key=lambda api: api.live)
+        self._by_name = {api.name: api for api in found}
+        self._by_endpoint = {api.endpoint: api for api in found}

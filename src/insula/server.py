@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024 + 64 * 1024
 """A unary submit's 4 MiB and its other fields. grpc's own limit would show as RESOURCE_EXHAUSTED at exactly 4 MiB."""
+METADATA_BYTES_MAX: Final = 128 * 1024
+"""More than the 60 KiB of headers that Envoy lets through: grpc's limit of 8 KiB would show as RESOURCE_EXHAUSTED."""
 GRACE: Final = timedelta(seconds=5)
 """How long running calls may take once a stop was asked for."""
 
@@ -44,6 +46,8 @@ class Server:
             options=[
                 ("grpc.so_reuseport", 0),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+                ("grpc.max_metadata_size", METADATA_BYTES_MAX),
+                ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
                 ("grpc.max_send_message_length", -1),  # results are bounded where they are made
             ],
         )

@@ -47,6 +47,8 @@ class Admission:
             payload = await self._upload(api.name, id, content_type, head, chunks)
         try:
             await self._ledger.submit(api.name, id, payload, queue_limit=api.queue_limit, traceparent=traceparent)
+        except StoreUnavailable:  # it may have been accepted for all we know; if not, the sweeper finds the object
+            raise
         except InsulaError:
             await self._forget(payload)
             raise

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 import grpc
@@ -22,6 +25,10 @@ UploadContext: TypeAlias = grpc.aio.ServicerContext[UploadWorkloadRequest, Uploa
 
 REFUSED_BYTES_READ: Final = 8 * 1024 * 1024
 """How much of a refused body is read and dropped: many HTTP clients see a reset, not the answer, if they still send."""
+REFUSED_S: Final = 5
+"""How long it is read at most, should the client neither send nor end it."""
+TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+"""W3C Trace Context, level 1; anything else is ignored, as it says."""
 
 
 class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
@@ -70,7 +77,8 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
 
 def _traceparent(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     metadata = context.invocation_metadata() or ()
-    return next((str(value) for name, value in metadata if name == "traceparent"), "")
+    sent = next((str(value) for name, value in metadata if name == "traceparent"), "")
+    return sent if TRACEPARENT.fullmatch(sent) else ""
 
 
 async def _once(payload: bytes) -> AsyncIterator[bytes]:
@@ -94,7 +102,9 @@ async def _data(
 
 async def _drop(messages: AsyncIterator[UploadWorkloadRequest]) -> None:
     dropped_bytes = 0
-    async for message in messages:
-        dropped_bytes += len(message.payload.data)
-        if dropped_bytes > REFUSED_BYTES_READ:
-            return
+    with suppress(TimeoutError):
+        async with asyncio.timeout(REFUSED_S):
+            async for message in messages:
+                dropped_bytes += len(message.payload.data)
+                if dropped_bytes > REFUSED_BYTES_READ:
+                    return

@@ -102,6 +102,21 @@ def test_the_query_string_overrides_neither_path_nor_payload(api: HttpApi) -> No
     assert requests.get(f"{api.url}/{id}{query}", timeout=10).json()["id"] == id
 
 
+def test_malformed_headers_are_the_callers_mistake(api: HttpApi) -> None:
+    """None of them is a 5xx, and none is a 429 that a client would repeat."""
+    url, text = api.url, {"Content-Type": "text/plain"}
+    assert requests.post(url, b"x", headers={"Content-Type": b"text/plain; x=\xff"}, timeout=10).status_code == 400
+    assert requests.post(url, b"x", headers={**text, "foo-bin": "!!!!"}, timeout=10).status_code == 200
+    assert requests.post(url, b"x", headers={**text, "traceparent": "z" * 40_000}, timeout=10).status_code == 200
+    assert requests.get(f"{url}/{'x' * 30_000}", timeout=10).status_code == 404
+
+
+def test_a_text_that_no_store_takes_fails_its_workload_alone(api: HttpApi) -> None:
+    """A lone surrogate, as file names can hold: it is shown as its escape, and the next workload runs."""
+    assert api.run(b'{"raise": "\\ud800"}', "application/json")["error"]["message"] == "ValueError: \\ud800"
+    assert api.run(b"{}", "application/json")["status"] == "completed"
+
+
 @pytest.mark.parametrize("framing", ["Content-Length: 1000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n64\r\n"])
 def test_a_body_that_was_cut_off_is_not_a_workload(stack: Stack, api: HttpApi, framing: str) -> None:
     """Nothing that the client did not finish sending is accepted."""
