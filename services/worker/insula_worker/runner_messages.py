@@ -64,7 +64,12 @@ def read_outcome(frame: Frame) -> Outcome:
     if frame.type == "result":
         return Completed(frame.body, handler_s)
     told: dict[str, Any] = json.loads(frame.body)
-    return Failed(str(frame.header["reason"]), str(told["message"]), str(told["traceback"]), handler_s)
+    return Failed(str(frame.header["reason"]), storable(told["message"]), storable(told["traceback"]), handler_s)
+
+
+def storable(text: object) -> str:
+    """Return the text with each lone surrogate written as its escape: neither Redis nor protobuf takes one."""
+    return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 def read_metric(header: Header) -> Metric:

@@ -21,7 +21,7 @@ from insula.errors import InsulaError
 from insula.tether import tethered
 from insula_runner.frames import Frame, encode_frame
 from insula_worker.runner_connection import RunnerConnection, RunnerDied
-from insula_worker.runner_messages import Completed, Failed, Job, Metric, Outcome
+from insula_worker.runner_messages import Completed, Failed, Job, Metric, Outcome, storable
 from insula_worker.runner_output import LineTaker, RunnerOutput
 
 __all__ = [
@@ -246,7 +246,7 @@ def _environment(launch: RunnerLaunch) -> dict[str, str]:
 def _check_start(answer: Frame) -> None:
     if answer.type == "refused":
         refusal = json.loads(answer.body)
-        raise HandlerStartFailed(refusal["message"], refusal["traceback"])
+        raise HandlerStartFailed(storable(refusal["message"]), storable(refusal["traceback"]))
 
 
 def _describe_exit(code: int) -> str:
