@@ -16,8 +16,6 @@ from insula.local.ports import GRPC_OFFSET
 from insula.local.settings import INTERNAL_PORT, Settings
 from insula.local.supervise import Part, Probe
 
-PAYLOAD_BYTES_MAX: Final = 2 * 1024**3
-"""The default of submit, which has to be the edge's too."""
 WORKER_GRACE_S: Final = 5
 """How long a worker that is stopped lets its handler finish; what it cannot finish it gives back."""
 WORKER_STOP_S: Final = 6.0
@@ -200,7 +198,7 @@ class Parts:
             results_port=ports["results"],
             admin_address=host,
             admin_port=ports["envoy-admin"],
-            payload_bytes_max=int(self.settings.environment.get("INSULA_PAYLOAD_BYTES_MAX", PAYLOAD_BYTES_MAX)),
+            payload_bytes_max=self.plan.payload_bytes_max,
         )
         configuration = self.data.write("envoy.yaml", render(edge))
         flags = ("--use-dynamic-base-id", "--concurrency", "2", "--log-level", "warning")

@@ -42,6 +42,7 @@ class Plan:
     settings: Settings
     apis: tuple[ApiFound, ...]
     programs: Programs
+    payload_bytes_max: int
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -56,6 +57,7 @@ class Plan:
             Settings(**settings | {"data": Path(settings["data"])}),
             tuple(apis),
             Programs(**{name: Path(path) for name, path in programs.items()}),
+            values["payload_bytes_max"],
         )
 
     def render(self) -> str:

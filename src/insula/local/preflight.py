@@ -25,7 +25,7 @@ def check(settings: Settings, directories: Iterable[Path]) -> Plan:
     check_addresses(settings)
     if settings.redis_url is not None:
         check_redis(settings.redis_url)
-    return Plan(settings, apis, programs)
+    return Plan(settings, apis, programs, settings.payload_bytes_max)
 
 
 def read_projects(directories: Iterable[Path]) -> tuple[ApiFound, ...]:

@@ -12,6 +12,10 @@ INTERNAL_PORT: Final = 8888
 """Port of the in-cluster listener, the same as on Kubernetes: handlers call http://api-<name>:8888/."""
 
 
+PAYLOAD_BYTES_MAX: Final = 2 * 1024**3
+"""The default of submit, which has to be the edge's too."""
+
+
 class Refused(Exception):
     """The stack was not started; the text is one paragraph that says what to do."""
 
@@ -31,3 +35,11 @@ class Settings:
     def redis_url(self) -> str | None:
         """The user's own Redis; None starts ours."""
         return self.environment.get("INSULA_REDIS_URL") or None
+
+    @property
+    def payload_bytes_max(self) -> int:
+        """The limit that submit and the edge share. Raises Refused."""
+        text = self.environment.get("INSULA_PAYLOAD_BYTES_MAX", str(PAYLOAD_BYTES_MAX))
+        if not text.isascii() or not text.isdigit() or int(text) == 0:
+            raise Refused(f"INSULA_PAYLOAD_BYTES_MAX must be a whole number of at least 1 (got {text!r}).")
+        return int(text)

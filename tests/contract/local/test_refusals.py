@@ -142,6 +142,10 @@ def test_a_redis_of_ones_own_that_does_not_answer(project: Path) -> None:
     assert "secret" not in refusal.text
 
 
+def test_a_limit_that_is_no_number(project: Path) -> None:
+    check_refused(up(project, environment={"INSULA_PAYLOAD_BYTES_MAX": "2GB"}), "INSULA_PAYLOAD_BYTES_MAX", "'2GB'")
+
+
 def test_the_extra_local_is_missing(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the wheels, the text says how to install them."""
 

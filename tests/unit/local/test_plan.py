@@ -15,9 +15,10 @@ def test_a_plan_survives_the_change_of_program() -> None:
         Settings(Path("/data"), 80, "0.0.0.0", "127.0.0.2", as_json=True, environment={"A": "a"}),
         (ApiFound("api", "/endpoint", Path("/project"), Path("/project/cortex.yaml")),),
         Programs(Path("/envoy"), Path("/valkey"), Path("/weed")),
+        1000,
     )
     parsed = Plan.parse(plan.render())
-    assert (parsed.apis, parsed.programs) == (plan.apis, plan.programs)
+    assert (parsed.apis, parsed.programs, parsed.payload_bytes_max) == (plan.apis, plan.programs, 1000)
     assert parsed.settings.data == Path("/data")
     assert parsed.settings.internal_address == "127.0.0.2"
     assert parsed.settings.as_json

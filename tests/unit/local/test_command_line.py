@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+HEAVY = ("asyncio", "boto3", "grpc", "redis", "yaml")
+
+
+def insula(*arguments: str) -> str:
+    command = [sys.executable, "-m", "insula.cli.main", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+def test_help_and_version_come_without_what_only_commands_need() -> None:
+    """Nothing heavy is imported to print them."""
+    code = f"import sys, insula.cli.main; print([name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_version_is_the_packages() -> None:
+    assert insula("--version").strip() == f"insula {version('insula')}"
+
+
+def test_help_names_the_commands() -> None:
+    words = insula("--help")
+    assert all(command in words for command in ("up", "submit", "result"))
+    words = insula("up", "--help")
+    assert all(option in words for option in ("--data", "--public-port", "--internal-address", "--json"))
