@@ -1,4 +1,4 @@
-"""The environments of projects, built before a stack needs them: one at a time, and by nothing but the worker's code."""
+"""The environments of projects, built one at a time by the worker's own code, before a stack needs them."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Trains the model in seconds on invented shops: a level, a weekly rhythm, a trend and noise. Writes weights.pt."""
 
 import os
+from pathlib import Path
 
 import torch
 from model import FORECAST_DAYS, HISTORY_DAYS, Forecaster
@@ -22,7 +23,7 @@ def error(model, demand):
     return ((model(history) - future).abs() / history.mean(dim=1, keepdim=True)).mean()
 
 
-os.chdir(os.path.dirname(os.path.abspath(__file__)))
+os.chdir(Path(__file__).resolve().parent)
 torch.manual_seed(7)
 torch.set_num_threads(1)
 model = Forecaster()

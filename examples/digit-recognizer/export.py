@@ -4,6 +4,7 @@ Needs more than the handler: pip install scikit-learn==1.9.0 skl2onnx==1.20.0 Pi
 """
 
 import os
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -15,9 +16,10 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler
 
-os.chdir(os.path.dirname(os.path.abspath(__file__)))
+os.chdir(Path(__file__).resolve().parent)
 x_train, x_test, y_train, y_test = train_test_split(*load_digits(return_X_y=True), test_size=0.2, random_state=7)
-model = make_pipeline(MinMaxScaler(), MLPClassifier((128,), alpha=0.1, max_iter=300, random_state=7)).fit(x_train, y_train)
+network = MLPClassifier((128,), alpha=0.1, max_iter=300, random_state=7)
+model = make_pipeline(MinMaxScaler(), network).fit(x_train, y_train)
 print(f"accuracy on held-out digits: {model.score(x_test, y_test):.3f}")
 
 # Without zipmap the probabilities are one array, not a list of dictionaries.

@@ -1,6 +1,7 @@
 """Trains the model and uploads it to where cortex.yaml says. Finds S3 as boto3 does, by the AWS_* variables."""
 
 import os
+from pathlib import Path
 
 import boto3
 import joblib
@@ -9,7 +10,7 @@ from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 
-os.chdir(os.path.dirname(os.path.abspath(__file__)))
+os.chdir(Path(__file__).resolve().parent)
 with open("cortex.yaml") as file:
     config = yaml.safe_load(file)[0]["handler"]["config"]
 

@@ -1,9 +1,10 @@
 import io
 
 import numpy as np
-from cortex_internal.lib.log import logger as log
 from PIL import Image
 from rapidocr_onnxruntime import RapidOCR
+
+from cortex_internal.lib.log import logger as log
 
 
 class Handler:
@@ -13,7 +14,7 @@ class Handler:
 
     def handle_async(self, payload):
         """Take the bytes of an image: a scan, a photograph, a screenshot."""
-        image = Image.open(io.BytesIO(payload)).convert("RGB")  # whatever it was: grey, a palette, with transparency
+        image = Image.open(io.BytesIO(payload)).convert("RGB")  # from grey, a palette, with an alpha channel
         found, _ = self.read(np.asarray(image)[:, :, ::-1])  # the models were trained on blue, green, red
         lines = [
             {"text": text, "confidence": round(float(confidence), 4), "corner": [round(value) for value in box[0]]}

@@ -6,12 +6,13 @@ Needs more than the handler: pip install scikit-learn==1.9.0
 import csv
 import json
 import os
+from pathlib import Path
 
 import xgboost
 from sklearn.datasets import load_breast_cancer
 from sklearn.model_selection import train_test_split
 
-os.chdir(os.path.dirname(os.path.abspath(__file__)))
+os.chdir(Path(__file__).resolve().parent)
 data = load_breast_cancer()
 names = [str(name) for name in data.feature_names]
 malignant = 1 - data.target

@@ -17,7 +17,7 @@ PROJECT = Path(__file__).resolve().parents[2] / "examples" / "demand-forecaster"
 HISTORY_DAYS, FORECAST_DAYS = 56, 14
 WEEK = [1.1, 0.9, 0.9, 1.0, 1.2, 1.5, 0.4]
 
-pytestmark = [pytest.mark.frameworks, pytest.mark.timeout(1800)]  # a machine's first run installs 900 MB
+pytestmark = [pytest.mark.slow, pytest.mark.frameworks, pytest.mark.timeout(1800)]  # the first run installs 900 MB
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -25,6 +25,7 @@ DIGITS = EXAMPLES / "digit-recognizer"
 TUMORS = EXAMPLES / "tumor-classifier"
 RECEIPTS = EXAMPLES / "receipt-reader"
 
+YES = ["--yes"]  # receipt-reader has a dependencies.sh
 DRAW = """
 import sys
 from PIL import Image, ImageDraw, ImageFont
@@ -42,7 +43,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stac
     projects = [IRIS, DIGITS, TUMORS, RECEIPTS]
     for project in projects:
         await python_of(project)
-    async with running_stack(projects, data=tmp_path_factory.mktemp("stack")) as stack:
+    async with running_stack(projects, data=tmp_path_factory.mktemp("stack"), options=YES) as stack:
         yield stack
 
 
@@ -116,7 +117,7 @@ def test_ocr_reads_the_sample(stack: Stack) -> None:
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA"])
 async def test_ocr_reads_what_was_drawn_just_now(stack: Stack, mode: str) -> None:
-    """In black and white, greys, colours, and with transparency."""
+    """In black and white, greys, colours, and with an alpha channel."""
     number = str(100_000 + secrets.randbelow(900_000))
     python = await python_of(RECEIPTS)
     image = subprocess.check_output([python, "-c", DRAW, mode, "Receipt", number])
