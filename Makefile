@@ -1,12 +1,12 @@
 # Every target makes what it needs first: an environment in .venv from the hashed locks, again only when they change.
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo up check test protos reference locks clean
+.PHONY: help demo up check test test-frameworks protos reference locks clean
 PYTHON_IN_VENV := .venv/bin/python
 PROJECT ?= examples/language-identifier
 
 help: ## list these targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
 
 demo: ## start the whole stack with the example and call it over HTTP
 	@scripts/setup local
@@ -23,6 +23,10 @@ check: ## format, lint, types, imports, protos, quick tests (under 2 minutes)
 test: ## check, then every test against the real stack (under 15 minutes)
 	@scripts/setup dev
 	@checked=0; $(PYTHON_IN_VENV) -m scripts.check || checked=1; $(PYTHON_IN_VENV) -m pytest && exit $$checked
+
+test-frameworks: ## the examples of PyTorch and its like; the first time installs about 1 GB each
+	@scripts/setup dev
+	@$(PYTHON_IN_VENV) -m pytest -m frameworks tests/frameworks
 
 protos: ## regenerate stubs and descriptor from protos/
 	@scripts/setup dev
