@@ -10,8 +10,10 @@ from insula.process import run_service
 from insula.redis_client import check_durability, connect, connect_blocking
 from insula.registry import Registry, RegistryCache
 from insula.server import Server, serve
+from insula.telemetry import MetricsServer, Telemetry
 from insula.v1 import results_service_pb2_grpc
 from insula.v1.submit_service_pb2 import DESCRIPTOR as SUBMIT
+from insula_results.queue_gauges import QueueGauges
 from insula_results.results_servicer import ResultsServicer
 from insula_results.settings import Settings
 from insula_results.updates import Updates
@@ -30,7 +32,14 @@ async def run(settings: Settings) -> None:
         ledger, objects, RegistryCache(Registry(redis), tombstones=True), Updates(blocking_redis)
     )
     results_service_pb2_grpc.add_ResultsServiceServicer_to_server(servicer, server.grpc)
+    scrapes: MetricsServer | None = None
+    if settings.metrics_listen is not None:
+        telemetry = Telemetry()
+        scrapes = MetricsServer(settings.metrics_listen, telemetry, QueueGauges(telemetry, redis).look)
+        await scrapes.start()
     await serve([server])
+    if scrapes is not None:
+        await scrapes.stop()
     await redis.aclose()
     await blocking_redis.aclose()
 

@@ -11,12 +11,17 @@ from insula.settings import StoreSettings, required
 
 @dataclass(frozen=True)
 class Settings:
-    """`listen` is host:port."""
+    """`listen` is host:port, and `metrics_listen` if anybody is to scrape."""
 
     stores: StoreSettings
     listen: str
+    metrics_listen: str | None
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
         """Raises SettingInvalid, which names the variable."""
-        return cls(stores=StoreSettings.read(environment), listen=required(environment, "INSULA_LISTEN"))
+        return cls(
+            stores=StoreSettings.read(environment),
+            listen=required(environment, "INSULA_LISTEN"),
+            metrics_listen=environment.get("INSULA_METRICS_LISTEN") or None,
+        )

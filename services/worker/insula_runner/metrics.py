@@ -5,65 +5,91 @@ Nothing here waits for a metrics backend, and a backend that is down is never se
 
 from __future__ import annotations
 
-from typing import Any, Dict, Mapping, Optional, cast
+import math
+import re
+from typing import Any, Dict, Mapping, Optional, Set, cast
 
+from cortex_internal.lib.log import logger
 from insula_runner.channel import Channel
 
 RESERVED_PREFIXES = ("cortex_", "istio_")
+NOT_IN_NAMES = re.compile("[^a-zA-Z0-9_]")  # Prometheus gets "_" for each
+COMPLAINTS_MAX = 100
 NAME_CHARACTERS_MAX = 200
 TAGS_MAX = 32
 TAG_CHARACTERS_MAX = 200
 
 
 class MetricsClient:
-    """Pushes custom metrics. Every method raises ValueError or TypeError for a metric that could never be stored."""
+    """Pushes custom metrics.
+
+    A name that is refused raises ValueError: the code is wrong, at its first call. A value or tags that cannot be
+    stored are data: they are logged, once for each metric, and never fail a workload.
+    """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._complaints: Set[str] = set()
 
     def gauge(self, metric: str, value: float, tags: Optional[Mapping[str, Any]] = None) -> None:
         """Set a gauge to `value`."""
-        self._push("gauge", metric, float(value), tags)
+        self._push("gauge", metric, value, tags)
 
     def increment(self, metric: str, value: float = 1, tags: Optional[Mapping[str, Any]] = None) -> None:
         """Add `value`, which is not negative, to a counter."""
-        added = float(value)
-        if not added >= 0:
-            raise ValueError(f"metric {metric!r}: a counter cannot be incremented by {value!r}")
-        self._push("increment", metric, added, tags)
+        self._push("increment", metric, value, tags)
 
     def histogram(self, metric: str, value: float, tags: Optional[Mapping[str, Any]] = None) -> None:
         """Record one observation."""
-        self._push("histogram", metric, float(value), tags)
+        self._push("histogram", metric, value, tags)
 
-    def _push(self, kind: str, metric: str, value: float, tags: object) -> None:
+    def _push(self, kind: str, metric: str, value: Any, tags: object) -> None:
         check_name(metric)
-        header = {"type": "metric", "kind": kind, "name": metric, "value": value, "tags": checked_tags(metric, tags)}
         try:
-            self._channel.send(header)
+            checked = {"value": checked_value(kind, value), "tags": checked_tags(tags)}
+        except Exception as error:  # noqa: BLE001 - __float__ and __str__ of a user's objects: anything can be raised
+            self._complain(metric, error)
+            return
+        try:
+            self._channel.send({"type": "metric", "kind": kind, "name": metric, **checked})
         except OSError:
             # The supervisor is gone; the job loop meets the same end at its next frame and stops there.
             return
 
+    def _complain(self, metric: str, error: Exception) -> None:
+        if metric not in self._complaints and len(self._complaints) < COMPLAINTS_MAX:
+            self._complaints.add(metric)
+            logger.error("metric %r was not pushed: %s; said once for each metric", metric, error)
+
 
 def check_name(metric: object) -> None:
-    """Raise unless the metric's name can be pushed."""
+    """Raise ValueError unless the metric's name can be pushed."""
     if not isinstance(metric, str):
-        raise TypeError(f"a metric's name must be a string, got {type(metric)}")
+        raise ValueError(f"a metric's name must be a string, got {type(metric)}")  # noqa: TRY004 - one error for all
     if not 0 < len(metric) <= NAME_CHARACTERS_MAX:
         raise ValueError(f"a metric's name must have 1 to {NAME_CHARACTERS_MAX} characters, got {len(metric)}")
-    if metric.startswith(RESERVED_PREFIXES):
+    if NOT_IN_NAMES.sub("_", metric).startswith(RESERVED_PREFIXES):
         prefixes = " and ".join(RESERVED_PREFIXES)
         raise ValueError(f"metric {metric!r}: names starting with {prefixes} are reserved, choose another")
 
 
-def checked_tags(metric: str, tags: object) -> Dict[str, str]:
-    """Return the tags as strings, values cut to TAG_CHARACTERS_MAX."""
+def checked_value(kind: str, value: Any) -> float:
+    """Return the value as a number; raises ValueError, or whatever float() does."""
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value!r} is not a finite number")
+    if kind == "increment" and number < 0:
+        raise ValueError(f"a counter cannot be incremented by {value!r}")
+    return number
+
+
+def checked_tags(tags: object) -> Dict[str, str]:
+    """Return the tags as strings, values cut to TAG_CHARACTERS_MAX. Raises ValueError, or whatever str() does."""
     if tags is None:
         return {}
     if not isinstance(tags, dict):
-        raise TypeError(f"metric {metric!r}: tags must be a dictionary, got {type(tags)}")
+        raise ValueError(f"tags must be a dictionary, got {type(tags)}")  # noqa: TRY004 - one error for all
     given = cast("Dict[str, Any]", tags)
     if len(given) > TAGS_MAX:
-        raise ValueError(f"metric {metric!r}: at most {TAGS_MAX} tags are supported, got {len(given)}")
+        raise ValueError(f"at most {TAGS_MAX} tags are supported, got {len(given)}")
     return {str(key)[:TAG_CHARACTERS_MAX]: str(value)[:TAG_CHARACTERS_MAX] for key, value in given.items()}

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+from contextlib import AsyncExitStack
 
 from insula.objects import ObjectStore
 from insula.process import run_service
 from insula.redis_client import connect, connect_blocking
 from insula.server import Server, on_stop_signal
+from insula.telemetry import MetricsServer, Telemetry
 from insula.v1 import worker_service_pb2_grpc
+from insula_worker.metrics import HandlerMetrics, WorkerMetrics
+from insula_worker.observers import Observers
+from insula_worker.runner_process import labels
 from insula_worker.settings import Settings
 from insula_worker.worker import Worker
+from insula_worker.worker_log import WorkerLog, WorkerLogHandler
 from insula_worker.worker_servicer import WorkerServicer
 
 
@@ -19,15 +26,32 @@ async def run(settings: Settings) -> None:
     """Work for one API, and serve WorkerService meanwhile. Redis may be away: then the worker waits for it."""
     stopping = asyncio.Event()
     on_stop_signal(stopping.set)
+    log = WorkerLog(labels(settings.api))
+    logging.getLogger().handlers[:] = [WorkerLogHandler(log, labels(settings.api))]
     redis, blocking_redis = connect(settings.stores.redis_url), connect_blocking(settings.stores.redis_url)
     server = Server(settings.listen, ["insula.v1.WorkerService"])
-    worker = Worker(settings, redis, blocking_redis, ObjectStore(settings.stores.bucket), server)
-    worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerServicer(worker), server.grpc)
-    await server.start()
-    await worker.run(stopping)
-    await server.stop()
-    await redis.aclose()
-    await blocking_redis.aclose()
+    async with AsyncExitStack() as ending:
+        ending.callback(log.close)
+        observers = Observers(log)
+        metrics: WorkerMetrics | None = None
+        if settings.metrics_listen is not None:
+            telemetry = Telemetry()
+            metrics = WorkerMetrics(telemetry, settings.api, log)
+            observers = Observers(log, HandlerMetrics(telemetry).record, metrics.ended)
+            scrapes = MetricsServer(settings.metrics_listen, telemetry, metrics.look)
+            await scrapes.start()
+            ending.push_async_callback(scrapes.stop)
+        objects = ObjectStore(settings.stores.bucket)
+        worker = Worker(settings, redis, blocking_redis, objects, server, observers)
+        if metrics is not None:
+            metrics.observe_active(lambda: sum(one.running for one in worker.describe()))
+        worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerServicer(worker, log.ring), server.grpc)
+        await server.start()
+        await worker.run(stopping)
+        log.ring.close()
+        await server.stop()
+        await redis.aclose()
+        await blocking_redis.aclose()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from tempfile import SpooledTemporaryFile
 from typing import Final
@@ -13,6 +14,7 @@ from insula.errors import LeaseLost, StoreUnavailable
 from insula.keys import result_object
 from insula.ledger import Claim, Failure, Lease, Payload, Result, WorkloadLedger
 from insula.objects import CHUNK_BYTES, ObjectNotFound, ObjectStore
+from insula.status import Status
 from insula_worker.runner_messages import Completed, Failed, Job
 from insula_worker.runner_slot import AttemptLost, RunnerSlot
 
@@ -23,21 +25,28 @@ RESULT_INLINE_BYTES_MAX: Final = 4 * 1024
 PAYLOAD_MEMORY_BYTES: Final = 8 * 1024 * 1024
 """A larger payload waits on disk until the handler takes it."""
 STORE_RETRY_S: Final = 1.0
+PATIENCE_S: Final = 1.0
+"""How long the job before one that was claimed ahead may run, before that one is given back for others to run."""
 MESSAGE_CHARS_MAX: Final = 4096
+_TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Attempts:
     """Runs claims to their end. Every way out of `run` leaves the workload ended, given back, or somebody else's."""
 
-    def __init__(self, ledger: WorkloadLedger, objects: ObjectStore, slot: RunnerSlot) -> None:
+    def __init__(
+        self, ledger: WorkloadLedger, objects: ObjectStore, slot: RunnerSlot, ended: Callable[[Status, float], None]
+    ) -> None:
+        """`ended` is told the status and the handler's seconds of each workload that ended here."""
         self._ledger = ledger
         self._objects = objects
         self._slot = slot
+        self._ended = ended
 
     async def run(self, claim: Claim) -> float | None:
         """Run one claim; returns how long the handler took, in seconds, or None if it gave no answer."""
         lease = claim.lease
-        log.info("processing workload...", extra={"id": lease.id, "attempt": lease.attempt})
+        log.info("processing workload...", extra={**_fields(claim), "attempt": lease.attempt})
         try:
             outcome = await self._execute(claim)
             await self._finish(claim, outcome)
@@ -60,8 +69,8 @@ class Attempts:
     async def _execute(self, claim: Claim) -> Completed | Failed:
         payload = claim.payload
         if payload.object is None:
-            job = Job(claim.lease.id, payload.content_type, payload.inline or b"", payload.size_bytes)
-            return await self._slot.run(job)
+            job = Job(claim.lease.id, payload.content_type, payload.inline or b"", payload.size_bytes, _trace_id(claim))
+            return await self._slot.run(job, patience_s=PATIENCE_S)
         with SpooledTemporaryFile[bytes](max_size=PAYLOAD_MEMORY_BYTES) as spool:
             try:
                 async for chunk in self._objects.read(payload.object):
@@ -69,8 +78,8 @@ class Attempts:
             except ObjectNotFound:
                 return Failed("PAYLOAD_MISSING", "the payload is no longer stored", traceback="", handler_s=0.0)
             spool.seek(0)
-            job = Job(claim.lease.id, payload.content_type, _chunks(spool), payload.size_bytes)
-            return await self._slot.run(job)
+            job = Job(claim.lease.id, payload.content_type, _chunks(spool), payload.size_bytes, _trace_id(claim))
+            return await self._slot.run(job, patience_s=PATIENCE_S)
 
     async def _finish(self, claim: Claim, outcome: Completed | Failed) -> None:
         """Write the outcome, however long the stores are away: the lease is renewed meanwhile. Raises LeaseLost."""
@@ -78,9 +87,7 @@ class Attempts:
         while True:
             try:
                 if isinstance(outcome, Failed):
-                    message = outcome.message[:MESSAGE_CHARS_MAX]
-                    log.warning("failed to process workload", extra={"id": claim.lease.id, "detail": outcome.traceback})
-                    await self._ledger.finish(claim.lease, Failure(outcome.reason, message))
+                    await self._ledger.finish(claim.lease, Failure(outcome.reason, outcome.message[:MESSAGE_CHARS_MAX]))
                 else:
                     stored = stored or await self._store(claim.lease, outcome.result_json)
                     await self._ledger.finish(claim.lease, stored)
@@ -92,8 +99,20 @@ class Attempts:
                 if stored is not None and stored.object is not None:
                     await self._delete(stored.object)
                 raise
-        log.info("workload processing complete", extra={"id": claim.lease.id, "seconds": round(outcome.handler_s, 6)})
+        self._tell(claim, outcome)
         await self._drop_payload(claim.payload)
+
+    def _tell(self, claim: Claim, outcome: Completed | Failed) -> None:
+        fields: dict[str, object] = {**_fields(claim), "seconds": round(outcome.handler_s, 6)}
+        if isinstance(outcome, Completed):
+            log.info("workload processing complete", extra=fields)
+            self._ended(Status.COMPLETED, outcome.handler_s)
+            return
+        fields |= {"reason": outcome.reason, "error": outcome.message[:MESSAGE_CHARS_MAX]}
+        if outcome.traceback:
+            fields["traceback"] = outcome.traceback
+        log.error("failed to process workload", extra=fields)
+        self._ended(Status.FAILED, outcome.handler_s)
 
     async def _store(self, lease: Lease, result_json: bytes) -> Result:
         if len(result_json) <= RESULT_INLINE_BYTES_MAX:
@@ -121,6 +140,16 @@ class Attempts:
     async def _delete(self, key: str) -> None:
         with suppress(StoreUnavailable):
             await self._objects.delete(key)
+
+
+def _fields(claim: Claim) -> dict[str, object]:
+    return {"id": claim.lease.id, "traceId": _trace_id(claim)}
+
+
+def _trace_id(claim: Claim) -> str:
+    """The caller's trace; without one, the workload's id, which has as many digits, is its own."""
+    found = _TRACEPARENT.match(claim.traceparent)  # the client's own header, anything can be in it
+    return found[1] if found else claim.lease.id.replace("-", "")
 
 
 async def _chunks(spool: SpooledTemporaryFile[bytes]) -> AsyncIterator[bytes]:

@@ -20,7 +20,7 @@ def _ignore_end(status: Status, handler_s: float) -> None:
 
 @dataclass(frozen=True)
 class Observers:
-    """Called on the event loop; none of them blocks or raises. Without `lines`, handlers print where the worker does."""
+    """Called on the event loop; none blocks or raises. Without `lines`, handlers print where the worker does."""
 
     lines: LineTaker | None = None
     metric: Callable[[Metric], None] = _ignore_metric

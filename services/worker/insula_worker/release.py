@@ -11,6 +11,7 @@ from insula.errors import InsulaError
 from insula.objects import ObjectStore
 from insula.registry import Registration
 from insula_worker.installation import install, uninstall
+from insula_worker.observers import Observers
 from insula_worker.phase import Phase
 from insula_worker.runner_process import RunnerLaunch
 from insula_worker.runner_slot import RunnerSlot, restart_delay_s
@@ -25,10 +26,15 @@ class Release:
     """Owns the files and the runner of a version; tells `changed` of each new phase."""
 
     def __init__(
-        self, registration: Registration, settings: Settings, objects: ObjectStore, changed: Callable[[], None]
+        self,
+        registration: Registration,
+        settings: Settings,
+        objects: ObjectStore,
+        changed: Callable[[], None],
+        observers: Observers,
     ) -> None:
         self.version: Final = registration.version
-        self.slot: Final = RunnerSlot(self._enter, settings.start_timeout.total_seconds())
+        self.slot: Final = RunnerSlot(self._enter, settings.start_timeout.total_seconds(), observers)
         self.phase = Phase.INSTALLING
         self.reason = ""
         self._registration = registration

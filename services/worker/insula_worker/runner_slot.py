@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from insula.errors import InsulaError
+from insula_worker.observers import Observers
 from insula_worker.phase import Phase
 from insula_worker.runner_connection import RunnerDied
 from insula_worker.runner_messages import Job, Outcome
@@ -29,15 +30,21 @@ class AttemptLost(InsulaError):
 
 
 class RunnerSlot:
-    """Starts a runner, and another when that one ends; waiting jobs go to the one that is ready."""
+    """Starts a runner, and another when that one ends; jobs wait here and are handed over one at a time.
 
-    def __init__(self, enter: Callable[[Phase, str], None], start_timeout_s: float) -> None:
+    None is handed over early: what the runner has not seen can still be given back to another worker.
+    """
+
+    def __init__(self, enter: Callable[[Phase, str], None], start_timeout_s: float, observers: Observers) -> None:
         """`enter` is told each change of phase, with the reason if it is a failure."""
         self.ready: Final = asyncio.Event()
         self._enter = enter
         self._start_timeout_s = start_timeout_s
+        self._observers = observers
         self._runner: RunnerProcess | None = None
-        self._blamed: RunnerProcess | None = None
+        self._turn = asyncio.Lock()
+        self._busy_since: float | None = None
+        self._recycled = False
         self._stopped = False
 
     async def keep(self, launch: RunnerLaunch) -> None:
@@ -48,13 +55,15 @@ class RunnerSlot:
             self._enter(Phase.STARTING, "")
             started_at = loop.time()
             try:
-                self._runner = await RunnerProcess.start(launch, start_timeout_s=self._start_timeout_s)
+                self._runner = await self._start(launch)
+                self._recycled = False
             except HandlerStartFailed as error:
-                log.warning("handler failed to start", extra={"reason": str(error), "detail": error.traceback})
+                log.warning("handler failed to start", extra={"reason": str(error), "traceback": error.traceback})
                 self._enter(Phase.FAILING, f"{error}\n{error.traceback}".strip())
             else:
                 log.info("handler ready", extra={"seconds": round(loop.time() - started_at, 3)})
                 self.ready.set()
+                log.info("polling for workloads...")
                 self._enter(Phase.READY, "")
                 death = await self._runner.wait_exit()
                 self.ready.clear()
@@ -63,23 +72,53 @@ class RunnerSlot:
             failures = 0 if steady else failures + 1
             await asyncio.sleep(restart_delay_s(failures))
 
-    async def run(self, job: Job) -> Outcome:
-        """Run a job on the runner once there is one. Raises AttemptLost if it ends first."""
-        await self.ready.wait()
-        runner = self._runner
-        if runner is None or self._stopped:
-            raise AttemptLost("the worker stops", begun=False)
+    async def _start(self, launch: RunnerLaunch) -> RunnerProcess:
+        log.info(f"loading the handler from {launch.handler_path}")  # noqa: G004 - the text users of Cortex know
+        return await RunnerProcess.start(
+            launch,
+            start_timeout_s=self._start_timeout_s,
+            on_metric=self._observers.metric,
+            lines=self._observers.lines,
+        )
+
+    @property
+    def busy_s(self) -> float:
+        """How long the job that runs now has been running; 0 if none does."""
+        return 0.0 if self._busy_since is None else asyncio.get_running_loop().time() - self._busy_since
+
+    async def run(self, job: Job, *, patience_s: float) -> Outcome:
+        """Run a job once it is its turn and there is a runner. Raises AttemptLost if the runner ends first.
+
+        A job that is not begun because the one before it takes longer than `patience_s` is lost without having begun.
+        """
+        await self._wait_for_turn(patience_s)
         try:
+            await self.ready.wait()
+            runner = self._runner
+            if runner is None or self._stopped:
+                raise AttemptLost("the worker stops", begun=False)
+            self._busy_since = asyncio.get_running_loop().time()
             return await runner.run(job)
         except RunnerDied as death:
-            # Jobs are answered in order and learn of the end in order: the first to hear was the one that ran.
-            begun, self._blamed = self._blamed is not runner, runner
-            raise AttemptLost(death.reason, begun=begun) from death
+            raise AttemptLost(death.reason, begun=not self._recycled) from death
+        finally:
+            self._busy_since = None
+            self._turn.release()
+
+    async def _wait_for_turn(self, patience_s: float) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(patience_s):
+                    await self._turn.acquire()
+                    return
+            except TimeoutError:
+                if self.busy_s > patience_s or self._stopped:
+                    raise AttemptLost("it waited behind a slow one", begun=False) from None
 
     async def recycle(self) -> None:
         """End the runner at once, because what it runs is no longer ours; `keep` starts another. Blames no attempt."""
         if self._runner is not None:
-            self._blamed = self._runner
+            self._recycled = True
             await self._runner.stop(0)
 
     async def stop(self) -> None:

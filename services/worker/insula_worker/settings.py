@@ -19,7 +19,9 @@ WITHHELD_PREFIXES: Final = ("AWS_", "CORTEX_", "INSULA_", "PYTHON", "VIRTUAL_ENV
 
 @dataclass(frozen=True)
 class Settings:
-    """`listen` is host:port; `scratch` is emptied at the start and belongs to this worker alone.
+    """`listen` is host:port, and `metrics_listen` if anybody is to scrape.
+
+    `scratch` is emptied at the start and belongs to this worker alone.
 
     `handler_environment` is the weakest layer of what a handler gets: ours without WITHHELD_PREFIXES, and for each
     INSULA_HANDLER_AWS_X the variable AWS_X, the S3 identity meant for handlers.
@@ -35,6 +37,7 @@ class Settings:
     handler_environment: Mapping[str, str]
     start_timeout: timedelta
     grace: timedelta
+    metrics_listen: str | None
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -55,6 +58,7 @@ class Settings:
             handler_environment=_handler_environment(environment),
             start_timeout=timedelta(seconds=positive_number(environment, "INSULA_START_TIMEOUT_S", 1800)),
             grace=timedelta(seconds=positive_number(environment, "INSULA_GRACE_S", 30)),
+            metrics_listen=environment.get("INSULA_METRICS_LISTEN") or None,
         )
 
 

@@ -16,6 +16,7 @@ from insula.server import Server
 from insula.v1 import worker_service_pb2
 from insula_worker.attempts import Attempts
 from insula_worker.claiming import Claiming, Serving
+from insula_worker.observers import Observers
 from insula_worker.phase import Phase
 from insula_worker.release import Release
 from insula_worker.settings import Settings
@@ -34,12 +35,19 @@ class Worker:
     """
 
     def __init__(
-        self, settings: Settings, redis: Redis, blocking_redis: Redis, objects: ObjectStore, server: Server
+        self,
+        settings: Settings,
+        redis: Redis,
+        blocking_redis: Redis,
+        objects: ObjectStore,
+        server: Server,
+        observers: Observers,
     ) -> None:
         self._settings = settings
         self._registry = Registry(redis)
         self._ledger = WorkloadLedger(redis, settings.stores.policy)
         self._objects = objects
+        self._observers = observers
         self._server = server
         self._claiming = Claiming(self._ledger, blocking_redis, settings.api, settings.worker)
         self._serving: Release | None = None
@@ -121,7 +129,7 @@ class Worker:
             self._claiming.serve(None)
             self._retire(None)
         elif self._serving is None or not self._serving.is_for(wanted):
-            self._candidate = Release(wanted, self._settings, self._objects, self._changed.set)
+            self._candidate = Release(wanted, self._settings, self._objects, self._changed.set, self._observers)
 
     def _promote(self) -> None:
         candidate = self._candidate
@@ -129,7 +137,7 @@ class Worker:
             return
         self._candidate = None
         claimant = Claimant(self._settings.worker, candidate.version, self._settings.listen)
-        attempts = Attempts(self._ledger, self._objects, candidate.slot)
+        attempts = Attempts(self._ledger, self._objects, candidate.slot, self._observers.ended)
         self._claiming.serve(Serving(claimant, attempts, candidate.slot))
         self._retire(candidate)
 

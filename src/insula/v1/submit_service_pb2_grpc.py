@@ -34,7 +34,8 @@ class SubmitServiceStub:
     RESOURCE_EXHAUSTED  the API's queue or the store is full, or the payload is over the limit;
     RetryInfo and the trailer retry-after say when to come back
     UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
-    Neither call is idempotent: repeating one makes a second workload.
+    A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
+    most 255 bytes: for 24 hours the repetition answers the first one's id. ALREADY_EXISTS if its payload or type differs.
     """
 
     def __init__(self, channel):
@@ -64,7 +65,8 @@ class SubmitServiceServicer:
     RESOURCE_EXHAUSTED  the API's queue or the store is full, or the payload is over the limit;
     RetryInfo and the trailer retry-after say when to come back
     UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
-    Neither call is idempotent: repeating one makes a second workload.
+    A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
+    most 255 bytes: for 24 hours the repetition answers the first one's id. ALREADY_EXISTS if its payload or type differs.
     """
 
     def SubmitWorkload(self, request, context):
@@ -113,7 +115,8 @@ class SubmitService:
     RESOURCE_EXHAUSTED  the API's queue or the store is full, or the payload is over the limit;
     RetryInfo and the trailer retry-after say when to come back
     UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
-    Neither call is idempotent: repeating one makes a second workload.
+    A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
+    most 255 bytes: for 24 hours the repetition answers the first one's id. ALREADY_EXISTS if its payload or type differs.
     """
 
     @staticmethod

@@ -35,7 +35,8 @@ class SubmitServiceStub:
       RESOURCE_EXHAUSTED  the API's queue or the store is full, or the payload is over the limit;
                           RetryInfo and the trailer retry-after say when to come back
       UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
-    Neither call is idempotent: repeating one makes a second workload.
+    A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
+    most 255 bytes: for 24 hours the repetition answers the first one's id. ALREADY_EXISTS if its payload or type differs.
     """
 
     @_typing.overload
@@ -60,7 +61,8 @@ class SubmitServiceAsyncStub(SubmitServiceStub):
       RESOURCE_EXHAUSTED  the API's queue or the store is full, or the payload is over the limit;
                           RetryInfo and the trailer retry-after say when to come back
       UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
-    Neither call is idempotent: repeating one makes a second workload.
+    A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
+    most 255 bytes: for 24 hours the repetition answers the first one's id. ALREADY_EXISTS if its payload or type differs.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -81,7 +83,8 @@ class SubmitServiceServicer(metaclass=_abc_1.ABCMeta):
       RESOURCE_EXHAUSTED  the API's queue or the store is full, or the payload is over the limit;
                           RetryInfo and the trailer retry-after say when to come back
       UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
-    Neither call is idempotent: repeating one makes a second workload.
+    A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
+    most 255 bytes: for 24 hours the repetition answers the first one's id. ALREADY_EXISTS if its payload or type differs.
     """
 
     @_abc_1.abstractmethod

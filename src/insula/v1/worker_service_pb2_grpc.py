@@ -40,6 +40,11 @@ class WorkerServiceStub:
                 request_serializer=insula_dot_v1_dot_worker__service__pb2.DescribeWorkerRequest.SerializeToString,
                 response_deserializer=insula_dot_v1_dot_worker__service__pb2.DescribeWorkerResponse.FromString,
                 _registered_method=True)
+        self.StreamLogs = channel.unary_stream(
+                '/insula.v1.WorkerService/StreamLogs',
+                request_serializer=insula_dot_v1_dot_worker__service__pb2.StreamLogsRequest.SerializeToString,
+                response_deserializer=insula_dot_v1_dot_worker__service__pb2.StreamLogsResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer:
@@ -53,6 +58,15 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def StreamLogs(self, request, context):
+        """Streams the worker's latest log lines, its own and its handlers' output, oldest first; with `follow` also those to
+        come, until the caller cancels or the worker has drained. Always allowed, only reads. A reader that is slower than
+        the log misses lines: a line with "linesMissing" stands in their place. No code of its own.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +74,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.DescribeWorker,
                     request_deserializer=insula_dot_v1_dot_worker__service__pb2.DescribeWorkerRequest.FromString,
                     response_serializer=insula_dot_v1_dot_worker__service__pb2.DescribeWorkerResponse.SerializeToString,
+            ),
+            'StreamLogs': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamLogs,
+                    request_deserializer=insula_dot_v1_dot_worker__service__pb2.StreamLogsRequest.FromString,
+                    response_serializer=insula_dot_v1_dot_worker__service__pb2.StreamLogsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +109,33 @@ class WorkerService:
             '/insula.v1.WorkerService/DescribeWorker',
             insula_dot_v1_dot_worker__service__pb2.DescribeWorkerRequest.SerializeToString,
             insula_dot_v1_dot_worker__service__pb2.DescribeWorkerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamLogs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/insula.v1.WorkerService/StreamLogs',
+            insula_dot_v1_dot_worker__service__pb2.StreamLogsRequest.SerializeToString,
+            insula_dot_v1_dot_worker__service__pb2.StreamLogsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,11 @@ class WorkerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> WorkerServiceAsyncStub: ...
     DescribeWorker: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.DescribeWorkerRequest, _worker_service_pb2.DescribeWorkerResponse]
     """Describes the worker now. Always allowed, only reads. No code of its own."""
+    StreamLogs: _grpc.UnaryStreamMultiCallable[_worker_service_pb2.StreamLogsRequest, _worker_service_pb2.StreamLogsResponse]
+    """Streams the worker's latest log lines, its own and its handlers' output, oldest first; with `follow` also those to
+    come, until the caller cancels or the worker has drained. Always allowed, only reads. A reader that is slower than
+    the log misses lines: a line with "linesMissing" stands in their place. No code of its own.
+    """
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -43,6 +48,11 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     DescribeWorker: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.DescribeWorkerRequest, _worker_service_pb2.DescribeWorkerResponse]  # type: ignore[assignment]
     """Describes the worker now. Always allowed, only reads. No code of its own."""
+    StreamLogs: _aio.UnaryStreamMultiCallable[_worker_service_pb2.StreamLogsRequest, _worker_service_pb2.StreamLogsResponse]  # type: ignore[assignment]
+    """Streams the worker's latest log lines, its own and its handlers' output, oldest first; with `follow` also those to
+    come, until the caller cancels or the worker has drained. Always allowed, only reads. A reader that is slower than
+    the log misses lines: a line with "linesMissing" stands in their place. No code of its own.
+    """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Asks a worker about itself. Served on the worker's admin address only; no listener of the edge routes to it."""
@@ -54,5 +64,16 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.DescribeWorkerResponse, _abc.Awaitable[_worker_service_pb2.DescribeWorkerResponse]]:
         """Describes the worker now. Always allowed, only reads. No code of its own."""
+
+    @_abc_1.abstractmethod
+    def StreamLogs(
+        self,
+        request: _worker_service_pb2.StreamLogsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_worker_service_pb2.StreamLogsResponse], _abc.AsyncIterator[_worker_service_pb2.StreamLogsResponse]]:
+        """Streams the worker's latest log lines, its own and its handlers' output, oldest first; with `follow` also those to
+        come, until the caller cancels or the worker has drained. Always allowed, only reads. A reader that is slower than
+        the log misses lines: a line with "linesMissing" stands in their place. No code of its own.
+        """
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -34,23 +36,53 @@ def test_each_kind_is_sent_with_its_tags(sockets: tuple[MetricsClient, socket.so
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "value", "tags", "text"),
+    ("name", "text"),
     [
-        ("gauge", "cortex_depth", 1, 0, "names starting with cortex_ and istio_ are reserved"),
-        ("increment", "istio_x", 1, 0, "names starting with cortex_ and istio_ are reserved"),
-        ("histogram", "", 1, 0, "1 to 200 characters"),
-        ("gauge", "depth", 1, 33, "at most 32 tags"),
-        ("increment", "seen", -1, 0, "cannot be incremented by -1"),
-        ("increment", "seen", math.nan, 0, "cannot be incremented by nan"),
+        ("cortex_depth", "names starting with cortex_ and istio_ are reserved"),
+        ("istio.x", "names starting with cortex_ and istio_ are reserved"),
+        ("", "1 to 200 characters"),
+        (7, "must be a string"),
     ],
 )
-def test_a_metric_that_could_never_be_stored_is_refused(
-    sockets: tuple[MetricsClient, socket.socket], kind: str, name: str, value: float, tags: int, text: str
-) -> None:
+def test_a_wrong_name_is_refused(sockets: tuple[MetricsClient, socket.socket], name: str, text: str) -> None:
+    """What Prometheus would make of the name counts: "istio.x" would become istio_x."""
     client = sockets[0]
-    push = {"gauge": client.gauge, "increment": client.increment, "histogram": client.histogram}[kind]
-    with pytest.raises(ValueError, match=text):
-        push(name, value, {str(tag): tag for tag in range(tags)})
+    for push in (client.gauge, client.increment, client.histogram):
+        with pytest.raises(ValueError, match=text):
+            push(name, 1)
+
+
+class Unspeakable:
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@pytest.mark.parametrize(
+    ("value", "tags", "text"),
+    [
+        (-1, {}, "cannot be incremented by -1"),
+        (math.nan, {}, "nan is not a finite number"),
+        ("seven", {}, "could not convert string to float"),
+        (None, {}, "must be a string or a real number"),
+        (10**400, {}, "too large to convert"),
+        (1, {str(tag): tag for tag in range(33)}, "at most 32 tags"),
+        (1, ["no", "dictionary"], "tags must be a dictionary"),
+        (1, {"x": Unspeakable()}, "no text"),
+    ],
+)
+def test_a_wrong_value_is_logged_once_and_never_raised(
+    sockets: tuple[MetricsClient, socket.socket], capsys: pytest.CaptureFixture[str], value: Any, tags: Any, text: str
+) -> None:
+    client, supervisor = sockets
+    for _ in range(3):
+        client.increment("seen", value, tags)
+    (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert line["levelname"] == "ERROR"
+    assert line["message"].startswith("metric 'seen' was not pushed: ")
+    assert text in line["message"]
+    supervisor.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        supervisor.recv(1)
 
 
 def test_a_supervisor_that_is_gone_is_not_the_handlers_error(sockets: tuple[MetricsClient, socket.socket]) -> None:

@@ -1,0 +1,142 @@
+"""What a worker measures: its workloads, its log, and what its handlers push.
+
+Handlers choose names and tags, so everything here is bounded: past a bound a metric is refused, or a series goes into
+one that stands for the rest, and the log says so once for each name.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from typing import Final
+
+from insula.prometheus_text import label_name, metric_name
+from insula.status import Status
+from insula.telemetry import Instrument, Telemetry
+from insula_worker.runner_messages import Metric
+from insula_worker.runner_process import labels
+from insula_worker.worker_log import WorkerLog
+
+log = logging.getLogger(__name__)
+
+ACTIVE: Final = Instrument("cortex_async_active", "{workload}", "Workloads whose handler is running.")
+LATENCY: Final = Instrument("cortex_async_latency", "s", "Seconds a handler took, by the workload's end.")
+REQUEST_COUNT: Final = Instrument("cortex_async_request_count", "{workload}", "Workloads that ended here, by status.")
+LOG_LINES_DROPPED: Final = Instrument("insula_log_lines_dropped", "{line}", "Log lines lost, by reason.")
+
+METRICS_MAX: Final = 200
+SERIES_MAX: Final = 1000
+"""Of one metric; further tag values count as one series."""
+SERIES_IN_ALL_MAX: Final = 5000
+TAG_CHARACTERS_MAX: Final = 200
+COMPLAINTS_MAX: Final = 100
+OVERFLOW: Final = {"otel_metric_overflow": "true"}
+RESERVED_PREFIXES: Final = ("cortex_", "istio_", "insula_")
+_SUFFIXES: Final = {"histogram": ("", "_bucket", "_sum", "_count")}
+
+
+class WorkerMetrics:
+    """Our own instruments of one worker."""
+
+    def __init__(self, telemetry: Telemetry, api: str, log: WorkerLog) -> None:
+        self._of_api = {"api_name": api, "api_kind": labels(api)["apiKind"]}
+        self._latency = telemetry.histogram(LATENCY)
+        self._count = telemetry.counter(REQUEST_COUNT)
+        self._telemetry = telemetry
+        self._running: Callable[[], int] = int
+        self._active = 0
+        telemetry.observe(
+            LOG_LINES_DROPPED,
+            lambda: [
+                (log.lines_too_long, {**self._of_api, "reason": "too_long"}),
+                (log.lines_unread, {**self._of_api, "reason": "not_read"}),
+            ],
+            counts=True,
+        )
+
+    def observe_active(self, running: Callable[[], int]) -> None:
+        """Export what `running` says at each `look`: how many handlers run."""
+        self._running = running
+        self._telemetry.observe(ACTIVE, lambda: [(self._active, self._of_api)])
+
+    async def look(self) -> None:
+        """Read, on the event loop, what the next scrape tells."""
+        self._active = self._running()
+
+    def ended(self, status: Status, handler_s: float) -> None:
+        """Count a workload that ended here."""
+        of_end = {**self._of_api, "status": status.value}
+        self._count.add(1, of_end)
+        self._latency.record(handler_s, of_end)
+
+
+class HandlerMetrics:
+    """The instruments that handlers make by using them."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self._instruments: dict[str, tuple[str, Callable[[float, dict[str, str]], None]]] = {}
+        self._taken: set[str] = set()
+        self._series: dict[str, set[tuple[tuple[str, str], ...]]] = {}
+        self._series_in_all = 0
+        self._complaints: set[str] = set()
+
+    def record(self, pushed: Metric) -> None:
+        """Take a push of the handler's, or say why not; never raises. The runner checked it, but is not believed."""
+        name = metric_name(pushed.name)
+        fault = self._fault(name, pushed)
+        if fault:
+            self._complain(name, fault)
+            return
+        _, record = self._instruments[name]
+        tags = {label_name(key): value[:TAG_CHARACTERS_MAX] for key, value in pushed.tags.items()}
+        record(pushed.value, self._bounded(name, tags))
+
+    def _fault(self, name: str, pushed: Metric) -> str:
+        """Why it cannot be recorded, or an empty string; then its instrument exists."""
+        if name.startswith(RESERVED_PREFIXES):
+            return f"names starting with {', '.join(RESERVED_PREFIXES)} are reserved"
+        if not math.isfinite(pushed.value) or (pushed.kind == "increment" and pushed.value < 0):
+            return f"{pushed.value!r} is no value for {pushed.kind}"
+        if name not in self._instruments:
+            return self._create(name, pushed.kind)
+        kind, _ = self._instruments[name]
+        return "" if kind == pushed.kind else f"it was first used with {kind}, now with {pushed.kind}"
+
+    def _create(self, name: str, kind: str) -> str:
+        exported = {f"{name}{suffix}" for suffix in _SUFFIXES.get(kind, ("",))}
+        if len(self._instruments) >= METRICS_MAX:
+            return f"this worker has {METRICS_MAX} metrics already, its limit"
+        if exported & self._taken:
+            return "another metric exports a series of that name"
+        instrument = Instrument(name, "", f"Pushed by the handler with {kind}.")
+        match kind:
+            case "increment":
+                self._instruments[name] = kind, self._telemetry.counter(instrument).add
+            case "gauge":
+                self._instruments[name] = kind, self._telemetry.gauge(instrument).set
+            case "histogram":
+                self._instruments[name] = kind, self._telemetry.histogram(instrument).record
+            case _:
+                return f"{kind!r} is no kind of metric"
+        self._taken |= exported
+        return ""
+
+    def _bounded(self, name: str, tags: dict[str, str]) -> dict[str, str]:
+        """The tags, or OVERFLOW if they would be one series too many."""
+        series = tuple(sorted(tags.items()))
+        known = self._series.setdefault(name, set())
+        if series in known:
+            return tags
+        if len(known) >= SERIES_MAX or self._series_in_all >= SERIES_IN_ALL_MAX:
+            self._complain(name, f"it has too many different tags (limits: {SERIES_MAX}, in all {SERIES_IN_ALL_MAX})")
+            return OVERFLOW
+        known.add(series)
+        self._series_in_all += 1
+        return tags
+
+    def _complain(self, name: str, fault: str) -> None:
+        if name not in self._complaints and len(self._complaints) < COMPLAINTS_MAX:
+            self._complaints.add(name)
+            log.warning("a metric of the handler was not taken as pushed", extra={"metric": name, "reason": fault})

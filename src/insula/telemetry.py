@@ -1,0 +1,152 @@
+"""What a service measures: OpenTelemetry instruments, declared as constants, read as Prometheus text at /metrics.
+
+OpenTelemetry is loaded when `Telemetry` is made, which a service does only if somebody is to scrape it.
+Names are exported as declared: users' dashboards know them (OpenTelemetry's own exporter would append units and
+"_total").
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from insula.errors import InsulaError
+
+if TYPE_CHECKING:
+    from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation, _Gauge
+
+log = logging.getLogger(__name__)
+
+SECONDS_BOUNDARIES: Final = (
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0
+)  # fmt: skip
+"""From a quick handler to an hour's work; OpenTelemetry's own are for milliseconds."""
+REQUEST_BYTES_MAX: Final = 8 * 1024
+REQUEST_S: Final = 5.0
+SCRAPE_S: Final = 10.0
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class MetricsPortTaken(InsulaError):
+    """The address for scrapes is not free."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(f"cannot serve metrics on {address}: it is taken, or not an address of this machine")
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A metric of ours: its name, its unit in OpenTelemetry's spelling, what it says."""
+
+    name: str
+    unit: str
+    description: str
+
+
+Reading = tuple[float, Mapping[str, str]]
+"""A value and its labels."""
+
+
+class Telemetry:
+    """The meter of one service, and its text."""
+
+    def __init__(self) -> None:
+        from opentelemetry.sdk.metrics import MeterProvider
+        from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+        from opentelemetry.sdk.resources import Resource
+
+        self._reader = InMemoryMetricReader()
+        # No exit handler: there is nothing to flush. An empty resource: detectors would read the environment.
+        self._provider = MeterProvider([self._reader], Resource.get_empty(), shutdown_on_exit=False)
+        self.meter: Final[Meter] = self._provider.get_meter("insula")
+
+    def counter(self, instrument: Instrument) -> Counter:
+        """A counter."""
+        return self.meter.create_counter(instrument.name, instrument.unit, instrument.description)
+
+    def gauge(self, instrument: Instrument) -> _Gauge:
+        """A gauge."""
+        return self.meter.create_gauge(instrument.name, instrument.unit, instrument.description)
+
+    def histogram(self, instrument: Instrument) -> Histogram:
+        """A histogram with boundaries for seconds."""
+        return self.meter.create_histogram(
+            instrument.name,
+            instrument.unit,
+            instrument.description,
+            explicit_bucket_boundaries_advisory=SECONDS_BOUNDARIES,
+        )
+
+    def observe(self, instrument: Instrument, read: Callable[[], Sequence[Reading]], *, counts: bool = False) -> None:
+        """Export what `read` returns at each scrape, as a gauge, or as a counter if it only `counts` up."""
+        from opentelemetry.metrics import Observation
+
+        def callback(options: CallbackOptions) -> list[Observation]:  # noqa: ARG001 - the callback's signature
+            return [Observation(value, labels) for value, labels in read()]
+
+        create = self.meter.create_observable_counter if counts else self.meter.create_observable_gauge
+        create(instrument.name, [callback], instrument.unit, instrument.description)
+
+    def render(self) -> str:
+        """Every metric as it stands, as Prometheus text."""
+        from insula.prometheus_text import render
+
+        data = self._reader.get_metrics_data()
+        return render(data) if data is not None else ""
+
+
+class MetricsServer:
+    """GET /metrics over HTTP/1.1, one request for each connection; nothing else is served."""
+
+    def __init__(self, address: str, telemetry: Telemetry, before: Callable[[], Awaitable[None]] | None = None) -> None:
+        """`before` is awaited at each scrape, to read what callbacks will tell; it must have a bound and not raise."""
+        self.address: Final = address
+        self._telemetry = telemetry
+        self._before = before
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen; raises MetricsPortTaken."""
+        host, _, port = self.address.rpartition(":")
+        try:
+            self._server = await asyncio.start_server(self._answer, host.strip("[]"), int(port))
+        except (OSError, ValueError, OverflowError) as error:
+            raise MetricsPortTaken(self.address) from error
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._server is not None:
+            self._server.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            async with asyncio.timeout(REQUEST_S):
+                head = await reader.readuntil(b"\r\n\r\n")
+            async with asyncio.timeout(SCRAPE_S):
+                writer.write(await self._response(head))
+                await writer.drain()
+        writer.close()
+
+    async def _response(self, head: bytes) -> bytes:
+        method, _, rest = head.decode("latin-1").partition(" ")
+        path = rest.partition(" ")[0].partition("?")[0]
+        if path != "/metrics":
+            return _response("404 Not Found", "only /metrics is served here\n")
+        if method not in ("GET", "HEAD"):
+            return _response("405 Method Not Allowed", "only GET is allowed\n")
+        if self._before is not None:
+            await self._before()
+        text = await asyncio.to_thread(self._telemetry.render)
+        return _response("200 OK", text, with_body=method == "GET")
+
+
+def _response(status: str, text: str, *, with_body: bool = True) -> bytes:
+    body = text.encode()
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
+    return head.encode() + (body if with_body else b"")

@@ -1,0 +1,93 @@
+"""Real runners whose output goes into a worker's log, read back from the file that stands for its stdout."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import textwrap
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from insula_worker.runner_process import Job, Metric, RunnerLaunch, RunnerProcess, labels
+from insula_worker.worker_log import WorkerLog
+
+START_TIMEOUT_S = 30
+
+
+@dataclass
+class Printed:
+    """A worker's log and the file it is written to."""
+
+    log: WorkerLog
+    path: Path
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Everything so far; nothing may follow."""
+        self.log.close()
+        return [json.loads(line) for line in self.path.read_text(encoding="ascii").splitlines()]
+
+
+Start = Callable[..., Awaitable[RunnerProcess]]
+
+
+def job(id: str, payload: str = "{}") -> Job:
+    """A job with a payload of JSON, and a trace."""
+    encoded = payload.encode()
+    return Job(id, "application/json", encoded, len(encoded), trace_id=f"trace-of-{id}")
+
+
+@pytest.fixture
+async def printed(tmp_path: Path) -> AsyncIterator[Printed]:
+    path = tmp_path / "stdout"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    log = WorkerLog(labels("echo"), descriptor)
+    yield Printed(log, path)
+    log.close()
+    os.close(descriptor)
+
+
+@pytest.fixture
+async def start(printed: Printed, tmp_path: Path) -> AsyncIterator[Start]:
+    """Start a runner of a handler whose handle_async has these lines. All are stopped at the end."""
+    started: list[RunnerProcess] = []
+    project = tmp_path / "project"
+    project.mkdir()
+
+    async def start_runner(
+        *lines: str, on_metric: Callable[[Metric], None] | None = None, log: WorkerLog = printed.log
+    ) -> RunnerProcess:
+        body = textwrap.indent(textwrap.dedent("\n".join(lines)), " " * 8)
+        source = f"""import ctypes, os, subprocess, sys, threading, time, warnings
+from cortex_internal.lib.log import logger as log
+
+class Handler:
+    def __init__(self, config, metrics_client):
+        print("made")
+        self.metrics = metrics_client
+
+    def handle_async(self, payload, request_id):
+{body}
+        return {{}}
+"""
+        (project / "handler.py").write_text(source, encoding="utf-8")
+        launch = RunnerLaunch(
+            python=Path(sys.executable),
+            project=project,
+            api="echo",
+            handler_path="handler.py",
+            python_path=None,
+            config={},
+            environment={"PATH": os.environ["PATH"]},
+        )
+        runner = await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S, on_metric=on_metric, lines=log)
+        started.append(runner)
+        return runner
+
+    yield start_runner
+    for runner in started:
+        await runner.stop(0)

@@ -1,0 +1,86 @@
+"""What bounds the metrics that handlers make, and what names they get."""
+
+from __future__ import annotations
+
+import logging
+from typing import cast
+
+import pytest
+
+from insula.prometheus_text import label_name, metric_name
+from insula.telemetry import Telemetry
+from insula_worker.metrics import METRICS_MAX, SERIES_IN_ALL_MAX, SERIES_MAX, HandlerMetrics
+from insula_worker.runner_messages import Metric
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    return Telemetry()
+
+
+@pytest.fixture
+def metrics(telemetry: Telemetry) -> HandlerMetrics:
+    return HandlerMetrics(telemetry)
+
+
+def samples(telemetry: Telemetry) -> list[str]:
+    return [line for line in telemetry.render().splitlines() if not line.startswith("#")]
+
+
+@pytest.mark.parametrize(
+    ("name", "exported"), [("a.b-c d", "a_b_c_d"), ("1st", "_1st"), ("é", "_"), ("ns:x", "ns:x"), ("", "_")]
+)
+def test_names_are_made_valid(name: str, exported: str) -> None:
+    assert metric_name(name) == exported
+
+
+@pytest.mark.parametrize(
+    ("name", "exported"), [("a.b", "a_b"), ("le", "tag_le"), ("__name__", "tag_name"), ("1", "tag_1"), ("", "tag_")]
+)
+def test_labels_are_made_valid(name: str, exported: str) -> None:
+    assert label_name(name) == exported
+
+
+def test_tags_are_bounded_by_a_series_for_the_rest(telemetry: Telemetry, metrics: HandlerMetrics) -> None:
+    for user in range(SERIES_MAX + 50):
+        metrics.record(Metric("increment", "seen", 1, {"user": str(user)}))
+        metrics.record(Metric("increment", "seen", 1, {"user": "0"}))
+    found = samples(telemetry)
+    assert len(found) == SERIES_MAX + 1
+    assert 'seen{otel_metric_overflow="true"} 50' in found
+    assert f'seen{{user="0"}} {SERIES_MAX + 51}' in found
+
+
+def test_series_are_bounded_in_all(telemetry: Telemetry, metrics: HandlerMetrics) -> None:
+    for number in range(2 * SERIES_IN_ALL_MAX):
+        metrics.record(Metric("gauge", f"depth{number % 20}", 1, {"user": str(number)}))
+    assert len(samples(telemetry)) <= SERIES_IN_ALL_MAX + 20
+
+
+def test_metrics_are_bounded(telemetry: Telemetry, metrics: HandlerMetrics) -> None:
+    for number in range(METRICS_MAX + 10):
+        metrics.record(Metric("gauge", f"depth{number}", 1, {}))
+    assert len(samples(telemetry)) == METRICS_MAX
+
+
+@pytest.mark.parametrize(
+    ("pushed", "reason"),
+    [
+        (Metric("gauge", "cortex.depth", 1, {}), "reserved"),
+        (Metric("gauge", "seen", 1, {}), "first used with increment, now with gauge"),
+        (Metric("gauge", "took_count", 1, {}), "another metric exports a series of that name"),
+        (Metric("gauge", "x", float("inf"), {}), "inf is no value"),
+        (Metric("increment", "seen", -1, {}), "-1 is no value"),
+        (Metric("odd", "x", 1, {}), "'odd' is no kind"),
+    ],
+)
+def test_what_is_not_taken_is_said_once(
+    metrics: HandlerMetrics, caplog: pytest.LogCaptureFixture, pushed: Metric, reason: str
+) -> None:
+    metrics.record(Metric("increment", "seen", 1, {}))
+    metrics.record(Metric("histogram", "took", 1, {}))
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            metrics.record(pushed)
+    (record,) = caplog.records
+    assert reason in cast(str, vars(record)["reason"])
