@@ -14,9 +14,9 @@ from string import Template
 __all__ = ["EdgeAddresses", "render"]
 
 
-def bundled_descriptor() -> Path:
-    """The descriptor set that scripts/generate_stubs.py writes into this package."""
-    return Path(str(files("insula_envoy") / "insula.binpb"))
+def bundled_folder() -> Path:
+    """This package's folder: the Lua filters, and the descriptor set that scripts/generate_stubs.py writes into it."""
+    return Path(str(files("insula_envoy")))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class EdgeAddresses:
     admin_port: int
     admin_address: str = "127.0.0.1"
     internal_port: int = 8888
-    descriptor: Path = field(default_factory=bundled_descriptor)
+    folder: Path = field(default_factory=bundled_folder)
     payload_bytes_max: int = 2 << 30
 
 

@@ -8,6 +8,7 @@
     │   ├── ApiNotFound
     │   └── WorkloadNotFound
     ├── EndpointTaken               another API owns the endpoint
+    ├── IdempotencyConflict         an Idempotency-Key was used for another request
     ├── ResourceExhausted           try again later
     │   ├── QueueFull
     │   └── StoreFull
@@ -73,6 +74,17 @@ class EndpointTaken(InsulaError):
         super().__init__(f"the endpoint {endpoint} belongs to the API {owner}; choose another networking.endpoint")
         self.endpoint = endpoint
         self.owner = owner
+
+
+class IdempotencyConflict(InsulaError):
+    """The Idempotency-Key was used for another request within the last 24 h; nothing was stored."""
+
+    def __init__(self, api: str) -> None:
+        super().__init__(
+            f"this Idempotency-Key was used for a request to {api} with another body or Content-Type; "
+            "use a new key for a new request"
+        )
+        self.api = api
 
 
 class ResourceExhausted(InsulaError):

@@ -15,7 +15,8 @@ class ApiKeys:
     """The Redis keys of one API."""
 
     def __init__(self, api: str) -> None:
-        prefix = f"insula:{{{api}}}:"
+        self.prefix: Final = f"insula:{{{api}}}:"
+        prefix = self.prefix
         self.queue: Final = f"{prefix}queue"  # stream; an entry is deleted when its workload ends
         self.index: Final = f"{prefix}index"  # zset, score 0: every retained id, in order of submission
         self.ended: Final = f"{prefix}ended"  # zset: ended ids by ended_ms
@@ -30,6 +31,10 @@ class ApiKeys:
             *(self.queue, self.index, self.ended, self.counts),
             *(self.updates, self.dead, self.uploads, self.closed),
         )
+
+    def idempotency(self, digest: str) -> str:
+        """Hash, TTL 24 h: the id that answered an Idempotency-Key, and the digest of its request."""
+        return f"{self.prefix}idempotency:{digest}"
 
     def workload(self, id: str) -> str:
         """The hash that records workload `id`."""

@@ -31,6 +31,7 @@ STATUS_CODE_BY_ERROR: Final = MappingProxyType(
         errors.InvalidArgument: StatusCode.INVALID_ARGUMENT,
         errors.NotFound: StatusCode.NOT_FOUND,
         errors.EndpointTaken: StatusCode.ALREADY_EXISTS,
+        errors.IdempotencyConflict: StatusCode.ALREADY_EXISTS,
         errors.ResourceExhausted: StatusCode.RESOURCE_EXHAUSTED,
         errors.PayloadTooLarge: StatusCode.RESOURCE_EXHAUSTED,
         errors.StoreUnavailable: StatusCode.UNAVAILABLE,

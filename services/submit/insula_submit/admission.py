@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from insula.errors import ContentTypeMissing, InsulaError, InvalidArgument, PayloadTooLarge, StoreUnavailable
 from insula.ids import new_id
 from insula.keys import payload_object
-from insula.ledger import Payload, WorkloadLedger
+from insula.ledger import Idempotency, Payload, WorkloadLedger
 from insula.objects import ObjectStore
 from insula.registry import Registration
 
 INLINE_BYTES_MAX: Final = 32 * 1024
 """Larger payloads go to S3: Redis holds its data in memory, and with every write on disk."""
-CONTENT_TYPE_BYTES_MAX: Final = 255
+HEADER_BYTES_MAX: Final = 255
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """What a caller says about a payload. `idempotency_key` and `traceparent` may be empty."""
+
+    content_type: str
+    idempotency_key: str
+    traceparent: str
+
+    def check(self) -> None:
+        """Raise ContentTypeMissing or InvalidArgument, naming the header."""
+        if not self.content_type:
+            raise ContentTypeMissing
+        for name, value in (("Content-Type", self.content_type), ("Idempotency-Key", self.idempotency_key)):
+            if len(value.encode()) > HEADER_BYTES_MAX:
+                raise InvalidArgument(f'the "{name}" header must be at most {HEADER_BYTES_MAX} bytes long')
 
 
 class Admission:
@@ -25,50 +44,68 @@ class Admission:
         self._ledger = ledger
         self._objects = objects
         self._payload_bytes_max = payload_bytes_max
+        self._depths: dict[str, int] = {}  # API -> workloads in its queue when we last heard
 
-    async def accept(
-        self, api: Registration, content_type: str, chunks: AsyncIterator[bytes], *, traceparent: str = ""
-    ) -> str:
+    async def accept(self, api: Registration, envelope: Envelope, chunks: AsyncIterator[bytes]) -> str:
         """Enqueue one workload and return its id; when this returns, both are on disk (invariant I1).
 
-        Raises ContentTypeMissing, InvalidArgument, PayloadTooLarge, QueueFull, StoreFull or StoreUnavailable;
-        then nothing stays stored.
+        Raises ContentTypeMissing, InvalidArgument, PayloadTooLarge, QueueFull, StoreFull, IdempotencyConflict or
+        StoreUnavailable; then nothing stays stored.
         """
-        if not content_type:
-            raise ContentTypeMissing
-        if len(content_type.encode()) > CONTENT_TYPE_BYTES_MAX:
-            raise InvalidArgument(f'the "Content-Type" header must be at most {CONTENT_TYPE_BYTES_MAX} bytes long')
-        id = new_id()
+        envelope.check()
+        if self._depths.get(api.name, 0) >= api.queue_limit:  # refused before the body is read, where we can know
+            await self._ledger.check_room(api.name, queue_limit=api.queue_limit)
+        id, digest = new_id(), hashlib.sha256(envelope.content_type.encode() + b"\0")
         head, ended = await _read_head(chunks)
+        digest.update(head)
         if ended:
-            payload = Payload(content_type, size_bytes=len(head), inline=head)
+            payload = Payload(envelope.content_type, size_bytes=len(head), inline=head)
         else:
             await self._ledger.check_room(api.name, queue_limit=api.queue_limit)
-            payload = await self._upload(api.name, id, content_type, head, chunks)
+            payload = await self._upload(payload_object(api.name, id), api, envelope, _chain(head, chunks), digest)
+        return await self._submit(api, id, payload, envelope, digest.hexdigest())
+
+    async def _submit(self, api: Registration, id: str, payload: Payload, envelope: Envelope, digest: str) -> str:
+        idempotency = None
+        if envelope.idempotency_key:
+            idempotency = Idempotency(hashlib.sha256(envelope.idempotency_key.encode()).hexdigest(), digest)
         try:
-            await self._ledger.submit(api.name, id, payload, queue_limit=api.queue_limit, traceparent=traceparent)
+            accepted = await self._ledger.submit(
+                api.name,
+                id,
+                payload,
+                queue_limit=api.queue_limit,
+                traceparent=envelope.traceparent,
+                idempotency=idempotency,
+            )
         except StoreUnavailable:  # it may have been accepted for all we know; if not, the sweeper finds the object
             raise
         except InsulaError:
             await self._forget(payload)
             raise
-        return id
+        self._depths[api.name] = accepted.depth
+        if accepted.id != id:
+            await self._forget(payload)
+        return accepted.id
 
-    async def _upload(self, api: str, id: str, content_type: str, head: bytes, chunks: AsyncIterator[bytes]) -> Payload:
-        key = payload_object(api, id)
-        await self._ledger.intend_upload(api, key)
+    async def _upload(
+        self, key: str, api: Registration, envelope: Envelope, chunks: AsyncIterator[bytes], digest: hashlib._Hash
+    ) -> Payload:
+        await self._ledger.intend_upload(api.name, key)
         size_bytes = 0
 
         async def counted() -> AsyncIterator[bytes]:
             nonlocal size_bytes
-            async for chunk in _chain(head, chunks):
+            async for chunk in chunks:
+                if size_bytes:  # the head is in the digest already
+                    digest.update(chunk)
                 size_bytes += len(chunk)
                 if size_bytes > self._payload_bytes_max:
                     raise PayloadTooLarge(self._payload_bytes_max)
                 yield chunk
 
         await self._objects.write(key, counted())
-        return Payload(content_type, size_bytes=size_bytes, object=key)
+        return Payload(envelope.content_type, size_bytes=size_bytes, object=key)
 
     async def _forget(self, payload: Payload) -> None:
         """Delete a refused payload's object; if S3 does not answer, its note in `uploads` is left for the sweeper."""

@@ -19,7 +19,7 @@ from insula.v1.submit_service_pb2 import (
     UploadWorkloadRequest,
     UploadWorkloadResponse,
 )
-from insula_submit.admission import Admission
+from insula_submit.admission import Admission, Envelope
 
 UploadContext: TypeAlias = grpc.aio.ServicerContext[UploadWorkloadRequest, UploadWorkloadResponse]
 
@@ -46,7 +46,7 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
         """Accept a payload that came in one message."""
         api = await self._apis.by_name(request.api)
         chunks = _once(request.payload)
-        id = await self._admission.accept(api, request.content_type, chunks, traceparent=_traceparent(context))
+        id = await self._admission.accept(api, _envelope(request.content_type, context), chunks)
         return SubmitWorkloadResponse(id=id)
 
     async def UploadWorkload(
@@ -60,8 +60,7 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
         chunks = _data(first, messages, context)
         try:
             api = await self._resolve(first)
-            content_type = first.payload.content_type
-            id = await self._admission.accept(api, content_type, chunks, traceparent=_traceparent(context))
+            id = await self._admission.accept(api, _envelope(first.payload.content_type, context), chunks)
         except InsulaError:
             await _drop(messages)
             raise
@@ -75,10 +74,11 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
         return await self._apis.by_endpoint(first.endpoint)
 
 
-def _traceparent(context: grpc.aio.ServicerContext[Any, Any]) -> str:
-    metadata = context.invocation_metadata() or ()
-    sent = next((str(value) for name, value in metadata if name == "traceparent"), "")
-    return sent if TRACEPARENT.fullmatch(sent) else ""
+def _envelope(content_type: str, context: grpc.aio.ServicerContext[Any, Any]) -> Envelope:
+    metadata = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
+    sent = metadata.get("traceparent", "")
+    traceparent = sent if TRACEPARENT.fullmatch(sent) else ""
+    return Envelope(content_type, metadata.get("idempotency-key", ""), traceparent)
 
 
 async def _once(payload: bytes) -> AsyncIterator[bytes]:

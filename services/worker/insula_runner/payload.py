@@ -55,5 +55,5 @@ def find_charset(content_type: str) -> str:
     """Return the first charset parameter, or an empty string; what stands in another one's quotes is none."""
     for name, quoted, bare in _PARAMETER.findall(content_type):
         if name.lower() == "charset":
-            return quoted or bare.strip()
+            return str(quoted or bare.strip())
     return ""

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from insula.cli import workloads
+from insula.cli import apis, workloads
 from insula.cli.up import up
 
 app = typer.Typer(
@@ -16,6 +16,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(up)
+app.command()(apis.deploy)
+app.command()(apis.get)
+app.command()(apis.describe)
+app.command()(apis.refresh)
+app.command()(apis.delete)
 app.command()(workloads.submit)
 app.command()(workloads.result)
 

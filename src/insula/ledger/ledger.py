@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,11 +11,11 @@ from typing import Final, cast
 
 from redis.asyncio import Redis
 
-from insula.errors import ApiNotFound, LeaseLost, QueueFull
+from insula.errors import ApiNotFound, IdempotencyConflict, LeaseLost, QueueFull
 from insula.keys import ApiKeys
 from insula.ledger import scripts
 from insula.ledger.coalescer import Coalescer
-from insula.ledger.records import Claim, Failure, Lease, Payload, Result, Workload
+from insula.ledger.records import Accepted, Claim, Failure, Idempotency, Lease, Payload, Result, Workload
 from insula.status import Status
 
 _OPEN: Final = scripts.load("open")
@@ -29,6 +30,8 @@ _CANCEL: Final = scripts.load("cancel")
 
 CLOSE_PAGE: Final = 500
 """Waiting workloads that are cancelled in one round."""
+IDEMPOTENCY_S: Final = 24 * 3600
+"""How long an Idempotency-Key is remembered."""
 FULL_RETRY: Final = timedelta(seconds=5)
 """What a caller is told to wait when the queue is full."""
 
@@ -81,25 +84,39 @@ class WorkloadLedger:
         await self._commands.execute("ZADD", ApiKeys(api).uploads, int(seconds) * 1000, object)
 
     async def check_room(self, api: str, *, queue_limit: int) -> None:
-        """Raise QueueFull if a submit would: for refusing a large payload before it is read."""
+        """Raise QueueFull if a submit would: for refusing a payload before it is read."""
         if cast(int, await self._commands.execute("XLEN", ApiKeys(api).queue)) >= queue_limit:
             raise QueueFull(api, queue_limit, retry_after=FULL_RETRY)
 
-    async def submit(self, api: str, id: str, payload: Payload, *, queue_limit: int, traceparent: str = "") -> None:
+    async def submit(
+        self,
+        api: str,
+        id: str,
+        payload: Payload,
+        *,
+        queue_limit: int,
+        traceparent: str = "",
+        idempotency: Idempotency | None = None,
+    ) -> Accepted:
         """Accept one workload: when this returns it is on disk (invariant I1). Safe to repeat with the same id.
 
+        The id returned is another one if `idempotency` was accepted within the last 24 h: that workload answers.
         Raises QueueFull at `queue_limit` workloads waiting or running, StoreFull at Redis' memory limit, ApiNotFound
-        if the API is closed.
+        if the API is closed, IdempotencyConflict if the key stands for another request.
         """
         size, inline, s3_key = payload.size_bytes, payload.inline or b"", payload.object or ""
-        arguments = (id, queue_limit, payload.content_type, traceparent, size, inline, s3_key)
-        match await self._run(_SUBMIT, api, *arguments):
-            case 0:
+        remembered = (ApiKeys(api).idempotency(idempotency.key), idempotency.request) if idempotency else ("", "")
+        arguments = (id, queue_limit, payload.content_type, traceparent, size, inline, s3_key, *remembered)
+        reply = cast(list[bytes | int], await self._run(_SUBMIT, api, *arguments, IDEMPOTENCY_S))
+        match reply:
+            case [1, bytes(accepted), int(depth)]:
+                return Accepted(accepted.decode(), depth)
+            case [0]:
                 raise QueueFull(api, queue_limit, retry_after=FULL_RETRY)
-            case -1:
+            case [-1]:
                 raise ApiNotFound(api)
             case _:
-                return
+                raise IdempotencyConflict(api)
 
     async def claim(self, api: str, claimant: Claimant, *, count: int) -> tuple[str, list[Claim]]:
         """Start up to `count` > 0 attempts on the oldest waiting workloads.
@@ -184,10 +201,17 @@ class WorkloadLedger:
             start = f"({entries[-1][0].decode()}"
 
     async def read(self, api: str, id: str) -> Workload | None:
-        """The record of a workload, or None if there is none."""
+        """The record of a workload, or None if there is none, or its retention has passed (invariant I9).
+
+        By our own clock, not Redis': of days of retention, their difference is no part that anybody sees.
+        """
         reply = await self._commands.execute("HGETALL", ApiKeys(api).workload(id))
         record = cast(dict[bytes, bytes], reply)
-        return Workload.parse(api, id, record) if record else None
+        if not record:
+            return None
+        workload = Workload.parse(api, id, record)
+        gone = workload.ended_ms is not None and workload.ended_ms / 1000 + self.policy.retention_s <= time.time()
+        return None if gone else workload
 
     async def _run(self, script: scripts.Script, api: str, *arguments: str | bytes | int) -> object:
         keys = ApiKeys(api)

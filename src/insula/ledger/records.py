@@ -19,6 +19,22 @@ class Payload:
 
 
 @dataclass(frozen=True)
+class Idempotency:
+    """A client's Idempotency-Key, as the digest it is stored under, and the digest of the request it stands for."""
+
+    key: str
+    request: str
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """An accepted workload, and how many the API's queue holds with it."""
+
+    id: str
+    depth: int
+
+
+@dataclass(frozen=True)
 class Lease:
     """The right to run and to finish one attempt of a workload, until the lease runs out or is renewed."""
 

@@ -42,6 +42,7 @@ async def run(parts: Parts) -> int:
     apis = [ApiState(api.name, parts.public_url + api.endpoint, api.root) for api in parts.plan.apis]
 
     def announce(announcement: Announcement) -> None:
+        parts.data.write("stack.json", announcement.as_json())  # where `insula get` and its like find the admin port
         sys.stdout.write(announcement.as_json() if parts.plan.settings.as_json else announcement.as_text())
         sys.stdout.write("\n")
         sys.stdout.flush()

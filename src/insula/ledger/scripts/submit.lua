@@ -4,16 +4,24 @@
 -- ARGV[4]  content type              ARGV[5]  traceparent, or ''
 -- ARGV[6]  size of the payload, bytes >= 0
 -- ARGV[7]  the payload, inline       ARGV[8]  or its S3 key, else ''
--- Returns  1 accepted, or accepted before by this same id · 0 the queue is full · -1 the API is deleted; then
---          nothing is stored
+-- ARGV[9]  key that remembers an Idempotency-Key, of the same hash tag, else ''
+-- ARGV[10] digest of the request: a repetition has the same     ARGV[11]  how long it is remembered, seconds > 0
+-- Returns  {1, id, workloads in the queue}: accepted, now or before by this id or Idempotency-Key · {0} the queue is
+--          full · {-1} the API is deleted · {-2} the Idempotency-Key was used for another request; then nothing is stored
 -- Cost     O(log N) for the index. One hash tag, so Cluster-safe. Refused when Redis is out of memory.
 local id, limit, content_type, traceparent = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local payload_bytes, payload, object = ARGV[6], ARGV[7], ARGV[8]
+local idempotency, digest, remember_s = ARGV[9], ARGV[10], ARGV[11]
 local key = workload_prefix .. id
 
-if redis.call('EXISTS', key) == 1 then return 1 end
-if redis.call('EXISTS', closed) == 1 then return -1 end
-if redis.call('XLEN', queue) >= limit then return 0 end
+local depth = redis.call('XLEN', queue)
+if redis.call('EXISTS', key) == 1 then return {1, id, depth} end
+if idempotency ~= '' then
+  local known = redis.call('HMGET', idempotency, 'id', 'digest')
+  if known[1] then return known[2] == digest and {1, known[1], depth} or {-2} end
+end
+if redis.call('EXISTS', closed) == 1 then return {-1} end
+if depth >= limit then return {0} end
 
 local entry = redis.call('XADD', queue, '*', 'id', id, 'content_type', content_type, 'traceparent', traceparent,
   'payload_bytes', payload_bytes, 'payload', payload, 'object', object)
@@ -25,5 +33,9 @@ if object ~= '' then
   redis.call('HSET', key, 'payload_object', object)
   redis.call('ZREM', uploads, object)
 end
+if idempotency ~= '' then
+  redis.call('HSET', idempotency, 'id', id, 'digest', digest)
+  redis.call('EXPIRE', idempotency, remember_s)
+end
 publish(id, 'in_queue', 0)
-return 1
+return {1, id, depth + 1}

@@ -1,0 +1,45 @@
+-- Written by the edge and trusted behind it: a client's own copy would be believed.
+local TRUSTED = {"x-client-id", "x-envoy-original-path", "x-envoy-original-method"}
+local FROM_GRPC = {"grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding"}
+
+local function unescaped(path)
+  return (path:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
+-- gRPC refuses what is not base64 in such a header, as a 500; nobody here reads any from HTTP.
+local function remove_binary(headers)
+  local found = {}
+  for name in pairs(headers) do
+    if name:find("-bin", -4, true) then found[#found + 1] = name end
+  end
+  for _, name in ipairs(found) do headers:remove(name) end
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  for _, name in ipairs(TRUSTED) do headers:remove(name) end
+  local content_type = headers:get("content-type") or ""
+  if not content_type:find("^application/grpc") then remove_binary(headers) end
+  if content_type:find("[^\t -~]") then
+    handle:respond({[":status"] = "400"}, "the Content-Type header may hold printable ASCII only")
+    return
+  end
+  local path = (headers:get(":path") or ""):match("^[^?]*")
+  if path:gsub("%%%x%x", ""):find("%%") or unescaped(path):find("[^ -~]") then
+    -- No endpoint and no id can hold such a byte; one that no protobuf string can would end as a 500.
+    handle:respond({[":status"] = "400"}, "the path may hold printable ASCII and valid escapes only")
+  elseif unescaped(path):find("^/~") then
+    -- What host names are turned into; from a client it would name an API without its host.
+    handle:respond({[":status"] = "404"}, "there is nothing at this path")
+  end
+end
+
+function envoy_on_response(handle)
+  local headers = handle:headers()
+  if (headers:get("content-type") or ""):find("^application/grpc") then return end
+  for _, name in ipairs(FROM_GRPC) do headers:remove(name) end
+  -- A streamed reply ends in trailers, which HTTP/2 clients would see. The body does not wait.
+  local trailers = handle:trailers()
+  if not trailers then return end
+  for _, name in ipairs(FROM_GRPC) do trailers:remove(name) end
+end
