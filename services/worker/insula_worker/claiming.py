@@ -12,7 +12,7 @@ from typing import Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from insula.errors import StoreUnavailable
+from insula.errors import StoreFull, StoreUnavailable
 from insula.keys import ApiKeys
 from insula.ledger import Claim, Claimant, Lease, WorkloadLedger
 from insula_worker.attempts import Attempts
@@ -101,7 +101,7 @@ class Claiming:
                 newest = await self._take(serving, self._claim(serving, room))
                 if newest:
                     await self._doorbell(newest, scan_at - loop.time())
-            except (StoreUnavailable, RedisError, OSError) as error:
+            except (StoreUnavailable, StoreFull, RedisError, OSError) as error:
                 outage = True
                 log.warning("redis is away", extra={"error": str(error)})
                 await asyncio.sleep(OUTAGE_RETRY_S)
@@ -111,7 +111,7 @@ class Claiming:
         while True:
             serving = self._serving
             if serving is not None and serving.slot.ready.is_set():
-                room = capacity(self._handler_s) - self.running_in(serving.slot)
+                room = capacity(self._handler_s, serving.slot.busy_s) - self.running_in(serving.slot)
                 if room > 0:
                     return serving, room
             self._changed.clear()
@@ -206,8 +206,10 @@ class Claiming:
         await self._redis.execute_command("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", queue, newest)
 
 
-def capacity(handler_s: float | None) -> int:
-    """Claims to hold at once: the one that runs, and what follows it within AHEAD_S while handlers are that quick."""
-    if handler_s is None:
-        return 1
-    return 1 + min(AHEAD_MAX, int(AHEAD_S / max(handler_s, 1e-6)))
+def capacity(handler_s: float | None, busy_s: float) -> int:
+    """Claims to hold at once: the one that runs, and what follows it within AHEAD_S while handlers are that quick.
+
+    `handler_s` is how long handlers take lately, None before the first; `busy_s` how long the present one has taken.
+    """
+    expected_s = max(handler_s or 0.0, busy_s, 1e-6)
+    return 1 if handler_s is None else 1 + min(AHEAD_MAX, int(AHEAD_S / expected_s))

@@ -13,7 +13,11 @@ from insula_worker.settings import Settings
     ("handler_s", "claims"), [(None, 1), (10.0, 1), (0.2, 1), (0.05, 3), (0.01, 11), (0.0, 1 + AHEAD_MAX)]
 )
 def test_i6_a_worker_claims_ahead_only_what_it_finishes_within_100_ms(handler_s: float | None, claims: int) -> None:
-    assert capacity(handler_s) == claims
+    assert capacity(handler_s, busy_s=0.0) == claims
+
+
+def test_i6_nothing_is_claimed_ahead_of_a_handler_that_takes_long_this_time() -> None:
+    assert capacity(0.001, busy_s=0.2) == 1
 
 
 def test_a_runner_is_restarted_at_once_then_ever_more_slowly() -> None:
