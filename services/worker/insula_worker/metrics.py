@@ -28,7 +28,7 @@ LOG_LINES_DROPPED: Final = Instrument("insula_log_lines_dropped", "{line}", "Log
 METRICS_MAX: Final = 200
 SERIES_MAX: Final = 1000
 """Of one metric; further tag values count as one series."""
-SERIES_IN_ALL_MAX: Final = 5000
+SERIES_IN_ALL_MAX: Final = 2000
 TAG_CHARACTERS_MAX: Final = 200
 COMPLAINTS_MAX: Final = 100
 OVERFLOW: Final = {"otel_metric_overflow": "true"}

@@ -7,13 +7,15 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from insula.local.rollout.events import PENDING, READY
 from insula.local.terminal import Terminal
 
 LINE_CHARACTERS_MAX: Final = 2000
 """Of a handler's line on the terminal; the log has all of it."""
+_TRACEBACKS: Final = ("traceback", "exc_info")
+_KNOWN_FIELDS: Final = {"asctime", "levelname", "message", "process", "labels", "traceId", *_TRACEBACKS}
 _CONTENT_TYPES: Final = {".json": "application/json", ".txt": "text/plain; charset=utf-8"}
 
 
@@ -86,6 +88,23 @@ def _near(path: Path) -> Path:
         return path
 
 
+def readable(line: str) -> str:
+    """A line of a worker's log as a person reads it: the message, what was logged with it, a traceback below."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(found, dict) or "message" not in found:
+        return line
+    fields = cast("dict[str, object]", found)
+    text = str(fields["message"])
+    level = str(fields.get("levelname", "INFO"))
+    extra = {name: value for name, value in fields.items() if name not in _KNOWN_FIELDS}
+    below = "".join(f"\n{fields[name]}" for name in _TRACEBACKS if name in fields)
+    level = "" if level == "INFO" else f"{level} "
+    return f"{level}{text}{' ' + json.dumps(extra) if extra else ''}{below}"
+
+
 class View:
     """Plain lines, in the order things happen."""
 
@@ -123,8 +142,9 @@ class View:
                 self.say(f"    {line[:LINE_CHARACTERS_MAX]}")
 
     def handler_line(self, api: str, line: str) -> None:
-        """A handler printed a line."""
-        self.say(f"[{api}] {line[:LINE_CHARACTERS_MAX]}")
+        """A worker wrote a line of its log."""
+        for part in readable(line).splitlines() or [""]:
+            self.say(f"[{api}] {part[:LINE_CHARACTERS_MAX]}")
 
     def up(self) -> None:
         """The stack is up."""

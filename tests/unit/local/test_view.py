@@ -4,8 +4,10 @@ import json
 import os
 from pathlib import Path
 
+import pytest
+
 from insula.local.terminal import Terminal
-from insula.local.view import Announcement, ApiState, View, curl
+from insula.local.view import Announcement, ApiState, View, curl, readable
 
 URL = "http://127.0.0.1:8080/api"
 
@@ -82,3 +84,16 @@ def test_a_handlers_very_long_line_is_cut() -> None:
     os.close(writer)
     with os.fdopen(reader) as pipe:
         assert len(pipe.read()) < 2100
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("printed by a part that is no worker", "printed by a part that is no worker"),
+        ('{"levelname": "INFO", "message": "hello", "process": 1, "labels": {}, "id": "a"}', 'hello {"id": "a"}'),
+        ('{"levelname": "ERROR", "message": "failed", "traceback": "Traceback\\nX"}', "ERROR failed\nTraceback\nX"),
+        ("[1]", "[1]"),
+    ],
+)
+def test_a_workers_line_is_shown_as_a_person_reads_it(line: str, shown: str) -> None:
+    assert readable(line) == shown

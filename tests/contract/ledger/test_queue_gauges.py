@@ -1,0 +1,38 @@
+"""How long the queues are, as a scrape of results tells it."""
+
+from __future__ import annotations
+
+from redis.asyncio import Redis
+
+from insula.ids import new_id
+from insula.keys import APIS
+from insula.ledger import Claimant, Payload, WorkloadLedger
+from insula.redis_client import connect
+from insula.registry import Registry
+from insula.telemetry import Telemetry
+from insula_results.queue_gauges import QueueGauges
+
+
+async def test_waiting_and_running_workloads_are_told_for_each_api(
+    redis: Redis, ledger: WorkloadLedger, alice: Claimant, payload: Payload
+) -> None:
+    telemetry = Telemetry()
+    gauges = QueueGauges(telemetry, redis)
+    for api in ("echo", "idle"):
+        await Registry(redis).deploy(api, f"/{api}", "v1", "{}", 100)
+    for _ in range(3):
+        await ledger.submit("echo", new_id(), payload, queue_limit=100)
+    await ledger.claim("echo", alice, count=1)
+    await gauges.look()
+    found = [line for line in telemetry.render().splitlines() if not line.startswith("#")]
+    for name, echo in (("queued", 2), ("queue_length", 2), ("in_flight", 3)):
+        assert f'cortex_async_{name}{{api_name="echo",api_kind="AsyncAPI"}} {echo}' in found
+        assert f'cortex_async_{name}{{api_name="idle",api_kind="AsyncAPI"}} 0' in found
+    await redis.delete(APIS)
+
+
+async def test_without_redis_there_are_no_figures() -> None:
+    telemetry = Telemetry()
+    gauges = QueueGauges(telemetry, connect("redis://127.0.0.1:1/0"))
+    await gauges.look()
+    assert "cortex_async" not in "".join(line for line in telemetry.render().splitlines() if "{" in line)
