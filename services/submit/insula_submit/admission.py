@@ -56,13 +56,19 @@ class Admission:
         if self._depths.get(api.name, 0) >= api.queue_limit:  # refused before the body is read, where we can know
             await self._ledger.check_room(api.name, queue_limit=api.queue_limit)
         id, digest = new_id(), hashlib.sha256(envelope.content_type.encode() + b"\0")
-        head, ended = await _read_head(chunks)
-        digest.update(head)
+
+        async def hashed() -> AsyncIterator[bytes]:
+            async for chunk in chunks:
+                digest.update(chunk)
+                yield chunk
+
+        body = hashed()
+        head, ended = await _read_head(body)
         if ended:
             payload = Payload(envelope.content_type, size_bytes=len(head), inline=head)
         else:
             await self._ledger.check_room(api.name, queue_limit=api.queue_limit)
-            payload = await self._upload(payload_object(api.name, id), api, envelope, _chain(head, chunks), digest)
+            payload = await self._upload(api, payload_object(api.name, id), envelope.content_type, _chain(head, body))
         return await self._submit(api, id, payload, envelope, digest.hexdigest())
 
     async def _submit(self, api: Registration, id: str, payload: Payload, envelope: Envelope, digest: str) -> str:
@@ -88,24 +94,20 @@ class Admission:
             await self._forget(payload)
         return accepted.id
 
-    async def _upload(
-        self, key: str, api: Registration, envelope: Envelope, chunks: AsyncIterator[bytes], digest: hashlib._Hash
-    ) -> Payload:
+    async def _upload(self, api: Registration, key: str, content_type: str, chunks: AsyncIterator[bytes]) -> Payload:
         await self._ledger.intend_upload(api.name, key)
         size_bytes = 0
 
         async def counted() -> AsyncIterator[bytes]:
             nonlocal size_bytes
             async for chunk in chunks:
-                if size_bytes:  # the head is in the digest already
-                    digest.update(chunk)
                 size_bytes += len(chunk)
                 if size_bytes > self._payload_bytes_max:
                     raise PayloadTooLarge(self._payload_bytes_max)
                 yield chunk
 
         await self._objects.write(key, counted())
-        return Payload(envelope.content_type, size_bytes=size_bytes, object=key)
+        return Payload(content_type, size_bytes=size_bytes, object=key)
 
     async def _forget(self, payload: Payload) -> None:
         """Delete a refused payload's object; if S3 does not answer, its note in `uploads` is left for the sweeper."""
