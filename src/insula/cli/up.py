@@ -35,8 +35,12 @@ def up(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON on stdout once every API is ready or has failed.")
     ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Run the projects' dependencies.sh on this machine without asking.")
+    ] = False,
 ) -> None:
     """Run projects on this machine, everything included, until Ctrl-C."""
+    from insula.cli.consent import confirm_scripts
     from insula.errors import ProjectInvalid
     from insula.local import preflight
     from insula.local.plan import become_stack
@@ -46,6 +50,7 @@ def up(
     directories = dict.fromkeys(path.resolve() for path in projects or [Path.cwd()])
     try:
         plan = preflight.check(settings, directories)
+        confirm_scripts(dict.fromkeys(api.config_path for api in plan.apis), settings.environment, yes=yes)
     except (Refused, ProjectInvalid) as error:
         typer.echo(f"insula up: {error}", err=True)
         raise typer.Exit(_EXIT_REFUSED) from None

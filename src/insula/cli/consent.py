@@ -1,0 +1,47 @@
+"""Shows what projects want to run on the user's machine, and asks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import typer
+
+from insula.local.settings import Refused
+from insula.project.consent import Confirmations, Decision, Script, cache_folder, decide, scripts, visible
+
+
+def confirm_scripts(configurations: Iterable[Path], environment: Mapping[str, str], *, yes: bool) -> None:
+    """Return if every dependencies.sh of these configurations may run, asking where it is not known.
+
+    Raises Refused at the first that may not, and ProjectInvalid.
+    """
+    confirmations = Confirmations(cache_folder(environment))
+    terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    for script in scripts(configurations):
+        match decide(confirmed=confirmations.hold(script), yes=yes, terminal=terminal):
+            case Decision.RUN:
+                continue
+            case Decision.ASK if _agreed(script):
+                confirmations.remember(script)
+            case Decision.ASK:
+                raise Refused(f"{script.path} was not confirmed, so nothing was started.")
+            case Decision.REFUSE:
+                raise Refused(
+                    f"{script.path} would run on this machine, and nobody has confirmed it yet. Read it, then either "
+                    "start `insula up` once on a terminal, which asks, or add --yes."
+                )
+
+
+def _agreed(script: Script) -> bool:
+    """Show the script and ask; no answer means no."""
+    typer.echo(f"{script.path} is to run on this machine, with all that you may do:\n", err=True)
+    for line in visible(script.text).splitlines():
+        typer.echo(f"    {line}", err=True)
+    # Not typer.confirm: it writes to stdout as well, where --json has its one line.
+    typer.echo("\nRun it, and not ask again while it stays the same? [y/N] ", nl=False, err=True)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        typer.echo("", err=True)
+    return answer.strip().lower() in {"y", "yes"}

@@ -1,0 +1,89 @@
+"""Whether a project's dependencies.sh may run on the user's own machine: asked once for each text of it.
+
+A script runs as whoever started `insula up`, with all that this person may do. A worker in a container never asks:
+there it can reach the container only. Who asks, and how, is the command line's business.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+from insula.project.cortex_yaml import load
+
+FOLDER: Final = "confirmed-scripts"
+
+
+class Decision(Enum):
+    """What is to be done about a script."""
+
+    RUN = "run"
+    ASK = "ask"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A dependencies.sh with the text it has now; `sha256` is that text's, in hex."""
+
+    path: Path
+    text: bytes
+    sha256: str
+
+
+def decide(*, confirmed: bool, yes: bool, terminal: bool) -> Decision:
+    """Return what is to be done about a script whose text was `confirmed` earlier, or not.
+
+    `yes` is the user's consent to all scripts of this run; it is not remembered. Without a `terminal` nobody can
+    answer, and so nothing runs that nobody has read.
+    """
+    if confirmed or yes:
+        return Decision.RUN
+    return Decision.ASK if terminal else Decision.REFUSE
+
+
+def scripts(configurations: Iterable[Path]) -> tuple[Script, ...]:
+    """Return the scripts that the APIs of these configuration files run, each text once. Raises ProjectInvalid."""
+    found: dict[str, Script] = {}
+    for configuration in configurations:
+        for name in dict.fromkeys(spec.handler.dependencies.shell for spec in load(configuration)):
+            path = configuration.parent / name
+            if path.is_file():
+                text = path.read_bytes()
+                sha256 = hashlib.sha256(text).hexdigest()
+                found.setdefault(sha256, Script(path, text, sha256))
+    return tuple(found.values())
+
+
+def visible(text: bytes) -> str:
+    """Return a script for a person to read: what would steer the terminal, or hide something, is spelled out."""
+    return "".join(
+        character if character.isprintable() or character in "\n\t" else ascii(character)[1:-1]
+        for character in text.decode("utf-8", "backslashreplace")
+    )
+
+
+class Confirmations:
+    """The texts a user has confirmed on this machine, as empty files in the cache, named by sha256."""
+
+    def __init__(self, cache: Path) -> None:
+        self._folder = cache / FOLDER
+
+    def hold(self, script: Script) -> bool:
+        """Whether exactly this text was confirmed."""
+        return (self._folder / script.sha256).is_file()
+
+    def remember(self, script: Script) -> None:
+        """Keep that this text was confirmed. Raises OSError."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        (self._folder / script.sha256).touch()
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path:
+    """Return the user's cache, where the worker keeps the environments too."""
+    home_cache = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(environment.get("INSULA_CACHE") or Path(home_cache) / "insula")

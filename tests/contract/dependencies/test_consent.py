@@ -1,0 +1,100 @@
+"""`insula up` runs a dependencies.sh on the user's machine only if the user has read it, or said --yes.
+
+Each run here is refused in the end, by the script or by a data directory that cannot be made: the script is judged
+before, so nothing has to start.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.contract.local.test_refusals import check_refused, up, write_project
+from tests.stack import free_addresses
+
+SCRIPT = "touch ran\n"
+QUESTION = "Run it, and not ask again while it stays the same? [y/N] "
+STARTED = "--data"
+"""A word of the refusal that comes after the scripts."""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("INSULA_CACHE", str(tmp_path / "cache"))
+    folder = write_project(tmp_path / "project")
+    (folder / "dependencies.sh").write_text(SCRIPT)
+    return folder
+
+
+def impossible_data(project: Path) -> tuple[str, str]:
+    return "--data", str(project / "handler.py" / "data")
+
+
+def on_a_terminal(project: Path, answer: str) -> tuple[int, str]:
+    """Run `insula up` on a terminal and answer its question, if it has one; exit code and all it said."""
+    ours, theirs = pty.openpty()
+    port, address = free_addresses()
+    where = ("--public-port", str(port), "--internal-address", address, *impossible_data(project))
+    command = [sys.executable, "-m", "insula.cli.main", "up", str(project), *where]
+    with subprocess.Popen(command, stdin=theirs, stderr=theirs, stdout=subprocess.DEVNULL) as process:
+        os.close(theirs)
+        said = b""
+        try:
+            while chunk := read(ours):
+                said += chunk
+                if answer and said.endswith(QUESTION.encode()):
+                    os.write(ours, answer.encode())
+                    answer = ""
+        finally:
+            os.close(ours)  # which ends a program that still waits for an answer
+    return process.returncode, said.decode().replace("\r\n", "\n")
+
+
+def read(terminal: int) -> bytes:
+    """What the other side wrote; nothing once it is closed."""
+    try:
+        return os.read(terminal, 4096)
+    except OSError:
+        return b""
+
+
+def test_without_a_terminal_it_is_refused(project: Path) -> None:
+    refusal = up(project, project, *impossible_data(project))
+    check_refused(refusal, str(project / "dependencies.sh"), "nobody has confirmed it yet", "--yes")
+    assert not (project / "ran").exists()
+
+
+def test_yes_stands_for_the_answer_once(project: Path) -> None:
+    """It is for this run alone."""
+    check_refused(up(project, project, "--yes", *impossible_data(project)), STARTED)
+    check_refused(up(project, project, *impossible_data(project)), "nobody has confirmed it yet")
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04"])
+def test_on_a_terminal_it_is_shown_and_anything_but_yes_refuses(project: Path, answer: str) -> None:
+    code, said = on_a_terminal(project, answer)
+    assert code == 2
+    assert f"{project / 'dependencies.sh'} is to run on this machine, with all that you may do:\n" in said
+    assert "\n    touch ran\n" in said
+    assert said.endswith(f"insula up: {project / 'dependencies.sh'} was not confirmed, so nothing was started.\n")
+    assert QUESTION in on_a_terminal(project, "n\n")[1]
+
+
+def test_one_confirmation_is_enough_until_the_script_changes(project: Path) -> None:
+    code, said = on_a_terminal(project, "y\n")
+    assert (code, QUESTION in said, "was not confirmed" in said) == (2, True, False)
+    assert STARTED in said
+    assert QUESTION not in on_a_terminal(project, "")[1]
+    check_refused(up(project, project, *impossible_data(project)), STARTED)
+    (project / "dependencies.sh").write_text(f"{SCRIPT}# changed\n")
+    assert QUESTION in on_a_terminal(project, "n\n")[1]
+
+
+def test_a_project_without_a_script_asks_nothing(project: Path) -> None:
+    (project / "dependencies.sh").unlink()
+    check_refused(up(project, project, *impossible_data(project)), STARTED)

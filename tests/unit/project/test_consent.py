@@ -1,0 +1,58 @@
+"""Whether a dependencies.sh may run on the user's machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from insula.project.consent import Confirmations, Decision, cache_folder, decide, scripts, visible
+from tests.unit.project.entries import MINIMAL, project
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "yes", "terminal", "decision"),
+    [
+        (True, False, False, Decision.RUN),
+        (False, True, False, Decision.RUN),
+        (False, False, True, Decision.ASK),
+        (False, False, False, Decision.REFUSE),
+    ],
+)
+def test_nothing_runs_unread(confirmed: bool, yes: bool, terminal: bool, decision: Decision) -> None:
+    assert decide(confirmed=confirmed, yes=yes, terminal=terminal) is decision
+
+
+def test_only_the_scripts_that_apis_name_count_and_each_text_once(tmp_path: Path) -> None:
+    other = MINIMAL.replace("my-api", "other") + "    dependencies: {shell: own.sh}\n"
+    files = {"dependencies.sh": "echo 1\n", "own.sh": "echo 2\n", "more.sh": "echo 3\n"}
+    one = project(tmp_path / "one", files, MINIMAL + other)
+    two = project(tmp_path / "two", {"dependencies.sh": "echo 1\n"})
+    three = project(tmp_path / "three", {})
+    found = scripts(each / "cortex.yaml" for each in (one, two, three))
+    assert [script.path for script in found] == [one / "dependencies.sh", one / "own.sh"]
+
+
+def test_a_confirmation_is_for_one_text(tmp_path: Path) -> None:
+    root = project(tmp_path / "project", {"dependencies.sh": "echo 1\n"})
+    confirmations = Confirmations(tmp_path / "cache")
+    (script,) = scripts([root / "cortex.yaml"])
+    assert not confirmations.hold(script)
+    confirmations.remember(script)
+    confirmations.remember(script)
+    assert Confirmations(tmp_path / "cache").hold(script)
+    (root / "dependencies.sh").write_text("echo 2\n")
+    (changed,) = scripts([root / "cortex.yaml"])
+    assert not confirmations.hold(changed)
+
+
+def test_what_would_hide_a_line_is_spelled_out() -> None:
+    """Escape sequences, carriage returns, and characters that turn the direction of the text."""
+    hidden = b"rm -rf ~ # \x1b[2K\r\techo \xe2\x80\xae \xff \xc3\xa9\n"
+    assert visible(hidden) == "rm -rf ~ # \\x1b[2K\\r\techo \\u202e \\xff é\n"
+
+
+def test_the_cache_is_the_workers() -> None:
+    assert cache_folder({"INSULA_CACHE": "/one", "XDG_CACHE_HOME": "/two"}) == Path("/one")
+    assert cache_folder({"XDG_CACHE_HOME": "/two"}) == Path("/two/insula")
+    assert cache_folder({}) == Path.home() / ".cache" / "insula"
