@@ -26,12 +26,19 @@ _WEED_PORTS: Final = (
     "s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc",
     "filer.port", "filer.port.grpc", "admin.port",
 )  # fmt: skip
-FIXED_PORTS: Final = ("valkey", "submit", "submit-admin", "results", "envoy-admin", *_WEED_PORTS)
+FIXED_PORTS: Final = (
+    "valkey", "submit", "submit-admin", "results", "results-metrics", "envoy-admin", *_WEED_PORTS,
+)  # fmt: skip
 
 
 def worker_name(api: str) -> str:
     """Name of an API's worker, the same in every run: it takes its predecessor's claims up at once."""
     return f"{api}-0"
+
+
+def metrics_name(api: str) -> str:
+    """Name of the port where an API's worker serves /metrics."""
+    return f"{api}-metrics"
 
 
 def worker_part(api: str) -> str:
@@ -41,7 +48,7 @@ def worker_part(api: str) -> str:
 
 def port_names(apis: Iterable[str]) -> list[str]:
     """Every port the stack listens on, other than the public one and 8888."""
-    return [*FIXED_PORTS, *(worker_name(api) for api in apis)]
+    return [*FIXED_PORTS, *(name for api in apis for name in (worker_name(api), metrics_name(api)))]
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,12 @@ class Parts:
         keys = self.data.keys
         return storage.client_environment(self.s3_endpoint, keys.handlers_access_key, keys.handlers_secret_key)
 
+    @property
+    def metrics_urls(self) -> dict[str, str]:
+        """What Prometheus reads, by API, and of results."""
+        ports = {"results": "results-metrics"} | {name: metrics_name(name) for name in self.names}
+        return {name: f"http://{self.address(port)}/metrics" for name, port in ports.items()}
+
     def address(self, name: str) -> str:
         """host:port of one of our servers."""
         return f"{self.settings.internal_address}:{self.ports[name]}"
@@ -103,6 +116,7 @@ class Parts:
             "dir": str(self.data.valkey),
             "appendonly": "yes",
             "appendfsync": "always",
+            "hash-max-listpack-value": "8192",  # a record with its inline result stays compact: a third less memory
             "save": "",
             "daemonize": "no",
             "databases": "1",
@@ -152,7 +166,11 @@ class Parts:
 
     def results(self) -> Part:
         """ResultsService."""
-        return self._service("results", {"INSULA_LISTEN": self.address("results")}, self.ports["results"])
+        listens = {
+            "INSULA_LISTEN": self.address("results"),
+            "INSULA_METRICS_LISTEN": self.address("results-metrics"),
+        }
+        return self._service("results", listens, self.ports["results"])
 
     def submit(self) -> Part:
         """SubmitService, and ApiService on the admin address."""
@@ -166,6 +184,7 @@ class Parts:
             "INSULA_API": api,
             "INSULA_WORKER": name,
             "INSULA_LISTEN": self.address(name),
+            "INSULA_METRICS_LISTEN": self.address(metrics_name(api)),
             "INSULA_HOSTS_FILE": str(self.data.run / "hosts"),
             "INSULA_SCRATCH": str(self.data.run / name),
             "INSULA_GRACE_S": str(WORKER_GRACE_S),

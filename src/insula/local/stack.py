@@ -83,6 +83,7 @@ class Stack:
             redis=parts.redis_url,
             s3_endpoint=parts.s3_endpoint,
             s3_environment=parts.handlers_s3,
+            metrics=parts.metrics_urls,
             data=parts.data.path,
             seconds=self._elapsed_s(),
             apis=tuple(self._apis.values()),

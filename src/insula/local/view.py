@@ -32,7 +32,10 @@ class ApiState:
 
 @dataclass(frozen=True)
 class Announcement:
-    """Everything a user or a program needs to know of a stack that is up."""
+    """Everything a user or a program needs to know of a stack that is up.
+
+    `metrics` are the URLs that Prometheus reads: of results, and of each API's worker.
+    """
 
     public: str
     internal: str
@@ -40,6 +43,7 @@ class Announcement:
     redis: str
     s3_endpoint: str
     s3_environment: dict[str, str]
+    metrics: dict[str, str]
     data: Path
     seconds: float
     apis: tuple[ApiState, ...]
@@ -53,6 +57,7 @@ class Announcement:
                 "admin": self.admin,
                 "redis": self.redis,
                 "s3": {"endpoint": self.s3_endpoint, "env": self.s3_environment},
+                "metrics": self.metrics,
                 "data": str(self.data),
                 "apis": [{"name": api.name, "state": api.state, "reason": api.reason} for api in self.apis],
             }

@@ -161,3 +161,12 @@ def test_the_typed_calls_carry_the_same_workload(stack: Stack) -> None:
         workload = client.wait("probe", id, timeout=30)
         assert (workload.id, workload.status, workload.result) == (id, "completed", {"n": 1})
         assert client.run("probe", {"return": {"m": 2}}) == {"m": 2}
+
+
+def test_prometheus_reads_the_queue_and_the_handlers(stack: Stack, api: HttpApi) -> None:
+    api.run(b"{}", "application/json")
+    queues = requests.get(stack.info["metrics"]["results"], timeout=10).text
+    assert "cortex_async_queue_length{" in queues
+    handlers = requests.get(stack.info["metrics"]["probe"], timeout=10).text
+    assert "cortex_async_request_count{" in handlers
+    assert "cortex_async_latency_bucket{" in handlers
