@@ -22,16 +22,11 @@ def confirm_scripts(configurations: Iterable[Path], environment: Mapping[str, st
     for script in scripts(configurations):
         match decide(confirmed=confirmations.hold(script), yes=yes, terminal=terminal):
             case Decision.RUN:
-                continue
+                typer.echo(f"insula up: {script.path} runs on this machine", err=True)
             case Decision.ASK if _agreed(script):
                 confirmations.remember(script)
             case Decision.ASK:
                 raise Refused(f"{script.path} was not confirmed, so nothing was started.")
-            case Decision.REFUSE:
-                raise Refused(
-                    f"{script.path} would run on this machine, and nobody has confirmed it yet. Read it, then either "
-                    "start `insula up` once on a terminal, which asks, or add --yes."
-                )
 
 
 def _agreed(script: Script) -> bool:

@@ -1,7 +1,8 @@
 """Whether a project's dependencies.sh may run on the user's own machine: asked once for each text of it.
 
-A script runs as whoever started `insula up`, with all that this person may do. A worker in a container never asks:
-there it can reach the container only. Who asks, and how, is the command line's business.
+A script runs as whoever started `insula up`, with all that this person may do. Asked is who can answer: without a
+terminal, in CI or in a container, starting the project is the consent, as it was with Cortex. Who asks, and how, is the
+command line's business.
 """
 
 from __future__ import annotations
@@ -23,7 +24,6 @@ class Decision(Enum):
 
     RUN = "run"
     ASK = "ask"
-    REFUSE = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,9 @@ class Script:
 def decide(*, confirmed: bool, yes: bool, terminal: bool) -> Decision:
     """Return what is to be done about a script whose text was `confirmed` earlier, or not.
 
-    `yes` is the user's consent to all scripts of this run; it is not remembered. Without a `terminal` nobody can
-    answer, and so nothing runs that nobody has read.
+    `yes` is the user's consent to all scripts of this run, not remembered. Without a `terminal` nobody can answer.
     """
-    if confirmed or yes:
-        return Decision.RUN
-    return Decision.ASK if terminal else Decision.REFUSE
+    return Decision.ASK if terminal and not confirmed and not yes else Decision.RUN
 
 
 def scripts(configurations: Iterable[Path]) -> tuple[Script, ...]:

@@ -16,10 +16,12 @@ from tests.unit.project.entries import MINIMAL, project
         (True, False, False, Decision.RUN),
         (False, True, False, Decision.RUN),
         (False, False, True, Decision.ASK),
-        (False, False, False, Decision.REFUSE),
+        (False, False, False, Decision.RUN),
     ],
 )
-def test_nothing_runs_unread(confirmed: bool, yes: bool, terminal: bool, decision: Decision) -> None:
+def test_asked_is_who_can_answer_and_has_not_yet(
+    confirmed: bool, yes: bool, terminal: bool, decision: Decision
+) -> None:
     assert decide(confirmed=confirmed, yes=yes, terminal=terminal) is decision
 
 
