@@ -103,6 +103,9 @@ def _build_steps(inputs: EnvironmentInputs, target: Path) -> list[Sequence[str]]
     if shell:
         steps.append(["bash", "-e", str(shell)])
     if conda:
+        # As Cortex did, but for this environment alone: what the user's channels lack may be on conda-forge.
+        channels = ["--file", str(target / ".condarc"), "--append", "channels", "conda-forge"]
+        steps.append([_find_conda(conda.name), "config", *channels])
         steps.append([_find_conda(conda.name), "install", "--yes", "--prefix", str(target), "--file", str(conda)])
     if inputs.base_set:
         steps.append([*pip, *inputs.base_set])
@@ -150,7 +153,9 @@ def _step_variables(inputs: EnvironmentInputs, target: Path) -> dict[str, str]:
     """Return the variables of an activated environment, so that `pip install` in dependencies.sh means this one."""
     path = os.pathsep.join((str(target / "bin"), inputs.variables.get("PATH", os.defpath)))
     quiet = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    return {**inputs.variables, **quiet, "PATH": path, "VIRTUAL_ENV": str(target)}
+    # conda reads the .condarc of the environment it takes for the active one.
+    kind = "CONDA_PREFIX" if inputs.existing(inputs.conda) else "VIRTUAL_ENV"
+    return {**inputs.variables, **quiet, "PATH": path, kind: str(target)}
 
 
 def _tail(log: Path) -> str:

@@ -21,6 +21,7 @@ DESCRIBE = "import sys, sysconfig; print(sys.version, sysconfig.get_platform(), 
 DESCRIBE_TIMEOUT_S = 60
 BUILD_LEFTOVERS = ("__pycache__", "build")  # what installing a local package leaves in its folder
 _FILE_OPTION = re.compile(r"(?:-r|-c|--requirement|--constraint)\b")
+_FILE_LINE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)")
 _PATH_OPTION = re.compile(r"(?:-e|-f|--editable|--find-(?:links))[\s=]*")
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tar\.gz|tgz)$")
 
@@ -62,8 +63,9 @@ def environment_key(inputs: EnvironmentInputs) -> str:
         path = inputs.existing(name)
         parts.add(kind, path.read_bytes() if path else b"")
     requirements = inputs.existing(inputs.pip)
-    if requirements and any(map(is_local, requirements.read_text(errors="replace").splitlines())):
-        parts.add("project", str(inputs.project.resolve()).encode() if is_editable(requirements) else b"")
+    lines = list(requirement_lines(requirements, inputs.project)) if requirements else []
+    if any(map(is_local, lines)):
+        parts.add("project", str(inputs.project.resolve()).encode() if any(map(is_editable, lines)) else b"")
         for path in project_files(inputs.project):
             parts.add(path.relative_to(inputs.project).as_posix(), path.read_bytes())
     return parts.digest()
@@ -95,9 +97,23 @@ def is_local(line: str) -> bool:
     return target.startswith(".") or "/" in target or bool(_ARCHIVE.search(target))
 
 
-def is_editable(requirements: Path) -> bool:
+def is_editable(line: str) -> bool:
     """Whether the environment will point back into the project's folder, which then is part of what it is."""
-    return any(line.startswith(("-e", "--editable")) for line in requirements.read_text(errors="replace").splitlines())
+    return line.lstrip().startswith(("-e", "--editable"))
+
+
+def requirement_lines(requirements: Path, project: Path) -> Iterator[str]:
+    """Yield the lines of a requirements file and of those of the project it names, each file once."""
+    pending, seen = [requirements], {requirements.resolve()}
+    while pending:
+        path = pending.pop()
+        for line in path.read_text(errors="replace").splitlines():
+            yield line
+            named = _FILE_LINE.match(line)
+            nested = (path.parent / named[1]).resolve() if named else path
+            if nested not in seen and nested.is_relative_to(project.resolve()) and nested.is_file():
+                seen.add(nested)
+                pending.append(nested)
 
 
 def project_files(project: Path) -> Iterator[Path]:

@@ -55,6 +55,14 @@ def test_an_editable_package_ties_the_environment_to_its_folder(project: Path, t
     assert key(Path(shutil.copytree(project, tmp_path / "copy"))) != key(project)
 
 
+def test_an_editable_package_counts_in_a_nested_file_too(project: Path, tmp_path: Path) -> None:
+    """Also where files name each other in a circle."""
+    (project / "requirements.txt").write_text("-r more/nested.txt\n")
+    (project / "more").mkdir()
+    (project / "more" / "nested.txt").write_text("--requirement=../requirements.txt\n  -e ./lib\n")
+    assert key(Path(shutil.copytree(project, tmp_path / "copy"))) != key(project)
+
+
 def test_the_base_set_counts(project: Path) -> None:
     assert environment_key(EnvironmentInputs(project=project, variables={}, base_set=())) != key(project)
 
