@@ -20,6 +20,7 @@ from typing import IO
 
 from insula.tether import tethered
 from insula_worker.environment_key import EnvironmentFailed, EnvironmentInputs, describe_interpreter, environment_key
+from insula_worker.script_files import keep, restore, snapshot
 
 __all__ = ["EnvironmentFailed", "EnvironmentInputs", "ensure_environment"]
 
@@ -27,6 +28,7 @@ BUILD_TIMEOUT_S = 1800.0
 LOG_TAIL_BYTES = 16 << 10
 LOCK_POLL_S = 0.2
 READY_MARK = ".insula-ready"
+SHELL = "bash"
 
 
 async def ensure_environment(inputs: EnvironmentInputs, cache: Path, *, timeout_s: float = BUILD_TIMEOUT_S) -> Path:
@@ -39,12 +41,13 @@ async def ensure_environment(inputs: EnvironmentInputs, cache: Path, *, timeout_
     key = await asyncio.to_thread(environment_key, inputs)
     target = cache / "environments" / key
     python = target / "bin" / "python"
-    if _is_ready(target, python):
-        return python
-    target.parent.mkdir(parents=True, exist_ok=True)
-    async with _locked(target.with_suffix(".lock")):
-        if not _is_ready(target, python):
-            await _build(inputs, target, timeout_s)
+    if not _is_ready(target, python):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        async with _locked(target.with_suffix(".lock")):
+            if not _is_ready(target, python):
+                await _build(inputs, target, timeout_s)
+                return python
+    await asyncio.to_thread(restore, target, inputs.project)
     return python
 
 
@@ -79,7 +82,10 @@ async def _build(inputs: EnvironmentInputs, target: Path, timeout_s: float) -> N
         try:
             async with asyncio.timeout(timeout_s):
                 for step in steps:
+                    before = await asyncio.to_thread(snapshot, inputs.project) if step[0] == SHELL else None
                     await _run_step(step, inputs, target, log)
+                    if before is not None:
+                        await asyncio.to_thread(keep, inputs.project, before, target)
         except TimeoutError as error:
             text = f"the environment was not built within {timeout_s:g} s"
             raise EnvironmentFailed(f"{text}:\n{_tail(log_path)}") from error
@@ -101,7 +107,7 @@ def _build_steps(inputs: EnvironmentInputs, target: Path) -> list[Sequence[str]]
     else:
         steps.append([str(inputs.interpreter), "-m", "venv", str(target)])
     if shell:
-        steps.append(["bash", "-e", str(shell)])
+        steps.append([SHELL, "-e", str(shell)])
     if conda:
         # As Cortex did, but for this environment alone: what the user's channels lack may be on conda-forge.
         channels = ["--file", str(target / ".condarc"), "--append", "channels", "conda-forge"]

@@ -1,0 +1,63 @@
+"""What projects ask for, on a whole stack: packages of their own, and versions that contradict Insula's."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.http_api import HttpApi
+from tests.stack import running_stack
+
+PROJECTS = Path(__file__).parents[2] / "projects"
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache for one test: an editable package's environment belongs to its folder, so no later run finds it."""
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("INSULA_CACHE", str(cache))
+    yield cache
+    shutil.rmtree(cache, ignore_errors=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_packages_of_the_project_are_installed(tmp_path: Path, own_cache: Path) -> None:
+    """`.`, `./lib` and `-e ./editable`, beside a python_path, a dependencies.sh and a .env that it sees.
+
+    The second start finds the environment, and in its fresh copy of the project what the script left there.
+    """
+    data = tmp_path / "data"
+    for _ in range(2):
+        async with running_stack([PROJECTS / "local-packages"], data=data, options=["--yes"]) as stack:
+            assert stack.state("local-packages") == ("ready", "")
+            answer = HttpApi(f"{stack.public}/local-packages").run(b"{}", "application/json")
+            assert answer["result"] == {
+                "names": ["whole", "one", "two", "sibling"],
+                "greeting": ["hello", "hello"],
+                "two": "editable/two.py",
+                "one in the environment": True,
+                "root on the path": False,
+            }
+    assert len(list((own_cache / "environments").glob("*.log"))) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_pins_that_contradict_ours_win(tmp_path: Path) -> None:
+    """Other majors of protobuf, redis, grpcio and numpy load and answer: Insula shares no package with the handler."""
+    async with running_stack([PROJECTS / "old-pins"], data=tmp_path / "data") as stack:
+        assert [stack.state(api) for api in ("old-pins", "protobuf-4")] == [("ready", "")] * 2
+        old, newer = (
+            HttpApi(f"{stack.public}/{api}").run(b'{"a": 1.5}', "application/json")["result"]
+            for api in ("old-pins", "protobuf-4")
+        )
+    assert [result["sum"] for result in (old, newer)] == [6, 6]
+    assert [result["parsed"] for result in (old, newer)] == [{"a": 1.5}] * 2
+    assert [result["redis"] for result in (old, newer)] == ["4.6.0"] * 2
+    assert old["versions"]["numpy"].startswith("1.")
+    assert (old["versions"]["grpcio"], old["versions"]["protobuf"]) == ("1.54.3", "3.20.3")
+    assert newer["versions"]["protobuf"] == "4.25.8"

@@ -1,0 +1,3 @@
+from setuptools import setup
+
+setup(name="insula-test-whole", version="1.0", py_modules=["whole"])
