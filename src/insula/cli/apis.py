@@ -33,6 +33,8 @@ LOOK_S: Final = 0.5
 WATCH_S: Final = 2.0
 UNSERVED_S: Final = 10.0
 """After this long without any worker, `insula deploy` stops waiting for one."""
+PIPE_COLUMNS: Final = 240
+"""Width of a table that no terminal limits: nothing is cut."""
 _EXIT_FAILED: Final = 1
 _EXIT_USAGE: Final = 2
 
@@ -66,7 +68,7 @@ def deploy(
     from insula.project import read_project
 
     failing = False
-    with _spoken_errors(), _channel(admin) as channel:
+    with spoken_errors(), channel_to(admin) as channel:
         for project in read_project(config):
             api = send(channel, project.spec, project.bundle().data)
             typer.echo(f"{api.name}: version {api.version[:12]} at {api.endpoint}", err=True)
@@ -91,9 +93,11 @@ def get(
     from rich.console import Console
 
     console = Console(soft_wrap=True, highlight=False)
-    with _spoken_errors(), _channel(admin) as channel:
+    if not console.is_terminal:
+        console.width = PIPE_COLUMNS
+    with spoken_errors(), channel_to(admin) as channel:
         while True:
-            apis = [_look(channel, name)] if name else _look_at_all(channel)
+            apis = [look(channel, name)] if name else _look_at_all(channel)
             if watch and console.is_terminal:
                 console.clear()
             if output is Output.JSON:
@@ -110,8 +114,8 @@ def get(
 
 def describe(name: Name, admin: Admin = None) -> None:
     """Print all that is known of an API as JSON, its configuration and its workers included."""
-    with _spoken_errors(), _channel(admin) as channel:
-        api = _look(channel, name)
+    with spoken_errors(), channel_to(admin) as channel:
+        api = look(channel, name)
         typer.echo(json.dumps({**_plain(api), "spec": json.loads(api.spec_json)}, indent=2))
 
 
@@ -119,7 +123,7 @@ def refresh(name: Name, admin: Admin = None) -> None:
     """Replace an API's handler processes by fresh ones of the same version, losing nothing."""
     from insula.v1.api_service_pb2 import RefreshApiRequest
 
-    with _spoken_errors(), _channel(admin) as channel:
+    with spoken_errors(), channel_to(admin) as channel:
         _stub(channel).RefreshApi(RefreshApiRequest(name=name), timeout=CALL_S)
         typer.echo(f"{name} is being refreshed")
 
@@ -128,7 +132,7 @@ def delete(name: Name, admin: Admin = None) -> None:
     """Delete an API: what waits is cancelled, what runs is finished, and results can still be read."""
     from insula.v1.api_service_pb2 import DeleteApiRequest
 
-    with _spoken_errors(), _channel(admin) as channel:
+    with spoken_errors(), channel_to(admin) as channel:
         cancelled = _stub(channel).DeleteApi(DeleteApiRequest(name=name), timeout=6 * CALL_S).cancelled
         typer.echo(f"{name} is deleted; {cancelled} waiting workloads were cancelled")
 
@@ -138,7 +142,7 @@ def _settled(channel: grpc.Channel, api: Api) -> Api:
     give_up = time.monotonic() + UNSERVED_S
     while api.state == "pending" and (api.workers or time.monotonic() < give_up):
         time.sleep(LOOK_S)
-        api = _look(channel, api.name)
+        api = look(channel, api.name)
     return api
 
 
@@ -146,7 +150,8 @@ def _unserved(api: Api) -> str:
     return "" if api.workers else "no worker serves it yet; start one with INSULA_API set to its name"
 
 
-def _look(channel: grpc.Channel, name: str) -> Api:
+def look(channel: grpc.Channel, name: str) -> Api:
+    """The API as it stands."""
     from insula.v1.api_service_pb2 import GetApiRequest
 
     return _stub(channel).GetApi(GetApiRequest(name=name), timeout=CALL_S).api
@@ -197,7 +202,8 @@ def _stub(channel: grpc.Channel) -> ApiServiceStub:
 
 
 @contextmanager
-def _channel(admin: str | None) -> Generator[grpc.Channel]:
+def channel_to(admin: str | None) -> Generator[grpc.Channel]:
+    """A channel to the admin port, given or found. Raises ProjectInvalid if there is none to be found."""
     import grpc
 
     if admin is None and not STACK_FILE.is_file():
@@ -211,7 +217,7 @@ def _channel(admin: str | None) -> Generator[grpc.Channel]:
 
 
 @contextmanager
-def _spoken_errors() -> Generator[None]:
+def spoken_errors() -> Generator[None]:
     """Say an error in one paragraph, without a traceback."""
     import grpc
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from insula.cli import apis, workloads
+from insula.cli.logs import logs
 from insula.cli.up import up
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app.command()(up)
 app.command()(apis.deploy)
 app.command()(apis.get)
 app.command()(apis.describe)
+app.command()(logs)
 app.command()(apis.refresh)
 app.command()(apis.delete)
 app.command()(workloads.submit)

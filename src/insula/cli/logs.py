@@ -1,0 +1,65 @@
+"""`insula logs`: what the workers of an API and their handlers write, from all replicas at once."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from insula.cli.apis import Admin, Name, channel_to, look, spoken_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LINES_WAITING_MAX: Final = 10_000
+"""Lines held for a slow terminal; the workers wait then, and tell what was missed."""
+
+
+def logs(
+    name: Name,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with the lines to come, until Ctrl-C.")] = False,
+    workload: Annotated[
+        str, typer.Option("--workload", metavar="ID", help="Only the lines of this workload.", show_default=False)
+    ] = "",
+    admin: Admin = None,
+) -> None:
+    """Print the latest log lines of an API's workers as JSON, one a line."""
+    with spoken_errors(), channel_to(admin) as channel:
+        addresses = sorted({worker.address for worker in look(channel, name).workers})
+    if not addresses:
+        typer.echo(f"insula: no worker of {name} has reported lately", err=True)
+        raise typer.Exit(1)
+    lines: queue.Queue[str | None] = queue.Queue(LINES_WAITING_MAX)
+    for address in addresses:
+        threading.Thread(target=_read, args=(address, workload, follow, lines), daemon=True).start()
+    for line in _until_all_ended(lines, len(addresses)):
+        typer.echo(line)
+
+
+def _until_all_ended(lines: queue.Queue[str | None], readers: int) -> Iterable[str]:
+    while readers:
+        line = lines.get()
+        if line is None:
+            readers -= 1
+        else:
+            yield line
+
+
+def _read(address: str, workload: str, follow: bool, lines: queue.Queue[str | None]) -> None:
+    """Put the lines of one worker into the queue, then None."""
+    import grpc
+
+    from insula.v1.worker_service_pb2 import StreamLogsRequest
+    from insula.v1.worker_service_pb2_grpc import WorkerServiceStub
+
+    try:
+        with grpc.insecure_channel(address, options=(("grpc.enable_http_proxy", 0),)) as channel:
+            request = StreamLogsRequest(follow=follow, workload=workload)
+            for response in WorkerServiceStub(channel).StreamLogs(request):
+                lines.put(response.line)
+    except grpc.RpcError as error:
+        typer.echo(f"insula: the worker at {address} does not tell: {error.details()}", err=True)
+    finally:
+        lines.put(None)
