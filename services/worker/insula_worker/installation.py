@@ -45,6 +45,7 @@ async def install(registration: Registration, settings: Settings, objects: Objec
         environment=environment,
         hosts_file=settings.hosts_file,
         log_level=spec.handler.log_level,
+        memory_bytes=spec.compute.mem.bytes if spec.compute.mem is not None else None,
     )
 
 

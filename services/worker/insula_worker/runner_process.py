@@ -55,7 +55,7 @@ class RunnerLaunch:
 
     `environment` is the whole of it; only CORTEX_API_NAME, CORTEX_API_KIND and CORTEX_LOG_LEVEL are set on top.
     `handler_path` and `python_path` are relative to `project`, the working directory. `hosts_file` stands in for
-    /etc/hosts. All other paths are absolute.
+    /etc/hosts. All other paths are absolute. `memory_bytes` is the limit, for what the handler starts as well.
     """
 
     python: Path
@@ -67,6 +67,7 @@ class RunnerLaunch:
     environment: Mapping[str, str]
     hosts_file: Path | None = None
     log_level: str = "info"
+    memory_bytes: int | None = None
 
     @property
     def labels(self) -> dict[str, str]:

@@ -11,7 +11,8 @@ from insula.errors import InsulaError
 from insula_worker.observers import Observers
 from insula_worker.phase import Phase
 from insula_worker.runner_connection import RunnerDied
-from insula_worker.runner_messages import Job, Outcome
+from insula_worker.runner_memory import wait_until_over
+from insula_worker.runner_messages import Failed, Job, Outcome
 from insula_worker.runner_process import HandlerStartFailed, RunnerLaunch, RunnerProcess
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class RunnerSlot:
         self._turn = asyncio.Lock()
         self._busy_since: float | None = None
         self._recycled = False
+        self._over_memory = ""
         self._stopped = False
 
     async def keep(self, launch: RunnerLaunch) -> None:
@@ -56,7 +58,7 @@ class RunnerSlot:
             started_at = loop.time()
             try:
                 self._runner = await self._start(launch)
-                self._recycled = False
+                self._recycled, self._over_memory = False, ""
             except HandlerStartFailed as error:
                 log.warning("handler failed to start", extra={"reason": str(error), "traceback": error.traceback})
                 self._enter(Phase.FAILING, f"{error}\n{error.traceback}".strip())
@@ -65,7 +67,9 @@ class RunnerSlot:
                 self.ready.set()
                 log.info("polling for workloads...")
                 self._enter(Phase.READY, "")
+                watching = asyncio.create_task(self._limit_memory(self._runner, launch.memory_bytes))
                 death = await self._runner.wait_exit()
+                watching.cancel()
                 self.ready.clear()
                 log.warning("handler process ended", extra={"reason": death})
             steady = loop.time() - started_at > STEADY_S
@@ -80,6 +84,16 @@ class RunnerSlot:
             on_metric=self._observers.metric,
             lines=self._observers.lines,
         )
+
+    async def _limit_memory(self, runner: RunnerProcess, limit_bytes: int | None) -> None:
+        """End a runner that takes more than compute.mem: its workload would do it again, so it fails at once."""
+        if limit_bytes is None:
+            return
+        used_bytes = await wait_until_over(runner.pid, limit_bytes)
+        self._over_memory = (
+            f"the handler used {used_bytes >> 20} MiB of memory; compute.mem allows {limit_bytes >> 20} MiB"
+        )
+        await runner.stop(0)
 
     @property
     def busy_s(self) -> float:
@@ -100,6 +114,8 @@ class RunnerSlot:
             self._busy_since = asyncio.get_running_loop().time()
             return await runner.run(job)
         except RunnerDied as death:
+            if self._over_memory:
+                return Failed("MEMORY_LIMIT", self._over_memory, traceback="", handler_s=self.busy_s)
             raise AttemptLost(death.reason, begun=not self._recycled) from death
         finally:
             self._busy_since = None

@@ -117,6 +117,13 @@ def test_a_text_that_no_store_takes_fails_its_workload_alone(api: HttpApi) -> No
     assert api.run(b"{}", "application/json")["status"] == "completed"
 
 
+def test_i5_a_handler_over_its_memory_fails_at_once_with_that_reason(api: HttpApi) -> None:
+    answer = api.run(b'{"allocate_mib": 400}', "application/json")
+    assert answer["error"]["reason"] == "MEMORY_LIMIT"
+    assert "compute.mem allows 300 MiB" in answer["error"]["message"]
+    assert api.run(b"{}", "application/json")["status"] == "completed"
+
+
 @pytest.mark.parametrize("framing", ["Content-Length: 1000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n64\r\n"])
 def test_a_body_that_was_cut_off_is_not_a_workload(stack: Stack, api: HttpApi, framing: str) -> None:
     """Nothing that the client did not finish sending is accepted."""

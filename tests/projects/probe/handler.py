@@ -15,6 +15,10 @@ class Handler:
             with open(payload["log"], "a") as log:
                 log.write(request_id + "\n")
         time.sleep(payload.get("sleep_s", 0))
+        if "allocate_mib" in payload:
+            kept = b"x" * (payload["allocate_mib"] << 20)
+            time.sleep(60)
+            return {"kept": len(kept)}
         if "exit" in payload:
             os._exit(payload["exit"])
         if "raise" in payload:
