@@ -8,7 +8,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from insula.errors import ApiNotFound, StoreUnavailable
+from insula.errors import ApiNotFound, StoreFull, StoreUnavailable
 from insula.ledger import Claimant, WorkloadLedger
 from insula.objects import ObjectStore
 from insula.registry import REPORT_S, Registration, Registry
@@ -77,15 +77,16 @@ class Worker:
         renewing = asyncio.create_task(self._claiming.renew_for_ever())
         working = asyncio.create_task(self._work())
         stop = asyncio.create_task(stopping.wait())
-        await asyncio.wait({working, stop}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({working, reporting, renewing, stop}, return_when=asyncio.FIRST_COMPLETED)
         working.cancel()
         await asyncio.wait({working})
-        await self._drain()
+        await self._drain()  # leases are renewed until the last attempt has ended
         for task in (stop, reporting, renewing):
             task.cancel()
         await self._withdraw()
-        if not working.cancelled():
-            working.result()
+        for task in (working, reporting, renewing):  # each runs for ever: one that has ended has failed
+            if task.done() and not task.cancelled():
+                task.result()
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -178,7 +179,7 @@ class Worker:
             if self._serving is not None and self._serving.phase is Phase.READY:
                 await self._registry.promote(self._settings.api, self._serving.version)
             await self._registry.report(self._settings.api, self._settings.worker, self.describe())
-        except (StoreUnavailable, ApiNotFound) as error:
+        except (StoreUnavailable, StoreFull, ApiNotFound) as error:
             log.warning("report not delivered", extra={"error": str(error)})
 
     async def _withdraw(self) -> None:
