@@ -93,6 +93,9 @@ def _near(path: Path) -> Path:
         return path
 
 
+_ROUTINE: Final = ('"message": "processing workload..."', '"message": "workload processing complete"')
+
+
 def readable(line: str) -> str:
     """A line of a worker's log as a person reads it: the message, what was logged with it, a traceback below."""
     try:
@@ -147,7 +150,9 @@ class View:
                 self.say(f"    {line[:LINE_CHARACTERS_MAX]}")
 
     def handler_line(self, api: str, line: str) -> None:
-        """A worker wrote a line of its log."""
+        """A worker wrote a line of its log; the routine of each workload is for `insula logs`, not for the eye."""
+        if any(routine in line for routine in _ROUTINE):
+            return
         for part in readable(line).splitlines() or [""]:
             self.say(f"[{api}] {part[:LINE_CHARACTERS_MAX]}")
 

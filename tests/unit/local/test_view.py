@@ -99,3 +99,13 @@ def test_a_handlers_very_long_line_is_cut() -> None:
 )
 def test_a_workers_line_is_shown_as_a_person_reads_it(line: str, shown: str) -> None:
     assert readable(line) == shown
+
+
+def test_the_routine_of_each_workload_is_not_for_the_eye() -> None:
+    reader, writer = os.pipe()
+    view = View(Terminal(writer))
+    for message in ("processing workload...", "saw this", "workload processing complete"):
+        view.handler_line("api", json.dumps({"levelname": "INFO", "message": message}))
+    os.close(writer)
+    with open(reader, "rb") as shown:
+        assert shown.read() == b"[api] saw this\n"
