@@ -259,6 +259,9 @@ async def test_a_start_with_a_cached_environment_is_quick_and_small(tmp_path: Pa
 
 
 def resident_of(pid: int) -> float:
-    """RSS in MB; shared pages are counted for each process that maps them."""
-    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    """RSS in MB, 0 if it has ended; shared pages are counted for each process that maps them."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except FileNotFoundError:
+        return 0.0
     return int(next(line.split()[1] for line in status if line.startswith("VmRSS:"))) / 1024
