@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
+
+from insula.local.ports import is_free
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = "examples/language-identifier"
@@ -95,17 +96,6 @@ def free_places() -> tuple[int, str]:
     port = next(port for port in range(PUBLIC_PORT, PUBLIC_PORT + 100) if is_free("", port))
     addresses = (f"127.0.0.{number}" for number in range(1, 100))
     return port, next(address for address in addresses if is_free(address, INTERNAL_PORT))
-
-
-def is_free(host: str, port: int) -> bool:
-    """Whether nobody listens there; the empty host means every address."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
 
 
 def when_ready(stack: subprocess.Popen[str]) -> str:

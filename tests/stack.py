@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +17,7 @@ from typing import Any, Final, cast
 from redis import Redis
 
 from insula.keys import ApiKeys
+from insula.local import ports
 
 READY_S: Final = 120
 """The first start of a machine builds an environment; later ones take seconds."""
@@ -130,10 +130,8 @@ def command_line(pid: int) -> str:
 
 
 def free_addresses() -> tuple[int, str]:
-    """A free port on loopback, and a loopback address nobody else of this test session has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """A free port, and a loopback address nobody else of this test session has."""
+    port = ports.choose(["public"], {})["public"]
     return port, f"127.{os.getpid() % 250 + 2}.{next(_numbers) % 250 + 2}.1"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import time
 from collections.abc import Generator
@@ -13,6 +12,8 @@ from pathlib import Path
 
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+
+from insula.local import ports
 
 
 @dataclass
@@ -57,9 +58,7 @@ class Valkey:
 @contextmanager
 def running_valkey(folder: Path) -> Generator[Valkey]:
     """A server that ends with the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        valkey = Valkey(probe.getsockname()[1], folder)
+    valkey = Valkey(ports.choose(["valkey"], {})["valkey"], folder)
     valkey.start()
     try:
         yield valkey

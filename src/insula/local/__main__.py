@@ -61,10 +61,10 @@ def view() -> View:
 
 
 def choose_ports(plan: Plan, data: DataDirectory) -> dict[str, int]:
-    """Choose and remember. SeaweedFS listens on 127.0.0.1 whatever it is told, so each has to be free there too."""
+    """Choose and remember."""
     names = port_names(api.name for api in plan.apis)
     try:
-        chosen = ports.choose(names, data.remembered_ports(), {plan.settings.internal_address, "127.0.0.1"})
+        chosen = ports.choose(names, data.remembered_ports())
     except ports.NoFreePort as error:
         raise Refused(f"The stack cannot be started: {error}. Stop other servers, or use another machine.") from error
     data.remember_ports(chosen)

@@ -6,7 +6,7 @@ import errno
 import os
 import random
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ LOWEST: Final = 10240
 GRPC_OFFSET: Final = 10000
 """SeaweedFS' admin worker expects the admin's gRPC port this far above its HTTP port, whatever its flags say."""
 _LISTEN: Final = "0A"
+_EVERY_ADDRESS: Final = ""
 _ATTEMPTS: Final = 1000
 
 
@@ -46,33 +47,36 @@ def is_free(address: str, port: int) -> bool:
     return True
 
 
-def choose(names: Iterable[str], remembered: Mapping[str, int], addresses: Iterable[str]) -> dict[str, int]:
-    """A port for each name, free on every address: the remembered one where it still is.
+def choose(names: Iterable[str], remembered: Mapping[str, int]) -> dict[str, int]:
+    """A port for each name, free on every address of this machine: the remembered one where it still is.
 
-    They lie below the range the kernel takes the ports of outgoing connections from. Inside it, a connection could
-    hold a dead part's port until it is closed, and a client that retries could even connect to itself.
+    On every address, since SeaweedFS refuses a port that anybody has on any, such as another stack on a loopback
+    address of its own. They lie below the range the kernel takes the ports of outgoing connections from. Inside it,
+    a connection could hold a dead part's port until it is closed, and a client that retries could connect to itself.
     """
-    addresses = tuple(addresses)
     chosen: dict[str, int] = {}
     for name in names:
+        taken = {each for port in chosen.values() for each in _both(port)}
         port = remembered.get(name)
-        if port is None or port in chosen.values() or not _all_free(addresses, port):
-            port = _another(addresses, set(chosen.values()))
-        chosen[name] = port
+        chosen[name] = port if port is not None and _usable(port, taken) else _another(taken)
     return chosen
 
 
-def _another(addresses: tuple[str, ...], taken: set[int]) -> int:
+def _another(taken: Set[int]) -> int:
     highest = _first_outgoing_port() - 1 - GRPC_OFFSET
     for _ in range(_ATTEMPTS):
         port = random.randint(LOWEST, max(LOWEST + 1000, highest))
-        if port not in taken and _all_free(addresses, port):
+        if _usable(port, taken):
             return port
-    raise NoFreePort(f"no free port was found on {', '.join(addresses)}")
+    raise NoFreePort("no free port was found")
 
 
-def _all_free(addresses: tuple[str, ...], port: int) -> bool:
-    return all(is_free(address, each) for address in addresses for each in (port, port + GRPC_OFFSET))
+def _usable(port: int, taken: Set[int]) -> bool:
+    return all(each not in taken and is_free(_EVERY_ADDRESS, each) for each in _both(port))
+
+
+def _both(port: int) -> tuple[int, int]:
+    return port, port + GRPC_OFFSET
 
 
 def _first_outgoing_port() -> int:

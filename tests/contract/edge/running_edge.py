@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import urlopen
 
+from insula.local import ports
 from insula_envoy import EdgeAddresses, render
 from tests.contract.edge.scripted_services import ScriptedServices
 
@@ -28,11 +28,7 @@ def envoy_binary() -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+    return list(ports.choose(map(str, range(count)), {}).values())
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def make_parts(tmp_path: Path) -> Callable[[], Parts]:
     def make() -> Parts:
         address = f"127.{os.getpid() % 250 + 2}.{next(_numbers) % 250 + 2}.2"
         plan = Plan(Settings(tmp_path / "data", internal_address=address), (), find(), 1000)
-        chosen = ports.choose(port_names(()), {}, {address, "127.0.0.1"})
+        chosen = ports.choose(port_names(()), {})
         return Parts(plan, DataDirectory(plan.settings.data), chosen)
 
     return make

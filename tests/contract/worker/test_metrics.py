@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from insula.local import ports
 from insula.status import Status
 from insula.telemetry import MetricsPortTaken, MetricsServer, Telemetry
 from insula_worker.metrics import HandlerMetrics, WorkerMetrics
@@ -31,9 +31,7 @@ async def metrics(telemetry: Telemetry, printed: Printed) -> WorkerMetrics:
 
 @pytest.fixture
 async def address(telemetry: Telemetry, metrics: WorkerMetrics) -> AsyncIterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{ports.choose(['metrics'], {})['metrics']}"
     server = MetricsServer(address, telemetry, metrics.look)
     await server.start()
     yield address

@@ -19,7 +19,7 @@ def listener() -> Iterator[socket.socket]:
 
 def test_chosen_ports_are_free_and_out_of_the_kernels_own_range() -> None:
     """A connection that the kernel gives a port to must not be able to take a dead part's."""
-    chosen = ports.choose(["a", "b", "c"], {}, [ADDRESS, "127.0.0.2"])
+    chosen = ports.choose(["a", "b", "c"], {})
     assert len(set(chosen.values())) == 3
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
         first_outgoing = int(file.read().split()[0])
@@ -28,10 +28,25 @@ def test_chosen_ports_are_free_and_out_of_the_kernels_own_range() -> None:
 
 def test_ports_stay_as_they_were_while_they_are_free(listener: socket.socket) -> None:
     taken = listener.getsockname()[1]
-    before = ports.choose(["a"], {}, [ADDRESS])
-    chosen = ports.choose(["a", "b"], {**before, "b": taken}, [ADDRESS])
+    before = ports.choose(["a"], {})
+    chosen = ports.choose(["a", "b"], {**before, "b": taken})
     assert chosen["a"] == before["a"]
     assert chosen["b"] != taken
+
+
+def test_no_two_stacks_share_a_port_even_on_addresses_of_their_own() -> None:
+    """SeaweedFS wants a port for itself on every address of the machine."""
+    with socket.create_server(("127.0.0.9", 0)) as server:
+        taken = server.getsockname()[1]
+        assert ports.choose(["a"], {"a": taken})["a"] != taken
+
+
+def test_no_port_is_another_ones_grpc_port() -> None:
+    """Two parts of one stack must not meet above the offset either."""
+    before = ports.choose(["a"], {})["a"]
+    above = before + ports.GRPC_OFFSET
+    assert ports.choose(["a", "b"], {"a": before, "b": above})["b"] != above
+    assert ports.choose(["b", "a"], {"a": before, "b": above})["a"] != before
 
 
 def test_the_owner_of_a_port_is_found(listener: socket.socket) -> None:
