@@ -27,6 +27,7 @@ class Signature(NamedTuple):
 
 
 INIT = Signature("__init__", required=("self", "config"), optional=("metrics_client",))
+INIT_WITH_MODELS = Signature("__init__", required=("self", "tensorflow_client", "config"), optional=("metrics_client",))
 HANDLE_ASYNC = Signature("handle_async", required=("self",), optional=("payload", "request_id"))
 
 
@@ -38,7 +39,7 @@ class HandlerClass(NamedTuple):
     handle_async_arguments: Tuple[str, ...]
 
 
-def find_handler_class(module: types.ModuleType, source: str, path: str) -> HandlerClass:
+def find_handler_class(module: types.ModuleType, source: str, path: str, init: Signature = INIT) -> HandlerClass:
     """Return the module's Handler class. `source` is the module's text, `path` how the user named it.
 
     Raises HandlerInvalid.
@@ -51,12 +52,12 @@ def find_handler_class(module: types.ModuleType, source: str, path: str) -> Hand
     cls = getattr(module, CLASS_NAME, None)
     if not inspect.isclass(cls):
         raise HandlerInvalid(f"error in {path}: Handler class is not defined{near_misses(module)}")
-    return check_handler_class(cls, path)
+    return check_handler_class(cls, path, init)
 
 
-def check_handler_class(cls: type, path: str) -> HandlerClass:
+def check_handler_class(cls: type, path: str, init: Signature = INIT) -> HandlerClass:
     """Return the class with the arguments its methods declare. Raises HandlerInvalid."""
-    return HandlerClass(cls, check_init(cls, path), check_method(cls, HANDLE_ASYNC, path))
+    return HandlerClass(cls, check_init(cls, path, init), check_method(cls, HANDLE_ASYNC, path))
 
 
 def count_definitions(source: str) -> int:
@@ -74,11 +75,11 @@ def near_misses(module: types.ModuleType) -> str:
     return f": found class {meant[0].__name__}, expected {CLASS_NAME}"
 
 
-def check_init(cls: type, path: str) -> Tuple[str, ...]:
+def check_init(cls: type, path: str, init: Signature = INIT) -> Tuple[str, ...]:
     """Return the arguments __init__ declares; a class without one of its own takes none."""
     if isinstance(inspect.getattr_static(cls, "__init__"), types.WrapperDescriptorType):
         return ()
-    return check_method(cls, INIT, path)
+    return check_method(cls, init, path)
 
 
 def check_method(cls: type, signature: Signature, path: str) -> Tuple[str, ...]:

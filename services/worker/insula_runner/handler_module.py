@@ -16,7 +16,14 @@ import tokenize
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from typing import Any
 
-from insula_runner.handler_class import HandlerClass, HandlerInvalid, check_handler_class, find_handler_class
+from insula_runner.handler_class import (
+    INIT,
+    HandlerClass,
+    HandlerInvalid,
+    Signature,
+    check_handler_class,
+    find_handler_class,
+)
 
 MODULE_NAME = "cortex_async_handler"
 PICKLE_SUFFIX = ".pickle"
@@ -40,21 +47,21 @@ def install_finder(path: str) -> None:
     sys.meta_path.insert(0, HandlerFinder(path))
 
 
-def import_handler(path: str, shown_path: str) -> HandlerClass:
+def import_handler(path: str, shown_path: str, init: Signature = INIT) -> HandlerClass:
     """Run the file at the absolute `path` and return its checked class; texts name it `shown_path`.
 
     Raises HandlerInvalid, or whatever the module's own code, or the pickle's, raised.
     """
     if path.endswith(PICKLE_SUFFIX):
-        return unpickle_handler(path, shown_path)
+        return unpickle_handler(path, shown_path, init)
     install_finder(path)
     module = importlib.import_module(MODULE_NAME)
     with tokenize.open(path) as file:
         source = file.read()
-    return find_handler_class(module, source, shown_path)
+    return find_handler_class(module, source, shown_path, init)
 
 
-def unpickle_handler(path: str, shown_path: str) -> HandlerClass:
+def unpickle_handler(path: str, shown_path: str, init: Signature = INIT) -> HandlerClass:
     """Return the checked class in the pickle at `path`. Raises HandlerInvalid, or what its code raised."""
     # Only here: most handlers never pay for it, and an environment without the base set has none.
     try:
@@ -70,7 +77,7 @@ def unpickle_handler(path: str, shown_path: str) -> HandlerClass:
             raise HandlerInvalid(f"error in {shown_path}: unable to load pickle: {error}") from None
     if not inspect.isclass(cls):
         raise HandlerInvalid(f"error in {shown_path}: must hold a class pickled with dill, holds {describe(cls)}")
-    return check_handler_class(cls, shown_path)
+    return check_handler_class(cls, shown_path, init)
 
 
 def describe(value: object) -> str:

@@ -10,11 +10,12 @@ from typing import Any, Dict, MutableMapping, NamedTuple, Optional
 from cortex_internal.lib import log
 from insula_runner.channel import Channel
 from insula_runner.frames import FrameInvalid
-from insula_runner.handler_class import HandlerClass, HandlerInvalid
+from insula_runner.handler_class import INIT, INIT_WITH_MODELS, HandlerClass, HandlerInvalid
 from insula_runner.handler_module import HANDLER_VARIABLE, import_handler
 from insula_runner.jobs import Jobs
 from insula_runner.metrics import MetricsClient
 from insula_runner.output import Output, buffer_by_line
+from insula_runner.tensorflow_client import ModelInvalid, ModelOrder, TensorFlowClient
 from insula_runner.user_code import Raised, call_user_code, leave_if_forked
 
 OOM_SCORE = "500"  # of 1000: when memory runs out, the kernel takes the handler before the supervisor
@@ -24,12 +25,14 @@ class Start(NamedTuple):
     """The start frame's body. Paths are relative to the working directory, the project's root.
 
     `mark_token` tells the marks in the output from what is printed; empty if nobody reads them.
+    `models` is a ModelOrder as a dictionary for a handler of the type tensorflow.
     """
 
     handler_path: str
     python_path: Optional[str]
     config: Dict[str, Any]
     mark_token: str = ""
+    models: Optional[Dict[str, Any]] = None
 
 
 class Refusal(Exception):
@@ -72,7 +75,7 @@ def start(channel: Channel, environment: MutableMapping[str, str]) -> Optional[J
     sys.argv[:] = [path]
     sys.path.insert(0, os.path.abspath(order.python_path or "."))
     try:
-        jobs = load(channel, output, order, path)
+        jobs = load(channel, output, order, path, environment)
     except Refusal as refusal:
         body = json.dumps({"message": str(refusal), "traceback": refusal.traceback})
         channel.send({"type": "refused"}, body.encode("ascii"))
@@ -81,9 +84,10 @@ def start(channel: Channel, environment: MutableMapping[str, str]) -> Optional[J
     return jobs
 
 
-def load(channel: Channel, output: Output, order: Start, path: str) -> Jobs:
+def load(channel: Channel, output: Output, order: Start, path: str, environment: MutableMapping[str, str]) -> Jobs:
     """Import the handler's module, check its class and make its one instance. Raises Refusal."""
-    imported = call_user_code(lambda: import_handler(path, order.handler_path))
+    init = INIT if order.models is None else INIT_WITH_MODELS
+    imported = call_user_code(lambda: import_handler(path, order.handler_path, init))
     leave_if_forked(channel, imported)
     if isinstance(imported, Raised):
         if isinstance(imported.error, HandlerInvalid):
@@ -91,6 +95,8 @@ def load(channel: Channel, output: Output, order: Start, path: str) -> Jobs:
         raise Refusal(f"error in {order.handler_path}: {imported.message}", imported.traceback)
     handler: HandlerClass = imported.value
     offered: Dict[str, Any] = {"config": order.config, "metrics_client": MetricsClient(channel)}
+    if order.models is not None:
+        offered["tensorflow_client"] = load_models(channel, ModelOrder(**order.models), environment)
     arguments = {name: offered[name] for name in handler.init_arguments}
     made = call_user_code(lambda: handler.cls(**arguments))
     leave_if_forked(channel, made)
@@ -100,6 +106,18 @@ def load(channel: Channel, output: Output, order: Start, path: str) -> Jobs:
         )
         raise Refusal(text, made.traceback)
     return Jobs(channel, output, made.value.handle_async, handler.handle_async_arguments)
+
+
+def load_models(channel: Channel, order: ModelOrder, environment: MutableMapping[str, str]) -> TensorFlowClient:
+    """Make the client, with the latest version of each model in memory. Raises Refusal."""
+    made = call_user_code(lambda: TensorFlowClient(order, environment))
+    leave_if_forked(channel, made)
+    if not isinstance(made, Raised):
+        client: TensorFlowClient = made.value
+        return client
+    if isinstance(made.error, ModelInvalid):
+        raise Refusal(made.text)
+    raise Refusal(f"TensorFlow cannot be loaded: {made.message}", made.traceback)
 
 
 def prefer_as_oom_victim() -> None:

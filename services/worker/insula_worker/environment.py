@@ -12,14 +12,19 @@ import fcntl
 import os
 import shlex
 import shutil
-import signal
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 
-from insula.tether import tethered
-from insula_worker.environment_key import EnvironmentFailed, EnvironmentInputs, describe_interpreter, environment_key
+from insula_worker.environment_key import (
+    TENSORFLOW,
+    EnvironmentFailed,
+    EnvironmentInputs,
+    describe_interpreter,
+    environment_key,
+)
+from insula_worker.processes import running
 from insula_worker.script_files import keep, restore, snapshot
 
 __all__ = ["EnvironmentFailed", "EnvironmentInputs", "ensure_environment"]
@@ -86,6 +91,8 @@ async def _build(inputs: EnvironmentInputs, target: Path, timeout_s: float) -> N
                     await _run_step(step, inputs, target, log)
                     if before is not None:
                         await asyncio.to_thread(keep, inputs.project, before, target)
+                if inputs.tensorflow and not _has_tensorflow(target):
+                    await _run_step(_tensorflow_step(inputs, target), inputs, target, log)
         except TimeoutError as error:
             text = f"the environment was not built within {timeout_s:g} s"
             raise EnvironmentFailed(f"{text}:\n{_tail(log_path)}") from error
@@ -97,7 +104,7 @@ def _build_steps(inputs: EnvironmentInputs, target: Path) -> list[Sequence[str]]
 
     Raises EnvironmentFailed if a step's program is missing.
     """
-    pip = [str(target / "bin" / "python"), "-m", "pip", "install"]
+    pip = _pip(target)
     shell, conda, requirements = (inputs.existing(name) for name in (inputs.shell, inputs.conda, inputs.pip))
     steps: list[Sequence[str]] = []
     if conda:
@@ -120,6 +127,21 @@ def _build_steps(inputs: EnvironmentInputs, target: Path) -> list[Sequence[str]]
     return steps
 
 
+def _has_tensorflow(target: Path) -> bool:
+    return any(target.glob("lib/python*/site-packages/tensorflow/__init__.py"))
+
+
+def _tensorflow_step(inputs: EnvironmentInputs, target: Path) -> Sequence[str]:
+    """Return the command that adds TensorFlow: one that fits the user's pins, or pip says why there is none."""
+    requirements = inputs.existing(inputs.pip)
+    more = ["-r", str(requirements)] if requirements else []
+    return [*_pip(target), TENSORFLOW, *more]
+
+
+def _pip(target: Path) -> list[str]:
+    return [str(target / "bin" / "python"), "-m", "pip", "install"]
+
+
 def _find_conda(asked_by: str) -> str:
     program = shutil.which("conda")
     if program is None:
@@ -133,24 +155,10 @@ async def _run_step(command: Sequence[str], inputs: EnvironmentInputs, target: P
     log.write(f"+ {shlex.join(command)}\n".encode())
     log.flush()
     try:
-        process = await asyncio.create_subprocess_exec(
-            *tethered(command),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=asyncio.subprocess.STDOUT,
-            cwd=inputs.project,
-            env=_step_variables(inputs, target),
-            start_new_session=True,
-        )
+        async with running(command, inputs.project, _step_variables(inputs, target), log) as process:
+            code = await process.wait()
     except OSError as error:
         raise EnvironmentFailed(f"{shlex.join(command)} cannot be started: {error}") from error
-    try:
-        code = await process.wait()
-    except asyncio.CancelledError:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-        raise
     if code != 0:
         raise EnvironmentFailed(f"{shlex.join(command)} failed with exit code {code}:\n{_tail(Path(log.name))}")
 

@@ -7,6 +7,7 @@ outside: a new release of an unpinned package is picked up when something else c
 from __future__ import annotations
 
 import hashlib
+import platform
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pathlib import Path
 from insula.errors import InsulaError
 
 BASE_SET = ("boto3", "dill", "numpy", "Pillow", "PyYAML", "requests")  # what Cortex' image had too; unpinned
+TENSORFLOW = "tensorflow-cpu" if platform.machine() == "x86_64" else "tensorflow"  # the small one where there are two
 DESCRIBE = "import sys, sysconfig; print(sys.version, sysconfig.get_platform(), sys.implementation.cache_tag)"
 DESCRIBE_TIMEOUT_S = 60
 BUILD_LEFTOVERS = ("__pycache__", "build")  # what installing a local package leaves in its folder
@@ -35,6 +37,7 @@ class EnvironmentInputs:
     """What to build from. `pip`, `conda` and `shell` are paths in `project`, used if they exist.
 
     `variables` is the whole environment of every step: dependencies.sh may rely on what .env exports, pip on PIP_*.
+    `tensorflow` adds TensorFlow, unless the project's files bring one.
     """
 
     project: Path
@@ -44,6 +47,7 @@ class EnvironmentInputs:
     shell: str = "dependencies.sh"
     interpreter: Path = Path(sys.executable)
     base_set: tuple[str, ...] = BASE_SET
+    tensorflow: bool = False
 
     def existing(self, name: str) -> Path | None:
         """Return the project's file of this name, or None if it has none."""
@@ -58,7 +62,7 @@ def environment_key(inputs: EnvironmentInputs) -> str:
     """
     parts = _Parts()
     parts.add("interpreter", f"{inputs.interpreter.resolve()} {describe_interpreter(inputs.interpreter)}".encode())
-    parts.add("base", " ".join(inputs.base_set).encode())
+    parts.add("base", " ".join([*inputs.base_set, *([TENSORFLOW] if inputs.tensorflow else [])]).encode())
     for kind, name in (("pip", inputs.pip), ("conda", inputs.conda), ("shell", inputs.shell)):
         path = inputs.existing(name)
         parts.add(kind, path.read_bytes() if path else b"")

@@ -14,13 +14,14 @@ from insula.project.spec import ApiSpec
 from insula.registry import Registration
 from insula_worker.environment import EnvironmentInputs, ensure_environment
 from insula_worker.runner_process import RunnerLaunch
+from insula_worker.saved_models import fetch_models
 from insula_worker.settings import Settings
 
 
 async def install(registration: Registration, settings: Settings, objects: ObjectStore) -> RunnerLaunch:
-    """Unpack the bundle of a version into the scratch folder and make sure its environment exists.
+    """Unpack the bundle of a version into the scratch folder, fetch its models, make sure its environment exists.
 
-    Raises EnvironmentFailed, ProjectInvalid, ObjectNotFound or StoreUnavailable.
+    Raises EnvironmentFailed, ModelsUnavailable, ProjectInvalid, ObjectNotFound or StoreUnavailable.
     """
     spec = ApiSpec.from_json(registration.spec.encode())
     archive = b"".join([chunk async for chunk in objects.read(bundle_object(registration.version))])
@@ -33,8 +34,9 @@ async def install(registration: Registration, settings: Settings, objects: Objec
         "INSULA_API": spec.name,
         "INSULA_VERSION": registration.version,
     }
-    files = spec.handler.dependencies
-    inputs = EnvironmentInputs(project, environment, files.pip, files.conda, files.shell)
+    files, models = spec.handler.dependencies, spec.handler.models
+    inputs = EnvironmentInputs(project, environment, files.pip, files.conda, files.shell, tensorflow=models is not None)
+    fetched = await fetch_models(models, project.with_name("models"), environment) if models is not None else None
     return RunnerLaunch(
         python=await ensure_environment(inputs, settings.cache),
         project=project,
@@ -46,6 +48,7 @@ async def install(registration: Registration, settings: Settings, objects: Objec
         hosts_file=settings.hosts_file,
         log_level=spec.handler.log_level,
         memory_bytes=spec.compute.mem.bytes if spec.compute.mem is not None else None,
+        models=fetched,
     )
 
 

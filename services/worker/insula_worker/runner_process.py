@@ -33,6 +33,7 @@ __all__ = [
     "Outcome",
     "RunnerDied",
     "RunnerLaunch",
+    "RunnerModels",
     "RunnerProcess",
 ]
 
@@ -47,6 +48,17 @@ class HandlerStartFailed(InsulaError):
     def __init__(self, reason: str, traceback: str = "") -> None:
         super().__init__(reason)
         self.traceback = traceback
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerModels:
+    """The SavedModels of a tensorflow handler: `folder` holds <name>/<version>/saved_model.pb for each.
+
+    `signature_keys` has every name; None where the configuration names no signature.
+    """
+
+    folder: Path
+    signature_keys: Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,7 @@ class RunnerLaunch:
     hosts_file: Path | None = None
     log_level: str = "info"
     memory_bytes: int | None = None
+    models: RunnerModels | None = None
 
     @property
     def labels(self) -> dict[str, str]:
@@ -160,6 +173,7 @@ class RunnerProcess:
             "python_path": launch.python_path,
             "config": dict(launch.config),
             "mark_token": self._output.token if self._output is not None else "",
+            "models": _models(launch.models) if launch.models is not None else None,
         }
         self._connection.write(encode_frame({"type": "start"}, json.dumps(order).encode()))
         started = self._connection.started
@@ -242,6 +256,10 @@ def _command(launch: RunnerLaunch, descriptor: int) -> list[str]:
 def _environment(launch: RunnerLaunch) -> dict[str, str]:
     ours = {"CORTEX_API_NAME": launch.api, "CORTEX_API_KIND": API_KIND, "CORTEX_LOG_LEVEL": launch.log_level}
     return {**launch.environment, **ours}
+
+
+def _models(models: RunnerModels) -> dict[str, object]:
+    return {"folder": str(models.folder), "signature_keys": dict(models.signature_keys)}
 
 
 def _check_start(answer: Frame) -> None:

@@ -52,11 +52,6 @@ def read_project(directory_or_config: Path) -> list[Project]:
     files = {file.name: file for file in project_files(root, config_path.name)}
     read_env(root)
     for spec in specs:
-        if spec.handler.type == "tensorflow":
-            raise ProjectInvalid(
-                f"{config_path.name}: {spec.name} ({spec.kind}): handler: type: tensorflow is not supported yet; "
-                "use the python type and load the SavedModel in __init__"
-            )
         _check_paths(spec, root, files, f"{config_path.name}: {spec.name} ({spec.kind})")
         path = spec.handler.path
         # What a pickle holds, only the runner can tell: to look is to run it.

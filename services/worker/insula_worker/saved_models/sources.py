@@ -1,0 +1,90 @@
+"""Which objects below an S3 prefix are a SavedModel, and which version of it. Decides, fetches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+from typing import Final, NamedTuple
+from urllib.parse import urlsplit
+
+SAVED_MODEL: Final = frozenset({"saved_model.pb", "saved_model.pbtxt"})
+UNVERSIONED: Final = "1"
+"""The version of a model that has no folders of versions."""
+NAMES_SHOWN: Final = 5
+
+
+class SourceInvalid(ValueError):
+    """There is no usable model at a place; the text says what was expected and what is there."""
+
+
+class Source(NamedTuple):
+    """One location in handler.models: its key there, the model's name or "" for a folder of models, and its URI."""
+
+    key: str
+    name: str
+    uri: str
+
+    @property
+    def bucket(self) -> str:
+        """The bucket."""
+        return urlsplit(self.uri).netloc
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of its objects start with: a folder's name and a slash, or nothing."""
+        path = urlsplit(self.uri).path.strip("/")
+        return f"{path}/" if path else ""
+
+    def files(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return the object for each file to write, as <model>/<version>/<path in the SavedModel>.
+
+        `keys` are those that start with `prefix`; what belongs to no version is left where it is. Raises SourceInvalid.
+        """
+        objects = {key[len(self.prefix) :]: key for key in keys if not key.endswith("/")}
+        models = {self.name: objects} if self.name else by_folder(objects)
+        if not models:
+            raise SourceInvalid(f"there is no folder with a SavedModel{seen(objects)}")
+        return {
+            f"{name}/{path}": key
+            for name, inside in models.items()
+            for path, key in versions(inside, "" if self.name else f"{name}: ").items()
+        }
+
+
+def by_folder(objects: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Group objects by the first folder of their path; those in no folder are left out."""
+    folders: dict[str, dict[str, str]] = {}
+    for path, key in objects.items():
+        folder, slash, rest = path.partition("/")
+        if slash:
+            folders.setdefault(folder, {})[rest] = key
+    return folders
+
+
+def versions(objects: Mapping[str, str], where: str = "") -> dict[str, str]:
+    """Return the objects of one model by <version>/<path in the SavedModel>. Raises SourceInvalid."""
+    if not SAVED_MODEL.isdisjoint(objects):
+        found = {UNVERSIONED: dict(objects)}
+    else:
+        found = {
+            version: inside
+            for version, inside in by_folder(objects).items()
+            if version.isascii() and version.isdecimal() and not SAVED_MODEL.isdisjoint(inside)
+        }
+    if not found:
+        expected = "expected saved_model.pb, or folders named by a version number that hold one"
+        raise SourceInvalid(f"{where}{expected}{seen(objects)}")
+    files = {f"{version}/{path}": key for version, inside in found.items() for path, key in inside.items()}
+    for path in files:
+        if not {"..", ".", ""}.isdisjoint(path.split("/")) or PurePosixPath(path).is_absolute():
+            raise SourceInvalid(f'{where}"{path}" cannot be the path of a file')
+    return files
+
+
+def seen(objects: Iterable[str]) -> str:
+    """Say what was there instead."""
+    names = sorted({path.partition("/")[0] for path in objects})
+    if not names:
+        return " (there is nothing)"
+    shown = ", ".join(names[:NAMES_SHOWN])
+    return f" (found {shown}{', ...' if len(names) > NAMES_SHOWN else ''})"
