@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+import grpc
 from redis import Redis
 
 from insula.keys import ApiKeys
 from insula.local import ports
+from insula.v1.api_service_pb2 import Api, GetApiRequest
+from insula.v1.api_service_pb2_grpc import ApiServiceStub
 
 READY_S: Final = 120
 """The first start of a machine builds an environment; later ones take seconds."""
@@ -62,6 +65,11 @@ class Stack:
         """State and reason of an API when the stack was up."""
         found = next(one for one in self.info["apis"] if one["name"] == api)
         return found["state"], found["reason"]
+
+    def api(self, name: str) -> Api:
+        """An API as the registry has it now."""
+        with grpc.insecure_channel(self.info["admin"]) as channel:
+            return ApiServiceStub(channel).GetApi(GetApiRequest(name=name)).api
 
     def counts(self, api: str) -> dict[str, int]:
         """How many workloads the API has in each status."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from insula_worker.environment import EnvironmentInputs, ensure_environment
 from tests.http_api import HttpApi
 from tests.stack import running_stack
 
@@ -61,3 +64,19 @@ async def test_pins_that_contradict_ours_win(tmp_path: Path) -> None:
     assert old["versions"]["numpy"].startswith("1.")
     assert (old["versions"]["grpcio"], old["versions"]["protobuf"]) == ("1.54.3", "3.20.3")
     assert newer["versions"]["protobuf"] == "4.25.8"
+
+
+async def test_a_tensorflow_of_the_projects_own_is_kept(tmp_path: Path) -> None:
+    """Nothing is added to what a tensorflow handler's requirements bring: here one that only pretends."""
+    package = tmp_path / "stand-in"
+    (package / "tensorflow").mkdir(parents=True)
+    (package / "tensorflow" / "__init__.py").write_text("__version__ = 'the stand-in'")
+    (package / "setup.py").write_text("from setuptools import setup\nsetup(name='stand-in', packages=['tensorflow'])")
+    (tmp_path / "requirements.txt").write_text("./stand-in\n")
+    inputs = EnvironmentInputs(tmp_path, dict(os.environ), base_set=(), tensorflow=True)
+    python = await ensure_environment(inputs, tmp_path / "cache")
+    found = await asyncio.create_subprocess_exec(
+        python, "-c", "import tensorflow; print(tensorflow.__version__)", stdout=asyncio.subprocess.PIPE
+    )
+    printed, _ = await found.communicate()
+    assert printed == b"the stand-in\n"

@@ -17,7 +17,7 @@ import requests
 
 from insula.deploy import deploy
 from insula.project import read_project
-from insula.v1.api_service_pb2 import Api, DeleteApiRequest, GetApiRequest, RefreshApiRequest
+from insula.v1.api_service_pb2 import Api, DeleteApiRequest, RefreshApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
@@ -62,8 +62,7 @@ class Versioned:
             return deploy(channel, project.spec, project.bundle().data).version
 
     def describe(self) -> Api:
-        with grpc.insecure_channel(self.stack.info["admin"]) as channel:
-            return ApiServiceStub(channel).GetApi(GetApiRequest(name="versioned")).api
+        return self.stack.api("versioned")
 
     async def until(self, state: str) -> Api:
         async with asyncio.timeout(60):
