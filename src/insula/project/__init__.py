@@ -16,7 +16,6 @@ from insula.project.spec import ApiSpec
 __all__ = ["CONFIG_NAME", "ApiSpec", "Bundle", "Project", "read_project"]
 
 CONFIG_NAME: Final = "cortex.yaml"
-PICKLE_SUFFIX: Final = ".pickle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +53,7 @@ def read_project(directory_or_config: Path) -> list[Project]:
     for spec in specs:
         _check_paths(spec, root, files, f"{config_path.name}: {spec.name} ({spec.kind})")
         path = spec.handler.path
-        # What a pickle holds, only the runner can tell: to look is to run it.
-        if not path.endswith(PICKLE_SUFFIX):
-            handler_source.check(files[path].source.read_bytes(), path, spec.handler.type)
+        handler_source.check(files[path].source.read_bytes(), path, spec.handler.type)
     return [Project(spec, root, config_path) for spec in specs]
 
 

@@ -16,6 +16,8 @@ from typing import Final
 from insula.errors import ProjectInvalid
 
 CLASS_NAME: Final = "Handler"
+PICKLE_SUFFIX: Final = ".pickle"
+"""What a pickle holds, only the runner can tell: to look is to run it."""
 # Code that uses one of these can define names no reader of the source sees.
 _DYNAMIC: Final = frozenset({"__import__", "delattr", "eval", "exec", "globals", "locals", "setattr", "vars"})
 _FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -52,6 +54,8 @@ METHODS_BY_TYPE: Final = MappingProxyType(
 
 def check(source: bytes, path: str, handler_type: str) -> None:
     """Raise ProjectInvalid if `source` cannot hold a usable Handler of this type; `path` is its name in errors."""
+    if path.endswith(PICKLE_SUFFIX):
+        return
     module = _parse(source, path)
     dynamic = any(isinstance(node, ast.Name) and node.id in _DYNAMIC for node in ast.walk(module))
     bindings = list(_bindings(module.body, CLASS_NAME))

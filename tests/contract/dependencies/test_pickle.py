@@ -13,6 +13,8 @@ import pytest
 
 from insula_worker.runner_process import Completed, HandlerStartFailed, RunnerLaunch, RunnerProcess
 from tests.contract.runner.conftest import START_TIMEOUT_S, job
+from tests.http_api import HttpApi
+from tests.stack import running_stack
 
 CLASS = """
 import dill
@@ -130,3 +132,15 @@ async def test_without_dill_the_text_says_what_to_do(launch: RunnerLaunch) -> No
     assert await refusal(bare) == (
         "error in handler.pickle: a .pickle needs dill, which is not installed; add it to requirements.txt"
     )
+
+
+@pytest.mark.slow
+async def test_a_pickle_is_deployed_and_answers_through_a_whole_stack(launch: RunnerLaunch, tmp_path: Path) -> None:
+    """Nobody on the way to the runner takes it for source."""
+    write(launch, CLASS)
+    entry = "- {name: pickled, kind: AsyncAPI, handler: {type: python, path: handler.pickle, config: {name: you}}}"
+    (tmp_path / "cortex.yaml").write_text(entry)
+    async with running_stack([tmp_path], data=tmp_path.with_name("data")) as stack:
+        assert stack.state("pickled") == ("ready", "")
+        answered = HttpApi(f"{stack.public}/pickled").run(b"[1]", "application/json")
+    assert (answered["result"]["said"], answered["result"]["payload"]) == ("hello you", [1])
