@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import IO, Any, Final, cast
 
 import grpc
 from redis import Redis
@@ -144,12 +144,17 @@ def free_addresses() -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def running_stack(projects: Sequence[Path], *, data: Path, options: Sequence[str] = ()) -> AsyncGenerator[Stack]:
-    """Run `insula up` over `projects` until the block ends; it is up once every API is ready or has failed once."""
+async def running_stack(
+    projects: Sequence[Path], *, data: Path, options: Sequence[str] = (), said: IO[bytes] | None = None
+) -> AsyncGenerator[Stack]:
+    """Run `insula up` over `projects` until the block ends; it is up once every API is ready or has failed once.
+
+    `said` takes its stderr.
+    """
     port, address = free_addresses()
     where = ["--data", str(data), "--public-port", str(port), "--internal-address", address]
     command = [sys.executable, "-m", "insula.cli.main", "up", *map(str, projects), *where, "--json", *options]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=said)
     try:
         assert process.stdout is not None
         async with asyncio.timeout(READY_S):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -40,7 +40,15 @@ from insula.v1.worker_service_pb2 import Worker
 class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
     """Deploys, gets and lists APIs."""
 
-    def __init__(self, registry: Registry, ledger: WorkloadLedger, objects: ObjectStore) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        ledger: WorkloadLedger,
+        objects: ObjectStore,
+        deployed: Callable[[Registration], None],
+    ) -> None:
+        """`deployed` is told of each API that was registered, or registered again."""
+        self._deployed = deployed
         self._registry = registry
         self._ledger = ledger
         self._objects = objects
@@ -63,6 +71,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
             spec.name, spec.networking.endpoint, version, canonical.decode(), spec.queue_limit
         )
         await self._ledger.reopen(spec.name)
+        self._deployed(registration)
         return DeployApiResponse(api=await self._describe(registration))
 
     async def DeleteApi(

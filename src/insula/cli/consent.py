@@ -18,7 +18,7 @@ def confirm_scripts(configurations: Iterable[Path], environment: Mapping[str, st
     Raises Refused at the first that may not, and ProjectInvalid.
     """
     confirmations = Confirmations(cache_folder(environment))
-    terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    terminal = can_ask()
     for script in scripts(configurations):
         match decide(confirmed=confirmations.hold(script), yes=yes, terminal=terminal):
             case Decision.RUN:
@@ -27,6 +27,11 @@ def confirm_scripts(configurations: Iterable[Path], environment: Mapping[str, st
                 confirmations.remember(script)
             case Decision.ASK:
                 raise Refused(f"{script.path} was not confirmed, so nothing was started.")
+
+
+def can_ask() -> bool:
+    """Whether there is a person to ask."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _agreed(script: Script) -> bool:

@@ -35,18 +35,23 @@ def up(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one line of JSON on stdout once every API is ready or has failed.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Deploy a project again whenever one of its files is saved.")
+    ] = False,
     yes: Annotated[
         bool, typer.Option("--yes", help="Run the projects' dependencies.sh on this machine without asking.")
     ] = False,
 ) -> None:
     """Run projects on this machine, everything included, until Ctrl-C."""
-    from insula.cli.consent import confirm_scripts
+    from insula.cli.consent import can_ask, confirm_scripts
     from insula.errors import ProjectInvalid
     from insula.local import preflight
     from insula.local.plan import become_stack
     from insula.local.settings import Refused, Settings
 
-    settings = Settings(data.absolute(), public_port, public_address, internal_address, as_json)
+    settings = Settings(
+        data.absolute(), public_port, public_address, internal_address, as_json, watch, ask=can_ask() and not yes
+    )
     directories = dict.fromkeys(path.resolve() for path in projects or [Path.cwd()])
     try:
         plan = preflight.check(settings, directories)

@@ -8,7 +8,7 @@ from typing import Final
 
 from insula.local import hosts, ports
 from insula.local.datadir import DataDirectory
-from insula.local.parts import Parts, port_names, worker_name
+from insula.local.parts import Parts, port_names
 from insula.local.plan import Plan, read_plan
 from insula.local.rollout.events import ApiTask, Task
 from insula.local.settings import Refused
@@ -73,13 +73,15 @@ def choose_ports(plan: Plan, data: DataDirectory) -> dict[str, int]:
 
 def task(parts: Parts) -> Task:
     """What the rollout is told."""
-    apis = (ApiTask(api.name, str(api.config_path), parts.address(worker_name(api.name))) for api in parts.plan.apis)
+    apis = (ApiTask(api.name, str(api.config_path)) for api in parts.plan.apis)
     return Task(
         bucket=BUCKET,
         filer=parts.address("filer.port"),
         token_key=parts.data.keys.token_key,
         admin=parts.address("submit-admin"),
         apis=tuple(apis),
+        watch=parts.settings.watch,
+        ask=parts.settings.ask,
     )
 
 

@@ -76,6 +76,11 @@ class DataDirectory:
         _write(path, text)
         return path
 
+    def append(self, name: str, text: str) -> None:
+        """Add to a file of the current run in place: handlers see the very file, not its name."""
+        with (self.run / name).open("a", encoding="utf-8") as file:
+            file.write(text)
+
     def write_filer_store(self, text: str) -> None:
         """Write SeaweedFS' filer.toml, which it looks for in its working directory."""
         _write(self.seaweedfs / "filer.toml", text)

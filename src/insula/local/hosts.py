@@ -15,4 +15,9 @@ def render(address: str, apis: Iterable[str]) -> str:
         machine = ETC_HOSTS.read_text(encoding="utf-8", errors="replace")
     except OSError:
         machine = "127.0.0.1 localhost\n"
-    return machine.rstrip("\n") + "\n" + "".join(f"{address} api-{api}\n" for api in apis)
+    return machine.rstrip("\n") + "\n" + "".join(line(address, api) for api in apis)
+
+
+def line(address: str, api: str) -> str:
+    """The line of one API."""
+    return f"{address} api-{api}\n"

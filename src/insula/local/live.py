@@ -34,6 +34,9 @@ class LiveView(View):
         self._under_way[api] = f"{api} ({phase})"
         self._show()
 
+    def deployed(self, api: str) -> None:
+        self._console.print(f"  [cyan]deployed[/cyan] {escape(api)}, starting")
+
     def api(self, api: ApiState, seconds: float) -> None:
         self._under_way.pop(api.name, None)
         self._show()

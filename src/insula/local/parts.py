@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from insula.local import probes, storage
+from insula.local import hosts, ports, probes, storage
 from insula.local.datadir import DataDirectory
 from insula.local.plan import Plan
-from insula.local.ports import GRPC_OFFSET
 from insula.local.settings import INTERNAL_PORT, Settings
 from insula.local.supervise import Part, Probe
 
@@ -96,11 +95,20 @@ class Parts:
         keys = self.data.keys
         return storage.client_environment(self.s3_endpoint, keys.handlers_access_key, keys.handlers_secret_key)
 
-    @property
-    def metrics_urls(self) -> dict[str, str]:
+    def metrics_urls(self, apis: Iterable[str]) -> dict[str, str]:
         """What Prometheus reads, by API, and of results."""
-        ports = {"results": "results-metrics"} | {name: metrics_name(name) for name in self.names}
-        return {name: f"http://{self.address(port)}/metrics" for name, port in ports.items()}
+        servers = {"results": "results-metrics"} | {name: metrics_name(name) for name in apis}
+        return {name: f"http://{self.address(server)}/metrics" for name, server in servers.items()}
+
+    def with_api(self, api: str) -> Parts:
+        """The same stack with one API more: ports for its worker, and its short name for the handlers of all."""
+        names = [name for name in (worker_name(api), metrics_name(api)) if name not in self.ports]
+        if not names:
+            return self
+        known = {**self.ports, **ports.choose(names, self.data.remembered_ports(), self.ports.values())}
+        self.data.remember_ports(known)
+        self.data.append("hosts", hosts.line(self.settings.internal_address, api))
+        return replace(self, ports=known)
 
     def address(self, name: str) -> str:
         """host:port of one of our servers."""
@@ -136,7 +144,7 @@ class Parts:
             "ip": host,
             "ip.bind": host,
             "dir": str(self.data.seaweedfs),
-            "admin.port.grpc": str(self.ports["admin.port"] + GRPC_OFFSET),
+            "admin.port.grpc": str(self.ports["admin.port"] + ports.GRPC_OFFSET),
             "s3.port.iceberg": "0",
             "s3.port.lance": "0",
             "s3.config": str(self.data.write("s3-identities.json", storage.identities(self.data.keys))),
@@ -160,7 +168,7 @@ class Parts:
 
     def sweep(self) -> None:
         """Remove what SeaweedFS leaves in /tmp: Unix sockets named after its ports, for which it has no flag."""
-        for port in (*(self.ports[name] for name in _WEED_PORTS), self.ports["admin.port"] + GRPC_OFFSET):
+        for port in (*(self.ports[name] for name in _WEED_PORTS), self.ports["admin.port"] + ports.GRPC_OFFSET):
             for path in SOCKETS.glob(f"seaweedfs-*-{port}.sock"):
                 path.unlink(missing_ok=True)
 
@@ -172,10 +180,11 @@ class Parts:
         }
         return self._service("results", listens, self.ports["results"])
 
-    def submit(self) -> Part:
-        """SubmitService, and ApiService on the admin address."""
+    def submit(self, take_line: Callable[[str], None]) -> Part:
+        """SubmitService, and ApiService on the admin address; `take_line` gets what it tells of deployments."""
         listens = {"INSULA_LISTEN": self.address("submit"), "INSULA_ADMIN_LISTEN": self.address("submit-admin")}
-        return self._service("submit", listens, self.ports["submit"], self.ports["submit-admin"])
+        part = self._service("submit", listens, self.ports["submit"], self.ports["submit-admin"])
+        return replace(part, take_line=take_line)
 
     def worker(self, api: str, take_line: Callable[[str], None]) -> Part:
         """The worker of one API; `take_line` gets what the handler prints."""
@@ -205,28 +214,28 @@ class Parts:
         """The edge: the public listener, and the one of handlers that call other APIs."""
         from insula_envoy import EdgeAddresses, render
 
-        host, ports = self.settings.internal_address, self.ports
+        host, given = self.settings.internal_address, self.ports
         edge = EdgeAddresses(
             public_address=self.settings.public_address,
             public_port=self.settings.public_port,
             internal_address=host,
             internal_port=INTERNAL_PORT,
             submit_address=host,
-            submit_port=ports["submit"],
+            submit_port=given["submit"],
             results_address=host,
-            results_port=ports["results"],
+            results_port=given["results"],
             admin_address=host,
-            admin_port=ports["envoy-admin"],
+            admin_port=given["envoy-admin"],
             payload_bytes_max=self.plan.payload_bytes_max,
         )
         configuration = self.data.write("envoy.yaml", render(edge))
         flags = ("--use-dynamic-base-id", "--concurrency", "2", "--log-level", "warning")
         command = (str(self.plan.programs.envoy), "-c", str(configuration), *flags)
-        part = self._part("envoy", command, {}, probes.http(host, ports["envoy-admin"], "/ready"))
+        part = self._part("envoy", command, {}, probes.http(host, given["envoy-admin"], "/ready"))
         return replace(part, stop_s=EDGE_STOP_S)
 
-    def _service(self, name: str, variables: dict[str, str], *ports: int) -> Part:
-        ready = probes.listening(self.settings.internal_address, *ports)
+    def _service(self, name: str, variables: dict[str, str], *own_ports: int) -> Part:
+        ready = probes.listening(self.settings.internal_address, *own_ports)
         return self._part(name, _python(f"insula_{name}"), self._stores() | variables, ready)
 
     def _stores(self) -> dict[str, str]:

@@ -47,16 +47,19 @@ def is_free(address: str, port: int) -> bool:
     return True
 
 
-def choose(names: Iterable[str], remembered: Mapping[str, int]) -> dict[str, int]:
+def choose(names: Iterable[str], remembered: Mapping[str, int], others: Iterable[int] = ()) -> dict[str, int]:
     """A port for each name, free on every address of this machine: the remembered one where it still is.
+
+    `others` are ports that are given away, whether anybody listens there now or not.
 
     On every address, since SeaweedFS refuses a port that anybody has on any, such as another stack on a loopback
     address of its own. They lie below the range the kernel takes the ports of outgoing connections from. Inside it,
     a connection could hold a dead part's port until it is closed, and a client that retries could connect to itself.
     """
     chosen: dict[str, int] = {}
+    given_away = tuple(others)
     for name in names:
-        taken = {each for port in chosen.values() for each in _both(port)}
+        taken = {each for port in (*given_away, *chosen.values()) for each in _both(port)}
         port = remembered.get(name)
         chosen[name] = port if port is not None and _usable(port, taken) else _another(taken)
     return chosen

@@ -22,13 +22,19 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """Paths are absolute, addresses IPv4 literals. `environment` is what the parts' own variables are added to."""
+    """Paths are absolute, addresses IPv4 literals.
+
+    `ask` is whether somebody can, and is to, be asked before a dependencies.sh runs. `environment` is what the parts'
+    own variables are added to.
+    """
 
     data: Path
     public_port: int = 8080
     public_address: str = "127.0.0.1"
     internal_address: str = "127.0.0.1"
     as_json: bool = False
+    watch: bool = False
+    ask: bool = False
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     @property

@@ -35,10 +35,12 @@ class Stack:
     def __init__(
         self, parts: Parts, apis: Sequence[ApiState], view: View, announce: Callable[[Announcement], None]
     ) -> None:
-        self._parts: Final = parts
+        self._parts = parts
         self._apis: Final = {api.name: api for api in apis}
         self._view: Final = view
         self._announce: Final = announce
+        self._versions: Final[dict[str, str]] = {}
+        self._deployed_at: Final[dict[str, float]] = {}
         self._running: Final[dict[str, Supervised]] = {}
         self._group: Final = asyncio.TaskGroup()
         self._began: Final = time.monotonic()
@@ -68,7 +70,7 @@ class Stack:
         edge = self._start(parts.envoy())
         self._start(parts.rollout(self._on_event))
         await asyncio.gather(self._stored.wait(), *(store.ready.wait() for store in stores))
-        services = [self._start(parts.results()), self._start(parts.submit())]
+        services = [self._start(parts.results()), self._start(parts.submit(self._on_event))]
         await asyncio.gather(self._settled.wait(), *(part.ready.wait() for part in (edge, *services)))
         self._exit_code = 0
         self._view.up()
@@ -83,7 +85,7 @@ class Stack:
             redis=parts.redis_url,
             s3_endpoint=parts.s3_endpoint,
             s3_environment=parts.handlers_s3,
-            metrics=parts.metrics_urls,
+            metrics=parts.metrics_urls(self._apis),
             data=parts.data.path,
             seconds=self._elapsed_s(),
             apis=tuple(self._apis.values()),
@@ -99,8 +101,8 @@ class Stack:
         match Event.parse(line):
             case Event(kind=kind) if kind == STORED:
                 self._stored.set()
-            case Event(kind=kind, api=api) if kind == DEPLOYED:
-                self._start_worker(api)
+            case Event(kind=kind) as event if kind == DEPLOYED:
+                self._on_deployed(event)
             case Event(kind=kind, api=api, state=phase) if kind == PHASE:
                 self._view.phase(api, phase)
             case Event(kind=kind, api=api, state=state, reason=reason) if kind == STATE:
@@ -108,16 +110,25 @@ class Stack:
             case _:
                 self._view.say(line)
 
-    def _start_worker(self, api: str) -> None:
-        part = self._parts.worker(api, lambda line: self._view.handler_line(api, line))
-        if part.name not in self._running and not self._stop.is_set():
-            self._start(part)
+    def _on_deployed(self, event: Event) -> None:
+        """A version is registered: by us at the start, or by `insula deploy` and --watch at any time."""
+        name = event.api
+        if self._versions.get(name) == event.version or self._stop.is_set():
+            return
+        self._versions[name] = event.version
+        self._apis.setdefault(name, ApiState(name, self._parts.public_url + event.endpoint))
+        if self._exit_code is not None:
+            self._deployed_at[name] = time.monotonic()
+            self._view.deployed(name)
+        if worker_part(name) not in self._running:
+            self._parts = self._parts.with_api(name)
+            self._start(self._parts.worker(name, lambda line: self._view.handler_line(name, line)))
 
     def _settle(self, name: str, state: str, reason: str) -> None:
         """An API is ready or failing. The first time this holds for all of them, the stack is up."""
         api = self._apis[name]
         api.state, api.reason = state, reason
-        self._view.api(api, self._elapsed_s())
+        self._view.api(api, time.monotonic() - self._deployed_at.get(name, self._began))
         if all(each.state != PENDING for each in self._apis.values()):
             self._settled.set()
 

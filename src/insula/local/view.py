@@ -21,11 +21,14 @@ _CONTENT_TYPES: Final = {".json": "application/json", ".txt": "text/plain; chars
 
 @dataclass
 class ApiState:
-    """An API, where it is called, and how it is: pending, ready, or failing for a reason."""
+    """An API, where it is called, and how it is: pending, ready, or failing for a reason.
+
+    `project` is its directory, if it was named on the command line.
+    """
 
     name: str
     url: str
-    project: Path
+    project: Path | None = None
     state: str = PENDING
     reason: str = ""
 
@@ -74,7 +77,7 @@ class Announcement:
 
 def curl(api: ApiState) -> str:
     """A command that calls the API: with a sample of the project, if there is one."""
-    for sample in _samples(api.project):
+    for sample in _samples(api.project) if api.project else ():
         content_type = _CONTENT_TYPES.get(sample.suffix, "application/octet-stream")
         return shlex.join(["curl", api.url, "-H", f"Content-Type: {content_type}", "--data-binary", f"@{sample}"])
     return f"curl {api.url} -H 'Content-Type: application/json' -d '{{\"key\": \"value\"}}'"
@@ -93,7 +96,9 @@ def _near(path: Path) -> Path:
         return path
 
 
-_ROUTINE: Final = ('"message": "processing workload..."', '"message": "workload processing complete"')
+_ROUTINE: Final = tuple(
+    f'"message": "{message}"' for message in ("phase", "processing workload...", "workload processing complete")
+)
 
 
 def readable(line: str) -> str:
@@ -140,6 +145,10 @@ class View:
         """What an API that takes its time is at."""
         self.say(f"  {api:<24} {phase}")
 
+    def deployed(self, api: str) -> None:
+        """A version of an API, or a new API, was deployed to the stack that is up."""
+        self.say(f"  {api:<24} deployed, starting")
+
     def api(self, api: ApiState, seconds: float) -> None:
         """An API's state has changed."""
         if api.state == READY:
@@ -150,7 +159,7 @@ class View:
                 self.say(f"    {line[:LINE_CHARACTERS_MAX]}")
 
     def handler_line(self, api: str, line: str) -> None:
-        """A worker wrote a line of its log; the routine of each workload is for `insula logs`, not for the eye."""
+        """A worker wrote a line of its log; the routine is for `insula logs`, not for the eye."""
         if any(routine in line for routine in _ROUTINE):
             return
         for part in readable(line).splitlines() or [""]:

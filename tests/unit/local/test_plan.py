@@ -12,7 +12,7 @@ from insula.local.storage import Keys
 def test_a_plan_survives_the_change_of_program() -> None:
     """All but the environment, which the process keeps by itself."""
     plan = Plan(
-        Settings(Path("/data"), 80, "0.0.0.0", "127.0.0.2", as_json=True, environment={"A": "a"}),
+        Settings(Path("/data"), 80, "0.0.0.0", "127.0.0.2", as_json=True, watch=True, environment={"A": "a"}),
         (ApiFound("api", "/endpoint", Path("/project"), Path("/project/cortex.yaml")),),
         Programs(Path("/envoy"), Path("/valkey"), Path("/weed")),
         1000,
@@ -22,11 +22,12 @@ def test_a_plan_survives_the_change_of_program() -> None:
     assert parsed.settings.data == Path("/data")
     assert parsed.settings.internal_address == "127.0.0.2"
     assert parsed.settings.as_json
+    assert parsed.settings.watch
     assert '"A"' not in plan.render()
 
 
 def test_the_rollout_understands_its_task() -> None:
-    task = Task("bucket", "h:1", "key", "h:2", (ApiTask("api", "/project/cortex.yaml", "h:3"),))
+    task = Task("bucket", "h:1", "key", "h:2", (ApiTask("api", "/project/cortex.yaml"),), watch=True)
     assert Task.parse(task.render()) == task
 
 
@@ -34,7 +35,7 @@ def test_events_are_told_apart_from_other_output() -> None:
     event = Event(STATE, "api", "failing", "line one\nline two")
     assert "\n" not in event.render()
     assert Event.parse(event.render()) == event
-    assert Event.parse(Event(DEPLOYED, "api").render()) == Event(DEPLOYED, "api")
+    assert Event.parse(Event(DEPLOYED, "api", version="v").render()) == Event(DEPLOYED, "api", version="v")
     assert Event.parse("Traceback (most recent call last):") is None
     assert Event.parse('{"other": 1}') is None
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from pathlib import Path
 
-from insula.local.rollout import apis, stores
+from insula.local.rollout import stores
+from insula.local.rollout.apis import Rollout, connect
 from insula.local.rollout.events import STORED, Event, Task
+from insula.project.consent import Confirmations, cache_folder
 
 
 def tell(event: Event) -> None:
@@ -17,13 +20,21 @@ def tell(event: Event) -> None:
 
 
 def main() -> None:
-    """Exit code 0 once every API is ready; an API that never will be keeps it waiting."""
+    """Exit code 0 once every API is ready; an API that never will be keeps it waiting, and --watch for ever."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     task = Task.parse(Path(sys.argv[1]).read_text(encoding="utf-8"))
     stores.prepare(task.filer, task.token_key, task.bucket)
     tell(Event(STORED))
-    with apis.connect(task.admin) as channel:
-        apis.follow(channel, apis.deploy_all(channel, task.apis, tell), tell)
+    with connect(task.admin) as channel:
+        rollout = Rollout(channel, tell)
+        rollout.deploy_all(task.apis)
+        if not task.watch:
+            rollout.follow()
+            return
+        from insula.local.rollout.watching import Reloading
+
+        configurations = dict.fromkeys(Path(api.config_path) for api in task.apis)
+        Reloading(rollout, configurations, Confirmations(cache_folder(os.environ)) if task.ask else None).run()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Deploys each API and follows it until it is ready."""
+"""Deploys APIs and follows every one that is registered until it is ready."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import grpc
 from insula.deploy import DeploymentRefused, deploy
 from insula.errors import ProjectInvalid, StoreUnavailable
 from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, READY, STATE, ApiTask, Event
-from insula.project import read_project
-from insula.v1.api_service_pb2 import GetApiRequest
+from insula.project import Project, read_project
+from insula.v1.api_service_pb2 import Api, GetApiRequest, ListApisRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
 from insula.v1.worker_service_pb2 import DescribeWorkerRequest, Worker
 from insula.v1.worker_service_pb2_grpc import WorkerServiceStub
@@ -48,77 +48,102 @@ def connect(address: str) -> grpc.Channel:
 
 @dataclass
 class Followed:
-    """An API that was deployed, and what was last said of it."""
+    """An API at the version that was last deployed, and what was last said of it."""
 
-    task: ApiTask
+    name: str
     version: str
-    worker: WorkerServiceStub
     told: tuple[str, str] = (PENDING, "")
     phase: str = ""
     phase_since: float = 0
     phase_told: str = ""
 
 
-def deploy_all(channel: grpc.Channel, tasks: Iterable[ApiTask], tell: Tell) -> list[Followed]:
-    """Deploy one after the other; the refused ones are told as failing and not followed."""
-    followed: list[Followed] = []
-    for task in tasks:
+class Rollout:
+    """Deploys and follows over one channel to submit's admin port."""
+
+    def __init__(self, channel: grpc.Channel, tell: Tell) -> None:
+        self._channel = channel
+        self._apis = ApiServiceStub(channel)
+        self._tell = tell
+        self._followed: dict[str, Followed] = {}
+        self._workers: dict[str, WorkerServiceStub] = {}
+
+    def deploy_all(self, tasks: Iterable[ApiTask]) -> None:
+        """Deploy one after the other, and follow these and what an earlier run was told to deploy.
+
+        The refused ones are told as failing and not followed.
+        """
+        for task in tasks:
+            try:
+                self.deploy(_read(task))
+            except (ProjectInvalid, DeploymentRefused) as error:
+                self._tell(Event(STATE, task.name, FAILING, str(error)))
+        for api in self._apis.ListApis(ListApisRequest(), timeout=CALL_TIMEOUT_S).apis:
+            self._follow(api)
+
+    def deploy(self, project: Project) -> None:
+        """Deploy the project as it is now, as soon as submit answers. Raises ProjectInvalid or DeploymentRefused."""
+        archive = project.bundle().data
+        while True:
+            try:
+                self._follow(deploy(self._channel, project.spec, archive))
+            except StoreUnavailable as error:
+                log.debug("not deployed yet", extra={"api": project.spec.name, "error": str(error)})
+                time.sleep(RETRY_S)
+            else:
+                return
+
+    def _follow(self, api: Api) -> None:
+        known = self._followed.get(api.name)
+        if known is None or known.version != api.version:
+            self._followed[api.name] = Followed(api.name, api.version)
+            self._tell(Event(DEPLOYED, api.name, version=api.version, endpoint=api.endpoint))
+
+    def follow(self) -> None:
+        """Tell every change of state until all are ready."""
+        while (pause_s := self.look()) is not None:
+            time.sleep(pause_s)
+
+    def look(self) -> float | None:
+        """Tell what has changed since the last look; return when to look again, None once all are ready."""
+        for api in self._followed.values():
+            now = self._state(api)
+            if now != api.told and now[0] != PENDING:
+                api.told = now
+                self._tell(Event(STATE, api.name, *now))
+            elif api.told[0] == PENDING and (phase := _slow_phase(api)):
+                self._tell(Event(PHASE, api.name, phase))
+        states = {api.told[0] for api in self._followed.values()}
+        if states <= {READY}:
+            return None
+        return LOOK_EVERY_S if PENDING in states else LOOK_AGAIN_EVERY_S
+
+    def _state(self, api: Followed) -> tuple[str, str]:
+        """State and reason. The registry decides, but it remembers workers of a stack that was killed: ask them too."""
         try:
-            version = _deploy(channel, task)
-        except (ProjectInvalid, DeploymentRefused) as error:
-            tell(Event(STATE, task.name, FAILING, str(error)))
-            continue
-        tell(Event(DEPLOYED, task.name))
-        followed.append(Followed(task, version, WorkerServiceStub(connect(task.worker))))
-    return followed
+            registered = self._apis.GetApi(GetApiRequest(name=api.name), timeout=CALL_TIMEOUT_S).api
+            releases = [release for worker in registered.workers for release in self._describe(worker.address)]
+        except grpc.RpcError as error:
+            log.debug("no answer yet", extra={"api": api.name, "error": str(error)})
+            return PENDING, ""
+        worker = next((release for release in releases if release.version == api.version), Worker())
+        if worker.phase == registered.state:
+            return registered.state, registered.reason
+        if worker.phase != api.phase:
+            api.phase, api.phase_since = worker.phase, time.monotonic()
+        return PENDING, ""
+
+    def _describe(self, address: str) -> Iterable[Worker]:
+        stub = self._workers.setdefault(address, WorkerServiceStub(connect(address)))
+        return stub.DescribeWorker(DescribeWorkerRequest(), timeout=CALL_TIMEOUT_S).workers
 
 
-def _deploy(channel: grpc.Channel, task: ApiTask) -> str:
-    """Deploy the project as it is now, when submit answers; return the version."""
+def _read(task: ApiTask) -> Project:
+    """The API's project as it is now. Raises ProjectInvalid."""
     projects = {project.spec.name: project for project in read_project(Path(task.config_path))}
     if task.name not in projects:
         raise ProjectInvalid(f"{task.config_path}: the API {task.name} is no longer in this file")
-    project = projects[task.name]
-    archive = project.bundle().data
-    while True:
-        try:
-            return deploy(channel, project.spec, archive).version
-        except StoreUnavailable as error:
-            log.debug("not deployed yet", extra={"api": task.name, "error": str(error)})
-            time.sleep(RETRY_S)
-
-
-def follow(channel: grpc.Channel, followed: list[Followed], tell: Tell) -> None:
-    """Tell every change of state until all are ready."""
-    apis = ApiServiceStub(channel)
-    while True:
-        for api in followed:
-            now = _look(apis, api)
-            if now != api.told and now[0] != PENDING:
-                api.told = now
-                tell(Event(STATE, api.task.name, *now))
-            elif api.told[0] == PENDING and (phase := _slow_phase(api)):
-                tell(Event(PHASE, api.task.name, phase))
-        states = {api.told[0] for api in followed}
-        if states <= {READY}:
-            return
-        time.sleep(LOOK_EVERY_S if PENDING in states else LOOK_AGAIN_EVERY_S)
-
-
-def _look(apis: ApiServiceStub, api: Followed) -> tuple[str, str]:
-    """State and reason. The registry decides, but it remembers workers of a stack that was killed: ask ours as well."""
-    try:
-        releases = api.worker.DescribeWorker(DescribeWorkerRequest(), timeout=CALL_TIMEOUT_S).workers
-        registered = apis.GetApi(GetApiRequest(name=api.task.name), timeout=CALL_TIMEOUT_S).api
-    except grpc.RpcError as error:
-        log.debug("no answer yet", extra={"api": api.task.name, "error": str(error)})
-        return PENDING, ""
-    worker = next((release for release in releases if release.version == api.version), Worker())
-    if worker.phase == registered.state:
-        return registered.state, registered.reason
-    if worker.phase != api.phase:
-        api.phase, api.phase_since = worker.phase, time.monotonic()
-    return PENDING, ""
+    return projects[task.name]
 
 
 def _slow_phase(api: Followed) -> str | None:

@@ -1,4 +1,4 @@
-"""What the rollout tells `insula up`: one JSON object a line."""
+"""What the rollout, and submit, tell `insula up`: one JSON object a line."""
 
 from __future__ import annotations
 
@@ -10,22 +10,27 @@ from typing import Any, Final, Self, cast
 
 @dataclass(frozen=True)
 class ApiTask:
-    """One API to deploy: its configuration file, its name in there, and where its worker will listen."""
+    """One API to deploy: its configuration file, and its name in there."""
 
     name: str
     config_path: str
-    worker: str
 
 
 @dataclass(frozen=True)
 class Task:
-    """All the rollout has to know; addresses are host:port."""
+    """All the rollout has to know; addresses are host:port.
+
+    `watch`  deploy a project again whenever one of its files is saved
+    `ask`    a dependencies.sh has to be confirmed by the user before it runs
+    """
 
     bucket: str
     filer: str
     token_key: str
     admin: str
     apis: tuple[ApiTask, ...]
+    watch: bool = False
+    ask: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -53,7 +58,7 @@ class Event:
     """What happened.
 
     `stored`    the bucket is there
-    `deployed`  the API is registered, its worker may start
+    `deployed`  a version of the API is registered at an endpoint; its worker may start, unless it runs already
     `phase`     what its worker is busy with, when it takes more than a moment
     `state`     it is ready, or failing for a reason
     """
@@ -62,6 +67,8 @@ class Event:
     api: str = ""
     state: str = ""
     reason: str = ""
+    version: str = ""
+    endpoint: str = ""
 
     @classmethod
     def parse(cls, line: str) -> Self | None:

@@ -1,0 +1,94 @@
+"""What is deployed to a stack that is up: an API it did not know, and, with --watch, whatever is saved."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.http_api import HttpApi
+from tests.stack import running_stack
+from tests.waiting import until
+
+HANDLER = "class Handler:\n    def handle_async(self, payload):\n        return {{'version': {}}}\n"
+ENTRY = "- {{name: {}, kind: AsyncAPI, handler: {{type: python, path: handler.py}}}}\n"
+
+
+CALLER = """
+import requests
+
+class Handler:
+    def handle_async(self, payload):
+        url = f"http://api-{payload['callee']}:8888/"
+        id = requests.post(url, json=payload, timeout=10).json()["id"]
+        while (answer := requests.get(url + id, timeout=10).json())["status"] not in ("completed", "failed"):
+            continue
+        return answer
+"""
+
+
+def write(folder: Path, *names: str, version: object = 1) -> Path:
+    """A project of these APIs."""
+    folder.mkdir(exist_ok=True)
+    (folder / "cortex.yaml").write_text("".join(ENTRY.format(name) for name in names))
+    (folder / "handler.py").write_text(HANDLER.format(version))
+    return folder
+
+
+def deploy(folder: Path, admin: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "insula.cli.main", "deploy", str(folder), "--admin", admin]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def version_of(url: str) -> object:
+    return HttpApi(url).run(b"{}", "application/json")["result"]["version"]
+
+
+@pytest.mark.slow
+async def test_an_api_the_stack_did_not_know_is_served_reached_by_the_others_and_kept(tmp_path: Path) -> None:
+    caller, late = write(tmp_path / "caller", "caller"), write(tmp_path / "late", "late")
+    (caller / "handler.py").write_text(CALLER)
+    async with running_stack([caller], data=tmp_path / "data") as stack:
+        deployed = deploy(late, stack.info["admin"])
+        assert (deployed.returncode, deployed.stdout) == (0, "late ready\n"), deployed.stderr
+        assert version_of(f"{stack.public}/late") == 1
+        chained = HttpApi(f"{stack.public}/caller").run(b'{"callee": "late"}', "application/json")
+        assert chained["result"]["result"] == {"version": 1}
+    async with running_stack([caller], data=tmp_path / "data") as stack:
+        assert [(api["name"], api["state"]) for api in stack.info["apis"]] == [("caller", "ready"), ("late", "ready")]
+        assert version_of(f"{stack.public}/late") == 1
+
+
+@pytest.mark.slow
+async def test_watch_deploys_what_is_saved_and_keeps_what_works(tmp_path: Path) -> None:
+    """A version, an API more, and a slip, which is said and replaces nothing."""
+    project = write(tmp_path / "project", "watched")
+    said = tmp_path / "said"
+    with said.open("wb") as stderr:
+        async with running_stack([project], data=tmp_path / "data", options=["--watch"], said=stderr) as stack:
+            url = f"{stack.public}/watched"
+            assert version_of(url) == 1
+            write(project, "watched", "another", version=2)
+            await until(lambda: "another" in known(stack.info["admin"]), within_s=30)
+            await until(lambda: version_of(url) == 2 == version_of(f"{stack.public}/another"), within_s=30)
+
+            (project / "handler.py").write_text("class Handler:\n    def handle_async(self, headers): pass\n")
+            await until(lambda: b"not reloaded, what was there goes on: error in handler.py" in said.read_bytes())
+            assert version_of(url) == 2
+            (project / "__pycache__").mkdir()
+            (project / "__pycache__" / "handler.pyc").write_bytes(b"nobody's save")
+
+            (project / ".env").write_text("CHANGED=yes\n")
+            write(project, "watched", version=3)
+            await until(lambda: version_of(url) == 3, within_s=30)
+    assert said.read_bytes().count(b"not reloaded") == 1
+
+
+def known(admin: str) -> list[str]:
+    """Names of the APIs that are ready."""
+    command = [sys.executable, "-m", "insula.cli.main", "get", "-o", "json", "--admin", admin]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return [api["name"] for api in json.loads(found.stdout) if api["state"] == "ready"]
