@@ -23,7 +23,9 @@ class ApiKeys:
         self.counts: Final = f"{prefix}counts"  # hash: status -> number of retained workloads
         self.updates: Final = f"{prefix}updates"  # stream, approximate MAXLEN: one entry per change of status
         self.dead: Final = f"{prefix}dead"  # zset: ids that ran out of deliveries, by ended_ms
-        self.uploads: Final = f"{prefix}uploads"  # zset: S3 objects written but not yet committed, by intent_ms
+        self.uploads: Final = (
+            f"{prefix}uploads"  # zset: S3 objects that belong to no workload, or not yet, by intent_ms
+        )
         self.closed: Final = f"{prefix}closed"  # string: there if the API is deleted and takes no workloads
         self.workers: Final = f"{prefix}workers"  # hash, TTL: worker name -> its last report, protobuf
         self.workload_prefix: Final = f"{prefix}workload:"  # + id: hash, the record
@@ -41,14 +43,19 @@ class ApiKeys:
         return self.workload_prefix + id
 
 
+def workload_objects(api: str, id: str) -> str:
+    """What the S3 keys of all objects of a workload start with."""
+    return f"{api}/{id}/"
+
+
 def payload_object(api: str, id: str) -> str:
     """S3 key of a payload that is too large for the queue."""
-    return f"{api}/{id}/payload"
+    return f"{workload_objects(api, id)}payload"
 
 
 def result_object(api: str, id: str, attempt: int) -> str:
     """S3 key of a result that is too large for the record; one per attempt, so a stale attempt cannot overwrite it."""
-    return f"{api}/{id}/result.{attempt}"
+    return f"{workload_objects(api, id)}result.{attempt}"
 
 
 def bundle_object(version: str) -> str:

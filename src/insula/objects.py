@@ -88,6 +88,18 @@ class ObjectStore:
         """Delete the object; one that is not there is fine."""
         await self._call(lambda: self._s3.delete_object(Bucket=self._bucket, Key=key))
 
+    async def delete_all(self, prefix: str) -> None:
+        """Delete every object whose key starts with `prefix`, and what was uploaded of one that never came to be."""
+        bucket = self._bucket
+        while found := (await self._call(lambda: self._s3.list_objects_v2(Bucket=bucket, Prefix=prefix))).get(
+            "Contents"
+        ):
+            for item in found:
+                await self.delete(item.get("Key", ""))
+        unfinished = await self._call(lambda: self._s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix))
+        for upload in unfinished.get("Uploads", []):
+            await self._call(partial(self._abort, upload.get("Key", ""), upload.get("UploadId", "")))
+
     async def _write_parts(self, key: str, parts: AsyncIterator[bytes]) -> None:
         created = await self._call(lambda: self._s3.create_multipart_upload(Bucket=self._bucket, Key=key))
         upload_id = created["UploadId"]

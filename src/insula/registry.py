@@ -137,6 +137,18 @@ class Registry:
         now_ms = await self._now_ms()
         await self._change(lambda apis: replace(_live(apis, name), deleted_ms=now_ms))
 
+    async def remove(self, name: str) -> None:
+        """Remove the tombstone of an API; one that was deployed again meanwhile stays."""
+
+        async def attempt(pipeline: Any) -> None:
+            value = await pipeline.hget(APIS, name)
+            pipeline.multi()
+            if value is not None and not Registration.parse(value).live:
+                pipeline.hdel(APIS, name)
+
+        with _redis_errors():
+            await self._redis.transaction(attempt, APIS)
+
     async def report(self, api: str, worker: str, releases: Sequence[Worker]) -> None:
         """Record what a worker says of itself, once for each version it holds; none means that it ends.
 

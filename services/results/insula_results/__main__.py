@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
 from insula.ledger import WorkloadLedger
+from insula.ledger.retention import Retention
 from insula.objects import ObjectStore
 from insula.process import run_service
 from insula.redis_client import check_durability, connect, connect_blocking
@@ -16,6 +18,7 @@ from insula.v1.submit_service_pb2 import DESCRIPTOR as SUBMIT
 from insula_results.queue_gauges import QueueGauges
 from insula_results.results_servicer import ResultsServicer
 from insula_results.settings import Settings
+from insula_results.sweeper import Sweeper, period_for
 from insula_results.updates import Updates
 
 
@@ -37,7 +40,16 @@ async def run(settings: Settings) -> None:
         telemetry = Telemetry()
         scrapes = MetricsServer(settings.metrics_listen, telemetry, QueueGauges(telemetry, redis).look)
         await scrapes.start()
-    await serve([server])
+    sweeper = Sweeper(
+        Registry(redis),
+        Retention(redis, settings.stores.policy.retention),
+        objects,
+        period_for(settings.stores.policy.retention),
+    )
+    async with asyncio.TaskGroup() as group:  # a sweeper that fails ends the service: somebody has to see it
+        sweeping = group.create_task(sweeper.run_for_ever())
+        await serve([server])
+        sweeping.cancel()
     if scrapes is not None:
         await scrapes.stop()
     await redis.aclose()

@@ -32,6 +32,10 @@ local function end_workload(id, entry, from, to, attempt, retention_s, fields)
   local key = workload_prefix .. id
   local at = now_ms()
   redis.call('HSET', key, 'ended_ms', at, unpack(fields))
+  if to == 'cancelled' then  -- nobody runs it any more who could delete its payload
+    local object = redis.call('HGET', key, 'payload_object')
+    if object then redis.call('ZADD', uploads, 0, object) end
+  end
   redis.call('HDEL', key, 'entry', 'worker')  -- of use only while it lives, and millions of records are kept
   redis.call('EXPIRE', key, retention_s + 86400)  -- the net below the sweeper
   redis.call('ZADD', ended, at, id)

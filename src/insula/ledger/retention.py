@@ -1,0 +1,66 @@
+"""The end of a record's life: what the sweeper asks of Redis. Each method is one atomic step, safe to repeat."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, cast
+
+from redis.asyncio import Redis
+
+from insula.keys import ApiKeys
+from insula.ledger import scripts
+from insula.ledger.coalescer import Coalescer
+
+_EXPIRED: Final = scripts.load("expired")
+_FORGET: Final = scripts.load("forget")
+_DROP: Final = scripts.load("drop")
+
+UPLOAD: Final = timedelta(hours=24)
+"""An upload that was not committed for so long never will be: its caller is gone, or was refused."""
+
+
+@dataclass(frozen=True)
+class Expired:
+    """An ended workload that is past its retention, and whether S3 may hold objects of it."""
+
+    id: str
+    has_objects: bool
+
+
+class Retention:
+    """Finds and forgets what is past its time. Every method raises StoreUnavailable when Redis does not answer."""
+
+    def __init__(self, redis: Redis, retention: timedelta) -> None:
+        self._commands = Coalescer(redis)
+        self._retention_s: Final = int(retention.total_seconds())
+
+    async def expired(self, api: str, *, count: int) -> list[Expired]:
+        """Up to `count` > 0 workloads to forget, the longest ended first, by Redis' clock."""
+        rows = cast(list[tuple[bytes, int]], await self._run(_EXPIRED, api, self._retention_s, count))
+        return [Expired(id.decode(), bool(has_objects)) for id, has_objects in rows]
+
+    async def forget(self, api: str, id: str) -> None:
+        """Remove record, index entries and count of a workload; nothing happens if it is not past its retention."""
+        await self._run(_FORGET, api, id, self._retention_s)
+
+    async def drop(self, api: str) -> bool:
+        """Remove the keys of a deleted API whose last workload is forgotten; whether they are gone."""
+        return await self._run(_DROP, api) == 1
+
+    async def stale_uploads(self, api: str) -> list[str]:
+        """S3 keys of payloads that belong to no workload: never committed within UPLOAD, or discarded."""
+        seconds, _ = cast(tuple[bytes, bytes], await self._commands.execute("TIME"))
+        cutoff_ms = (int(seconds) - int(UPLOAD.total_seconds())) * 1000
+        reply = await self._commands.execute("ZRANGEBYSCORE", ApiKeys(api).uploads, "-inf", cutoff_ms)
+        return [member.decode() for member in cast(list[bytes], reply)]
+
+    async def forget_upload(self, api: str, object: str) -> None:
+        """Remove the note of an upload whose object is deleted."""
+        await self._commands.execute("ZREM", ApiKeys(api).uploads, object)
+
+    async def _run(self, script: scripts.Script, api: str, *arguments: str | int) -> object:
+        keys = ApiKeys(api)
+        return await self._commands.evaluate(
+            script, *keys.all, keys.workload_prefix, *arguments, key_count=len(keys.all)
+        )

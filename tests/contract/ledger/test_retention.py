@@ -1,0 +1,141 @@
+"""What the sweeper asks of Redis, on a real one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, cast
+
+from redis.asyncio import Redis
+
+from insula.ids import new_id
+from insula.keys import ApiKeys, payload_object
+from insula.ledger import Claimant, Failure, LedgerPolicy, Payload, Result, WorkloadLedger
+from insula.ledger.retention import Expired, Retention
+
+KEYS = ApiKeys("echo")
+LONG, NONE = timedelta(hours=1), timedelta(0)
+
+
+async def accept(ledger: WorkloadLedger, payload: Payload) -> str:
+    return (await ledger.submit("echo", new_id(), payload, queue_limit=100)).id
+
+
+async def end(ledger: WorkloadLedger, who: Claimant, outcome: Result | Failure) -> None:
+    _, [claim] = await ledger.claim("echo", who, count=1)
+    await ledger.finish(claim.lease, outcome)
+
+
+async def counts(redis: Redis) -> dict[bytes, bytes]:
+    found = await cast(Any, redis.hgetall(KEYS.counts))
+    return {status: number for status, number in found.items() if number != b"0"}
+
+
+async def test_i9_retention_nothing_of_a_forgotten_workload_is_left(
+    redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
+) -> None:
+    """Records, index entries and counts go; who waits, runs, or is not past its retention, stays."""
+    id = await accept(ledger, payload)
+    await end(ledger, alice, Result(inline=b"{}"))
+    waiting = await accept(ledger, payload)
+    assert await Retention(redis, LONG).expired("echo", count=10) == []
+    await Retention(redis, LONG).forget("echo", id)
+    assert await ledger.read("echo", id) is not None
+
+    retention = Retention(redis, NONE)
+    assert await retention.expired("echo", count=10) == [Expired(id, has_objects=False)]
+    for each in (id, id, waiting, new_id()):
+        await retention.forget("echo", each)
+    assert await ledger.read("echo", id) is None
+    assert await redis.exists(KEYS.workload(id), KEYS.ended) == 0
+    assert await redis.zrange(KEYS.index, 0, -1) == [waiting.encode()]
+    assert await counts(redis) == {b"in_queue": b"1"}
+
+
+async def test_a_workload_that_may_have_objects_is_told_apart(
+    redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
+) -> None:
+    """A large payload, a large result, a lost attempt, or a record that Redis has dropped already."""
+    stored = await accept(ledger, Payload("text/plain", size_bytes=5, object="echo/x/payload"))
+    await end(ledger, alice, Failure("HANDLER_ERROR", "no"))
+    large = await accept(ledger, payload)
+    await end(ledger, alice, Result(object="echo/y/result.1"))
+    retried = await accept(ledger, payload)
+    _, [claim] = await ledger.claim("echo", alice, count=1)
+    await ledger.requeue(claim.lease, lost="its runner was killed")
+    [again] = await ledger.reclaim("echo", alice, count=1, held=(), expired=False, own_lost=False)
+    await ledger.finish(again.lease, Result(inline=b"{}"))
+    dropped = await accept(ledger, payload)
+    await end(ledger, alice, Result(inline=b"{}"))
+    await redis.delete(KEYS.workload(dropped))
+    small = await accept(ledger, payload)
+    await end(ledger, alice, Result(inline=b"{}"))
+
+    found = await Retention(redis, NONE).expired("echo", count=10)
+    assert found == [Expired(id, True) for id in (stored, large, retried, dropped)] + [Expired(small, False)]
+    assert await Retention(redis, NONE).expired("echo", count=2) == found[:2]
+
+
+async def test_a_dead_workload_keeps_its_payload_until_it_is_forgotten(
+    redis: Redis, payload: Payload, alice: Claimant
+) -> None:
+    ledger = WorkloadLedger(redis, LedgerPolicy(max_deliveries=1))
+    await ledger.open("echo")
+    id = await accept(ledger, payload)
+    _, [claim] = await ledger.claim("echo", alice, count=1)
+    await ledger.requeue(claim.lease, lost="its runner was killed")
+    assert await cast(Any, redis.hget(KEYS.workload(id), "payload")) == b"hello"
+    await Retention(redis, NONE).forget("echo", id)
+    assert await redis.exists(KEYS.workload(id), KEYS.dead) == 0
+
+
+async def test_a_payload_nobody_committed_or_that_was_cancelled_is_found(
+    redis: Redis, ledger: WorkloadLedger, payload: Payload
+) -> None:
+    """A fresh upload is left alone, and so is that of a workload that lives."""
+    retention = Retention(redis, NONE)
+    committed, cancelled = new_id(), new_id()
+    for id in (committed, cancelled):
+        stored = Payload("text/plain", size_bytes=5, object=payload_object("echo", id))
+        await ledger.intend_upload("echo", payload_object("echo", id))
+        await ledger.submit("echo", id, stored, queue_limit=100)
+    await ledger.intend_upload("echo", "echo/fresh/payload")
+    await redis.zadd(KEYS.uploads, {"echo/old/payload": 1_000_000})
+    assert await retention.stale_uploads("echo") == ["echo/old/payload"]
+    await ledger.close("echo")
+    expected = [payload_object("echo", id) for id in sorted((committed, cancelled))]
+    assert await retention.stale_uploads("echo") == [*expected, "echo/old/payload"]
+    await retention.forget_upload("echo", "echo/old/payload")
+    assert await retention.stale_uploads("echo") == expected
+
+
+async def test_a_deleted_api_leaves_no_key_once_its_last_workload_is_forgotten(
+    redis: Redis, ledger: WorkloadLedger, payload: Payload
+) -> None:
+    retention = Retention(redis, NONE)
+    id = await accept(ledger, payload)
+    assert not await retention.drop("echo")
+    await ledger.close("echo")
+    assert not await retention.drop("echo")
+    await retention.forget("echo", id)
+    assert await retention.drop("echo")
+    assert await redis.keys() == []
+    assert await retention.drop("echo")
+
+
+async def test_an_api_that_is_deployed_again_is_not_dropped(
+    redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
+) -> None:
+    """Not even between its new queue and its opening; what it takes then is run."""
+    retention = Retention(redis, NONE)
+    await ledger.close("echo")
+    assert await retention.drop("echo")
+    await ledger.open("echo")
+    assert not await retention.drop("echo")
+    await ledger.close("echo")
+    await ledger.open("echo")
+    assert await retention.drop("echo")  # a deployment is under way, and has seen the queue
+    await ledger.reopen("echo")
+    id = await accept(ledger, payload)
+    await ledger.open("echo")  # as a worker does that finds no group
+    _, [claim] = await ledger.claim("echo", alice, count=1)
+    assert claim.lease.id == id

@@ -1,0 +1,88 @@
+"""After its retention nothing of a workload is left in any store (P5, I9); here that is seconds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import boto3
+import grpc
+import pytest
+import requests
+from redis import Redis
+
+from insula.keys import APIS, ApiKeys, payload_object
+from insula.local.storage import BUCKET
+from insula.v1.api_service_pb2 import DeleteApiRequest
+from insula.v1.api_service_pb2_grpc import ApiServiceStub
+from tests.http_api import HttpApi
+from tests.stack import Stack, running_stack
+from tests.waiting import until
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+PROBE = Path(__file__).parents[2] / "projects" / "probe"
+LARGE = json.dumps({"return": {"text": "x" * 100_000}}).encode()
+KEYS = ApiKeys("probe")
+
+
+@pytest.fixture
+async def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Stack]:
+    monkeypatch.setenv("INSULA_RETENTION_S", "4")
+    async with running_stack([PROBE], data=tmp_path / "data") as stack:
+        yield stack
+
+
+@pytest.fixture
+def s3(stack: Stack) -> S3Client:
+    """A client with Insula's own identity."""
+    keys = json.loads((Path(stack.info["data"]) / "keys.json").read_text())
+    return boto3.client(
+        "s3",
+        endpoint_url=stack.info["s3"]["endpoint"],
+        region_name="us-east-1",
+        aws_access_key_id=keys["access_key"],
+        aws_secret_access_key=keys["secret_key"],
+    )
+
+
+def objects(s3: S3Client) -> list[str]:
+    """Keys below the API's prefix, and those of unfinished uploads."""
+    found = s3.list_objects_v2(Bucket=BUCKET, Prefix="probe/").get("Contents", [])
+    unfinished = s3.list_multipart_uploads(Bucket=BUCKET, Prefix="probe/").get("Uploads", [])
+    return [str(item.get("Key")) for item in (*found, *unfinished)]
+
+
+@pytest.mark.slow
+async def test_i9_retention_nothing_of_a_workload_or_of_a_deleted_api_is_left_in_any_store(
+    stack: Stack, s3: S3Client
+) -> None:
+    api = HttpApi(f"{stack.public}/probe")
+    with Redis.from_url(stack.info["redis"]) as redis:
+        large, small = api.submit(LARGE, "application/json"), api.submit(b"{}", "application/json")
+        assert len(api.end(large)["result"]["text"]) == 100_000
+        assert api.end(small)["status"] == "completed"
+        assert objects(s3) == [f"probe/{large}/result.1"]
+        # As processes leave them that are killed in the middle of an upload.
+        s3.put_object(Bucket=BUCKET, Key=payload_object("probe", "lost"), Body=b"never committed")
+        s3.create_multipart_upload(Bucket=BUCKET, Key=payload_object("probe", "half"))
+        redis.zadd(KEYS.uploads, {payload_object("probe", id): 1000 for id in ("lost", "half")})
+
+        await until(lambda: requests.get(f"{api.url}/{large}", timeout=10).status_code == 404, within_s=20)
+        await until(lambda: objects(s3) == [], within_s=30)
+        await until(lambda: redis.zcard(KEYS.index) == 0, within_s=30)
+        left = cast(list[bytes], redis.keys(f"{KEYS.prefix}*"))
+        assert not [key for key in left if large.encode() in key or small.encode() in key]
+        assert not [
+            number for number in cast(dict[bytes, bytes], redis.hgetall(KEYS.counts)).values() if number != b"0"
+        ]
+
+        last = api.run(b"{}", "application/json")
+        with grpc.insecure_channel(stack.info["admin"]) as channel:
+            ApiServiceStub(channel).DeleteApi(DeleteApiRequest(name="probe"))
+        assert requests.get(f"{api.url}/{last['id']}", timeout=10).json()["status"] == "completed"
+        await until(lambda: not redis.hexists(APIS, "probe"), within_s=30)
+        assert [key for key in cast(list[bytes], redis.keys(f"{KEYS.prefix}*")) if redis.ttl(key) == -1] == []
