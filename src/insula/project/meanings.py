@@ -23,7 +23,7 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "handler.env": "Environment variables of the handler; those in `.env` win.",
         "handler.log_level": "Least severe level that the handler's log shows.",
         "handler.shm_size": "Size of /dev/shm, on Kubernetes.",
-        "handler.models": "S3 prefixes of SavedModels, or of folders named by version: exactly one key of `path`, `paths`, `dir`.",
+        "handler.models": "SavedModels in S3, or folders of their versions: exactly one of `path`, `paths` and `dir`.",
         "handler.models.path": "The only model.",
         "handler.models.paths": "Several models, each with its name.",
         "handler.models.paths.name": "Name that `tensorflow_client.predict` takes.",

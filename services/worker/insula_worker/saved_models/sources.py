@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -41,6 +40,9 @@ class Source(NamedTuple):
         `keys` are those that start with `prefix`; what belongs to no version is left where it is. Raises SourceInvalid.
         """
         objects = {key[len(self.prefix) :]: key for key in keys if not key.endswith("/")}
+        for path in objects:
+            if not {"..", ".", ""}.isdisjoint(path.split("/")):
+                raise SourceInvalid(f'"{path}" cannot be the path of a file')
         models = {self.name: objects} if self.name else by_folder(objects)
         if not models:
             raise SourceInvalid(f"there is no folder with a SavedModel{seen(objects)}")
@@ -74,11 +76,7 @@ def versions(objects: Mapping[str, str], where: str = "") -> dict[str, str]:
     if not found:
         expected = "expected saved_model.pb, or folders named by a version number that hold one"
         raise SourceInvalid(f"{where}{expected}{seen(objects)}")
-    files = {f"{version}/{path}": key for version, inside in found.items() for path, key in inside.items()}
-    for path in files:
-        if not {"..", ".", ""}.isdisjoint(path.split("/")) or PurePosixPath(path).is_absolute():
-            raise SourceInvalid(f'{where}"{path}" cannot be the path of a file')
-    return files
+    return {f"{version}/{path}": key for version, inside in found.items() for path, key in inside.items()}
 
 
 def seen(objects: Iterable[str]) -> str:
