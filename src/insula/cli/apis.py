@@ -62,14 +62,23 @@ Admin = Annotated[
 def deploy(
     config: Annotated[Path, typer.Argument(metavar="[CONFIG]", help="Project directory or configuration.")] = Path(),
     admin: Admin = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Run the project's dependencies.sh, if it is this machine, without asking.")
+    ] = False,
 ) -> None:
     """Deploy a project's APIs, and wait until each is ready or failing. The version before serves until then."""
+    from insula.cli.consent import confirm_scripts
     from insula.deploy import deploy as send
+    from insula.local.settings import own_environment
     from insula.project import read_project
 
     failing = False
-    with spoken_errors(), channel_to(admin) as channel:
-        for project in read_project(config):
+    with spoken_errors():
+        projects, address = read_project(config), admin_address(admin)
+        if _is_here(address):
+            confirm_scripts("insula deploy", {project.config_path for project in projects}, own_environment(), yes=yes)
+    with spoken_errors(), channel_to(address) as channel:
+        for project in projects:
             api = send(channel, project.spec, project.bundle().data)
             typer.echo(f"{api.name}: version {api.version[:12]} at {api.endpoint}", err=True)
             api = _settled(channel, api)
@@ -206,14 +215,23 @@ def channel_to(admin: str | None) -> Generator[grpc.Channel]:
     """A channel to the admin port, given or found. Raises ProjectInvalid if there is none to be found."""
     import grpc
 
+    with grpc.insecure_channel(admin_address(admin), options=(("grpc.enable_http_proxy", 0),)) as channel:
+        yield channel
+
+
+def admin_address(admin: str | None) -> str:
+    """Host and port of submit's admin services, given or found. Raises ProjectInvalid if there are none to be found."""
     if admin is None and not STACK_FILE.is_file():
         raise ProjectInvalid(
             f"there is no Insula to talk to: no {STACK_FILE} here. Start one with `insula up` in this directory, "
             "or name its admin port with --admin HOST:PORT (INSULA_ADMIN)"
         )
-    address = admin or str(json.loads(STACK_FILE.read_text(encoding="utf-8"))["admin"])
-    with grpc.insecure_channel(address, options=(("grpc.enable_http_proxy", 0),)) as channel:
-        yield channel
+    return admin or str(json.loads(STACK_FILE.read_text(encoding="utf-8"))["admin"])
+
+
+def _is_here(address: str) -> bool:
+    """Whether what is deployed there runs on this machine: the admin port of `insula up` is a loopback address."""
+    return address.startswith(("127.", "localhost:"))
 
 
 @contextmanager

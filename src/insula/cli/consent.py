@@ -8,25 +8,25 @@ from pathlib import Path
 
 import typer
 
-from insula.local.settings import Refused
+from insula.errors import ProjectInvalid
 from insula.project.consent import Confirmations, Decision, Script, cache_folder, decide, scripts, visible
 
 
-def confirm_scripts(configurations: Iterable[Path], environment: Mapping[str, str], *, yes: bool) -> None:
+def confirm_scripts(command: str, configurations: Iterable[Path], environment: Mapping[str, str], *, yes: bool) -> None:
     """Return if every dependencies.sh of these configurations may run, asking where it is not known.
 
-    Raises Refused at the first that may not, and ProjectInvalid.
+    Raises ProjectInvalid, at the first that may not.
     """
     confirmations = Confirmations(cache_folder(environment))
     terminal = can_ask()
     for script in scripts(configurations):
         match decide(confirmed=confirmations.hold(script), yes=yes, terminal=terminal):
             case Decision.RUN:
-                typer.echo(f"insula up: {script.path} runs on this machine", err=True)
+                typer.echo(f"{command}: {script.path} runs on this machine", err=True)
             case Decision.ASK if _agreed(script):
                 confirmations.remember(script)
             case Decision.ASK:
-                raise Refused(f"{script.path} was not confirmed, so nothing was started.")
+                raise ProjectInvalid(f"{script.path} was not confirmed, so nothing was started.")
 
 
 def can_ask() -> bool:

@@ -55,7 +55,7 @@ def up(
     directories = dict.fromkeys(path.resolve() for path in projects or [Path.cwd()])
     try:
         plan = preflight.check(settings, directories)
-        confirm_scripts(dict.fromkeys(api.config_path for api in plan.apis), settings.environment, yes=yes)
+        confirm_scripts("insula up", dict.fromkeys(api.config_path for api in plan.apis), settings.environment, yes=yes)
     except (Refused, ProjectInvalid) as error:
         typer.echo(f"insula up: {error}", err=True)
         raise typer.Exit(_EXIT_REFUSED) from None

@@ -16,6 +16,11 @@ PAYLOAD_BYTES_MAX: Final = 2 * 1024**3
 """The default of submit, which has to be the edge's too."""
 
 
+def own_environment() -> dict[str, str]:
+    """The environment of this process."""
+    return dict(os.environ)
+
+
 class Refused(Exception):
     """The stack was not started; the text is one paragraph that says what to do."""
 
@@ -35,7 +40,7 @@ class Settings:
     as_json: bool = False
     watch: bool = False
     ask: bool = False
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    environment: Mapping[str, str] = field(default_factory=own_environment)
 
     @property
     def redis_url(self) -> str | None:

@@ -10,6 +10,7 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -37,10 +38,15 @@ def impossible_data(project: Path) -> tuple[str, str]:
 
 def on_a_terminal(project: Path, answer: str) -> tuple[int, str]:
     """Run `insula up` on a terminal and answer its question, if it has one; exit code and all it said."""
-    ours, theirs = pty.openpty()
     port, address = free_addresses()
     where = ("--public-port", str(port), "--internal-address", address, *impossible_data(project))
-    command = [sys.executable, "-m", "insula.cli.main", "up", str(project), *where]
+    return run_on_a_terminal(("up", str(project), *where), answer)
+
+
+def run_on_a_terminal(words: Sequence[str], answer: str) -> tuple[int, str]:
+    """The same for any command."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "insula.cli.main", *words]
     with subprocess.Popen(command, stdin=theirs, stderr=theirs, stdout=subprocess.DEVNULL) as process:
         os.close(theirs)
         said = b""
@@ -90,6 +96,15 @@ def test_one_confirmation_is_enough_until_the_script_changes(project: Path) -> N
     check_refused(up(project, project, *impossible_data(project)), STARTED)
     (project / "dependencies.sh").write_text(f"{SCRIPT}# changed\n")
     assert QUESTION in on_a_terminal(project, "n\n")[1]
+
+
+@pytest.mark.parametrize(("admin", "asked"), [("127.0.0.1:1", True), ("192.0.2.1:1", False)])
+def test_a_deployment_to_this_machine_asks_too(project: Path, admin: str, asked: bool) -> None:
+    """Elsewhere it is not the user's own machine that the script runs on."""
+    if not asked:
+        (project / "handler.py").unlink()  # refused before anything is sent
+    code, said = run_on_a_terminal(("deploy", str(project), "--admin", admin), "n\n")
+    assert (code, QUESTION in said) == (2, asked)
 
 
 def test_a_project_without_a_script_asks_nothing(project: Path) -> None:
