@@ -9,14 +9,20 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import HistogramDataPoint, Metric, MetricsData
 
-_NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_:]")
+_NOT_IN_NAMES: Final = re.compile(r"[^a-zA-Z0-9_]")
+_HANDLERS: Final = "handler."
 _NOT_IN_LABELS: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def metric_name(name: str) -> str:
-    """The name with everything replaced by "_" that Prometheus does not allow."""
+    """The name with everything replaced by "_" that Prometheus does not allow, and ":", which is for its own rules."""
     made = _NOT_IN_NAMES.sub("_", name)
     return f"_{made}" if made[:1].isdigit() or not made else made
+
+
+def handler_instrument(name: str) -> str:
+    """OpenTelemetry's name of a handler's metric: it wants a letter first, Prometheus does not."""
+    return f"{_HANDLERS}{name}"
 
 
 def label_name(name: str) -> str:
@@ -40,14 +46,15 @@ def _lines(metric: Metric) -> Iterator[str]:
     kind = "histogram" if isinstance(data, Histogram) else "gauge"
     if isinstance(data, Sum) and data.is_monotonic:
         kind = "counter"
-    yield f"# HELP {metric.name} {_escaped(metric.description or '')}"
-    yield f"# TYPE {metric.name} {kind}"
+    name = metric.name.removeprefix(_HANDLERS)
+    yield f"# HELP {name} {_escaped(metric.description or '')}"
+    yield f"# TYPE {name} {kind}"
     for point in data.data_points:
         labels = {str(name): str(value) for name, value in (point.attributes or {}).items()}
         if isinstance(point, HistogramDataPoint):
-            yield from _histogram(metric.name, labels, point)
+            yield from _histogram(name, labels, point)
         elif isinstance(point, NumberDataPoint):
-            yield f"{metric.name}{_braces(labels)} {point.value!r}"
+            yield f"{name}{_braces(labels)} {point.value!r}"
 
 
 def _histogram(name: str, labels: Mapping[str, str], point: HistogramDataPoint) -> Iterator[str]:

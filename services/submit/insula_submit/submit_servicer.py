@@ -68,7 +68,10 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
 
     async def _resolve(self, first: UploadWorkloadRequest) -> Registration:
         if bool(first.api) == bool(first.endpoint):
-            raise InvalidArgument("the first message must set exactly one of api and endpoint")
+            raise InvalidArgument(
+                "the request must name one API: POST to its endpoint, to http://api-<name>:8888/ from a handler, "
+                "or set exactly one of api and endpoint in the first message"
+            )
         if first.api:
             return await self._apis.by_name(first.api)
         return await self._apis.by_endpoint(first.endpoint)

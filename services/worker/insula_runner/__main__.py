@@ -42,7 +42,10 @@ if __name__ == "__main__":
     main(int(sys.argv[1]), os.environ)
 elif __name__ == "__mp_main__":
     bootstrap()
+    from insula_runner import old_botocore
     from insula_runner.handler_module import HANDLER_VARIABLE, install_finder
+
+    old_botocore.install(os.environ)
 
     if HANDLER_VARIABLE in os.environ:
         install_finder(os.environ[HANDLER_VARIABLE])

@@ -99,8 +99,13 @@ def check_method(cls: type, signature: Signature, path: str) -> Tuple[str, ...]:
 
 
 def declared_arguments(method: Any) -> List[str]:
-    """Return the names a method declares, the wrapped function's if functools.wraps was used."""
-    parameters = inspect.signature(method).parameters.values()
+    """Return the names a method declares: those of the function that is called, not of one it wraps.
+
+    Only where it takes any name, as most decorators do, the wrapped function says which ones there are.
+    """
+    outer = inspect.signature(method, follow_wrapped=False).parameters.values()
+    takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in outer)
+    parameters = inspect.signature(method).parameters.values() if takes_any else outer
     return [parameter.name for parameter in parameters if parameter.kind in NAMED]
 
 

@@ -30,7 +30,7 @@ def encode_result(result: Any) -> bytes:
         raise ResultInvalid(f"user response must be json serializable dictionary, got {type(result)} instead")
     try:
         encoded = _encode_utf8(result)
-    except (TypeError, ValueError, RecursionError) as error:
+    except Exception as error:  # a dictionary of the user's own kind runs their code here
         raise ResultInvalid(f"user response is not json serializable: {error}") from error
     if len(encoded) > RESULT_BYTES_MAX:
         limit = f"the limit is {RESULT_BYTES_MAX} bytes ({RESULT_BYTES_MAX >> 20} MiB)"

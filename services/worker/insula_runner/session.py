@@ -8,6 +8,7 @@ import sys
 from typing import Any, Dict, MutableMapping, NamedTuple, Optional
 
 from cortex_internal.lib import log
+from insula_runner import old_botocore
 from insula_runner.channel import Channel
 from insula_runner.frames import FrameInvalid
 from insula_runner.handler_class import INIT, INIT_WITH_MODELS, HandlerClass, HandlerInvalid
@@ -73,7 +74,11 @@ def start(channel: Channel, environment: MutableMapping[str, str]) -> Optional[J
     path = os.path.abspath(order.handler_path)
     environment[HANDLER_VARIABLE] = path
     sys.argv[:] = [path]
-    sys.path.insert(0, os.path.abspath(order.python_path or "."))
+    root = os.path.abspath(order.python_path or ".")
+    sys.path.insert(0, root)
+    # For the Python programs a handler starts; what the user put there comes first.
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), root)))
+    old_botocore.install(environment)
     try:
         jobs = load(channel, output, order, path, environment)
     except Refusal as refusal:

@@ -27,13 +27,14 @@ from insula_worker.environment_key import (
 from insula_worker.processes import running
 from insula_worker.script_files import keep, restore, snapshot
 
-__all__ = ["EnvironmentFailed", "EnvironmentInputs", "ensure_environment"]
+__all__ = ["EnvironmentFailed", "EnvironmentInputs", "activated", "ensure_environment"]
 
 BUILD_TIMEOUT_S = 1800.0
 LOG_TAIL_BYTES = 16 << 10
 LOCK_POLL_S = 0.2
 READY_MARK = ".insula-ready"
 SHELL = "bash"
+_QUIET = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
 async def ensure_environment(inputs: EnvironmentInputs, cache: Path, *, timeout_s: float = BUILD_TIMEOUT_S) -> Path:
@@ -152,28 +153,28 @@ def _find_conda(asked_by: str) -> str:
 
 async def _run_step(command: Sequence[str], inputs: EnvironmentInputs, target: Path, log: IO[bytes]) -> None:
     """Run one command inside the environment, its output going to the log. Raises EnvironmentFailed."""
+    start = log.tell()
     log.write(f"+ {shlex.join(command)}\n".encode())
     log.flush()
     try:
-        async with running(command, inputs.project, _step_variables(inputs, target), log) as process:
+        async with running(command, inputs.project, activated(inputs, target) | _QUIET, log) as process:
             code = await process.wait()
     except OSError as error:
         raise EnvironmentFailed(f"{shlex.join(command)} cannot be started: {error}") from error
     if code != 0:
-        raise EnvironmentFailed(f"{shlex.join(command)} failed with exit code {code}:\n{_tail(Path(log.name))}")
+        raise EnvironmentFailed(f"{shlex.join(command)} failed with exit code {code}:\n{_tail(Path(log.name), start)}")
 
 
-def _step_variables(inputs: EnvironmentInputs, target: Path) -> dict[str, str]:
-    """Return the variables of an activated environment, so that `pip install` in dependencies.sh means this one."""
+def activated(inputs: EnvironmentInputs, target: Path) -> dict[str, str]:
+    """Return `inputs.variables` with the environment active: `pip` and `python` mean its own, in every child too."""
     path = os.pathsep.join((str(target / "bin"), inputs.variables.get("PATH", os.defpath)))
-    quiet = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     # conda reads the .condarc of the environment it takes for the active one.
     kind = "CONDA_PREFIX" if inputs.existing(inputs.conda) else "VIRTUAL_ENV"
-    return {**inputs.variables, **quiet, "PATH": path, kind: str(target)}
+    return {**inputs.variables, "PATH": path, kind: str(target)}
 
 
-def _tail(log: Path) -> str:
-    """Return the end of the log, at most LOG_TAIL_BYTES."""
+def _tail(log: Path, start: int = 0) -> str:
+    """Return what the log holds from `start` on: its end, at most LOG_TAIL_BYTES."""
     with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
+        file.seek(max(start, log.stat().st_size - LOG_TAIL_BYTES))
         return file.read().decode(errors="replace").strip()

@@ -12,7 +12,7 @@ from insula.project.env_file import read_env
 from insula.project.extraction import extract
 from insula.project.spec import ApiSpec
 from insula.registry import Registration
-from insula_worker.environment import EnvironmentInputs, ensure_environment
+from insula_worker.environment import EnvironmentInputs, activated, ensure_environment
 from insula_worker.runner_process import RunnerLaunch
 from insula_worker.saved_models import fetch_models
 from insula_worker.settings import Settings
@@ -37,14 +37,15 @@ async def install(registration: Registration, settings: Settings, objects: Objec
     files, models = spec.handler.dependencies, spec.handler.models
     inputs = EnvironmentInputs(project, environment, files.pip, files.conda, files.shell, tensorflow=models is not None)
     fetched = await fetch_models(models, project.with_name("models"), environment) if models is not None else None
+    python = await ensure_environment(inputs, settings.cache)
     return RunnerLaunch(
-        python=await ensure_environment(inputs, settings.cache),
+        python=python,
         project=project,
         api=spec.name,
         handler_path=spec.handler.path,
         python_path=spec.handler.python_path,
         config=spec.handler.config,
-        environment=environment,
+        environment=activated(inputs, python.parents[1]),
         hosts_file=settings.hosts_file,
         log_level=spec.handler.log_level,
         memory_bytes=spec.compute.mem.bytes if spec.compute.mem is not None else None,

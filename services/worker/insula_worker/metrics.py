@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from insula.prometheus_text import label_name, metric_name
+from insula.prometheus_text import handler_instrument, label_name, metric_name
 from insula.status import Status
 from insula.telemetry import Instrument, Telemetry
 from insula_worker.runner_messages import Metric
@@ -110,7 +110,7 @@ class HandlerMetrics:
             return f"this worker has {METRICS_MAX} metrics already, its limit"
         if exported & self._taken:
             return "another metric exports a series of that name"
-        instrument = Instrument(name, "", f"Pushed by the handler with {kind}.")
+        instrument = Instrument(handler_instrument(name), "", f"Pushed by the handler with {kind}.")
         match kind:
             case "increment":
                 self._instruments[name] = kind, self._telemetry.counter(instrument).add

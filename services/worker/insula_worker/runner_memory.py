@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -12,20 +13,39 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 async def wait_until_over(pid: int, limit_bytes: int) -> int:
-    """Return how many bytes the process and its descendants use, as soon as that is more than `limit_bytes`."""
-    while (used_bytes := resident_bytes(pid)) <= limit_bytes:  # noqa: ASYNC110 - the kernel sets no Event
+    """Return how many bytes the process and its descendants use, as soon as that is more than `limit_bytes`.
+
+    What they share, as a model does that was loaded before a fork, counts once. Asked for only when it can matter: the
+    kernel walks all pages for it.
+    """
+    while True:
+        if used_bytes(pid, _resident_bytes) > limit_bytes and (used := used_bytes(pid, _own_bytes)) > limit_bytes:
+            return used
         await asyncio.sleep(LOOK_S)
-    return used_bytes
 
 
-def resident_bytes(pid: int) -> int:
-    """Resident memory of a process and its descendants; 0 if it has ended. Shared pages count for each of them."""
+def used_bytes(pid: int, of: Callable[[Path], int]) -> int:
+    """Memory of a process and its descendants, by `of` their folders in /proc; 0 for those that have ended."""
+    folder = Path(f"/proc/{pid}")
     try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        own, threads = of(folder), list((folder / "task").iterdir())
     except OSError:  # it ended
         return 0
-    return pages * _PAGE_BYTES + sum(resident_bytes(child) for thread in threads for child in _children(thread))
+    return own + sum(used_bytes(child, of) for thread in threads for child in _children(thread))
+
+
+def _resident_bytes(folder: Path) -> int:
+    """Resident memory, pages that others share included."""
+    return int((folder / "statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
+
+
+def _own_bytes(folder: Path) -> int:
+    """Proportional set size: a page that n processes share counts as 1/n of one."""
+    try:
+        lines = (folder / "smaps_rollup").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
+    except (OSError, StopIteration):  # a kernel without it, or a process that is ending
+        return _resident_bytes(folder)
 
 
 def _children(thread: Path) -> list[int]:

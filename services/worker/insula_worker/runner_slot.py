@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 RESTART_S_MAX: Final = 30.0
 STEADY_S: Final = 30.0
-"""A runner that lived this long has shown that it works: its successor starts without delay."""
+"""A runner that lived this long, or answered a job, has shown that it works: its successor starts without delay."""
 
 
 class AttemptLost(InsulaError):
@@ -46,6 +46,7 @@ class RunnerSlot:
         self._turn = asyncio.Lock()
         self._busy_since: float | None = None
         self._recycled = False
+        self._answered = False
         self._over_memory = ""
         self._stopped = False
 
@@ -55,7 +56,7 @@ class RunnerSlot:
         loop = asyncio.get_running_loop()
         while True:
             self._enter(Phase.STARTING, "")
-            started_at = loop.time()
+            started_at, self._answered = loop.time(), False
             try:
                 self._runner = await self._start(launch)
                 self._recycled, self._over_memory = False, ""
@@ -72,8 +73,8 @@ class RunnerSlot:
                 watching.cancel()
                 self.ready.clear()
                 log.warning("handler process ended", extra={"reason": death})
-            steady = loop.time() - started_at > STEADY_S
-            failures = 0 if steady else failures + 1
+            works = self._answered or loop.time() - started_at > STEADY_S
+            failures = 0 if works else failures + 1
             await asyncio.sleep(restart_delay_s(failures))
 
     async def _start(self, launch: RunnerLaunch) -> RunnerProcess:
@@ -112,11 +113,14 @@ class RunnerSlot:
             if runner is None or self._stopped:
                 raise AttemptLost("the worker stops", begun=False)
             self._busy_since = asyncio.get_running_loop().time()
-            return await runner.run(job)
+            outcome = await runner.run(job)
         except RunnerDied as death:
             if self._over_memory:
                 return Failed("MEMORY_LIMIT", self._over_memory, traceback="", handler_s=self.busy_s)
             raise AttemptLost(death.reason, begun=not self._recycled) from death
+        else:
+            self._answered = True
+            return outcome
         finally:
             self._busy_since = None
             self._turn.release()

@@ -35,9 +35,14 @@ def worker_name(api: str) -> str:
     return f"{api}-0"
 
 
-def metrics_name(api: str) -> str:
+def port_of(api: str) -> str:
+    """Name of the port of an API's worker; no fixed port's, and no other API's, is the same."""
+    return f"worker/{api}"
+
+
+def metrics_port_of(api: str) -> str:
     """Name of the port where an API's worker serves /metrics."""
-    return f"{api}-metrics"
+    return f"worker/{api}/metrics"
 
 
 def worker_part(api: str) -> str:
@@ -47,7 +52,7 @@ def worker_part(api: str) -> str:
 
 def port_names(apis: Iterable[str]) -> list[str]:
     """Every port the stack listens on, other than the public one and 8888."""
-    return [*FIXED_PORTS, *(name for api in apis for name in (worker_name(api), metrics_name(api)))]
+    return [*FIXED_PORTS, *(name for api in apis for name in (port_of(api), metrics_port_of(api)))]
 
 
 @dataclass(frozen=True)
@@ -95,14 +100,13 @@ class Parts:
         keys = self.data.keys
         return storage.client_environment(self.s3_endpoint, keys.handlers_access_key, keys.handlers_secret_key)
 
-    def metrics_urls(self, apis: Iterable[str]) -> dict[str, str]:
-        """What Prometheus reads, by API, and of results."""
-        servers = {"results": "results-metrics"} | {name: metrics_name(name) for name in apis}
-        return {name: f"http://{self.address(server)}/metrics" for name, server in servers.items()}
+    def metrics_url(self, port: str) -> str:
+        """Where Prometheus reads."""
+        return f"http://{self.address(port)}/metrics"
 
     def with_api(self, api: str) -> Parts:
         """The same stack with one API more: ports for its worker, and its short name for the handlers of all."""
-        names = [name for name in (worker_name(api), metrics_name(api)) if name not in self.ports]
+        names = [name for name in (port_of(api), metrics_port_of(api)) if name not in self.ports]
         if not names:
             return self
         known = {**self.ports, **ports.choose(names, self.data.remembered_ports(), self.ports.values())}
@@ -192,8 +196,8 @@ class Parts:
         variables = {
             "INSULA_API": api,
             "INSULA_WORKER": name,
-            "INSULA_LISTEN": self.address(name),
-            "INSULA_METRICS_LISTEN": self.address(metrics_name(api)),
+            "INSULA_LISTEN": self.address(port_of(api)),
+            "INSULA_METRICS_LISTEN": self.address(metrics_port_of(api)),
             "INSULA_HOSTS_FILE": str(self.data.run / "hosts"),
             "INSULA_SCRATCH": str(self.data.run / name),
             "INSULA_GRACE_S": str(WORKER_GRACE_S),

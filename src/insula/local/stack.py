@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from insula.local.parts import Parts, worker_part
+from insula.local.parts import Parts, metrics_port_of, worker_part
 from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, STATE, STORED, Event
 from insula.local.supervise import Part, Supervised
 from insula.local.view import Announcement, ApiState, View
@@ -85,7 +85,8 @@ class Stack:
             redis=parts.redis_url,
             s3_endpoint=parts.s3_endpoint,
             s3_environment=parts.handlers_s3,
-            metrics=parts.metrics_urls(self._apis),
+            results_metrics=parts.metrics_url("results-metrics"),
+            worker_metrics={name: parts.metrics_url(metrics_port_of(name)) for name in self._apis},
             data=parts.data.path,
             seconds=self._elapsed_s(),
             apis=tuple(self._apis.values()),

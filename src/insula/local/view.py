@@ -37,7 +37,7 @@ class ApiState:
 class Announcement:
     """Everything a user or a program needs to know of a stack that is up.
 
-    `metrics` are the URLs that Prometheus reads: of results, and of each API's worker.
+    `results_metrics` and `worker_metrics`, by API, are the URLs that Prometheus reads.
     """
 
     public: str
@@ -46,7 +46,8 @@ class Announcement:
     redis: str
     s3_endpoint: str
     s3_environment: dict[str, str]
-    metrics: dict[str, str]
+    results_metrics: str
+    worker_metrics: dict[str, str]
     data: Path
     seconds: float
     apis: tuple[ApiState, ...]
@@ -60,7 +61,7 @@ class Announcement:
                 "admin": self.admin,
                 "redis": self.redis,
                 "s3": {"endpoint": self.s3_endpoint, "env": self.s3_environment},
-                "metrics": self.metrics,
+                "metrics": {"results": self.results_metrics, "workers": self.worker_metrics},
                 "data": str(self.data),
                 "apis": [{"name": api.name, "state": api.state, "reason": api.reason} for api in self.apis],
             }

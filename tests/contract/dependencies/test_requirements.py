@@ -66,6 +66,22 @@ async def test_pins_that_contradict_ours_win(tmp_path: Path) -> None:
     assert newer["versions"]["protobuf"] == "4.25.8"
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+async def test_a_boto3_of_2021_and_programs_of_the_environment_work_unchanged(tmp_path: Path) -> None:
+    """It knows no AWS_ENDPOINT_URL; `python` and what packages install are the handler's, whatever PATH it is given."""
+    async with running_stack([PROJECTS / "old-boto3"], data=tmp_path / "data") as stack:
+        assert stack.state("results") == ("ready", "")
+        answer = HttpApi(f"{stack.public}/results").run(b"new", "application/octet-stream")
+    assert answer["result"] == {
+        "versions": ["1.17.53", "1.17.53"],
+        "keys": ["from-a-child", "key"],
+        "python": True,
+        "tqdm": "4.60.0",
+        "imported": True,
+    }
+
+
 async def test_a_tensorflow_of_the_projects_own_is_kept(tmp_path: Path) -> None:
     """Nothing is added to what a tensorflow handler's requirements bring: here one that only pretends."""
     package = tmp_path / "stand-in"

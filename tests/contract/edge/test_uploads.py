@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from insula.ids import new_id
 from tests.contract.edge.running_edge import PAYLOAD_BYTES_MAX, Listener, RunningEdge
 from tests.contract.edge.scripted_services import WORKLOAD_ID, ScriptedSubmit
 
@@ -101,3 +102,10 @@ def test_idempotency_key_and_request_id_reach_the_service(public: Listener, subm
     metadata = submit.uploads[0].metadata
     assert (metadata["idempotency-key"], metadata["x-request-id"]) == ("k1", "mine")
     assert len(public.post("/predict").headers["x-request-id"]) == 36
+
+
+def test_a_request_id_that_is_a_workloads_id_is_not_changed(public: Listener, internal: Listener) -> None:
+    """Envoy would pack its decision on tracing into a digit of every UUID."""
+    id = new_id()
+    assert public.post("/predict", x_request_id=id).headers["x-request-id"] == id
+    assert internal.post("/", host="api-predict:8888", x_request_id=id).headers["x-request-id"] == id

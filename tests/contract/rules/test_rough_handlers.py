@@ -70,6 +70,15 @@ def test_a_segmentation_fault_is_told(api: Callable[[str], HttpApi]) -> None:
     assert "SIGSEGV" in answer["error"]["message"]
 
 
+def test_a_handler_that_dies_now_and_then_is_there_again_at_once(api: Callable[[str], HttpApi]) -> None:
+    """Each runner answers a workload before it dies by another: no start of them has failed, so none is put off."""
+    for _ in range(4):
+        answer = api("deadly").run(b"import os; os._exit(5)", "text/plain")
+        assert "exited with code 5" in answer["error"]["message"]
+        id = api("deadly").submit(NEXT, "text/plain")
+        assert api("deadly").end(id, within_s=15)["result"] == {"next": True}
+
+
 def worker_pid(stack: Stack, api: str) -> int:
     """The supervisor of the API's handler."""
     wanted = f"INSULA_WORKER={api}-0".encode()

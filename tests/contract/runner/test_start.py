@@ -56,6 +56,24 @@ async def test_python_path_takes_the_projects_place(start: Start, launch: Runner
     assert str(launch.project) not in path
 
 
+async def test_programs_the_handler_starts_find_the_projects_modules(start: Start, launch: RunnerLaunch) -> None:
+    """After what the user put on PYTHONPATH."""
+    (launch.project / "neighbour.py").write_text("NAME = 'neighbour'")
+    (launch.project / "tools").mkdir()
+    (launch.project / "tools" / "tool.py").write_text(
+        "import json, neighbour, sys; print(json.dumps([neighbour.NAME, *sys.path]))"
+    )
+    runner = await start(
+        "import json, subprocess, sys\n"
+        + handler("return {'said': json.loads(subprocess.check_output([sys.executable, 'tools/tool.py']))}"),
+        replace(launch, environment={**launch.environment, "PYTHONPATH": "/theirs"}),
+    )
+    said = (await ask(runner))["said"]
+    assert isinstance(said, list)
+    assert said[0] == "neighbour"
+    assert said.index("/theirs") < said.index(str(launch.project))
+
+
 async def test_of_ours_the_handler_can_import_two_packages(start: Start, launch: RunnerLaunch) -> None:
     """In an interpreter without us: cortex_internal and insula_runner are there, our folders are not on the path."""
     runner = await start(
@@ -100,7 +118,7 @@ async def test_environment_and_config_are_what_the_worker_gave(start: Start, lau
     )
     assert await ask(runner) == {
         "config": {"model": {"path": "s3://x"}, "seen": True},
-        "names": ["CORTEX_API_KIND", "CORTEX_API_NAME", "CORTEX_LOG_LEVEL", "MINE"],
+        "names": ["CORTEX_API_KIND", "CORTEX_API_NAME", "CORTEX_LOG_LEVEL", "MINE", "PYTHONPATH"],
         "mine": "1",
     }
 

@@ -174,6 +174,6 @@ def test_prometheus_reads_the_queue_and_the_handlers(stack: Stack, api: HttpApi)
     api.run(b"{}", "application/json")
     queues = requests.get(stack.info["metrics"]["results"], timeout=10).text
     assert "cortex_async_queue_length{" in queues
-    handlers = requests.get(stack.info["metrics"]["probe"], timeout=10).text
+    handlers = requests.get(stack.info["metrics"]["workers"]["probe"], timeout=10).text
     assert "cortex_async_request_count{" in handlers
     assert "cortex_async_latency_bucket{" in handlers

@@ -20,7 +20,8 @@ def announcement(*apis: ApiState) -> Announcement:
         redis="redis://127.0.0.1:1235/0",
         s3_endpoint="http://127.0.0.1:1236",
         s3_environment={"AWS_REGION": "us-east-1"},
-        metrics={"echo": "http://127.0.0.1:9/metrics"},
+        results_metrics="http://127.0.0.1:8/metrics",
+        worker_metrics={"echo": "http://127.0.0.1:9/metrics"},
         data=Path("/data"),
         seconds=4.2,
         apis=apis,
@@ -36,7 +37,7 @@ def test_the_json_line_has_what_programs_need(tmp_path: Path) -> None:
         "admin": "127.0.0.1:1234",
         "redis": "redis://127.0.0.1:1235/0",
         "s3": {"endpoint": "http://127.0.0.1:1236", "env": {"AWS_REGION": "us-east-1"}},
-        "metrics": {"echo": "http://127.0.0.1:9/metrics"},
+        "metrics": {"results": "http://127.0.0.1:8/metrics", "workers": {"echo": "http://127.0.0.1:9/metrics"}},
         "data": "/data",
         "apis": [{"name": "api", "state": "failing", "reason": "no such module"}],
     }

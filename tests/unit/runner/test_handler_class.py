@@ -68,6 +68,31 @@ def test_inherited_and_decorated_methods_are_accepted() -> None:
     assert (found.init_arguments, found.handle_async_arguments) == (("config",), ("payload", "request_id"))
 
 
+def test_of_a_decorator_that_adapts_arguments_its_own_count() -> None:
+    """As in Cortex: functools.wraps changes what a function is called, not how."""
+    found = find(
+        """
+        import functools
+        def with_model(function):
+            @functools.wraps(function)
+            def wrapper(self, config):
+                return function(self, config, "model")
+            return wrapper
+        def with_folder(function):
+            @functools.wraps(function)
+            def wrapper(self, payload, request_id):
+                return function(self, payload, "folder")
+            return wrapper
+        class Handler:
+            @with_model
+            def __init__(self, config, model): pass
+            @with_folder
+            def handle_async(self, data, folder): pass
+        """
+    )
+    assert (found.init_arguments, found.handle_async_arguments) == (("config",), ("payload", "request_id"))
+
+
 PREFIX = "error in handler.py: class Handler: "
 
 

@@ -58,9 +58,27 @@ def test_reserved_keys_are_refused_in_a_line_of_their_own_and_never_raise(
 def test_what_json_cannot_say_becomes_text(
     log: logging.Logger, capsys: pytest.CaptureFixture[str], value: object
 ) -> None:
-    log.info("x", extra={"value": value})
+    """And nothing else of the line does."""
+    log.info("x", extra={"value": value, "step": 3, "shape": [1, 2]})
     (line,) = read_lines(capsys)
     assert isinstance(line["value"], str)
+    assert (line["step"], line["shape"]) == (3, [1, 2])
+    assert isinstance(line["labels"], dict)
+
+
+def test_a_child_writes_as_its_parent(log: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    log.getChild("part").info("from the child", extra={"name": "mine"})
+    log.getChild("part").debug("not shown")
+    (line,) = read_lines(capsys)
+    assert (line["message"], line["name"]) == ("from the child", "mine")
+
+
+def test_a_stack_is_shown_when_asked_for(log: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    log.info("where", stack_info=True)
+    log.info("no exception", exc_info=(None, None, None))
+    where, without = read_lines(capsys)
+    assert "test_a_stack_is_shown" in where["stack_info"]
+    assert "exc_info" not in without
 
 
 def test_an_exception_brings_its_traceback(log: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:

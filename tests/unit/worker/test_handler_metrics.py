@@ -28,7 +28,7 @@ def samples(telemetry: Telemetry) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "exported"), [("a.b-c d", "a_b_c_d"), ("1st", "_1st"), ("é", "_"), ("ns:x", "ns:x"), ("", "_")]
+    ("name", "exported"), [("a.b-c d", "a_b_c_d"), ("1st", "_1st"), ("é", "_"), ("ns:x", "ns_x"), ("", "_")]
 )
 def test_names_are_made_valid(name: str, exported: str) -> None:
     assert metric_name(name) == exported
@@ -55,6 +55,16 @@ def test_series_are_bounded_in_all(telemetry: Telemetry, metrics: HandlerMetrics
     for number in range(2 * SERIES_IN_ALL_MAX):
         metrics.record(Metric("gauge", f"depth{number % 20}", 1, {"user": str(number)}))
     assert len(samples(telemetry)) <= SERIES_IN_ALL_MAX + 20
+
+
+@pytest.mark.parametrize("kind", ["gauge", "increment", "histogram"])
+@pytest.mark.parametrize(("name", "exported"), [("_hits", "_hits"), ("0day", "_0day"), ("é", "_"), ("ns:x", "ns_x")])
+def test_a_name_that_only_opentelemetry_refuses_is_exported(
+    telemetry: Telemetry, metrics: HandlerMetrics, kind: str, name: str, exported: str
+) -> None:
+    metrics.record(Metric(kind, name, 2, {}))
+    assert f"# TYPE {exported} {kind.replace('increment', 'counter')}" in telemetry.render().splitlines()
+    assert samples(telemetry)[-1].startswith(exported)
 
 
 def test_metrics_are_bounded(telemetry: Telemetry, metrics: HandlerMetrics) -> None:

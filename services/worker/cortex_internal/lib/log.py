@@ -21,6 +21,12 @@ RESERVED_KEYS = ("asctime", "levelname", "message", "labels", "process")
 class ExtraLogger(logging.Logger):
     """Keeps `extra` apart from the record: the standard logger refuses keys such as "name" or "args" in it."""
 
+    def getChild(self, suffix: str) -> "ExtraLogger":  # noqa: N802 - logging's name
+        """Return a logger that writes as this one does."""
+        child = ExtraLogger(f"{self.name}.{suffix}")
+        child.parent = self
+        return child
+
     def makeRecord(self, *args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: N802 - logging's name
         """Take `extra` (the ninth argument) off the call and hang it on the record whole."""
         positional = list(args)
@@ -49,8 +55,10 @@ class LineFormatter(logging.Formatter):
         }
         extra: Dict[Any, Any] = getattr(record, "extra", {})
         line.update((key, value) for key, value in extra.items() if key not in RESERVED_KEYS)
-        if record.exc_info:
+        if record.exc_info and record.exc_info[0] is not None:
             line.setdefault("exc_info", self.formatException(record.exc_info))
+        if record.stack_info:
+            line.setdefault("stack_info", self.formatStack(record.stack_info))
         return encode_line(line)
 
 
@@ -59,8 +67,17 @@ def encode_line(line: Dict[Any, Any]) -> str:
     try:
         return json.dumps(line, default=str, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        # Keys that are no strings, NaN, or a value that contains itself: all values as text, which always works.
-        return json.dumps({str(key): value if key == "process" else str(value) for key, value in line.items()})
+        # Keys that are no strings, NaN, or a value that contains itself: such a value as text, which always works.
+        return json.dumps({str(key): sayable(value) for key, value in line.items()}, default=str)
+
+
+def sayable(value: Any) -> Any:
+    """Return the value if JSON has a form for it, or its text."""
+    try:
+        json.dumps(value, default=str, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        return str(value)
+    return value
 
 
 class StdoutHandler(logging.Handler):

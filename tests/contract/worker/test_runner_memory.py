@@ -1,0 +1,42 @@
+"""What counts as the memory of a handler that forks."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+from insula_worker.runner_memory import wait_until_over
+
+SHARED_MB = 150
+MODEL_AND_POOL = f"""
+import os, time
+model = b"x" * ({SHARED_MB} << 20)
+for _ in range(4):
+    if os.fork() == 0:
+        sum(model[::4096])
+        print("read", flush=True)
+        os.read(0, 1)
+        own = b"y" * ({SHARED_MB} << 20)
+        os.read(0, 1)
+        os._exit(0)
+time.sleep(60)
+"""
+
+
+async def test_what_forked_children_share_counts_once() -> None:
+    """A model that a pool reads is not multiplied; what each of them allocates is added."""
+    with subprocess.Popen(
+        [sys.executable, "-c", MODEL_AND_POOL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert [process.stdout.readline() for _ in range(4)] == ["read\n"] * 4
+        over = asyncio.create_task(wait_until_over(process.pid, (3 * SHARED_MB) << 20))
+        done, _ = await asyncio.wait({over}, timeout=1)  # four looks
+        assert not done
+        process.stdin.write("\n" * 4)
+        process.stdin.flush()
+        async with asyncio.timeout(20):
+            assert await over > (3 * SHARED_MB) << 20
+        process.kill()
