@@ -15,7 +15,7 @@ model = b"x" * ({SHARED_MB} << 20)
 for _ in range(4):
     if os.fork() == 0:
         sum(model[::4096])
-        print("read", flush=True)
+        os.write(1, b"read\\n")
         os.read(0, 1)
         own = b"y" * ({SHARED_MB} << 20)
         os.read(0, 1)
@@ -26,9 +26,10 @@ time.sleep(60)
 
 async def test_what_forked_children_share_counts_once() -> None:
     """A model that a pool reads is not multiplied; what each of them allocates is added."""
-    with subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-c", MODEL_AND_POOL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    )
+    try:
         assert process.stdin is not None
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(4)] == ["read\n"] * 4
@@ -39,4 +40,6 @@ async def test_what_forked_children_share_counts_once() -> None:
         process.stdin.flush()
         async with asyncio.timeout(20):
             assert await over > (3 * SHARED_MB) << 20
+    finally:
         process.kill()
+        process.communicate()  # its children read the end of their stdin, and go
