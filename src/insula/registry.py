@@ -231,7 +231,7 @@ class RegistryCache:
             await self._refresh(missing=found is None)
             found = self._by_endpoint.get(path)
         if found is None:
-            raise ApiNotFound(path)
+            raise ApiNotFound(path.removeprefix("/~"))  # how the edge writes a name that it read in the host
         return found
 
     def _stale(self) -> bool:
