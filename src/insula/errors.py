@@ -64,7 +64,9 @@ class WorkloadNotFound(NotFound):
     def __init__(self, api: str, id: str) -> None:
         self.api = api
         self.id = id[:NAME_CHARS_SHOWN]
-        super().__init__(f"there is no workload {self.id!r} of {api}; they are kept for the retention after their end")
+        super().__init__(
+            f"there is no workload {self.id!r} of {api}; one is kept for 7 days after its end, unless set otherwise"
+        )
 
 
 class EndpointTaken(InsulaError):
@@ -120,7 +122,7 @@ class PayloadTooLarge(InsulaError):
 
 
 class StoreUnavailable(InsulaError):
-    """Redis or S3 does not answer; the call may be repeated."""
+    """Redis or S3 does not answer; the call may be repeated. The text: which one, a colon, and details for us alone."""
 
 
 class LeaseLost(InsulaError):

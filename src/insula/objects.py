@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-PART_BYTES: Final = 8 * 1024 * 1024
-"""Size of a multipart upload's parts: S3 takes at most 10,000, so an object may have 78 GiB."""
+PART_BYTES: Final = 5 * 1024 * 1024
+"""Size of a multipart upload's parts, the least that S3 takes: each upload holds one in memory. S3 takes at most 10,000
+of them, so an object may have 48 GiB."""
 CHUNK_BYTES: Final = 1024 * 1024
 """Size of the pieces that `read` yields, at most."""
 CALLS_MAX: Final = 16
@@ -58,14 +59,22 @@ class ObjectStore:
         await self._call(lambda: self._s3.head_bucket(Bucket=self._bucket))
 
     async def write(self, key: str, chunks: AsyncIterator[bytes]) -> None:
-        """Store the chunks, of any sizes, as one object: whole or not at all."""
-        parts = _parts(chunks)
-        first = await anext(parts)
-        second = await anext(parts, None)
-        if second is None:
-            await self._call(lambda: self._s3.put_object(Bucket=self._bucket, Key=key, Body=first))
-        else:
-            await self._write_parts(key, _chain(first, second, parts))
+        """Store the chunks, of any sizes, as one object: whole or not at all. Holds one part in memory."""
+        upload_id = ""
+        etags: list[CompletedPartTypeDef] = []
+        try:
+            async for part, is_last in _parts(chunks):
+                if is_last and not etags:
+                    await self._call(partial(self._put, key, part))
+                    return
+                upload_id = upload_id or await self._call(partial(self._begin, key))
+                etags.append(await self._call(partial(self._upload_part, key, upload_id, len(etags) + 1, part)))
+                del part  # before the next one is gathered
+            await self._call(partial(self._complete, key, upload_id, etags))
+        except BaseException:  # also when cancelled: an upload that is not aborted is stored, and billed, for ever
+            if upload_id:
+                await asyncio.shield(self._call(partial(self._abort, key, upload_id)))
+            raise
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
         """Yield the object in pieces of up to CHUNK_BYTES. Raises ObjectNotFound."""
@@ -91,26 +100,21 @@ class ObjectStore:
     async def delete_all(self, prefix: str) -> None:
         """Delete every object whose key starts with `prefix`, and what was uploaded of one that never came to be."""
         bucket = self._bucket
-        while found := (await self._call(lambda: self._s3.list_objects_v2(Bucket=bucket, Prefix=prefix))).get(
-            "Contents"
-        ):
-            for item in found:
+        while True:
+            found = await self._call(lambda: self._s3.list_objects_v2(Bucket=bucket, Prefix=prefix))
+            for item in found.get("Contents", []):
                 await self.delete(item.get("Key", ""))
+            if not found.get("IsTruncated"):
+                break
         unfinished = await self._call(lambda: self._s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix))
         for upload in unfinished.get("Uploads", []):
             await self._call(partial(self._abort, upload.get("Key", ""), upload.get("UploadId", "")))
 
-    async def _write_parts(self, key: str, parts: AsyncIterator[bytes]) -> None:
-        created = await self._call(lambda: self._s3.create_multipart_upload(Bucket=self._bucket, Key=key))
-        upload_id = created["UploadId"]
-        etags: list[CompletedPartTypeDef] = []
-        try:
-            async for part in parts:
-                etags.append(await self._call(partial(self._upload_part, key, upload_id, len(etags) + 1, part)))
-            await self._call(partial(self._complete, key, upload_id, etags))
-        except BaseException:  # also when cancelled: an upload that is not aborted is stored, and billed, for ever
-            await asyncio.shield(self._call(partial(self._abort, key, upload_id)))
-            raise
+    def _put(self, key: str, body: bytes) -> None:
+        self._s3.put_object(Bucket=self._bucket, Key=key, Body=body)
+
+    def _begin(self, key: str) -> str:
+        return self._s3.create_multipart_upload(Bucket=self._bucket, Key=key)["UploadId"]
 
     def _upload_part(self, key: str, upload_id: str, number: int, part: bytes) -> CompletedPartTypeDef:
         reply = self._s3.upload_part(Bucket=self._bucket, Key=key, UploadId=upload_id, PartNumber=number, Body=part)
@@ -133,26 +137,22 @@ class ObjectStore:
                 # HEAD has no body, so its code is the bare status; a missing bucket is a fault of the set-up.
                 if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
                     raise ObjectNotFound(str(error)) from error
-                raise StoreUnavailable(f"S3: {error}") from error
+                raise StoreUnavailable(f"S3 refuses: {error}") from error
             except (BotoCoreError, OSError) as error:
                 raise StoreUnavailable(f"S3 does not answer: {error}") from error
 
 
-async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Cut chunks of any sizes into parts of PART_BYTES; the last is shorter, and the only one if there is nothing."""
-    buffer, yielded = bytearray(), False
+async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, bool]]:
+    """Cut chunks of any sizes into parts of PART_BYTES or a chunk more, and say of each whether it is the last.
+
+    The last is shorter, and the only one if there is nothing. Only a chunk is held besides the part that is yielded.
+    """
+    gathered, gathered_bytes = list[bytes](), 0
     async for chunk in chunks:
-        buffer += chunk
-        while len(buffer) >= PART_BYTES:
-            yield bytes(buffer[:PART_BYTES])
-            yielded = True
-            del buffer[:PART_BYTES]
-    if buffer or not yielded:
-        yield bytes(buffer)
-
-
-async def _chain(first: bytes, second: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    yield second
-    async for part in rest:
-        yield part
+        if gathered_bytes >= PART_BYTES:
+            part, gathered, gathered_bytes = b"".join(gathered), list[bytes](), 0
+            yield part, False
+            del part
+        gathered.append(chunk)
+        gathered_bytes += len(chunk)
+    yield b"".join(gathered), True

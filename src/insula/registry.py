@@ -74,7 +74,7 @@ def _redis_errors() -> Generator[None]:
     except OutOfMemoryError as error:
         raise StoreFull from error
     except RedisError as error:
-        raise StoreUnavailable(f"Redis: {error}") from error
+        raise StoreUnavailable(f"Redis does not answer: {error}") from error
 
 
 class Registry:

@@ -70,9 +70,18 @@ async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: errors.Ins
     if retry_s is not None:
         details.append(RetryInfo(retry_delay=Duration(seconds=math.ceil(retry_s))))
         trailers.append(("retry-after", str(math.ceil(retry_s))))
-    status = RpcStatus(code=code.value[0], message=str(error), details=[_pack(detail) for detail in details])
+    text = _told(error)
+    status = RpcStatus(code=code.value[0], message=text, details=[_pack(detail) for detail in details])
     trailers.append(("grpc-status-details-bin", status.SerializeToString()))
-    await context.abort(code, str(error), tuple(trailers))
+    await context.abort(code, text, tuple(trailers))
+
+
+def _told(error: errors.InsulaError) -> str:
+    """What a caller is told: of an outage which store it is, not where that store is and what we asked of it."""
+    if isinstance(error, errors.StoreUnavailable):
+        log.warning("a store is away", extra={"error": str(error)})
+        return f"{str(error).partition(':')[0]}; try again"
+    return str(error)
 
 
 def _pack(detail: Message) -> AnyMessage:

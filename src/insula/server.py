@@ -45,6 +45,8 @@ class Server:
             interceptors=[ErrorInterceptor()],
             options=[
                 ("grpc.so_reuseport", 0),
+                # Without it each connection's window grows to what the network could hold, and that is held in memory.
+                ("grpc.http2.bdp_probe", 0),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.max_metadata_size", METADATA_BYTES_MAX),
                 ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),

@@ -9,7 +9,7 @@ from typing import Any, Final
 import grpc
 from google.api.httpbody_pb2 import HttpBody
 
-from insula.errors import InvalidArgument, WorkloadNotFound
+from insula.errors import NAME_CHARS_SHOWN, InvalidArgument, NotFound, WorkloadNotFound
 from insula.ids import is_id
 from insula.ledger import Workload, WorkloadLedger
 from insula.objects import ObjectStore
@@ -66,6 +66,10 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
             workload = await self._read(request.api, request.id)
         else:
             endpoint, _, id = request.path.rpartition("/")
+            if not endpoint:
+                raise NotFound(
+                    f"no workload is named: GET /{id[:NAME_CHARS_SHOWN] or '<endpoint>'}/<id>; POST makes an id"
+                )
             api = await self._apis.by_endpoint(endpoint)
             workload = await self._read(api.name, id)
         piece, tail = rendering.json_frame(workload)

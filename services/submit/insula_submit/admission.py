@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
-from insula.errors import ContentTypeMissing, InsulaError, InvalidArgument, PayloadTooLarge, StoreUnavailable
+from insula.errors import ContentTypeMissing, InsulaError, InvalidArgument, PayloadTooLarge, QueueFull, StoreUnavailable
 from insula.ids import new_id
 from insula.keys import payload_object
 from insula.ledger import Idempotency, Payload, WorkloadLedger
@@ -27,6 +27,11 @@ class Envelope:
     content_type: str
     idempotency_key: str
     traceparent: str
+
+    @property
+    def idempotency_hash(self) -> str:
+        """What the Idempotency-Key is stored under."""
+        return hashlib.sha256(self.idempotency_key.encode()).hexdigest()
 
     def check(self) -> None:
         """Raise ContentTypeMissing or InvalidArgument, naming the header."""
@@ -54,7 +59,7 @@ class Admission:
         """
         envelope.check()
         if self._depths.get(api.name, 0) >= api.queue_limit:  # refused before the body is read, where we can know
-            await self._ledger.check_room(api.name, queue_limit=api.queue_limit)
+            await self._check_room(api, envelope)
         id, digest = new_id(), hashlib.sha256(envelope.content_type.encode() + b"\0")
 
         async def hashed() -> AsyncIterator[bytes]:
@@ -67,14 +72,22 @@ class Admission:
         if ended:
             payload = Payload(envelope.content_type, size_bytes=len(head), inline=head)
         else:
-            await self._ledger.check_room(api.name, queue_limit=api.queue_limit)
+            await self._check_room(api, envelope)
             payload = await self._upload(api, payload_object(api.name, id), envelope.content_type, _chain(head, body))
         return await self._submit(api, id, payload, envelope, digest.hexdigest())
+
+    async def _check_room(self, api: Registration, envelope: Envelope) -> None:
+        """Raise QueueFull, unless it is the repetition of a request that was accepted: that needs no room."""
+        try:
+            await self._ledger.check_room(api.name, queue_limit=api.queue_limit)
+        except QueueFull:
+            if not envelope.idempotency_key or not await self._ledger.remembers(api.name, envelope.idempotency_hash):
+                raise
 
     async def _submit(self, api: Registration, id: str, payload: Payload, envelope: Envelope, digest: str) -> str:
         idempotency = None
         if envelope.idempotency_key:
-            idempotency = Idempotency(hashlib.sha256(envelope.idempotency_key.encode()).hexdigest(), digest)
+            idempotency = Idempotency(envelope.idempotency_hash, digest)
         try:
             accepted = await self._ledger.submit(
                 api.name,

@@ -143,7 +143,7 @@ def delete(name: Name, admin: Admin = None) -> None:
 
     with spoken_errors(), channel_to(admin) as channel:
         cancelled = _stub(channel).DeleteApi(DeleteApiRequest(name=name), timeout=6 * CALL_S).cancelled
-        typer.echo(f"{name} is deleted; {cancelled} waiting workloads were cancelled")
+        typer.echo(f"{name} is deleted; waiting workloads cancelled: {cancelled}")
 
 
 def _settled(channel: grpc.Channel, api: Api) -> Api:
@@ -221,7 +221,7 @@ def channel_to(admin: str | None) -> Generator[grpc.Channel]:
 
 def admin_address(admin: str | None) -> str:
     """Host and port of submit's admin services, given or found. Raises ProjectInvalid if there are none to be found."""
-    if admin is None and not STACK_FILE.is_file():
+    if not admin and not STACK_FILE.is_file():
         raise ProjectInvalid(
             f"there is no Insula to talk to: no {STACK_FILE} here. Start one with `insula up` in this directory, "
             "or name its admin port with --admin HOST:PORT (INSULA_ADMIN)"
@@ -232,6 +232,18 @@ def admin_address(admin: str | None) -> str:
 def _is_here(address: str) -> bool:
     """Whether what is deployed there runs on this machine: the admin port of `insula up` is a loopback address."""
     return address.startswith(("127.", "localhost:"))
+
+
+def _advice(error: grpc.RpcError) -> str:
+    """What the service says, or, if none does, what to look at."""
+    import grpc
+
+    if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.DEADLINE_EXCEEDED}:
+        return (
+            "no Insula answers at this admin port; check that `insula up` is running, and that --admin or "
+            f'INSULA_ADMIN, if set, is the HOST:PORT that it says as "admin" ({error.details()})'
+        )
+    return error.details() or str(error.code())
 
 
 @contextmanager
@@ -245,5 +257,5 @@ def spoken_errors() -> Generator[None]:
         typer.echo(f"insula: {error}", err=True)
         raise typer.Exit(_EXIT_USAGE if isinstance(error, ProjectInvalid) else _EXIT_FAILED) from None
     except grpc.RpcError as error:
-        typer.echo(f"insula: {error.details()}", err=True)
+        typer.echo(f"insula: {_advice(error)}", err=True)
         raise typer.Exit(_EXIT_FAILED) from None

@@ -32,10 +32,16 @@ def logs(
         typer.echo(f"insula: no worker of {name} has reported lately", err=True)
         raise typer.Exit(1)
     lines: queue.Queue[str | None] = queue.Queue(LINES_WAITING_MAX)
+    lost: list[str] = []
     for address in addresses:
-        threading.Thread(target=_read, args=(address, workload, follow, lines), daemon=True).start()
+        threading.Thread(target=_read, args=(address, workload, follow, lines, lost), daemon=True).start()
     for line in _until_all_ended(lines, len(addresses)):
         typer.echo(line)
+    if lost:
+        typer.echo(
+            f"insula: {'; '.join(lost)}; what it said since is in `insula logs {name}`, once it is back", err=True
+        )
+        raise typer.Exit(1)
 
 
 def _until_all_ended(lines: queue.Queue[str | None], readers: int) -> Iterable[str]:
@@ -47,8 +53,8 @@ def _until_all_ended(lines: queue.Queue[str | None], readers: int) -> Iterable[s
             yield line
 
 
-def _read(address: str, workload: str, follow: bool, lines: queue.Queue[str | None]) -> None:
-    """Put the lines of one worker into the queue, then None."""
+def _read(address: str, workload: str, follow: bool, lines: queue.Queue[str | None], lost: list[str]) -> None:
+    """Put the lines of one worker into the queue, then None; say in `lost` if it did not tell them all."""
     import grpc
 
     from insula.v1.worker_service_pb2 import StreamLogsRequest
@@ -60,6 +66,6 @@ def _read(address: str, workload: str, follow: bool, lines: queue.Queue[str | No
             for response in WorkerServiceStub(channel).StreamLogs(request):
                 lines.put(response.line)
     except grpc.RpcError as error:
-        typer.echo(f"insula: the worker at {address} does not tell: {error.details()}", err=True)
+        lost.append(f"the worker at {address} does not tell: {error.details()}")
     finally:
         lines.put(None)

@@ -54,7 +54,7 @@ class Coalescer:
         except NoScriptError:
             raise
         except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"Redis: {error}") from error
+            raise StoreUnavailable(f"Redis does not answer: {error}") from error
 
     async def _send_all(self) -> None:
         try:

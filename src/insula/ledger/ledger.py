@@ -88,6 +88,10 @@ class WorkloadLedger:
         if cast(int, await self._commands.execute("XLEN", ApiKeys(api).queue)) >= queue_limit:
             raise QueueFull(api, queue_limit, retry_after=FULL_RETRY)
 
+    async def remembers(self, api: str, idempotency_key: str) -> bool:
+        """Whether a workload was accepted under this Idempotency-Key within the last 24 h."""
+        return await self._commands.execute("EXISTS", ApiKeys(api).idempotency(idempotency_key)) == 1
+
     async def submit(
         self,
         api: str,

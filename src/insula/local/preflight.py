@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
+from insula.errors import ProjectInvalid
 from insula.local import binaries, ports
 from insula.local.plan import ApiFound, Plan
 from insula.local.settings import INTERNAL_PORT, Refused, Settings
-from insula.project import read_project
+from insula.project import Project, read_project
 
 REDIS_PORT: Final = 6379
 CONNECT_S: Final = 3
@@ -30,7 +31,8 @@ def check(settings: Settings, directories: Iterable[Path]) -> Plan:
 
 def read_projects(directories: Iterable[Path]) -> tuple[ApiFound, ...]:
     """The APIs of all directories; a name or an endpoint belongs to one of them only."""
-    projects = (project for directory in directories for project in read_project(directory))
+    several = list(directories)
+    projects = (project for directory in several for project in _read(directory, name=len(several) > 1))
     apis = tuple(
         ApiFound(project.spec.name, project.spec.networking.endpoint, project.root, project.config_path)
         for project in projects
@@ -51,6 +53,14 @@ def read_projects(directories: Iterable[Path]) -> tuple[ApiFound, ...]:
     return apis
 
 
+def _read(directory: Path, *, name: bool) -> list[Project]:
+    """The APIs of a directory; an error names it if there are others. Raises ProjectInvalid."""
+    try:
+        return read_project(directory)
+    except ProjectInvalid as error:
+        raise ProjectInvalid(f"{directory}: {error}") from None if name else error
+
+
 def check_addresses(settings: Settings) -> None:
     """Both listeners must be free, and the inner one reachable from this machine only."""
     if not _is_loopback(settings.internal_address):
@@ -63,6 +73,7 @@ def check_addresses(settings: Settings) -> None:
             f"--public-port {INTERNAL_PORT} is refused: handlers call each other on that port of "
             f"{settings.internal_address}. Choose another, such as 8080."
         )
+    _check_address(settings.public_address)
     _check_port(settings.public_address, settings.public_port, "another port with --public-port.")
     _check_port(
         settings.internal_address,
@@ -82,6 +93,19 @@ def check_redis(url: str) -> None:
         raise Refused(
             f"The Redis that INSULA_REDIS_URL names does not answer ({error}). "
             "Start it, correct the URL, or unset INSULA_REDIS_URL to let `insula up` start a Valkey of its own."
+        ) from error
+
+
+def _check_address(address: str) -> None:
+    """The edge listens on a literal address of this machine."""
+    try:
+        ipaddress.IPv4Address(address)
+        ports.is_free(address, 0)
+    except (ValueError, OSError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not an IPv4 address"
+        raise Refused(
+            f"--public-address {address} is refused: {why}. Choose an address of this machine, such as 127.0.0.1, "
+            "or 0.0.0.0 for all of them."
         ) from error
 
 

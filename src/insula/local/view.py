@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mimetypes
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -79,7 +80,9 @@ class Announcement:
 def curl(api: ApiState) -> str:
     """A command that calls the API: with a sample of the project, if there is one."""
     for sample in _samples(api.project) if api.project else ():
-        content_type = _CONTENT_TYPES.get(sample.suffix, "application/octet-stream")
+        content_type = (
+            _CONTENT_TYPES.get(sample.suffix) or mimetypes.guess_type(sample)[0] or "application/octet-stream"
+        )
         return shlex.join(["curl", api.url, "-H", f"Content-Type: {content_type}", "--data-binary", f"@{sample}"])
     return f"curl {api.url} -H 'Content-Type: application/json' -d '{{\"key\": \"value\"}}'"
 
