@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,9 +18,9 @@ class HttpApi:
 
     url: str
 
-    def submit(self, payload: bytes, content_type: str) -> str:
+    def submit(self, payload: bytes | Iterable[bytes], content_type: str) -> str:
         """POST, and return the id."""
-        reply = requests.post(self.url, data=payload, headers={"Content-Type": content_type}, timeout=30)
+        reply = requests.post(self.url, data=payload, headers={"Content-Type": content_type}, timeout=60)
         assert reply.status_code == 200, reply.text
         id: str = reply.json()["id"]
         return id

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import sys
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from insula import logs
 from insula.errors import InsulaError
 
 Settings = TypeVar("Settings")
+
+
+MAPPED_BYTES: Final = 1024 * 1024
+_M_MMAP_THRESHOLD: Final = -3  # malloc.h
+
+
+def give_memory_back() -> None:
+    """Have glibc map every buffer of MAPPED_BYTES and more, so that freeing it gives its memory back.
+
+    By itself it learns from the first one freed to keep the next: after twenty uploads at once, submit kept 200 MB.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # another libc has none, nor that habit
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
 
 
 def run_service(
@@ -20,6 +35,7 @@ def run_service(
     run: Callable[[Settings], Coroutine[object, object, None]],
 ) -> None:
     """Read the settings, run the service to its end; exit 1 with one line if it cannot start."""
+    give_memory_back()
     logs.configure(name, environment.get("INSULA_LOG_LEVEL", "info"))
     try:
         asyncio.run(run(read(environment)))

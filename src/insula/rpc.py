@@ -80,7 +80,7 @@ def _told(error: errors.InsulaError) -> str:
     """What a caller is told: of an outage which store it is, not where that store is and what we asked of it."""
     if isinstance(error, errors.StoreUnavailable):
         log.warning("a store is away", extra={"error": str(error)})
-        return f"{str(error).partition(':')[0]}; try again"
+        return str(error).partition(":")[0]
     return str(error)
 
 

@@ -87,8 +87,9 @@ class DataDirectory:
 
     def close(self) -> None:
         """Give the directory up; the lock itself lasts until the last store that inherited it has ended."""
-        with suppress(OSError):
-            (self.run / "pid").unlink()
+        for name in ("pid", "stack.json"):  # who looks for a stack finds none
+            with suppress(OSError):
+                (self.run / name).unlink()
         os.close(self.lock)
 
     def _take_lock(self) -> None:

@@ -65,6 +65,28 @@ def test_h7_an_idempotency_key_makes_a_retried_submit_one_workload(echo: HttpApi
     assert other.status_code == 409, "the same key for another payload"
 
 
+def test_h7_a_retried_submit_needs_no_room_in_a_full_queue(api: Callable[[str], HttpApi], tmp_path: Path) -> None:
+    """Its workload is in there: it answers with that id, inline or in S3, and nothing else is let in."""
+    full, gate = api("gated"), tmp_path / "gate"
+    bodies = [json.dumps({"gate": str(gate), "more": " " * length}).encode() for length in (0, 100_000)]
+    try:
+        ids = [post(full, body, f"key-{number}") for number, body in enumerate(bodies)]
+        assert [post(full, body, f"key-{number}") for number, body in enumerate(bodies)] == ids
+        refused = requests.post(full.url, data=b"{}", headers={"Content-Type": "application/json"}, timeout=10)
+        assert refused.status_code == 429
+    finally:
+        gate.touch()
+    assert all(full.end(id)["status"] == "completed" for id in ids)
+
+
+def post(api: HttpApi, body: bytes, key: str) -> str:
+    headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+    reply = requests.post(api.url, data=body, headers=headers, timeout=10)
+    assert reply.status_code == 200, reply.text
+    id: str = reply.json()["id"]
+    return id
+
+
 def test_h8_replies_are_labelled_json(echo: HttpApi) -> None:
     posted = requests.post(echo.url, data=b"{}", headers={"Content-Type": "application/json"}, timeout=10)
     for reply in (posted, requests.get(f"{echo.url}/{posted.json()['id']}", timeout=10)):

@@ -1,0 +1,57 @@
+"""H10: any size, flat memory: what large payloads take of submit while they pass, and keep of it afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.http_api import HttpApi
+from tests.stack import Stack, running_stack
+
+PROBE = Path(__file__).parents[2] / "projects" / "probe"
+UPLOADS = 12
+UPLOAD_MB = 30
+EACH_MB = 20
+"""One part of 5 MiB, gathered and joined, and what gRPC has under way."""
+KEPT_MB = 20
+"""After the second time: noise of the allocator, not 360 MB of payloads."""
+
+
+@pytest.fixture
+async def stack(tmp_path: Path) -> AsyncGenerator[Stack]:
+    async with running_stack([PROBE], data=tmp_path / "data") as stack:
+        yield stack
+
+
+def memory_mb(pid: int, field: str) -> float:
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in status if line.startswith(f"{field}:"))) / 1024
+
+
+def body() -> Iterator[bytes]:
+    for _ in range(UPLOAD_MB):
+        yield b"x" * 1_000_000
+
+
+@pytest.mark.slow
+def test_h10_many_large_payloads_at_once_take_a_few_megabytes_each(stack: Stack) -> None:
+    [submit] = stack.processes("submit")
+    api = HttpApi(f"{stack.public}/probe")
+    began_mb = memory_mb(submit, "VmRSS")
+    upload_all(api)
+    assert memory_mb(submit, "VmHWM") - began_mb < UPLOADS * EACH_MB
+    settled_mb = memory_mb(submit, "VmRSS")  # with S3's client, and the threads that call it
+    assert settled_mb - began_mb < UPLOADS * EACH_MB / 3
+    upload_all(api)
+    assert memory_mb(submit, "VmRSS") - settled_mb < KEPT_MB
+
+
+def upload_all(api: HttpApi) -> None:
+    with ThreadPoolExecutor(UPLOADS) as pool:
+        bodies = [body() for _ in range(UPLOADS)]
+        ids = list(pool.map(api.submit, bodies, ["application/octet-stream"] * UPLOADS))
+    for id in ids:
+        assert api.end(id)["result"] == {"type": "bytes", "length": UPLOAD_MB * 1_000_000}
