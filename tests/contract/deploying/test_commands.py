@@ -86,3 +86,15 @@ def test_without_a_stack_the_way_out_is_told(project: Path, tmp_path: Path) -> N
         assert alone.returncode == 2
         assert "insula up" in alone.stderr
         assert "Traceback" not in alone.stderr
+
+
+def test_logs_that_break_off_are_no_success(stack: Stack, tmp_path: Path) -> None:
+    """Whoever follows them in a script has to see that the worker was lost."""
+    command = [sys.executable, "-m", "insula.cli.main", "logs", "commanded", "--follow"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("{")
+        stack.kill("worker")
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "does not tell" in said
