@@ -64,7 +64,7 @@ def test_deploy_get_describe_logs_refresh_and_delete(stack: Stack, project: Path
 
     assert insula(tmp_path, "refresh", "commanded").stdout == "commanded is being refreshed\n"
     deleted = insula(tmp_path, "delete", "commanded")
-    assert deleted.stdout == "commanded is deleted; 0 waiting workloads were cancelled\n"
+    assert deleted.stdout == "commanded is deleted; waiting workloads cancelled: 0\n"
     gone = insula(tmp_path, "get", "commanded")
     assert gone.returncode == 1
     assert "there is no API at 'commanded'" in gone.stderr
