@@ -58,7 +58,9 @@ def _read(directory: Path, *, name: bool) -> list[Project]:
     try:
         return read_project(directory)
     except ProjectInvalid as error:
-        raise ProjectInvalid(f"{directory}: {error}") from None if name else error
+        if not name:
+            raise
+        raise ProjectInvalid(f"{directory}: {error}") from None
 
 
 def check_addresses(settings: Settings) -> None:

@@ -84,6 +84,18 @@ def test_a_wrong_signature(tmp_path: Path) -> None:
     check_refused(up(project), 'invalid signature for method "handle_async', '"nonsense" is not a supported argument')
 
 
+def test_of_several_projects_the_wrong_one_is_named(tmp_path: Path, project: Path) -> None:
+    """Each has a cortex.yaml; alone it needs no path."""
+    broken = write_project(tmp_path / "broken", "- {name: a")
+    check_refused(up(tmp_path, project, broken), f"insula up: {broken}: cortex.yaml: is not valid YAML")
+    check_refused(up(tmp_path, broken), "insula up: cortex.yaml: is not valid YAML")
+
+
+@pytest.mark.parametrize("address", ["localhost", "192.0.2.1", "::1"])
+def test_a_public_address_that_is_none_of_this_machine(project: Path, address: str) -> None:
+    check_refused(up(project, project, "--public-address", address), f"--public-address {address} is refused")
+
+
 def test_two_apis_of_one_name(tmp_path: Path) -> None:
     """Both files are named."""
     one, two = write_project(tmp_path / "one"), write_project(tmp_path / "two")

@@ -27,6 +27,8 @@ LOOK_EVERY_S: Final = 0.1
 LOOK_AGAIN_EVERY_S: Final = 1.0
 """Once each API has been ready or failing: what is failing is tried again by its worker, and may take its time."""
 CALL_TIMEOUT_S: Final = 5
+START_TIMEOUT_S: Final = 60
+"""For submit to answer at all; what is deployed first waits for it without end."""
 A_MOMENT_S: Final = 1.5
 """A phase that lasts longer is told: packages are being installed, or a model is loading."""
 
@@ -78,7 +80,7 @@ class Rollout:
                 self.deploy(_read(task))
             except (ProjectInvalid, DeploymentRefused) as error:
                 self._tell(Event(STATE, task.name, FAILING, str(error)))
-        for api in self._apis.ListApis(ListApisRequest(), timeout=CALL_TIMEOUT_S).apis:
+        for api in self._apis.ListApis(ListApisRequest(), timeout=START_TIMEOUT_S, wait_for_ready=True).apis:
             self._follow(api)
 
     def deploy(self, project: Project) -> None:
