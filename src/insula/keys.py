@@ -9,6 +9,8 @@ from typing import Final
 
 APIS: Final = "insula:apis"
 """Hash: API name -> its registration, JSON. The registry; no TTL."""
+BUNDLES: Final = "bundles/"
+"""What the S3 keys of all project bundles start with; no API is called so, since a name has no slash."""
 
 
 class ApiKeys:
@@ -60,4 +62,4 @@ def result_object(api: str, id: str, attempt: int) -> str:
 
 def bundle_object(version: str) -> str:
     """S3 key of the project bundle of a version."""
-    return f"bundles/{version}.zip"
+    return f"{BUNDLES}{version}.zip"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from datetime import datetime
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -31,10 +33,10 @@ class ObjectNotFound(NotFound):
 class ObjectStore:
     """One bucket. Every method raises StoreUnavailable when S3 does not answer or refuses our credentials."""
 
-    def __init__(self, bucket: str) -> None:
+    def __init__(self, bucket: str, *, calls_max: int = CALLS_MAX) -> None:
         """Endpoint, region and credentials come from the AWS_* environment, as with every boto3 client."""
         self._bucket = bucket
-        self._calls = asyncio.Semaphore(CALLS_MAX)
+        self._calls = asyncio.Semaphore(calls_max)
 
     @cached_property
     def _s3(self) -> S3Client:
@@ -73,7 +75,8 @@ class ObjectStore:
             await self._call(partial(self._complete, key, upload_id, etags))
         except BaseException:  # also when cancelled: an upload that is not aborted is stored, and billed, for ever
             if upload_id:
-                await asyncio.shield(self._call(partial(self._abort, key, upload_id)))
+                with suppress(StoreUnavailable):
+                    await asyncio.shield(self._call(partial(self._abort, key, upload_id)))
             raise
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
@@ -96,6 +99,16 @@ class ObjectStore:
     async def delete(self, key: str) -> None:
         """Delete the object; one that is not there is fine."""
         await self._call(lambda: self._s3.delete_object(Bucket=self._bucket, Key=key))
+
+    async def written(self, prefix: str) -> dict[str, datetime]:
+        """Every key that starts with `prefix`, and when it was written."""
+
+        def read() -> dict[str, datetime]:
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
+            items = (item for page in pages for item in page.get("Contents", []))
+            return {key: at for item in items if (key := item.get("Key")) and (at := item.get("LastModified"))}
+
+        return await self._call(read)
 
     async def delete_all(self, prefix: str) -> None:
         """Delete every object whose key starts with `prefix`, and what was uploaded of one that never came to be."""

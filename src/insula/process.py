@@ -37,7 +37,10 @@ def run_service(
     """Read the settings, run the service to its end; exit 1 with one line if it cannot start."""
     give_memory_back()
     logs.configure(name, environment.get("INSULA_LOG_LEVEL", "info"))
+    failure: BaseException | None = None
     try:
         asyncio.run(run(read(environment)))
-    except InsulaError as error:
-        sys.exit(f"{name}: {error}")
+    except* InsulaError as errors:  # star: a task group's is one of a group
+        failure = errors.exceptions[0]
+    if failure is not None:
+        sys.exit(f"{name}: {failure}")

@@ -53,6 +53,11 @@ class Registration:
         """Whether it takes workloads."""
         return self.deleted_ms == 0
 
+    @property
+    def versions(self) -> set[str]:
+        """The versions whose bundles a worker may ask for; none of a deleted API."""
+        return {self.version, self.active_version} if self.live else set()
+
     @classmethod
     def parse(cls, text: bytes) -> Self:
         """From a value of the registry hash."""

@@ -18,7 +18,7 @@ from insula.v1.submit_service_pb2 import DESCRIPTOR as SUBMIT
 from insula_results.queue_gauges import QueueGauges
 from insula_results.results_servicer import ResultsServicer
 from insula_results.settings import Settings
-from insula_results.sweeper import Sweeper, period_for
+from insula_results.sweeper import CALLS_MAX, Sweeper
 from insula_results.updates import Updates
 
 
@@ -40,12 +40,8 @@ async def run(settings: Settings) -> None:
         telemetry = Telemetry()
         scrapes = MetricsServer(settings.metrics_listen, telemetry, QueueGauges(telemetry, redis).look)
         await scrapes.start()
-    sweeper = Sweeper(
-        Registry(redis),
-        Retention(redis, settings.stores.policy.retention),
-        objects,
-        period_for(settings.stores.policy.retention),
-    )
+    sweeps = ObjectStore(settings.stores.bucket, calls_max=CALLS_MAX)
+    sweeper = Sweeper(Registry(redis), ledger, Retention(redis, settings.stores.policy), sweeps)
     async with asyncio.TaskGroup() as group:  # a sweeper that fails ends the service: somebody has to see it
         sweeping = group.create_task(sweeper.run_for_ever())
         await serve([server])

@@ -1,7 +1,7 @@
 """The retention sweeper: removes what is past its time from Redis and S3, so that nothing is kept for ever (I9).
 
-Every replica of results sweeps; each step may be repeated, and by several at once. Objects go first and records after
-them: what could not be deleted from S3 is found again by the next sweep.
+Every replica of results sweeps; each step may be repeated, and by several at once. Of a workload its objects go first
+and its record after them: what could not be deleted from S3 is found again by the next sweep.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Final
 
 from insula.errors import StoreFull, StoreUnavailable
 from insula.keys import workload_objects
+from insula.ledger import WorkloadLedger
 from insula.ledger.retention import Expired, Retention
 from insula.objects import ObjectStore
-from insula.registry import Registry
+from insula.registry import Registration, Registry
 
 log = logging.getLogger(__name__)
 
@@ -24,42 +25,62 @@ PAGE: Final = 500
 PERIOD_MAX: Final = timedelta(minutes=1)
 SWEEPS_PER_RETENTION: Final = 10
 """Of a short retention; of one of days, a sweep a minute is far more."""
+CALLS_MAX: Final = 4
+"""S3 calls of a sweeper at the same time: readers of results have the others."""
 
 
 class Sweeper:
     """Sweeps all APIs again and again."""
 
-    def __init__(self, registry: Registry, retention: Retention, objects: ObjectStore, period: timedelta) -> None:
+    def __init__(self, registry: Registry, ledger: WorkloadLedger, retention: Retention, objects: ObjectStore) -> None:
+        """`objects` with CALLS_MAX calls, of its own."""
         self._registry = registry
+        self._ledger = ledger
         self._retention = retention
         self._objects = objects
-        self._period_s: Final = period.total_seconds()
+        self._period_s: Final = period_for(ledger.policy.retention).total_seconds()
+        self._steady = False
 
     async def run_for_ever(self) -> None:
         """Sweep until cancelled; what a store that is away keeps from being done is left to the next sweep."""
         while True:
-            await asyncio.sleep(self._period_s * random.uniform(0.5, 1.5))  # replicas spread out
+            await asyncio.sleep(self._period_s * random.uniform(0.5, 1.0))  # replicas spread out
             try:
                 await self.sweep()
             except (StoreUnavailable, StoreFull) as error:
+                self._steady = False
                 log.warning("sweep was cut short", extra={"error": str(error)})
 
     async def sweep(self) -> None:
-        """Forget what is expired, delete what was never committed, drop APIs that were deleted and have no records."""
+        """Forget what is expired, delete what belongs to nothing, drop APIs that were deleted and have no records."""
         for api in (await self._registry.all()).values():
-            forgotten = await self._forget_expired(api.name)
-            deleted = await self._delete_stale_uploads(api.name)
-            if forgotten or deleted:
-                log.info("swept", extra={"api": api.name, "workloads": forgotten, "uploads": deleted})
-            if not api.live and await self._retention.drop(api.name):
-                await self._registry.remove(api.name)
-                log.info("api removed", extra={"api": api.name})
+            try:
+                await self._sweep(api)
+            except (StoreUnavailable, StoreFull) as error:  # the other APIs are not kept waiting
+                log.warning("an api was not swept", extra={"api": api.name, "error": str(error)})
+        self._steady = True
+
+    async def _sweep(self, api: Registration) -> None:
+        # Right after an outage of Redis no lease has been renewed: nothing can be told from that.
+        if not api.live and self._steady and (cancelled := await self._retention.abandon(api.name, count=PAGE)):
+            log.warning("workloads of a deleted api lost their worker", extra={"api": api.name, "workloads": cancelled})
+        forgotten = await self._forget_expired(api.name)
+        deleted = await self._delete_stale_uploads(api.name)
+        if forgotten or deleted:
+            log.info("swept", extra={"api": api.name, "workloads": forgotten, "uploads": deleted})
+        if not api.live and await self._retention.drop(api.name):
+            await self._registry.remove(api.name)
+            log.info("api removed", extra={"api": api.name})
 
     async def _forget_expired(self, api: str) -> int:
+        """Forget page by page; returns how many. Raises StoreUnavailable once S3 keeps some of a page."""
         forgotten = 0
         while expired := await self._retention.expired(api, count=PAGE):
-            await asyncio.gather(*(self._forget(api, one) for one in expired))
-            forgotten += len(expired)
+            outcomes = await asyncio.gather(*(self._forget(api, one) for one in expired), return_exceptions=True)
+            failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+            forgotten += len(outcomes) - len(failures)
+            for failure in failures:
+                raise failure
         return forgotten
 
     async def _forget(self, api: str, expired: Expired) -> None:
@@ -68,10 +89,15 @@ class Sweeper:
         await self._retention.forget(api, expired.id)
 
     async def _delete_stale_uploads(self, api: str) -> int:
+        """Delete what was uploaded and belongs to nothing; returns how many. An upload that is ending is let be."""
         stale = await self._retention.stale_uploads(api)
         for key in stale:
-            await self._objects.delete_all(key)
-            await self._retention.forget_upload(api, key)
+            if await self._ledger.withdraw_upload(api, key):
+                try:
+                    await self._objects.delete_all(key)
+                except StoreUnavailable:
+                    await self._ledger.intend_upload(api, key)  # found again a day later
+                    raise
         return len(stale)
 
 

@@ -15,6 +15,7 @@ from insula.server import Server, serve
 from insula.v1 import api_service_pb2_grpc, submit_service_pb2_grpc
 from insula_submit.admission import Admission
 from insula_submit.api_servicer import ApiServicer
+from insula_submit.bundles import Bundles
 from insula_submit.settings import Settings
 from insula_submit.submit_servicer import SubmitServicer
 
@@ -34,7 +35,9 @@ async def run(settings: Settings) -> None:
         SubmitServicer(admission, RegistryCache(registry, tombstones=False)), public.grpc
     )
     admin = Server(settings.admin_listen, ["insula.v1.ApiService"])
-    api_service_pb2_grpc.add_ApiServiceServicer_to_server(ApiServicer(registry, ledger, objects, tell), admin.grpc)
+    api_service_pb2_grpc.add_ApiServiceServicer_to_server(
+        ApiServicer(registry, ledger, Bundles(objects, registry), tell), admin.grpc
+    )
     await serve([public, admin])
     await redis.aclose()
 

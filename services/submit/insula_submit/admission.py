@@ -100,11 +100,11 @@ class Admission:
         except StoreUnavailable:  # it may have been accepted for all we know; if not, the sweeper finds the object
             raise
         except InsulaError:
-            await self._forget(payload)
+            await self._forget(api.name, payload)
             raise
         self._depths[api.name] = accepted.depth
         if accepted.id != id:
-            await self._forget(payload)
+            await self._forget(api.name, payload)
         return accepted.id
 
     async def _upload(self, api: Registration, key: str, content_type: str, chunks: AsyncIterator[bytes]) -> Payload:
@@ -122,11 +122,12 @@ class Admission:
         await self._objects.write(key, counted())
         return Payload(content_type, size_bytes=size_bytes, object=key)
 
-    async def _forget(self, payload: Payload) -> None:
-        """Delete a refused payload's object; if S3 does not answer, its note in `uploads` is left for the sweeper."""
+    async def _forget(self, api: str, payload: Payload) -> None:
+        """Delete a refused payload's object; if a store does not answer, its note in `uploads` is the sweeper's."""
         if payload.object is not None:
             with suppress(StoreUnavailable):
                 await self._objects.delete(payload.object)
+                await self._ledger.withdraw_upload(api, payload.object)
 
 
 async def _read_head(chunks: AsyncIterator[bytes]) -> tuple[bytes, bool]:

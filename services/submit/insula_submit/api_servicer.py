@@ -12,9 +12,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from insula.errors import ApiNotFound, InvalidArgument, ProjectInvalid
-from insula.keys import bundle_object
 from insula.ledger import WorkloadLedger
-from insula.objects import ObjectStore
 from insula.project import handler_source
 from insula.project.bundle import BUNDLE_BYTES_MAX
 from insula.project.extraction import extract
@@ -35,6 +33,7 @@ from insula.v1.api_service_pb2 import (
     RefreshApiResponse,
 )
 from insula.v1.worker_service_pb2 import Worker
+from insula_submit.bundles import Bundles
 
 
 class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
@@ -44,14 +43,14 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         self,
         registry: Registry,
         ledger: WorkloadLedger,
-        objects: ObjectStore,
+        bundles: Bundles,
         deployed: Callable[[Registration], None],
     ) -> None:
         """`deployed` is told of each API that was registered, or registered again."""
         self._deployed = deployed
         self._registry = registry
         self._ledger = ledger
-        self._objects = objects
+        self._bundles = bundles
 
     async def DeployApi(
         self,
@@ -64,14 +63,14 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         await asyncio.to_thread(_check_bundle, spec, archive)
         canonical = spec.to_json()
         version = hashlib.sha256(canonical + b"\0" + archive).hexdigest()
-        if not await self._objects.exists(bundle_object(version)):
-            await self._objects.write(bundle_object(version), _once(archive))
+        await self._bundles.store(version, archive)
         await self._ledger.open(spec.name)
         registration = await self._registry.deploy(
             spec.name, spec.networking.endpoint, version, canonical.decode(), spec.queue_limit
         )
         await self._ledger.reopen(spec.name)
         self._deployed(registration)
+        await self._bundles.sweep()
         return DeployApiResponse(api=await self._describe(registration))
 
     async def DeleteApi(
@@ -81,6 +80,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         await self._find(request.name)
         cancelled = await self._ledger.close(request.name)
         await self._registry.delete(request.name)
+        await self._bundles.sweep()
         return DeleteApiResponse(cancelled=cancelled)
 
     async def RefreshApi(
@@ -161,7 +161,3 @@ def _timestamp(ms: int) -> Timestamp:
     stamp = Timestamp()
     stamp.FromMilliseconds(ms)
     return stamp
-
-
-async def _once(archive: bytes) -> AsyncIterator[bytes]:
-    yield archive

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 import importlib
+import math
 import os
-from typing import Any, Dict, List, Mapping, MutableMapping, NamedTuple, Optional, Tuple, cast
+from typing import Any, Dict, List, Mapping, MutableMapping, NamedTuple, Optional, Tuple, Union, cast
 
 LATEST = "latest"
 ONLY_MODEL = "_cortex_default"  # the name of the one in `models.path`; user code never says it
@@ -169,7 +170,7 @@ def flat_list(array: Any, dtype: str) -> List[Any]:
     """Return the values in row-major order, as protobuf's JSON has them.
 
     That is Python numbers and booleans, 64-bit integers in decimal and bytes in base64 as text, the shortest decimal
-    that means the same 32-bit float, and a complex number as its two parts.
+    that means the same 32-bit float, "NaN", "Infinity" and "-Infinity", and a complex number as its two parts.
     https://protobuf.dev/programming-guides/json/
     """
     values: List[Any] = array.ravel().tolist() if hasattr(array, "ravel") else [array]
@@ -178,7 +179,14 @@ def flat_list(array: Any, dtype: str) -> List[Any]:
     if dtype == "string":
         return [base64.b64encode(value).decode("ascii") for value in values]
     if dtype == "float32":
-        return [float(text) for text in array.ravel().astype("U32")]
+        values = [float(text) for text in array.ravel().astype("U32")]
     if dtype.startswith("complex"):
-        return [part for value in values for part in (value.real, value.imag)]
-    return values
+        values = [part for value in values for part in (value.real, value.imag)]
+    return [finite(value) if isinstance(value, float) else value for value in values]
+
+
+def finite(value: float) -> Union[float, str]:
+    """Return the number, or its text where JSON has no number for it."""
+    if math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -18,14 +18,16 @@ from insula_worker.saved_models import fetch_models
 from insula_worker.settings import Settings
 
 
-async def install(registration: Registration, settings: Settings, objects: ObjectStore) -> RunnerLaunch:
-    """Unpack the bundle of a version into the scratch folder, fetch its models, make sure its environment exists.
+async def install(registration: Registration, folder: Path, settings: Settings, objects: ObjectStore) -> RunnerLaunch:
+    """Unpack the bundle of a version into a folder, fetch its models, make sure its environment exists.
+
+    What is in the folder from a start before is removed.
 
     Raises EnvironmentFailed, ModelsUnavailable, ProjectInvalid, ObjectNotFound or StoreUnavailable.
     """
     spec = ApiSpec.from_json(registration.spec.encode())
     archive = b"".join([chunk async for chunk in objects.read(bundle_object(registration.version))])
-    project = _folder(registration, settings) / "project"
+    project = folder / "project"
     await asyncio.to_thread(_unpack, archive, project)
     environment = {
         **settings.handler_environment,
@@ -53,14 +55,9 @@ async def install(registration: Registration, settings: Settings, objects: Objec
     )
 
 
-async def uninstall(registration: Registration, settings: Settings) -> None:
+async def uninstall(folder: Path) -> None:
     """Remove the files of a version; its environment stays in the cache."""
-    await asyncio.to_thread(shutil.rmtree, _folder(registration, settings), ignore_errors=True)
-
-
-def _folder(registration: Registration, settings: Settings) -> Path:
-    """Of its own for each generation: the old and the new run side by side for a while."""
-    return settings.scratch / f"{registration.version[:16]}.{registration.generation}"
+    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
 
 def _unpack(archive: bytes, project: Path) -> None:

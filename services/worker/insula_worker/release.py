@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -20,6 +21,7 @@ from insula_worker.settings import Settings
 log = logging.getLogger(__name__)
 
 REASON_CHARS_MAX: Final = 16 * 1024
+_releases: Final = itertools.count()
 
 
 class Release:
@@ -40,6 +42,8 @@ class Release:
         self._registration = registration
         self._settings = settings
         self._objects = objects
+        # Of its own: the same version may come again while the one before still finishes what it began.
+        self._folder = settings.scratch / f"{registration.version[:16]}.{next(_releases)}"
         self._changed = changed
         self._keeping = asyncio.create_task(self._keep(), name=f"release {self.version}")
 
@@ -57,7 +61,7 @@ class Release:
         self._keeping.cancel()
         await asyncio.wait({self._keeping})
         await self.slot.stop()
-        await uninstall(self._registration, self._settings)
+        await uninstall(self._folder)
 
     async def _keep(self) -> None:
         launch = await self._install()
@@ -68,8 +72,8 @@ class Release:
         failures = 0
         while True:
             try:
-                return await install(self._registration, self._settings, self._objects)
-            except InsulaError as error:
+                return await install(self._registration, self._folder, self._settings, self._objects)
+            except (InsulaError, OSError) as error:
                 log.warning("installation failed", extra={"version": self.version, "reason": str(error)})
                 self._enter(Phase.FAILING, str(error))
             failures += 1

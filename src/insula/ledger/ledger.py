@@ -11,7 +11,7 @@ from typing import Final, cast
 
 from redis.asyncio import Redis
 
-from insula.errors import ApiNotFound, IdempotencyConflict, LeaseLost, QueueFull
+from insula.errors import ApiNotFound, IdempotencyConflict, LeaseLost, QueueFull, StoreUnavailable
 from insula.keys import ApiKeys
 from insula.ledger import scripts
 from insula.ledger.coalescer import Coalescer
@@ -27,11 +27,12 @@ _FINISH: Final = scripts.load("finish")
 _REQUEUE: Final = scripts.load("requeue")
 _RECLAIM: Final = scripts.load("reclaim")
 _CANCEL: Final = scripts.load("cancel")
+_REOPEN: Final = scripts.load("reopen")
 
 CLOSE_PAGE: Final = 500
 """Waiting workloads that are cancelled in one round."""
 IDEMPOTENCY_S: Final = 24 * 3600
-"""How long an Idempotency-Key is remembered."""
+"""How long an Idempotency-Key is remembered, unless the retention is shorter."""
 FULL_RETRY: Final = timedelta(seconds=5)
 """What a caller is told to wait when the queue is full."""
 
@@ -73,6 +74,7 @@ class WorkloadLedger:
     def __init__(self, redis: Redis, policy: LedgerPolicy) -> None:
         self._commands = Coalescer(redis)
         self.policy: Final = policy
+        self._remember_s: Final = min(IDEMPOTENCY_S, policy.retention_s)  # no longer than there is an answer
 
     async def open(self, api: str) -> None:
         """Create the queue of `api` with its consumer group, reading from the start; safe to repeat."""
@@ -82,6 +84,10 @@ class WorkloadLedger:
         """Note that `object` is about to be written; `submit` removes the note, the sweeper deletes what stays."""
         seconds, _ = cast(tuple[bytes, bytes], await self._commands.execute("TIME"))
         await self._commands.execute("ZADD", ApiKeys(api).uploads, int(seconds) * 1000, object)
+
+    async def withdraw_upload(self, api: str, object: str) -> bool:
+        """Remove the note of an upload; whether it was there. Only who removed it may delete the object."""
+        return await self._commands.execute("ZREM", ApiKeys(api).uploads, object) == 1
 
     async def check_room(self, api: str, *, queue_limit: int) -> None:
         """Raise QueueFull if a submit would: for refusing a payload before it is read."""
@@ -111,7 +117,7 @@ class WorkloadLedger:
         size, inline, s3_key = payload.size_bytes, payload.inline or b"", payload.object or ""
         remembered = (ApiKeys(api).idempotency(idempotency.key), idempotency.request) if idempotency else ("", "")
         arguments = (id, queue_limit, payload.content_type, traceparent, size, inline, s3_key, *remembered)
-        reply = cast(list[bytes | int], await self._run(_SUBMIT, api, *arguments, IDEMPOTENCY_S))
+        reply = cast(list[bytes | int], await self._run(_SUBMIT, api, *arguments, self._remember_s))
         match reply:
             case [1, bytes(accepted), int(depth)]:
                 return Accepted(accepted.decode(), depth)
@@ -119,6 +125,8 @@ class WorkloadLedger:
                 raise QueueFull(api, queue_limit, retry_after=FULL_RETRY)
             case [-1]:
                 raise ApiNotFound(api)
+            case [-3]:
+                raise StoreUnavailable("the payload took too long to arrive and is no longer kept; send it again")
             case _:
                 raise IdempotencyConflict(api)
 
@@ -182,8 +190,8 @@ class WorkloadLedger:
         return [Claim.parse(api, row) for row in rows]
 
     async def reopen(self, api: str) -> None:
-        """Take workloads again, after `close`."""
-        await self._commands.execute("DEL", ApiKeys(api).closed)
+        """Take workloads again, after `close`; safe to repeat."""
+        await self._run(_REOPEN, api)
 
     async def close(self, api: str) -> int:
         """Take no workload any more, and cancel those that wait; returns how many. What runs is not touched.

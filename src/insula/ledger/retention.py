@@ -11,13 +11,19 @@ from redis.asyncio import Redis
 from insula.keys import ApiKeys
 from insula.ledger import scripts
 from insula.ledger.coalescer import Coalescer
+from insula.ledger.ledger import LedgerPolicy
 
 _EXPIRED: Final = scripts.load("expired")
 _FORGET: Final = scripts.load("forget")
 _DROP: Final = scripts.load("drop")
+_ABANDON: Final = scripts.load("abandon")
 
 UPLOAD: Final = timedelta(hours=24)
 """An upload that was not committed for so long never will be: its caller is gone, or was refused."""
+
+
+ABANDONED_LEASES: Final = 3
+"""A lease that was not renewed for so many of its lengths is not one that Redis' own outage kept from it."""
 
 
 @dataclass(frozen=True)
@@ -29,20 +35,20 @@ class Expired:
 
 
 class Retention:
-    """Finds and forgets what is past its time. Every method raises StoreUnavailable when Redis does not answer."""
+    """Ends, or forgets, what is past its time. Every method raises StoreUnavailable when Redis does not answer."""
 
-    def __init__(self, redis: Redis, retention: timedelta) -> None:
+    def __init__(self, redis: Redis, policy: LedgerPolicy) -> None:
         self._commands = Coalescer(redis)
-        self._retention_s: Final = int(retention.total_seconds())
+        self._policy = policy
 
     async def expired(self, api: str, *, count: int) -> list[Expired]:
         """Up to `count` > 0 workloads to forget, the longest ended first, by Redis' clock."""
-        rows = cast(list[tuple[bytes, int]], await self._run(_EXPIRED, api, self._retention_s, count))
+        rows = cast(list[tuple[bytes, int]], await self._run(_EXPIRED, api, self._policy.retention_s, count))
         return [Expired(id.decode(), bool(has_objects)) for id, has_objects in rows]
 
     async def forget(self, api: str, id: str) -> None:
         """Remove record, index entries and count of a workload; nothing happens if it is not past its retention."""
-        await self._run(_FORGET, api, id, self._retention_s)
+        await self._run(_FORGET, api, id, self._policy.retention_s)
 
     async def drop(self, api: str) -> bool:
         """Remove the keys of a deleted API whose last workload is forgotten; whether they are gone."""
@@ -55,9 +61,10 @@ class Retention:
         reply = await self._commands.execute("ZRANGEBYSCORE", ApiKeys(api).uploads, "-inf", cutoff_ms)
         return [member.decode() for member in cast(list[bytes], reply)]
 
-    async def forget_upload(self, api: str, object: str) -> None:
-        """Remove the note of an upload whose object is deleted."""
-        await self._commands.execute("ZREM", ApiKeys(api).uploads, object)
+    async def abandon(self, api: str, *, count: int) -> int:
+        """Cancel up to `count` > 0 workloads of a deleted API whose worker is gone; returns how many."""
+        idle_ms = ABANDONED_LEASES * self._policy.lease_ms
+        return cast(int, await self._run(_ABANDON, api, idle_ms, self._policy.retention_s, count))
 
     async def _run(self, script: scripts.Script, api: str, *arguments: str | int) -> object:
         keys = ApiKeys(api)

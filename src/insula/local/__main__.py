@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from typing import Final
 
 from insula.local import hosts, ports
 from insula.local.datadir import DataDirectory
-from insula.local.parts import Parts, port_names
+from insula.local.parts import FOLLOW_TASK, ROLLOUT_TASK, Parts, port_names
 from insula.local.plan import Plan, read_plan
 from insula.local.rollout.events import ApiTask, Task
 from insula.local.settings import Refused
@@ -27,7 +28,8 @@ def main(descriptor: int) -> int:
         data = DataDirectory(plan.settings.data)
         parts = Parts(plan, data, choose_ports(plan, data))
         data.write("hosts", hosts.render(plan.settings.internal_address, parts.names))
-        data.write("rollout.json", task(parts).render())
+        data.write(ROLLOUT_TASK, task(parts).render())
+        data.write(FOLLOW_TASK, replace(task(parts), apis=(), watch=False).render())
     except Refused as refusal:
         sys.stderr.write(f"insula up: {refusal}\n")
         return REFUSED
@@ -62,12 +64,12 @@ def view() -> View:
 
 def choose_ports(plan: Plan, data: DataDirectory) -> dict[str, int]:
     """Choose and remember."""
-    names = port_names(api.name for api in plan.apis)
+    names, remembered = port_names(api.name for api in plan.apis), data.remembered_ports()
     try:
-        chosen = ports.choose(names, data.remembered_ports())
+        chosen = ports.choose(names, remembered, [plan.settings.public_port])
     except ports.NoFreePort as error:
         raise Refused(f"The stack cannot be started: {error}. Stop other servers, or use another machine.") from error
-    data.remember_ports(chosen)
+    data.remember_ports(remembered | chosen)  # an API that was deployed later is not in the plan
     return chosen
 
 
@@ -82,6 +84,7 @@ def task(parts: Parts) -> Task:
         apis=tuple(apis),
         watch=parts.settings.watch,
         ask=parts.settings.ask,
+        all_apis=parts.settings.redis_url is None,
     )
 
 

@@ -32,6 +32,7 @@ class DataDirectory:
                 each.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.lock: Final = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             self._take_lock()
+            (self.run / "stack.json").unlink(missing_ok=True)  # of a stack that was killed
             self.keys: Final = self._keys()
             _write(self.run / "pid", f"{os.getpid()}\n")
         except OSError as error:

@@ -15,6 +15,9 @@ from insula.local.plan import Plan
 from insula.local.settings import INTERNAL_PORT, Settings
 from insula.local.supervise import Part, Probe
 
+ROLLOUT_TASK: Final = "rollout.json"
+FOLLOW_TASK: Final = "follow.json"
+"""What the rollout is told at the start, and when something was deployed since: only to follow it."""
 WORKER_GRACE_S: Final = 5
 """How long a worker that is stopped lets its handler finish; what it cannot finish it gives back."""
 WORKER_STOP_S: Final = 6.0
@@ -69,9 +72,13 @@ class Parts:
         return self.plan.settings
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """The APIs."""
-        return tuple(api.name for api in self.plan.apis)
+    def names(self) -> list[str]:
+        """The APIs that have a worker: those of the plan, and what was deployed since."""
+        return [
+            name.removeprefix(port_of(""))
+            for name in self.ports
+            if name.startswith(port_of("")) and name.count("/") == 1
+        ]
 
     @property
     def redis_url(self) -> str:
@@ -208,9 +215,9 @@ class Parts:
         part = self._part(worker_part(api), command, environment, probes.running())
         return replace(part, stop_s=WORKER_STOP_S, take_line=take_line, announced=False)
 
-    def rollout(self, take_line: Callable[[str], None]) -> Part:
-        """The child that prepares the stores and deploys; `take_line` gets its events."""
-        command = (*_python("insula.local.rollout"), str(self.data.run / "rollout.json"))
+    def rollout(self, task: str, take_line: Callable[[str], None]) -> Part:
+        """The child that prepares the stores, deploys and follows, as the task says; `take_line` gets its events."""
+        command = (*_python("insula.local.rollout"), str(self.data.run / task))
         part = self._part("rollout", command, self._stores(), probes.running())
         return replace(part, once=True, take_line=take_line, announced=False)
 

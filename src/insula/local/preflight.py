@@ -24,6 +24,7 @@ def check(settings: Settings, directories: Iterable[Path]) -> Plan:
     apis = read_projects(directories)
     programs = binaries.find()
     check_addresses(settings)
+    check_data(settings.data, apis)
     if settings.redis_url is not None:
         check_redis(settings.redis_url)
     return Plan(settings, apis, programs, settings.payload_bytes_max)
@@ -61,6 +62,16 @@ def _read(directory: Path, *, name: bool) -> list[Project]:
         if not name:
             raise
         raise ProjectInvalid(f"{directory}: {error}") from None
+
+
+def check_data(data: Path, apis: Iterable[ApiFound]) -> None:
+    """The stores must not lie among the files of a project: each deployment would hold them, and be a change itself."""
+    for api in apis:
+        if data.is_relative_to(api.root) and not any(part.startswith(".") for part in data.relative_to(api.root).parts):
+            raise Refused(
+                f"--data {data} is refused: it lies in the project {api.root}, whose files are deployed. "
+                "Choose a folder elsewhere, or a hidden one, such as .insula."
+            )
 
 
 def check_addresses(settings: Settings) -> None:

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from insula.local.parts import Parts, metrics_port_of, worker_part
+from insula.local.parts import FOLLOW_TASK, ROLLOUT_TASK, Parts, metrics_port_of, worker_part
 from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, STATE, STORED, Event
 from insula.local.supervise import Part, Supervised
 from insula.local.view import Announcement, ApiState, View
@@ -37,6 +37,7 @@ class Stack:
     ) -> None:
         self._parts = parts
         self._apis: Final = {api.name: api for api in apis}
+        self._awaited: Final = [api.name for api in apis]
         self._view: Final = view
         self._announce: Final = announce
         self._versions: Final[dict[str, str]] = {}
@@ -68,7 +69,7 @@ class Stack:
         stores = [] if parts.settings.redis_url else [self._start(parts.valkey())]
         stores.append(self._start(parts.seaweedfs()))
         edge = self._start(parts.envoy())
-        self._start(parts.rollout(self._on_event))
+        self._start(parts.rollout(ROLLOUT_TASK, self._on_event))
         await asyncio.gather(self._stored.wait(), *(store.ready.wait() for store in stores))
         services = [self._start(parts.results()), self._start(parts.submit(self._on_event))]
         await asyncio.gather(self._settled.wait(), *(part.ready.wait() for part in (edge, *services)))
@@ -114,23 +115,25 @@ class Stack:
     def _on_deployed(self, event: Event) -> None:
         """A version is registered: by us at the start, or by `insula deploy` and --watch at any time."""
         name = event.api
+        self._apis.setdefault(name, ApiState(name, self._parts.public_url + event.endpoint))
         if self._versions.get(name) == event.version or self._stop.is_set():
             return
         self._versions[name] = event.version
-        self._apis.setdefault(name, ApiState(name, self._parts.public_url + event.endpoint))
         if self._exit_code is not None:
             self._deployed_at[name] = time.monotonic()
             self._view.deployed(name)
+            if self._running["rollout"].over:  # nobody would say when it is ready
+                self._start(self._parts.rollout(FOLLOW_TASK, self._on_event))
         if worker_part(name) not in self._running:
             self._parts = self._parts.with_api(name)
             self._start(self._parts.worker(name, lambda line: self._view.handler_line(name, line)))
 
     def _settle(self, name: str, state: str, reason: str) -> None:
-        """An API is ready or failing. The first time this holds for all of them, the stack is up."""
+        """An API is ready or failing. The first time this holds for all that were asked for, the stack is up."""
         api = self._apis[name]
         api.state, api.reason = state, reason
         self._view.api(api, time.monotonic() - self._deployed_at.get(name, self._began))
-        if all(each.state != PENDING for each in self._apis.values()):
+        if all(self._apis[each].state != PENDING for each in self._awaited):
             self._settled.set()
 
     def starting(self, part: str) -> None:

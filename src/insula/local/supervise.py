@@ -82,12 +82,14 @@ class Supervised:
         self._tail: Final = Tail()
         self._child: Child | None = None
         self._overdue = False
+        self._begun = False
         self._stopping: Final = asyncio.Event()
         self._over: Final = asyncio.Event()
         self._over.set()  # nothing runs yet
 
     async def run(self) -> None:
         """Start the part again and again; returns once it was stopped, or a `once` part is done."""
+        self._begun = True
         self._over.clear()
         self._watcher.starting(self.part.name)
         try:
@@ -124,6 +126,11 @@ class Supervised:
         self._stopping.set()
         if self._child is not None:
             self._child.kill()
+
+    @property
+    def over(self) -> bool:
+        """Whether it was started, and nothing of it runs any more."""
+        return self._begun and self._over.is_set()
 
     @property
     def pid(self) -> int | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.http_api import HttpApi
-from tests.stack import running_stack
+from tests.stack import Stack, running_stack
 from tests.waiting import until
 
 HANDLER = "class Handler:\n    def handle_async(self, payload):\n        return {{'version': {}}}\n"
@@ -51,26 +51,50 @@ def version_of(url: str) -> object:
 async def test_an_api_the_stack_did_not_know_is_served_reached_by_the_others_and_kept(tmp_path: Path) -> None:
     caller, late = write(tmp_path / "caller", "caller"), write(tmp_path / "late", "late")
     (caller / "handler.py").write_text(CALLER)
+    said = tmp_path / "said"
+    with said.open("wb") as stderr:
+        async with running_stack([caller], data=tmp_path / "data", said=stderr) as stack:
+            await late_is_served(stack, late, said)
     async with running_stack([caller], data=tmp_path / "data") as stack:
-        deployed = deploy(late, stack.info["admin"])
-        assert (deployed.returncode, deployed.stdout) == (0, "late ready\n"), deployed.stderr
+        assert [api["name"] for api in stack.info["apis"]] == ["caller", "late"]  # only the first was waited for
         assert version_of(f"{stack.public}/late") == 1
-        chained = HttpApi(f"{stack.public}/caller").run(b'{"callee": "late"}', "application/json")
-        assert chained["result"]["result"] == {"version": 1}
-    async with running_stack([caller], data=tmp_path / "data") as stack:
-        assert [(api["name"], api["state"]) for api in stack.info["apis"]] == [("caller", "ready"), ("late", "ready")]
-        assert version_of(f"{stack.public}/late") == 1
+
+
+async def late_is_served(stack: Stack, late: Path, said: Path) -> None:
+    """Deploy the API, call it, directly and from a handler that was there before; deploy it again."""
+    deployed = deploy(late, stack.info["admin"])
+    assert (deployed.returncode, deployed.stdout) == (0, "late ready\n"), deployed.stderr
+    await until(lambda: told_ready(said, "late") == 1, within_s=30)
+    assert version_of(f"{stack.public}/late") == 1
+    chained = HttpApi(f"{stack.public}/caller").run(b'{"callee": "late"}', "application/json")
+    assert chained["result"]["result"] == {"version": 1}
+    write(late, "late", version=2)
+    assert deploy(late, stack.info["admin"]).stdout == "late ready\n"
+    await until(lambda: told_ready(said, "late") == 2, within_s=30)
+    write(late, "late")
+    assert deploy(late, stack.info["admin"]).stdout == "late ready\n"
+
+
+def told_ready(said: Path, api: str) -> int:
+    """How often `insula up` has said that the API is ready."""
+    words = (line.split()[:3] for line in said.read_text().splitlines())
+    return sum(found == [api, "ready", "after"] for found in words)
 
 
 @pytest.mark.slow
 async def test_watch_deploys_what_is_saved_and_keeps_what_works(tmp_path: Path) -> None:
     """A version, an API more, and a slip, which is said and replaces nothing."""
     project = write(tmp_path / "project", "watched")
+    nested = write(project / "nested", "nested")
     said = tmp_path / "said"
     with said.open("wb") as stderr:
-        async with running_stack([project], data=tmp_path / "data", options=["--watch"], said=stderr) as stack:
+        data = project / ".insula"  # the usual place: the stores write in there all the time
+        async with running_stack([project, nested], data=data, options=["--watch"], said=stderr) as stack:
             url = f"{stack.public}/watched"
             assert version_of(url) == 1
+            write(nested, "nested", version=2)
+            await until(lambda: version_of(f"{stack.public}/nested") == 2, within_s=30)
+            await until(lambda: told_ready(said, "nested") == 2)
             write(project, "watched", "another", version=2)
             await until(lambda: "another" in known(stack.info["admin"]), within_s=30)
             await until(lambda: version_of(url) == 2 == version_of(f"{stack.public}/another"), within_s=30)

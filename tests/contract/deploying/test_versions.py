@@ -23,6 +23,7 @@ from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
 
 HANDLER = """
+import os
 import time
 
 
@@ -34,7 +35,7 @@ class Handler:
         with open(payload["log"], "a") as log:
             log.write(request_id + "\\n")
         time.sleep(payload.get("sleep_s", 0))
-        return {{"version": {version}}}
+        return {{"version": {version}, "files": os.path.exists("handler.py")}}
 """
 
 
@@ -100,8 +101,8 @@ async def test_a_new_version_takes_over_without_losing_or_repeating_a_workload(v
         answers = list(clients.map(versioned.api.end, ids))
     assert Counter(answer["status"] for answer in answers) == {"completed": 400}
     assert sorted(versioned.runs()) == sorted(ids), "each ran exactly once"
-    assert answers[0]["result"] == {"version": 1}
-    assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 2}
+    assert answers[0]["result"] == {"version": 1, "files": True}
+    assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 2, "files": True}
     assert {worker.version for worker in versioned.describe().workers if worker.phase == "ready"} == {version}
 
 
@@ -111,12 +112,27 @@ async def test_a_version_that_fails_never_replaces_one_that_works(versioned: Ver
     api = await versioned.until("failing")
     assert "no weights" in api.reason
     assert (api.version, api.active_version) == (bad, good)
-    assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 1}
+    assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 1, "files": True}
 
     fixed = await asyncio.to_thread(versioned.deploy, 3)
     api = await versioned.until("ready")
     assert api.active_version == fixed
-    assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 3}
+    assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 3, "files": True}
+
+
+async def test_a_version_that_comes_back_while_it_still_works_has_its_own_files(versioned: Versioned) -> None:
+    """Saved and undone: the first life of the version ends, and its second keeps the project it runs in."""
+    slow = json.dumps({"log": str(versioned.project.parent / "runs"), "sleep_s": 4}).encode()
+    id = versioned.api.submit(slow, "application/json")
+    versioned.stack.wait_for_status("versioned", id, "in_progress")
+    for version in (2, 1):
+        await asyncio.to_thread(versioned.deploy, version)
+        await versioned.until("ready")
+    assert versioned.api.end(id)["result"] == {"version": 1, "files": True}
+    async with asyncio.timeout(30):
+        while {worker.phase for worker in (await asyncio.to_thread(versioned.describe)).workers} != {"ready"}:
+            continue
+    assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 1, "files": True}
 
 
 async def test_a_refresh_replaces_the_process_and_loses_nothing(versioned: Versioned) -> None:
@@ -153,7 +169,7 @@ async def test_a_deleted_api_takes_nothing_and_its_workloads_can_be_read(version
     assert requests.post(api.url, b"{}", headers={"Content-Type": "application/json"}, timeout=10).status_code == 404
     await asyncio.to_thread(versioned.deploy, 4)
     await versioned.until("ready")
-    assert api.run(versioned.payload(), "application/json")["result"] == {"version": 4}
+    assert api.run(versioned.payload(), "application/json")["result"] == {"version": 4, "files": True}
 
 
 async def test_the_same_project_again_is_the_same_version(versioned: Versioned) -> None:

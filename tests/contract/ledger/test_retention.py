@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any, cast
 
+import pytest
 from redis.asyncio import Redis
 
+from insula.errors import ApiNotFound, LeaseLost, StoreUnavailable
 from insula.ids import new_id
 from insula.keys import ApiKeys, payload_object
-from insula.ledger import Claimant, Failure, LedgerPolicy, Payload, Result, WorkloadLedger
+from insula.ledger import Claimant, Failure, Idempotency, LedgerPolicy, Payload, Result, WorkloadLedger
 from insula.ledger.retention import Expired, Retention
+from insula.status import Status
 
 KEYS = ApiKeys("echo")
 LONG, NONE = timedelta(hours=1), timedelta(0)
+
+
+def retention_of(redis: Redis, retention: timedelta, lease: timedelta = timedelta(milliseconds=10)) -> Retention:
+    return Retention(redis, LedgerPolicy(retention=retention, lease=lease))
 
 
 async def accept(ledger: WorkloadLedger, payload: Payload) -> str:
@@ -37,11 +45,11 @@ async def test_i9_retention_nothing_of_a_forgotten_workload_is_left(
     id = await accept(ledger, payload)
     await end(ledger, alice, Result(inline=b"{}"))
     waiting = await accept(ledger, payload)
-    assert await Retention(redis, LONG).expired("echo", count=10) == []
-    await Retention(redis, LONG).forget("echo", id)
+    assert await retention_of(redis, LONG).expired("echo", count=10) == []
+    await retention_of(redis, LONG).forget("echo", id)
     assert await ledger.read("echo", id) is not None
 
-    retention = Retention(redis, NONE)
+    retention = retention_of(redis, NONE)
     assert await retention.expired("echo", count=10) == [Expired(id, has_objects=False)]
     for each in (id, id, waiting, new_id()):
         await retention.forget("echo", each)
@@ -55,6 +63,7 @@ async def test_a_workload_that_may_have_objects_is_told_apart(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
     """A large payload, a large result, a lost attempt, or a record that Redis has dropped already."""
+    await ledger.intend_upload("echo", "echo/x/payload")
     stored = await accept(ledger, Payload("text/plain", size_bytes=5, object="echo/x/payload"))
     await end(ledger, alice, Failure("HANDLER_ERROR", "no"))
     large = await accept(ledger, payload)
@@ -70,9 +79,9 @@ async def test_a_workload_that_may_have_objects_is_told_apart(
     small = await accept(ledger, payload)
     await end(ledger, alice, Result(inline=b"{}"))
 
-    found = await Retention(redis, NONE).expired("echo", count=10)
+    found = await retention_of(redis, NONE).expired("echo", count=10)
     assert found == [Expired(id, True) for id in (stored, large, retried, dropped)] + [Expired(small, False)]
-    assert await Retention(redis, NONE).expired("echo", count=2) == found[:2]
+    assert await retention_of(redis, NONE).expired("echo", count=2) == found[:2]
 
 
 async def test_a_dead_workload_keeps_its_payload_until_it_is_forgotten(
@@ -83,8 +92,9 @@ async def test_a_dead_workload_keeps_its_payload_until_it_is_forgotten(
     id = await accept(ledger, payload)
     _, [claim] = await ledger.claim("echo", alice, count=1)
     await ledger.requeue(claim.lease, lost="its runner was killed")
+    assert await retention_of(redis, NONE).expired("echo", count=1) == [Expired(id, has_objects=True)]
     assert await cast(Any, redis.hget(KEYS.workload(id), "payload")) == b"hello"
-    await Retention(redis, NONE).forget("echo", id)
+    await retention_of(redis, NONE).forget("echo", id)
     assert await redis.exists(KEYS.workload(id), KEYS.dead) == 0
 
 
@@ -92,7 +102,7 @@ async def test_a_payload_nobody_committed_or_that_was_cancelled_is_found(
     redis: Redis, ledger: WorkloadLedger, payload: Payload
 ) -> None:
     """A fresh upload is left alone, and so is that of a workload that lives."""
-    retention = Retention(redis, NONE)
+    retention = retention_of(redis, NONE)
     committed, cancelled = new_id(), new_id()
     for id in (committed, cancelled):
         stored = Payload("text/plain", size_bytes=5, object=payload_object("echo", id))
@@ -104,14 +114,15 @@ async def test_a_payload_nobody_committed_or_that_was_cancelled_is_found(
     await ledger.close("echo")
     expected = [payload_object("echo", id) for id in sorted((committed, cancelled))]
     assert await retention.stale_uploads("echo") == [*expected, "echo/old/payload"]
-    await retention.forget_upload("echo", "echo/old/payload")
+    assert await ledger.withdraw_upload("echo", "echo/old/payload")
+    assert not await ledger.withdraw_upload("echo", "echo/old/payload")
     assert await retention.stale_uploads("echo") == expected
 
 
 async def test_a_deleted_api_leaves_no_key_once_its_last_workload_is_forgotten(
     redis: Redis, ledger: WorkloadLedger, payload: Payload
 ) -> None:
-    retention = Retention(redis, NONE)
+    retention = retention_of(redis, NONE)
     id = await accept(ledger, payload)
     assert not await retention.drop("echo")
     await ledger.close("echo")
@@ -122,20 +133,77 @@ async def test_a_deleted_api_leaves_no_key_once_its_last_workload_is_forgotten(
     assert await retention.drop("echo")
 
 
-async def test_an_api_that_is_deployed_again_is_not_dropped(
+async def test_an_upload_under_way_keeps_a_deleted_api_from_being_dropped_and_is_refused(
+    redis: Redis, ledger: WorkloadLedger
+) -> None:
+    """Its note is what finds the object again; and nothing is accepted for an API that nobody knows any more."""
+    retention = retention_of(redis, NONE)
+    await ledger.intend_upload("echo", "echo/x/payload")
+    await ledger.close("echo")
+    assert not await retention.drop("echo")
+    stored = Payload("text/plain", size_bytes=5, object="echo/x/payload")
+    with pytest.raises(ApiNotFound):
+        await accept(ledger, stored)
+    assert await ledger.withdraw_upload("echo", "echo/x/payload")
+    assert await retention.drop("echo")
+    with pytest.raises(ApiNotFound):
+        await accept(ledger, Payload("text/plain", size_bytes=5, inline=b"hello"))
+    assert await redis.keys() == []
+
+
+async def test_an_upload_whose_note_is_gone_is_not_accepted(ledger: WorkloadLedger) -> None:
+    """Whoever removed the note deletes the object."""
+    with pytest.raises(StoreUnavailable, match="send it again"):
+        await accept(ledger, Payload("text/plain", size_bytes=5, object="echo/x/payload"))
+
+
+async def test_an_api_that_is_deployed_again_has_a_queue(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """Not even between its new queue and its opening; what it takes then is run."""
-    retention = Retention(redis, NONE)
+    """Also when it was dropped between the two steps of the deployment."""
+    retention = retention_of(redis, NONE)
     await ledger.close("echo")
+    await ledger.open("echo")
     assert await retention.drop("echo")
-    await ledger.open("echo")
-    assert not await retention.drop("echo")
-    await ledger.close("echo")
-    await ledger.open("echo")
-    assert await retention.drop("echo")  # a deployment is under way, and has seen the queue
     await ledger.reopen("echo")
+    assert not await retention.drop("echo")
     id = await accept(ledger, payload)
-    await ledger.open("echo")  # as a worker does that finds no group
     _, [claim] = await ledger.claim("echo", alice, count=1)
     assert claim.lease.id == id
+
+
+async def test_what_runs_of_a_deleted_api_ends_cancelled_once_its_worker_is_gone(
+    redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
+) -> None:
+    """No other worker will reclaim it. While its lease is renewed, or the API lives, nothing happens to it."""
+    id = await accept(ledger, payload)
+    _, [claim] = await ledger.claim("echo", alice, count=1)
+    patient, impatient = retention_of(redis, LONG, lease=LONG), retention_of(redis, LONG)
+    await until_idle(redis)
+    assert await impatient.abandon("echo", count=10) == 0
+    await ledger.close("echo")
+    assert await patient.abandon("echo", count=10) == 0
+    assert await impatient.abandon("echo", count=10) == 1
+    assert await impatient.abandon("echo", count=10) == 0
+    record = await ledger.read("echo", id)
+    assert record is not None
+    assert record.status is Status.CANCELLED
+    with pytest.raises(LeaseLost):
+        await ledger.finish(claim.lease, Result(inline=b"{}"))
+
+
+async def until_idle(redis: Redis) -> None:
+    """Return once the pending entry has idled for more than three leases of NONE's policy."""
+    async with asyncio.timeout(10):
+        while True:
+            [pending] = await cast(Any, redis.xpending_range(KEYS.queue, "workers", "-", "+", 1))
+            if pending["time_since_delivered"] > 40:
+                return
+
+
+async def test_an_idempotency_key_is_forgotten_with_its_workload(redis: Redis, payload: Payload) -> None:
+    """No repeated submit is answered with an id that is unknown."""
+    ledger = WorkloadLedger(redis, LedgerPolicy(retention=timedelta(seconds=60)))
+    await ledger.open("echo")
+    await ledger.submit("echo", new_id(), payload, queue_limit=1, idempotency=Idempotency("key", "digest"))
+    assert 0 < await redis.ttl(KEYS.idempotency("key")) <= 60

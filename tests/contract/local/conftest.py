@@ -18,7 +18,7 @@ from botocore.config import Config
 from insula.local import ports
 from insula.local.binaries import find
 from insula.local.datadir import DataDirectory
-from insula.local.parts import Parts, port_names
+from insula.local.parts import ROLLOUT_TASK, Parts, port_names
 from insula.local.plan import Plan
 from insula.local.rollout.events import Task
 from insula.local.settings import Settings
@@ -105,9 +105,9 @@ def parts(make_parts: Callable[[], Parts]) -> Parts:
 async def prepare(bench: Bench, parts: Parts) -> None:
     """Make SeaweedFS ready as the rollout of `insula up` does; here it has nothing to deploy."""
     task = Task(BUCKET, parts.address("filer.port"), parts.data.keys.token_key, parts.address("submit-admin"), ())
-    parts.data.write("rollout.json", task.render())
+    parts.data.write(ROLLOUT_TASK, task.render())
     events: list[str] = []
-    bench.start(parts.rollout(events.append))
+    bench.start(parts.rollout(ROLLOUT_TASK, events.append))
     await until(lambda: events, within_s=30)
 
 

@@ -139,6 +139,11 @@ def test_a_data_directory_that_cannot_be_written(project: Path, tmp_path: Path) 
     check_refused(up(project, "--data", tmp_path / "file" / "data"), str(tmp_path / "file" / "data"), "--data")
 
 
+def test_a_data_directory_among_the_files_of_a_project(project: Path) -> None:
+    """Each deployment would hold the stores, and with --watch be a reason for the next."""
+    check_refused(up(project, project, "--data", project / "data"), f"--data {project}/data is refused: it lies in")
+
+
 def test_a_data_directory_whose_keys_are_damaged(project: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     data.mkdir()

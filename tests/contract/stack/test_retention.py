@@ -31,7 +31,7 @@ KEYS = ApiKeys("probe")
 
 @pytest.fixture
 async def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Stack]:
-    monkeypatch.setenv("INSULA_RETENTION_S", "4")
+    monkeypatch.setenv("INSULA_RETENTION_S", "10")
     async with running_stack([PROBE], data=tmp_path / "data") as stack:
         yield stack
 
@@ -65,13 +65,13 @@ async def test_i9_retention_nothing_of_a_workload_or_of_a_deleted_api_is_left_in
         large, small = api.submit(LARGE, "application/json"), api.submit(b"{}", "application/json")
         assert len(api.end(large)["result"]["text"]) == 100_000
         assert api.end(small)["status"] == "completed"
-        assert objects(s3) == [f"probe/{large}/result.1"]
+        await until(lambda: objects(s3) == [f"probe/{large}/result.1"])
         # As processes leave them that are killed in the middle of an upload.
         s3.put_object(Bucket=BUCKET, Key=payload_object("probe", "lost"), Body=b"never committed")
         s3.create_multipart_upload(Bucket=BUCKET, Key=payload_object("probe", "half"))
         redis.zadd(KEYS.uploads, {payload_object("probe", id): 1000 for id in ("lost", "half")})
 
-        await until(lambda: requests.get(f"{api.url}/{large}", timeout=10).status_code == 404, within_s=20)
+        await until(lambda: requests.get(f"{api.url}/{large}", timeout=10).status_code == 404, within_s=30)
         await until(lambda: objects(s3) == [], within_s=30)
         await until(lambda: redis.zcard(KEYS.index) == 0, within_s=30)
         left = cast(list[bytes], redis.keys(f"{KEYS.prefix}*"))

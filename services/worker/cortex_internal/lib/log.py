@@ -21,6 +21,10 @@ RESERVED_KEYS = ("asctime", "levelname", "message", "labels", "process")
 class ExtraLogger(logging.Logger):
     """Keeps `extra` apart from the record: the standard logger refuses keys such as "name" or "args" in it."""
 
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
+        """Ask each time: the answer is cached by loggers that logging knows of, which this one is not."""
+        return level > self.manager.disable and level >= self.getEffectiveLevel()
+
     def getChild(self, suffix: str) -> "ExtraLogger":  # noqa: N802 - logging's name
         """Return a logger that writes as this one does."""
         child = ExtraLogger(f"{self.name}.{suffix}")

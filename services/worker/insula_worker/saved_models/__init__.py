@@ -39,13 +39,16 @@ async def fetch_models(models: Models, folder: Path, variables: Mapping[str, str
     task = json.dumps({"folder": str(folder), "sources": [source._asdict() for source in sources(models)]})
     # -I: a PYTHONPATH of the user's is for the handler's interpreter, not for ours.
     command = [sys.executable, "-I", "-m", "insula_worker.saved_models", task]
-    async with running(command, folder.parent, variables, PIPE, PIPE) as process:
-        assert process.stdout is not None, "started with a pipe"
-        assert process.stderr is not None, "started with a pipe"
-        telling = asyncio.create_task(_tell(process.stdout))
-        complaint = (await process.stderr.read()).decode(errors="replace").strip()
-        await telling
-        code = await process.wait()
+    try:
+        async with running(command, folder.parent, variables, PIPE, PIPE) as process:
+            assert process.stdout is not None, "started with a pipe"
+            assert process.stderr is not None, "started with a pipe"
+            telling = asyncio.create_task(_tell(process.stdout))
+            complaint = (await process.stderr.read()).decode(errors="replace").strip()
+            await telling
+            code = await process.wait()
+    except OSError as error:
+        raise ModelsUnavailable(f"the models cannot be fetched: {error}") from error
     if code != 0:
         raise ModelsUnavailable(complaint[-COMPLAINT_CHARS_MAX:] or f"fetching the models ended with exit code {code}")
     keys = signature_keys(models)

@@ -8,8 +8,8 @@ local retention_s, count = tonumber(ARGV[2]), ARGV[3]
 local answer = {}
 local cutoff = string.format('%.0f', now_ms() - retention_s * 1000)
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', ended, '-inf', cutoff, 'LIMIT', 0, count)) do
-  local record = redis.call('HMGET', workload_prefix .. id, 'attempt', 'payload_object', 'result_object')
-  local inline = record[1] and tonumber(record[1]) < 2 and not record[2] and not record[3]
+  local record = redis.call('HMGET', workload_prefix .. id, 'lost', 'payload_object', 'result_object')
+  local inline = record[1] == '0' and not record[2] and not record[3]
   answer[#answer + 1] = {id, inline and 0 or 1}
 end
 return answer

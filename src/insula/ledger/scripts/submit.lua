@@ -7,7 +7,8 @@
 -- ARGV[9]  key that remembers an Idempotency-Key, of the same hash tag, else ''
 -- ARGV[10] digest of the request: a repetition has the same     ARGV[11]  how long it is remembered, seconds > 0
 -- Returns  {1, id, workloads in the queue}: accepted, now or before by this id or Idempotency-Key · {0} the queue is
---          full · {-1} the API is deleted · {-2} the Idempotency-Key was used for another request; then nothing is stored
+--          full · {-1} the API is deleted · {-2} the Idempotency-Key was used for another request · {-3} the note of the
+--          upload is gone, and the object with it; then nothing is stored
 -- Cost     O(log N) for the index. One hash tag, so Cluster-safe. Refused when Redis is out of memory.
 local id, limit, content_type, traceparent = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local payload_bytes, payload, object = ARGV[6], ARGV[7], ARGV[8]
@@ -20,8 +21,9 @@ if idempotency ~= '' then
   local known = redis.call('HMGET', idempotency, 'id', 'digest')
   if known[1] then return known[2] == digest and {1, known[1], depth} or {-2} end
 end
-if redis.call('EXISTS', closed) == 1 then return {-1} end
+if redis.call('EXISTS', closed) == 1 or redis.call('EXISTS', queue) == 0 then return {-1} end
 if depth >= limit then return {0} end
+if object ~= '' and redis.call('ZREM', uploads, object) == 0 then return {-3} end
 
 local entry = redis.call('XADD', queue, '*', 'id', id, 'content_type', content_type, 'traceparent', traceparent,
   'payload_bytes', payload_bytes, 'payload', payload, 'object', object)
@@ -31,7 +33,6 @@ redis.call('ZADD', index, 0, id)
 redis.call('HINCRBY', counts, 'in_queue', 1)
 if object ~= '' then
   redis.call('HSET', key, 'payload_object', object)
-  redis.call('ZREM', uploads, object)
 end
 if idempotency ~= '' then
   redis.call('HSET', idempotency, 'id', id, 'digest', digest)

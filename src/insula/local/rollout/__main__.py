@@ -26,15 +26,23 @@ def main() -> None:
     stores.prepare(task.filer, task.token_key, task.bucket)
     tell(Event(STORED))
     with connect(task.admin) as channel:
-        rollout = Rollout(channel, tell)
+        confirmations = Confirmations(cache_folder(os.environ)) if task.ask else None
+        rollout = Rollout(channel, tell, confirmations=confirmations, all_apis=task.all_apis)
         rollout.deploy_all(task.apis)
-        if not task.watch:
-            rollout.follow()
-            return
-        from insula.local.rollout.watching import Reloading
+        if task.watch:
+            watch(rollout, task)
+        rollout.follow()
 
-        configurations = dict.fromkeys(Path(api.config_path) for api in task.apis)
-        Reloading(rollout, configurations, Confirmations(cache_folder(os.environ)) if task.ask else None).run()
+
+def watch(rollout: Rollout, task: Task) -> None:
+    """Deploy what is saved; returns if files cannot be watched."""
+    from insula.local.rollout.watching import Reloading
+
+    try:
+        Reloading(rollout, dict.fromkeys(Path(api.config_path) for api in task.apis)).run()
+    except OSError as error:
+        sys.stdout.write(f"  --watch does not work here, deploy what you save with `insula deploy`: {error}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

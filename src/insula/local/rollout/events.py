@@ -20,8 +20,9 @@ class ApiTask:
 class Task:
     """All the rollout has to know; addresses are host:port.
 
-    `watch`  deploy a project again whenever one of its files is saved
-    `ask`    a dependencies.sh has to be confirmed by the user before it runs
+    `watch`     deploy a project again whenever one of its files is saved
+    `ask`       a dependencies.sh has to be confirmed by the user before it runs
+    `all_apis`  whatever is registered is ours: nobody else uses this Redis
     """
 
     bucket: str
@@ -31,6 +32,7 @@ class Task:
     apis: tuple[ApiTask, ...]
     watch: bool = False
     ask: bool = False
+    all_apis: bool = True
 
     @classmethod
     def parse(cls, text: str) -> Self:

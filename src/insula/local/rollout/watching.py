@@ -4,37 +4,27 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from watchfiles import Change, watch
+from watchfiles import watch
 
-from insula.errors import InsulaError, ProjectInvalid
-from insula.local.rollout.apis import LOOK_AGAIN_EVERY_S, LOOK_EVERY_S, Rollout
-from insula.project import read_project
-from insula.project.consent import Confirmations, scripts
+from insula.errors import InsulaError
+from insula.local.rollout.apis import LOOK_AGAIN_EVERY_S, Rollout
 
 SETTLE_MS: Final = 200
-"""An editor, or a checkout, writes several files; they are one change if no more follow for so long."""
+"""An editor, or a checkout, writes several files: they are one change while less than this lies between two of them."""
+TOGETHER_MS_MAX: Final = 1000
+"""But for no longer: stores that lie in the project, in a hidden folder, write all the time."""
 _NAMES_THAT_COUNT: Final = {".env", ".cortexignore"}
 
 
-class Saves:
-    """Whether a changed file may belong to one of the projects; which really do, the bundle decides."""
-
-    def __init__(self, roots: Iterable[Path]) -> None:
-        self._roots: Final = tuple(roots)
-
-    def __call__(self, change: Change, path: str) -> bool:  # noqa: ARG002 - the signature of a filter of watchfiles
-        return self.root_of(path) is not None
-
-    def root_of(self, path: str) -> Path | None:
-        """The project the file may belong to."""
-        for root in self._roots:
-            if Path(path).is_relative_to(root) and _counts(Path(path).relative_to(root)):
-                return root
-        return None
+def roots_of(path: Path, roots: Iterable[Path]) -> Iterator[Path]:
+    """Yield the projects the file may belong to; to which it really does, their bundles decide."""
+    for root in roots:
+        if path.is_relative_to(root) and _counts(path.relative_to(root)):
+            yield root
 
 
 def _counts(path: Path) -> bool:
@@ -43,43 +33,38 @@ def _counts(path: Path) -> bool:
 
 
 class Reloading:
-    """Deploys the projects of these configuration files again and again; never ends."""
+    """Deploys the projects of these configuration files again and again."""
 
-    def __init__(self, rollout: Rollout, configurations: Iterable[Path], confirmations: Confirmations | None) -> None:
-        """`confirmations`, where they are asked for: a dependencies.sh that nobody confirmed keeps a project back."""
+    def __init__(self, rollout: Rollout, configurations: Iterable[Path]) -> None:
         self._rollout = rollout
         self._by_root: Final = {path.parent: path for path in configurations}
-        self._confirmations = confirmations
 
     def run(self) -> None:
-        """Tell each change of state, and deploy each project that was saved."""
-        saves, look_at = Saves(self._by_root), 0.0
-        changes = watch(
+        """Tell each change of state, and deploy each project that was saved. Raises OSError if files cannot be watched.
+
+        The first time each is deployed unseen: it may have been saved before we looked. The same again changes nothing.
+        """
+        saved, look_at = set(self._by_root), 0.0
+        for changed in watch(
             *self._by_root,
-            watch_filter=saves,
-            debounce=SETTLE_MS,
+            watch_filter=None,
+            debounce=TOGETHER_MS_MAX,
             step=SETTLE_MS,
-            rust_timeout=int(LOOK_EVERY_S * 1000),
+            rust_timeout=SETTLE_MS,
             yield_on_timeout=True,
             raise_interrupt=False,
-        )
-        for changed in changes:
-            for root in sorted({root for _, path in changed if (root := saves.root_of(path))}):
+        ):
+            saved |= {root for _, path in changed for root in roots_of(Path(path), self._by_root)}
+            for root in sorted(saved):
                 self._deploy(self._by_root[root])
-            if changed or time.monotonic() >= look_at:
-                look_at = time.monotonic() + (self._rollout.look() or LOOK_AGAIN_EVERY_S)
+            if saved or time.monotonic() >= look_at:
+                pause_s = self._rollout.look()
+                look_at = time.monotonic() + (LOOK_AGAIN_EVERY_S if pause_s is None else pause_s)
+            saved.clear()
 
     def _deploy(self, configuration: Path) -> None:
         try:
-            projects = read_project(configuration)
-            self._check_scripts(configuration)
-            for project in projects:
-                self._rollout.deploy(project)
+            self._rollout.deploy(configuration)
         except InsulaError as error:
             sys.stdout.write(f"  not reloaded, what was there goes on: {error}\n")
             sys.stdout.flush()
-
-    def _check_scripts(self, configuration: Path) -> None:
-        for script in scripts([configuration]):
-            if self._confirmations is not None and not self._confirmations.hold(script):
-                raise ProjectInvalid(f"{script.path} has changed; start `insula up` again to read and confirm it")
