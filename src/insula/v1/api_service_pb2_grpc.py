@@ -79,8 +79,9 @@ class ApiServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteApi(self, request, context):
-        """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished. Its
-        workloads can be read until their retention has passed. NOT_FOUND when there is none of that name.
+        """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished, or ends
+        cancelled too if its worker is lost. Its workloads can be read until their retention has passed. NOT_FOUND when
+        there is none of that name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

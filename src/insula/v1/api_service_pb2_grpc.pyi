@@ -42,8 +42,9 @@ class ApiServiceStub:
       ALREADY_EXISTS    another API owns the endpoint
     """
     DeleteApi: _grpc.UnaryUnaryMultiCallable[_api_service_pb2.DeleteApiRequest, _api_service_pb2.DeleteApiResponse]
-    """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished. Its
-    workloads can be read until their retention has passed. NOT_FOUND when there is none of that name.
+    """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished, or ends
+    cancelled too if its worker is lost. Its workloads can be read until their retention has passed. NOT_FOUND when
+    there is none of that name.
     """
     RefreshApi: _grpc.UnaryUnaryMultiCallable[_api_service_pb2.RefreshApiRequest, _api_service_pb2.RefreshApiResponse]
     """Replaces the handler processes of an API by fresh ones of the same version, one worker after its own time, as for a
@@ -68,8 +69,9 @@ class ApiServiceAsyncStub(ApiServiceStub):
       ALREADY_EXISTS    another API owns the endpoint
     """
     DeleteApi: _aio.UnaryUnaryMultiCallable[_api_service_pb2.DeleteApiRequest, _api_service_pb2.DeleteApiResponse]  # type: ignore[assignment]
-    """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished. Its
-    workloads can be read until their retention has passed. NOT_FOUND when there is none of that name.
+    """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished, or ends
+    cancelled too if its worker is lost. Its workloads can be read until their retention has passed. NOT_FOUND when
+    there is none of that name.
     """
     RefreshApi: _aio.UnaryUnaryMultiCallable[_api_service_pb2.RefreshApiRequest, _api_service_pb2.RefreshApiResponse]  # type: ignore[assignment]
     """Replaces the handler processes of an API by fresh ones of the same version, one worker after its own time, as for a
@@ -103,8 +105,9 @@ class ApiServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_service_pb2.DeleteApiRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_api_service_pb2.DeleteApiResponse, _abc.Awaitable[_api_service_pb2.DeleteApiResponse]]:
-        """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished. Its
-        workloads can be read until their retention has passed. NOT_FOUND when there is none of that name.
+        """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished, or ends
+        cancelled too if its worker is lost. Its workloads can be read until their retention has passed. NOT_FOUND when
+        there is none of that name.
         """
 
     @_abc_1.abstractmethod

@@ -35,7 +35,8 @@ class SubmitServiceStub:
     RetryInfo and the trailer retry-after say when to come back
     UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
-    most 255 bytes: for 24 hours the repetition answers the first one's id. ALREADY_EXISTS if its payload or type differs.
+    most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
+    ALREADY_EXISTS if its payload or type differs.
     """
 
     def __init__(self, channel):
@@ -66,7 +67,8 @@ class SubmitServiceServicer:
     RetryInfo and the trailer retry-after say when to come back
     UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
-    most 255 bytes: for 24 hours the repetition answers the first one's id. ALREADY_EXISTS if its payload or type differs.
+    most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
+    ALREADY_EXISTS if its payload or type differs.
     """
 
     def SubmitWorkload(self, request, context):
@@ -116,7 +118,8 @@ class SubmitService:
     RetryInfo and the trailer retry-after say when to come back
     UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
-    most 255 bytes: for 24 hours the repetition answers the first one's id. ALREADY_EXISTS if its payload or type differs.
+    most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
+    ALREADY_EXISTS if its payload or type differs.
     """
 
     @staticmethod

@@ -36,7 +36,8 @@ class SubmitServiceStub:
                           RetryInfo and the trailer retry-after say when to come back
       UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
-    most 255 bytes: for 24 hours the repetition answers the first one's id. ALREADY_EXISTS if its payload or type differs.
+    most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
+    ALREADY_EXISTS if its payload or type differs.
     """
 
     @_typing.overload
@@ -62,7 +63,8 @@ class SubmitServiceAsyncStub(SubmitServiceStub):
                           RetryInfo and the trailer retry-after say when to come back
       UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
-    most 255 bytes: for 24 hours the repetition answers the first one's id. ALREADY_EXISTS if its payload or type differs.
+    most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
+    ALREADY_EXISTS if its payload or type differs.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -84,7 +86,8 @@ class SubmitServiceServicer(metaclass=_abc_1.ABCMeta):
                           RetryInfo and the trailer retry-after say when to come back
       UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
-    most 255 bytes: for 24 hours the repetition answers the first one's id. ALREADY_EXISTS if its payload or type differs.
+    most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
+    ALREADY_EXISTS if its payload or type differs.
     """
 
     @_abc_1.abstractmethod
