@@ -29,11 +29,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("INSULA_CACHE", str(tmp_path / "cache"))
     folder = write_project(tmp_path / "project")
     (folder / "dependencies.sh").write_text(SCRIPT)
+    folder.with_name("a-file").touch()
     return folder
 
 
 def impossible_data(project: Path) -> tuple[str, str]:
-    return "--data", str(project / "handler.py" / "data")
+    return "--data", str(project.with_name("a-file") / "data")
 
 
 def on_a_terminal(project: Path, answer: str) -> tuple[int, str]:
