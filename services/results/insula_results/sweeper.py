@@ -53,12 +53,14 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """Forget what is expired, delete what belongs to nothing, drop APIs that were deleted and have no records."""
+        steady = True
         for api in (await self._registry.all()).values():
             try:
                 await self._sweep(api)
             except (StoreUnavailable, StoreFull) as error:  # the other APIs are not kept waiting
+                steady = False
                 log.warning("an api was not swept", extra={"api": api.name, "error": str(error)})
-        self._steady = True
+        self._steady = steady
 
     async def _sweep(self, api: Registration) -> None:
         # Right after an outage of Redis no lease has been renewed: nothing can be told from that.
