@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -98,3 +99,15 @@ def test_logs_that_break_off_are_no_success(stack: Stack, tmp_path: Path) -> Non
         _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "does not tell" in said
+
+
+def test_get_watch_shows_the_apis_again_and_again(stack: Stack, tmp_path: Path) -> None:
+    command = [sys.executable, "-u", "-m", "insula.cli.main", "get", "--watch", "-o", "json"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        looks = [json.loads(process.stdout.readline()) for _ in range(2)]
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert [[api["name"] for api in look] for look in looks] == [["commanded"]] * 2
+    assert process.returncode != 0
+    assert "Traceback" not in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import requests
@@ -30,7 +31,7 @@ content_types = st.builds("{}{}{}".format, st.sampled_from(TYPES), charset | st.
 payloads = st.binary(max_size=60) | st.text(max_size=30).map(str.encode) | st.sampled_from([b"{}", b"[1]", b"{'a'"])
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(content_types.map(str.strip), payloads)
 def test_every_post_is_refused_or_ends_with_a_sentence(
     api: Callable[[str], HttpApi], content_type: str, payload: bytes
@@ -42,6 +43,20 @@ def test_every_post_is_refused_or_ends_with_a_sentence(
         assert reply.json()["message"]
         return
     answer = echo.end(reply.json()["id"])
-    if answer["status"] == "failed":
+    if answer["status"] == "completed":
+        return
+    if answer["error"]["reason"] == "RESULT_INVALID":  # P4: echo returned a number that JSON has no form for
+        assert "user response is not json serializable" in answer["error"]["message"]
+        assert not finite(payload), answer
+    else:
         assert answer["error"]["reason"] == "PAYLOAD_INVALID", answer
         assert f"with content-type {content_type}, could not be decoded to" in answer["error"]["message"]
+
+
+def finite(payload: bytes) -> bool:
+    """Whether all numbers of a JSON text are finite; Python, and so Cortex, reads NaN and Infinity too."""
+    try:
+        json.dumps(json.loads(payload), allow_nan=False)
+    except ValueError:
+        return False
+    return True

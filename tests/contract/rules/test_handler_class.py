@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -42,6 +44,15 @@ def test_the_reason_brings_the_traceback_of_user_code_alone(stack: Stack, name: 
 def test_the_workers_log_has_the_traceback_too(stack: Stack, name: str) -> None:
     details = [str(record) for record in stack.log_records(name) if "Traceback" in str(record)]
     assert REASONS[name] in details[0] or REASONS[name].replace("'", "\\'") in details[0]
+
+
+@pytest.mark.parametrize(("name", "cause"), [("broken-import", "import a_package"), ("broken-init", "raise Runtime")])
+def test_insula_get_shows_the_reason_with_its_traceback(stack: Stack, name: str, cause: str) -> None:
+    command = [sys.executable, "-m", "insula.cli.main", "get", name, "--admin", stack.info["admin"]]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert f"{name} is failing: {REASONS[name]}" in done.stdout
+    assert "Traceback (most recent call last):" in done.stdout
+    assert cause in done.stdout
 
 
 def test_c5_a_handler_whose_constructor_failed_is_started_again(stack: Stack) -> None:
