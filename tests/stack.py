@@ -12,15 +12,20 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import IO, TYPE_CHECKING, Any, Final, cast
 
+import boto3
 import grpc
 from redis import Redis
 
 from insula.keys import ApiKeys
 from insula.local import ports
+from insula.local.storage import Keys
 from insula.v1.api_service_pb2 import Api, GetApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 READY_S: Final = 120
 """The first start of a machine builds an environment; later ones take seconds."""
@@ -60,6 +65,22 @@ class Stack:
     def s3_env(self) -> dict[str, str]:
         """The AWS_* variables that handlers get."""
         return cast(dict[str, str], self.info["s3"]["env"])
+
+    @property
+    def own_s3_env(self) -> dict[str, str]:
+        """The AWS_* variables of the services, which may read Insula's own bucket."""
+        keys = Keys.parse((Path(self.info["data"]) / "keys.json").read_text())
+        return {**self.s3_env, "AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
+
+    def s3(self) -> S3Client:
+        """A client with the identity of the services."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.info["s3"]["endpoint"],
+            region_name="us-east-1",
+            aws_access_key_id=self.own_s3_env["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self.own_s3_env["AWS_SECRET_ACCESS_KEY"],
+        )
 
     def state(self, api: str) -> tuple[str, str]:
         """State and reason of an API when the stack was up."""

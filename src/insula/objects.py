@@ -88,14 +88,6 @@ class ObjectStore:
         finally:
             body.close()
 
-    async def exists(self, key: str) -> bool:
-        """Whether the object is there."""
-        try:
-            await self._call(lambda: self._s3.head_object(Bucket=self._bucket, Key=key))
-        except ObjectNotFound:
-            return False
-        return True
-
     async def delete(self, key: str) -> None:
         """Delete the object; one that is not there is fine."""
         await self._call(lambda: self._s3.delete_object(Bucket=self._bucket, Key=key))
@@ -141,18 +133,23 @@ class ObjectStore:
         self._s3.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
 
     async def _call(self, call: Callable[[], T]) -> T:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         async with self._calls:
-            try:
-                return await asyncio.to_thread(call)
-            except ClientError as error:
-                # HEAD has no body, so its code is the bare status; a missing bucket is a fault of the set-up.
-                if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
-                    raise ObjectNotFound(str(error)) from error
-                raise StoreUnavailable(f"S3 refuses: {error}") from error
-            except (BotoCoreError, OSError) as error:
-                raise StoreUnavailable(f"S3 does not answer: {error}") from error
+            return await asyncio.to_thread(_translated, call)
+
+
+def _translated(call: Callable[[], T]) -> T:
+    """What the call returns, or an error of ours. In a thread: the first import of botocore takes its time."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return call()
+    except ClientError as error:
+        # HEAD has no body, so its code is the bare status; a missing bucket is a fault of the set-up.
+        if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
+            raise ObjectNotFound(str(error)) from error
+        raise StoreUnavailable(f"S3 refuses: {error}") from error
+    except (BotoCoreError, OSError) as error:
+        raise StoreUnavailable(f"S3 does not answer: {error}") from error
 
 
 async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, bool]]:

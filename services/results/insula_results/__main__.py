@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
+from insula.bundles import Bundles
 from insula.ledger import WorkloadLedger
 from insula.ledger.retention import Retention
 from insula.objects import ObjectStore
@@ -15,6 +16,7 @@ from insula.server import Server, serve
 from insula.telemetry import MetricsServer, Telemetry
 from insula.v1 import results_service_pb2_grpc
 from insula.v1.submit_service_pb2 import DESCRIPTOR as SUBMIT
+from insula_results.bundle_sweeper import sweep_bundles
 from insula_results.queue_gauges import QueueGauges
 from insula_results.results_servicer import ResultsServicer
 from insula_results.settings import Settings
@@ -40,12 +42,16 @@ async def run(settings: Settings) -> None:
         telemetry = Telemetry()
         scrapes = MetricsServer(settings.metrics_listen, telemetry, QueueGauges(telemetry, redis).look)
         await scrapes.start()
-    sweeps = ObjectStore(settings.stores.bucket, calls_max=CALLS_MAX)
-    sweeper = Sweeper(Registry(redis), ledger, Retention(redis, settings.stores.policy), sweeps)
+    sweepers_objects = ObjectStore(settings.stores.bucket, calls_max=CALLS_MAX)
+    sweeper = Sweeper(Registry(redis), ledger, Retention(redis, settings.stores.policy), sweepers_objects)
     async with asyncio.TaskGroup() as group:  # a sweeper that fails ends the service: somebody has to see it
-        sweeping = group.create_task(sweeper.run_for_ever())
+        sweeps = [
+            group.create_task(sweeper.run_for_ever()),
+            group.create_task(sweep_bundles(Bundles(settings.stores.bucket), Registry(redis))),
+        ]
         await serve([server])
-        sweeping.cancel()
+        for sweep in sweeps:
+            sweep.cancel()
     if scrapes is not None:
         await scrapes.stop()
     await redis.aclose()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from insula.bundles import Bundles
 from insula.ledger import WorkloadLedger
 from insula.local.rollout.events import DEPLOYED, Event
 from insula.objects import ObjectStore
@@ -15,7 +16,6 @@ from insula.server import Server, serve
 from insula.v1 import api_service_pb2_grpc, submit_service_pb2_grpc
 from insula_submit.admission import Admission
 from insula_submit.api_servicer import ApiServicer
-from insula_submit.bundles import Bundles
 from insula_submit.settings import Settings
 from insula_submit.submit_servicer import SubmitServicer
 
@@ -24,20 +24,19 @@ async def run(settings: Settings) -> None:
     """Serve SubmitService for callers and ApiService for administrators, each on its own address."""
     redis = connect(settings.stores.redis_url)
     await check_durability(redis, settings.stores.durability)
-    objects = ObjectStore(settings.stores.bucket)
-    await objects.check()
+    bundles = Bundles(settings.stores.bucket)
+    await bundles.check()
     ledger = WorkloadLedger(redis, settings.stores.policy)
     registry = Registry(redis)
 
     public = Server(settings.listen, ["insula.v1.SubmitService"])
+    objects = ObjectStore(settings.stores.bucket)
     admission = Admission(ledger, objects, payload_bytes_max=settings.payload_bytes_max)
     submit_service_pb2_grpc.add_SubmitServiceServicer_to_server(
         SubmitServicer(admission, RegistryCache(registry, tombstones=False)), public.grpc
     )
     admin = Server(settings.admin_listen, ["insula.v1.ApiService"])
-    api_service_pb2_grpc.add_ApiServiceServicer_to_server(
-        ApiServicer(registry, ledger, Bundles(objects, registry), tell), admin.grpc
-    )
+    api_service_pb2_grpc.add_ApiServiceServicer_to_server(ApiServicer(registry, ledger, bundles, tell), admin.grpc)
     await serve([public, admin])
     await redis.aclose()
 

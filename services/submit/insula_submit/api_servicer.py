@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from insula.bundles import Bundles
 from insula.errors import ApiNotFound, InvalidArgument, ProjectInvalid
 from insula.ledger import WorkloadLedger
 from insula.project import handler_source
@@ -33,7 +34,6 @@ from insula.v1.api_service_pb2 import (
     RefreshApiResponse,
 )
 from insula.v1.worker_service_pb2 import Worker
-from insula_submit.bundles import Bundles
 
 
 class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
@@ -70,7 +70,6 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         )
         await self._ledger.reopen(spec.name)
         self._deployed(registration)
-        await self._bundles.sweep()
         return DeployApiResponse(api=await self._describe(registration))
 
     async def DeleteApi(
@@ -80,7 +79,6 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         await self._find(request.name)
         cancelled = await self._ledger.close(request.name)
         await self._registry.delete(request.name)
-        await self._bundles.sweep()
         return DeleteApiResponse(cancelled=cancelled)
 
     async def RefreshApi(

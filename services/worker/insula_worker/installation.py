@@ -6,8 +6,7 @@ import asyncio
 import shutil
 from pathlib import Path
 
-from insula.keys import bundle_object
-from insula.objects import ObjectStore
+from insula.bundles import Bundles
 from insula.project.env_file import read_env
 from insula.project.extraction import extract
 from insula.project.spec import ApiSpec
@@ -18,15 +17,15 @@ from insula_worker.saved_models import fetch_models
 from insula_worker.settings import Settings
 
 
-async def install(registration: Registration, folder: Path, settings: Settings, objects: ObjectStore) -> RunnerLaunch:
+async def install(registration: Registration, folder: Path, settings: Settings) -> RunnerLaunch:
     """Unpack the bundle of a version into a folder, fetch its models, make sure its environment exists.
 
     What is in the folder from a start before is removed.
 
-    Raises EnvironmentFailed, ModelsUnavailable, ProjectInvalid, ObjectNotFound or StoreUnavailable.
+    Raises EnvironmentFailed, ModelsUnavailable, ProjectInvalid or StoreUnavailable.
     """
     spec = ApiSpec.from_json(registration.spec.encode())
-    archive = b"".join([chunk async for chunk in objects.read(bundle_object(registration.version))])
+    archive = await Bundles(settings.stores.bucket).fetch(registration.version)
     project = folder / "project"
     await asyncio.to_thread(_unpack, archive, project)
     environment = {

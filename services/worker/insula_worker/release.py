@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Final
 
 from insula.errors import InsulaError
-from insula.objects import ObjectStore
 from insula.registry import Registration
 from insula_worker.installation import install, uninstall
 from insula_worker.observers import Observers
@@ -31,7 +30,6 @@ class Release:
         self,
         registration: Registration,
         settings: Settings,
-        objects: ObjectStore,
         changed: Callable[[], None],
         observers: Observers,
     ) -> None:
@@ -41,7 +39,6 @@ class Release:
         self.reason = ""
         self._registration = registration
         self._settings = settings
-        self._objects = objects
         # Of its own: the same version may come again while the one before still finishes what it began.
         self._folder = settings.scratch / f"{registration.version[:16]}.{next(_releases)}"
         self._changed = changed
@@ -72,7 +69,7 @@ class Release:
         failures = 0
         while True:
             try:
-                return await install(self._registration, self._folder, self._settings, self._objects)
+                return await install(self._registration, self._folder, self._settings)
             except (InsulaError, OSError) as error:
                 log.warning("installation failed", extra={"version": self.version, "reason": str(error)})
                 self._enter(Phase.FAILING, str(error))

@@ -130,7 +130,7 @@ class Worker:
             self._claiming.serve(None)
             self._retire(None)
         elif self._serving is None or not self._serving.is_for(wanted):
-            self._candidate = Release(wanted, self._settings, self._objects, self._changed.set, self._observers)
+            self._candidate = Release(wanted, self._settings, self._changed.set, self._observers)
 
     def _promote(self) -> None:
         candidate = self._candidate

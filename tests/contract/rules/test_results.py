@@ -7,13 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import boto3
 import pytest
 import requests
 from redis import Redis
 
 from insula.keys import ApiKeys
-from insula.local.storage import BUCKET, Keys
+from insula.local.storage import BUCKET
 from tests.http_api import HttpApi
 from tests.stack import Stack
 from tests.waiting import until_blocking
@@ -108,15 +107,7 @@ def test_p5_after_7_days_a_result_is_gone(stack: Stack, echo: HttpApi) -> None:
 
 def objects(stack: Stack, api: str) -> list[str]:
     """The objects in S3 that belong to the API's workloads."""
-    keys = Keys.parse((Path(stack.info["data"]) / "keys.json").read_text())
-    s3 = boto3.client(
-        "s3",
-        endpoint_url=stack.info["s3"]["endpoint"],
-        region_name="us-east-1",
-        aws_access_key_id=keys.access_key,
-        aws_secret_access_key=keys.secret_key,
-    )
-    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix=f"{api}/").get("Contents", [])
+    listed = stack.s3().list_objects_v2(Bucket=BUCKET, Prefix=f"{api}/").get("Contents", [])
     return [found.get("Key", "") for found in listed]
 
 

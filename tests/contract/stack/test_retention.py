@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import boto3
 import grpc
 import pytest
 import requests
@@ -36,19 +35,6 @@ async def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerat
         yield stack
 
 
-@pytest.fixture
-def s3(stack: Stack) -> S3Client:
-    """A client with Insula's own identity."""
-    keys = json.loads((Path(stack.info["data"]) / "keys.json").read_text())
-    return boto3.client(
-        "s3",
-        endpoint_url=stack.info["s3"]["endpoint"],
-        region_name="us-east-1",
-        aws_access_key_id=keys["access_key"],
-        aws_secret_access_key=keys["secret_key"],
-    )
-
-
 def objects(s3: S3Client) -> list[str]:
     """Keys below the API's prefix, and those of unfinished uploads."""
     found = s3.list_objects_v2(Bucket=BUCKET, Prefix="probe/").get("Contents", [])
@@ -58,9 +44,9 @@ def objects(s3: S3Client) -> list[str]:
 
 @pytest.mark.slow
 async def test_i9_retention_nothing_of_a_workload_or_of_a_deleted_api_is_left_in_any_store(
-    stack: Stack, s3: S3Client
+    stack: Stack,
 ) -> None:
-    api = HttpApi(f"{stack.public}/probe")
+    api, s3 = HttpApi(f"{stack.public}/probe"), stack.s3()
     with Redis.from_url(stack.info["redis"]) as redis:
         large, small = api.submit(LARGE, "application/json"), api.submit(b"{}", "application/json")
         assert len(api.end(large)["result"]["text"]) == 100_000

@@ -1,0 +1,32 @@
+"""Deletes the project bundles that no version needs any more."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from typing import Final
+
+from insula.bundles import Bundles
+from insula.errors import StoreUnavailable
+from insula.registry import Registry
+
+log = logging.getLogger(__name__)
+
+FIRST_S: Final = 60
+"""After the start, which has better things to do."""
+PERIOD_S: Final = 3600
+"""Bundles are kept a day at least, so that an hour makes no difference."""
+
+
+async def sweep_bundles(bundles: Bundles, registry: Registry) -> None:
+    """Sweep until cancelled; what a store that is away keeps from being done is left to the next time."""
+    period_s = FIRST_S
+    while True:
+        await asyncio.sleep(period_s * random.uniform(0.5, 1.0))  # replicas spread out
+        period_s = PERIOD_S
+        try:
+            apis = await registry.all()
+            await bundles.sweep(version for api in apis.values() for version in api.versions)
+        except StoreUnavailable as error:
+            log.warning("bundles were not swept", extra={"error": str(error)})

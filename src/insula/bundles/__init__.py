@@ -1,0 +1,64 @@
+"""The project bundles of all versions in S3, addressed by their content.
+
+They are asked for when an API is deployed and when a worker starts, and then no more. So a program of its own does it:
+boto3 and its model of S3 take 27 MB, which would stay in every submit, results and worker that does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+from insula.errors import StoreUnavailable
+from insula.tether import tethered
+
+log = logging.getLogger(__name__)
+
+COMPLAINT_CHARS_MAX: Final = 4096
+
+
+class Bundles:
+    """The bundles in one bucket. Every method raises StoreUnavailable when S3 does not answer or refuses us."""
+
+    def __init__(self, bucket: str) -> None:
+        """Endpoint, region and credentials come from the AWS_* environment, as with every boto3 client."""
+        self._bucket = bucket
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless the bucket can be reached."""
+        await self._ask("check")
+
+    async def store(self, version: str, archive: bytes) -> None:
+        """Keep the bundle of a version for a day at least, and for as long as `sweep` is told of it."""
+        await self._ask("store", version, told=archive)
+
+    async def fetch(self, version: str) -> bytes:
+        """Return the bundle of a version; one that is not there is StoreUnavailable too."""
+        return await self._ask("fetch", version)
+
+    async def sweep(self, versions: Iterable[str]) -> None:
+        """Delete those that are older than a day and of none of the versions."""
+        deleted = await self._ask("sweep", told="\n".join(versions).encode())
+        for key in deleted.decode().split():
+            log.info("bundle deleted", extra={"object": key})
+
+    async def _ask(self, *question: str, told: bytes = b"") -> bytes:
+        """Run the program, which ends with us, with `told` on its stdin; return what it writes."""
+        command = [sys.executable, "-I", "-m", "insula.bundles", self._bucket, *question]
+        process = await asyncio.create_subprocess_exec(*tethered(command), stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        try:
+            answer, complaint = await process.communicate(told)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
+        if process.returncode != 0:
+            text = complaint.decode(errors="replace").strip()[-COMPLAINT_CHARS_MAX:]
+            raise StoreUnavailable(text or f"S3 was not asked: exit code {process.returncode}")
+        return answer

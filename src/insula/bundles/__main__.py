@@ -1,0 +1,71 @@
+"""Ask S3 for bundles: `python -m insula.bundles BUCKET QUESTION [VERSION]`, with the AWS_* environment.
+
+    check               can the bucket be reached?
+    store VERSION       keep what is on stdin, unless it is there and was written a short while ago
+    fetch VERSION       write it to stdout
+    sweep               delete those of versions that are not on stdin, if older than KEPT; write their keys to stdout
+
+Exits with 1 and says on stderr why it could not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from insula.errors import InsulaError
+from insula.keys import BUNDLES, bundle_object
+from insula.objects import ObjectStore
+
+KEPT: Final = timedelta(days=1)
+"""How long one that no version names is kept: one that is being deployed is younger."""
+FRESH: Final = KEPT / 2
+"""An older one is written again when its version comes back, so that no sweep takes it meanwhile."""
+
+
+async def main(bucket: str, question: str, *versions: str) -> None:
+    """Answer one question, or exit with the reason."""
+    objects = ObjectStore(bucket)
+    try:
+        match question, versions:
+            case "check", ():
+                await objects.check()
+            case "store", (version,):
+                await store(objects, version, sys.stdin.buffer.read())
+            case "fetch", (version,):
+                async for chunk in objects.read(bundle_object(version)):
+                    sys.stdout.buffer.write(chunk)
+            case "sweep", ():
+                await sweep(objects, sys.stdin.read().split())
+            case _:
+                sys.exit(__doc__)
+    except InsulaError as error:
+        sys.exit(str(error))
+
+
+async def store(objects: ObjectStore, version: str, archive: bytes, fresh: timedelta = FRESH) -> None:
+    """Have the bundle in the bucket, and too young for a sweep."""
+    key = bundle_object(version)
+    written = (await objects.written(key)).get(key)
+    if written is None or written < datetime.now(UTC) - fresh:
+        await objects.write(key, _once(archive))
+
+
+async def sweep(objects: ObjectStore, versions: Iterable[str], kept: timedelta = KEPT) -> None:
+    """Delete the bundles that are older than `kept` and of none of the versions; say which."""
+    before = datetime.now(UTC) - kept
+    old = {key for key, written in (await objects.written(BUNDLES)).items() if written < before}
+    for key in old - {bundle_object(version) for version in versions}:
+        await objects.delete(key)
+        sys.stdout.write(f"{key}\n")
+
+
+async def _once(archive: bytes) -> AsyncIterator[bytes]:
+    yield archive
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,88 @@
+"""The bundles of versions: kept while a version needs them, deleted when none does and they are a day old."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from insula.bundles import Bundles
+from insula.bundles.__main__ import store, sweep
+from insula.errors import StoreUnavailable
+from insula.keys import BUNDLES, bundle_object
+from insula.local.storage import BUCKET
+from insula.objects import ObjectStore
+from insula.registry import Registry
+from insula_results import bundle_sweeper
+from tests.stack import Stack, running_stack
+
+PROBE = Path(__file__).parents[2] / "projects" / "probe"
+NEW, OLD = "a" * 64, "b" * 64
+AT_ONCE = timedelta(0)
+
+
+@pytest.fixture
+async def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Stack]:
+    async with running_stack([PROBE], data=tmp_path / "data") as stack:
+        for name, value in stack.own_s3_env.items():
+            monkeypatch.setenv(name, value)
+        yield stack
+
+
+def stored(stack: Stack) -> set[str]:
+    found = stack.s3().list_objects_v2(Bucket=BUCKET, Prefix=BUNDLES).get("Contents", [])
+    return {str(item.get("Key")) for item in found}
+
+
+async def test_bundles_stay_while_a_version_needs_them(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    bundles, objects = Bundles(BUCKET), ObjectStore(BUCKET)
+    deployed = [stack.api(name).version for name in ("probe", "probe-caller")]
+    await bundles.store(NEW, b"archive" * 1000)
+    await bundles.store(OLD, b"archive")
+    assert await bundles.fetch(NEW) == b"archive" * 1000
+    await bundles.sweep(deployed)
+    assert stored(stack) == {bundle_object(version) for version in (*deployed, NEW, OLD)}, "they are younger than a day"
+
+    await store(objects, OLD, b"never read", fresh=timedelta(days=1))
+    assert await bundles.fetch(OLD) == b"archive"
+    await store(objects, OLD, b"again", fresh=AT_ONCE)
+    assert await bundles.fetch(OLD) == b"again", "so old that a sweep may be about to take it"
+
+    await sweep(objects, [*deployed, NEW], kept=AT_ONCE)
+    assert capsys.readouterr().out == f"{bundle_object(OLD)}\n"
+    assert stored(stack) == {bundle_object(version) for version in (*deployed, NEW)}
+    with pytest.raises(StoreUnavailable, match="NoSuchKey"):
+        await bundles.fetch(OLD)
+
+    nowhere = Bundles("no-such-bucket")
+    with pytest.raises(StoreUnavailable):
+        await nowhere.check()
+
+
+async def test_sweeps_go_on_when_a_store_was_away(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And name the versions of every API."""
+    monkeypatch.setattr(bundle_sweeper, "FIRST_S", 0)
+    monkeypatch.setattr(bundle_sweeper, "PERIOD_S", 0)
+    told: asyncio.Queue[set[str]] = asyncio.Queue()
+
+    class AwayOnce(Bundles):
+        away = True
+
+        async def sweep(self, versions: Iterable[str]) -> None:
+            if self.away:
+                self.away = False
+                raise StoreUnavailable("S3 does not answer")
+            await super().sweep(versions := list(versions))
+            told.put_nowait(set(versions))
+
+    async with Redis.from_url(stack.info["redis"]) as redis:
+        sweeping = asyncio.create_task(bundle_sweeper.sweep_bundles(AwayOnce(BUCKET), Registry(redis)))
+        deployed = {stack.api(name).version for name in ("probe", "probe-caller")}
+        assert await told.get() - {""} == deployed
+        sweeping.cancel()
+        await asyncio.wait({sweeping})
+    assert stored(stack) == {bundle_object(version) for version in deployed}
