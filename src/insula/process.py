@@ -14,7 +14,9 @@ from insula.errors import InsulaError
 Settings = TypeVar("Settings")
 
 
-MAPPED_BYTES: Final = 1024 * 1024
+MAPPED_BYTES: Final = 64 * 1024
+"""The pieces in which gRPC hands over a payload are as large and larger; from a heap that also holds small objects they
+are given back by luck only."""
 _M_MMAP_THRESHOLD: Final = -3  # malloc.h
 
 
@@ -22,6 +24,7 @@ def give_memory_back() -> None:
     """Have glibc map every buffer of MAPPED_BYTES and more, so that freeing it gives its memory back.
 
     By itself it learns from the first one freed to keep the next: after twenty uploads at once, submit kept 200 MB.
+    Mapping costs an upload of 30 MB 8 % of its time.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # another libc has none, nor that habit
     if mallopt is not None:
