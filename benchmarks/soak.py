@@ -3,7 +3,8 @@
     .venv/bin/python -m benchmarks.soak --clients 64 --seconds 60
 
 Each client posts a text, waits for the answer by GET, checks it and goes on. Printed at the end: requests, errors,
-time from POST to result, and for each process its RSS 10 s after the start of the load and at the end.
+time from POST to result, for each process its RSS 10 s after the start of the load and at the end, and what Valkey
+keeps of a workload.
 Exit code 1 if any request failed or any answer was wrong.
 """
 
@@ -112,7 +113,7 @@ async def load(url: str, pid: int, clients: int, seconds: float) -> int:
     ) as session:
         loops = [asyncio.create_task(client(session, url, started + seconds, tally)) for _ in range(clients)]
         await asyncio.sleep(min(SETTLED_S, seconds))
-        settled = {one: memory_mb(one, "VmRSS") for one in processes}
+        settled, before = {one: memory_mb(one, "VmRSS") for one in processes}, len(tally.latencies_s)
         await asyncio.gather(*loops)
     elapsed = time.monotonic() - started
     print(f"{'process':42}{'idle PSS':>9}{'idle RSS':>9}{'at 10 s':>9}{'at end':>9}{'growth':>8}  MB")
@@ -120,6 +121,8 @@ async def load(url: str, pid: int, clients: int, seconds: float) -> int:
         now = memory_mb(one, "VmRSS")
         print(f"{name:42}{idle[one][1]:9.1f}{idle[one][0]:9.1f}{settled[one]:9.1f}{now:9.1f}{now - settled[one]:8.1f}")
     print(f"{'sum':42}{sum(pss for _, pss in idle.values()):9.1f}{sum(rss for rss, _ in idle.values()):9.1f}")
+    grown_mb = sum(memory_mb(one, "VmRSS") - settled[one] for one, name in processes.items() if "valkey" in name)
+    print(f"valkey: {grown_mb * 2**20 / max(1, len(tally.latencies_s) - before):.0f} bytes for each ended workload")
     latencies_ms = sorted(latency_s * 1000 for latency_s in tally.latencies_s)
     print(
         f"{len(latencies_ms)} workloads in {elapsed:.1f} s ({len(latencies_ms) / elapsed:.0f}/s), {tally.polls} polls; "

@@ -121,7 +121,7 @@ class Stack:
     def wait_for_status(self, api: str, id: str, status: str) -> None:
         """Return once the record of `id` has the status."""
         with Redis.from_url(self.info["redis"]) as redis:
-            while redis.hget(ApiKeys(api).workload(id), "status") != status.encode():
+            while status_of(redis, api, id) != status:
                 continue
 
     def processes(self, part: str) -> list[int]:
@@ -134,6 +134,14 @@ class Stack:
         [pid, *_] = self.processes(part)
         os.kill(pid, signal.SIGKILL)
         return pid
+
+
+def status_of(redis: Redis, api: str, id: str) -> str:
+    """The status on record, of a workload that lives or has ended."""
+    keys = ApiKeys(api)
+    live = cast(bytes | None, redis.hget(keys.workload(id), "status"))
+    ended = cast(bytes | None, redis.hget(*keys.ended_bucket(id)))
+    return (live or ended or b"").decode().split(" ")[0]
 
 
 def descendants(pid: int) -> list[int]:

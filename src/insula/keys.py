@@ -1,6 +1,7 @@
 """The name of every Redis key and S3 object.
 
-All keys of one API share its hash tag `{api}`, so a script that takes them stays in one slot of a Redis Cluster.
+All keys of one API share its hash tag `{api}`, so a script that takes them stays in one slot of a Redis Cluster. The
+scripts make those with an id in their name themselves, see ledger/scripts/library.lua.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ APIS: Final = "insula:apis"
 """Hash: API name -> its registration, JSON. The registry; no TTL."""
 BUNDLES: Final = "bundles/"
 """What the S3 keys of all project bundles start with; no API is called so, since a name has no slash."""
+BUCKET_CHARS: Final = 10
+"""Of an id, these name its bucket: 36 bits of its time, so that what is submitted within 4.096 s is kept together."""
 
 
 class ApiKeys:
@@ -20,8 +23,7 @@ class ApiKeys:
         self.prefix: Final = f"insula:{{{api}}}:"
         prefix = self.prefix
         self.queue: Final = f"{prefix}queue"  # stream; an entry is deleted when its workload ends
-        self.index: Final = f"{prefix}index"  # zset, score 0: every retained id, in order of submission
-        self.ended: Final = f"{prefix}ended"  # zset: ended ids by ended_ms
+        self.ended: Final = f"{prefix}ended"  # zset: buckets by the ended_ms of the first in each that is retained
         self.counts: Final = f"{prefix}counts"  # hash: status -> number of retained workloads
         self.updates: Final = f"{prefix}updates"  # stream, approximate MAXLEN: one entry per change of status
         self.dead: Final = f"{prefix}dead"  # zset: ids that ran out of deliveries, by ended_ms
@@ -30,10 +32,9 @@ class ApiKeys:
         )
         self.closed: Final = f"{prefix}closed"  # string: there if the API is deleted and takes no workloads
         self.workers: Final = f"{prefix}workers"  # hash, TTL: worker name -> its last report, protobuf
-        self.workload_prefix: Final = f"{prefix}workload:"  # + id: hash, the record
         self.all: Final = (
-            *(self.queue, self.index, self.ended, self.counts),
-            *(self.updates, self.dead, self.uploads, self.closed),
+            *(self.queue, self.ended, self.counts, self.updates),
+            *(self.dead, self.uploads, self.closed),
         )
 
     def idempotency(self, digest: str) -> str:
@@ -41,8 +42,16 @@ class ApiKeys:
         return f"{self.prefix}idempotency:{digest}"
 
     def workload(self, id: str) -> str:
-        """The hash that records workload `id`."""
-        return self.workload_prefix + id
+        """Hash: the record of workload `id` while it lives."""
+        return f"{self.prefix}workload:{id}"
+
+    def ended_bucket(self, id: str) -> tuple[str, str]:
+        """Hash, TTL: the records of workloads that have ended, and the field that is the one of workload `id`."""
+        return f"{self.prefix}ended:{id[:BUCKET_CHARS]}", id[BUCKET_CHARS:]
+
+    def dead_entry(self, id: str) -> str:
+        """Hash, TTL: the queue's entry of a workload that ran out of deliveries."""
+        return f"{self.prefix}dead:{id}"
 
 
 def workload_objects(api: str, id: str) -> str:

@@ -102,18 +102,26 @@ class ObjectStore:
 
         return await self._call(read)
 
+    async def keys(self, prefix: str) -> set[str]:
+        """Every key that starts with `prefix`, and of what was uploaded of one that never came to be."""
+        return {*await self.written(prefix), *(key for key, _ in await self._unfinished(prefix))}
+
     async def delete_all(self, prefix: str) -> None:
         """Delete every object whose key starts with `prefix`, and what was uploaded of one that never came to be."""
-        bucket = self._bucket
-        while True:
-            found = await self._call(lambda: self._s3.list_objects_v2(Bucket=bucket, Prefix=prefix))
-            for item in found.get("Contents", []):
-                await self.delete(item.get("Key", ""))
-            if not found.get("IsTruncated"):
-                break
-        unfinished = await self._call(lambda: self._s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix))
-        for upload in unfinished.get("Uploads", []):
-            await self._call(partial(self._abort, upload.get("Key", ""), upload.get("UploadId", "")))
+        for key in await self.written(prefix):
+            await self.delete(key)
+        for key, upload_id in await self._unfinished(prefix):
+            await self._call(partial(self._abort, key, upload_id))
+
+    async def _unfinished(self, prefix: str) -> list[tuple[str, str]]:
+        """Key and id of each upload that has neither been completed nor aborted."""
+
+        def read() -> list[tuple[str, str]]:
+            pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=prefix)
+            uploads = (upload for page in pages for upload in page.get("Uploads", []))
+            return [(upload.get("Key", ""), upload.get("UploadId", "")) for upload in uploads]
+
+        return await self._call(read)
 
     def _put(self, key: str, body: bytes) -> None:
         self._s3.put_object(Bucket=self._bucket, Key=key, Body=body)

@@ -86,9 +86,18 @@ class Sweeper:
         return forgotten
 
     async def _forget(self, api: str, expired: Expired) -> None:
-        if expired.has_objects:
+        if expired.is_bucket:
+            await self._delete_unrecorded(api, expired.id)
+        elif expired.has_objects:
             await self._objects.delete_all(workload_objects(api, expired.id))
         await self._retention.forget(api, expired.id)
+
+    async def _delete_unrecorded(self, api: str, bucket: str) -> None:
+        """Delete the objects of workloads that have no record any more; one that still waits may be of the bucket."""
+        folders = {key.split("/")[1] for key in await self._objects.keys(f"{api}/{bucket}")}
+        for id in folders:
+            if await self._ledger.read(api, id) is None:
+                await self._objects.delete_all(workload_objects(api, id))
 
     async def _delete_stale_uploads(self, api: str) -> int:
         """Delete what was uploaded and belongs to nothing; returns how many. An upload that is ending is let be."""

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -35,6 +36,9 @@ from insula.v1.api_service_pb2 import (
 )
 from insula.v1.worker_service_pb2 import Worker
 
+VERSION_DIGITS: Final = 32
+"""128 bits: as many as name anything else for good; every record names its version, and millions are kept."""
+
 
 class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
     """Deploys, gets and lists APIs."""
@@ -62,7 +66,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         spec = ApiSpec.from_json(spec_json)
         await asyncio.to_thread(_check_bundle, spec, archive)
         canonical = spec.to_json()
-        version = hashlib.sha256(canonical + b"\0" + archive).hexdigest()
+        version = hashlib.sha256(canonical + b"\0" + archive).hexdigest()[:VERSION_DIGITS]
         await self._bundles.store(version, archive)
         await self._ledger.open(spec.name)
         registration = await self._registry.deploy(

@@ -15,7 +15,7 @@ from insula.errors import ApiNotFound, IdempotencyConflict, LeaseLost, QueueFull
 from insula.keys import ApiKeys
 from insula.ledger import scripts
 from insula.ledger.coalescer import Coalescer
-from insula.ledger.records import Accepted, Claim, Failure, Idempotency, Lease, Payload, Result, Workload
+from insula.ledger.records import Accepted, Claim, Failure, Idempotency, Lease, Payload, Result, Workload, render
 from insula.status import Status
 
 _OPEN: Final = scripts.load("open")
@@ -151,16 +151,9 @@ class WorkloadLedger:
 
         Raises LeaseLost if a later attempt holds the workload; then nothing was written.
         """
-        status, fields = Status.COMPLETED, dict[str, str | bytes]()
-        match outcome:
-            case Failure(reason, message):
-                status, fields = Status.FAILED, {"failure_reason": reason, "failure_message": message}
-            case Result(inline=bytes(inline)):
-                fields = {"result": inline}
-            case Result(object=s3_key):
-                fields = {"result_object": s3_key or ""}
-        flat = [part for pair in fields.items() for part in pair]
-        arguments = (lease.id, lease.attempt, lease.entry, status, self.policy.retention_s, *flat)
+        status = Status.FAILED if isinstance(outcome, Failure) else Status.COMPLETED
+        kind, value = render(outcome)
+        arguments = (lease.id, lease.attempt, lease.entry, status, self.policy.retention_s, kind, value)
         if await self._run(_FINISH, lease.api, *arguments) == -1:
             raise LeaseLost(lease.id, lease.attempt)
 
@@ -217,16 +210,17 @@ class WorkloadLedger:
 
         By our own clock, not Redis': of days of retention, their difference is no part that anybody sees.
         """
-        reply = await self._commands.execute("HGETALL", ApiKeys(api).workload(id))
-        record = cast(dict[bytes, bytes], reply)
-        if not record:
-            return None
-        workload = Workload.parse(api, id, record)
+        keys = ApiKeys(api)
+        live, ended = await asyncio.gather(  # in this order: a workload that ends in between is seen twice, never not
+            self._commands.execute("HGETALL", keys.workload(id)),
+            self._commands.execute("HGET", *keys.ended_bucket(id)),
+        )
+        if ended is None:
+            return Workload.parse_live(api, id, cast(dict[bytes, bytes], live)) if live else None
+        workload = Workload.parse_ended(api, id, cast(bytes, ended))
         gone = workload.ended_ms is not None and workload.ended_ms / 1000 + self.policy.retention_s <= time.time()
         return None if gone else workload
 
     async def _run(self, script: scripts.Script, api: str, *arguments: str | bytes | int) -> object:
         keys = ApiKeys(api)
-        return await self._commands.evaluate(
-            script, *keys.all, keys.workload_prefix, *arguments, key_count=len(keys.all)
-        )
+        return await self._commands.evaluate(script, *keys.all, keys.prefix, *arguments, key_count=len(keys.all))

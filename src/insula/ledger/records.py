@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from insula.status import Status
+
+RESULT: Final = "result"
+OBJECT: Final = "object"
+FAILURE: Final = "failure"
+"""What an ended record's outcome is: the result, its S3 key, or the reason of a failure and its message."""
+NOTHING: Final = "-"
+"""Stands in an ended record for what a workload that never started has not."""
 
 
 @dataclass(frozen=True)
@@ -99,29 +106,55 @@ class Workload:
     failure: Failure | None
 
     @classmethod
-    def parse(cls, api: str, id: str, record: dict[bytes, bytes]) -> Self:
-        """From the fields of the workload's hash."""
-
-        def text(name: bytes) -> str:
-            return record.get(name, b"").decode()
-
-        def number(name: bytes) -> int | None:
-            return int(record[name]) if name in record else None
-
-        status = Status(text(b"status"))
-        result = Result(record.get(b"result"), text(b"result_object") or None)
+    def parse_live(cls, api: str, id: str, record: dict[bytes, bytes]) -> Self:
+        """From the fields of a live workload's hash."""
         return cls(
             api=api,
             id=id,
-            status=status,
-            attempt=number(b"attempt") or 0,
-            version=text(b"version"),
-            submitted_ms=number(b"submitted_ms") or 0,
-            started_ms=number(b"started_ms"),
-            ended_ms=number(b"ended_ms"),
-            result=result if status is Status.COMPLETED else None,
-            failure=Failure(text(b"failure_reason"), text(b"failure_message")) if status is Status.FAILED else None,
+            status=Status(record[b"status"].decode()),
+            attempt=int(record[b"attempt"]),
+            version=record.get(b"version", b"").decode(),
+            submitted_ms=int(record[b"submitted_ms"]),
+            started_ms=int(record[b"started_ms"]) if b"started_ms" in record else None,
+            ended_ms=None,
+            result=None,
+            failure=None,
         )
+
+    @classmethod
+    def parse_ended(cls, api: str, id: str, record: bytes) -> Self:
+        """From the string that end_workload (library.lua) makes: a line of words, then the outcome."""
+        words, _, outcome = record.partition(b"\n")
+        status, attempt, _, submitted_ms, started, ended, version, kind = words.decode().split(" ")
+        return cls(
+            api=api,
+            id=id,
+            status=Status(status),
+            attempt=int(attempt),
+            version="" if version == NOTHING else version,
+            submitted_ms=int(submitted_ms),
+            started_ms=None if started == NOTHING else int(submitted_ms) + int(started),
+            ended_ms=int(submitted_ms) + int(ended),
+            result=_result(kind, outcome),
+            failure=Failure(*outcome.decode().split(" ", 1)) if kind == FAILURE else None,
+        )
+
+
+def render(outcome: Result | Failure) -> tuple[str, str | bytes]:
+    """The kind and the text of an outcome, as the record keeps them."""
+    match outcome:
+        case Failure(reason, message):
+            return FAILURE, f"{reason} {message}"
+        case Result(inline=bytes(inline)):
+            return RESULT, inline
+        case Result(object=s3_key):
+            return OBJECT, s3_key or ""
+
+
+def _result(kind: str, outcome: bytes) -> Result | None:
+    if kind == RESULT:
+        return Result(inline=outcome)
+    return Result(object=outcome.decode()) if kind == OBJECT else None
 
 
 def _text(value: bytes | int) -> str:

@@ -8,7 +8,7 @@ from typing import Final, cast
 
 from redis.asyncio import Redis
 
-from insula.keys import ApiKeys
+from insula.keys import BUCKET_CHARS, ApiKeys
 from insula.ledger import scripts
 from insula.ledger.coalescer import Coalescer
 from insula.ledger.ledger import LedgerPolicy
@@ -28,10 +28,19 @@ ABANDONED_LEASES: Final = 3
 
 @dataclass(frozen=True)
 class Expired:
-    """An ended workload that is past its retention, and whether S3 may hold objects of it."""
+    """An ended workload that is past its retention, and whether S3 may hold objects of it.
+
+    Or, where Redis has dropped the records before anybody asked, all of their bucket: then `id` is what theirs start
+    with, those that have a record excepted.
+    """
 
     id: str
     has_objects: bool
+
+    @property
+    def is_bucket(self) -> bool:
+        """Whether it stands for the workloads of a bucket."""
+        return len(self.id) == BUCKET_CHARS
 
 
 class Retention:
@@ -42,12 +51,12 @@ class Retention:
         self._policy = policy
 
     async def expired(self, api: str, *, count: int) -> list[Expired]:
-        """Up to `count` > 0 workloads to forget, the longest ended first, by Redis' clock."""
+        """Up to `count` > 0 workloads to forget, by Redis' clock, those of the longest ended buckets first."""
         rows = cast(list[tuple[bytes, int]], await self._run(_EXPIRED, api, self._policy.retention_s, count))
         return [Expired(id.decode(), bool(has_objects)) for id, has_objects in rows]
 
     async def forget(self, api: str, id: str) -> None:
-        """Remove record, index entries and count of a workload; nothing happens if it is not past its retention."""
+        """Remove record and count of an expired one; nothing happens if it is not past its retention."""
         await self._run(_FORGET, api, id, self._policy.retention_s)
 
     async def drop(self, api: str) -> bool:
@@ -68,6 +77,4 @@ class Retention:
 
     async def _run(self, script: scripts.Script, api: str, *arguments: str | int) -> object:
         keys = ApiKeys(api)
-        return await self._commands.evaluate(
-            script, *keys.all, keys.workload_prefix, *arguments, key_count=len(keys.all)
-        )
+        return await self._commands.evaluate(script, *keys.all, keys.prefix, *arguments, key_count=len(keys.all))

@@ -135,6 +135,7 @@ class Parts:
             "dir": str(self.data.valkey),
             "appendonly": "yes",
             "appendfsync": "always",
+            "hash-max-listpack-entries": "32",  # the fields of a live record; buckets of ended ones may be large
             "hash-max-listpack-value": "8192",  # a record with its inline result stays compact: a third less memory
             "save": "",
             "daemonize": "no",

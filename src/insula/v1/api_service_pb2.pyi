@@ -268,7 +268,7 @@ class Api(_message.Message):
     endpoint: _builtins.str
     """Path on the public listener, with its leading slash, unique."""
     version: _builtins.str
-    """Version last deployed: sha256 over configuration and bundle, 64 hex digits."""
+    """Version last deployed: the first 32 hex digits of sha256 over configuration and bundle."""
     active_version: _builtins.str
     """Version that last became ready: equal to version once that one has, empty before any has."""
     state: _builtins.str

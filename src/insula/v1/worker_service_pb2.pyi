@@ -134,7 +134,7 @@ class Worker(_message.Message):
     api: _builtins.str
     """Name of the API whose workloads it runs."""
     version: _builtins.str
-    """Version it serves: 64 hex digits."""
+    """Version it serves: 32 hex digits."""
     phase: _builtins.str
     """One of "installing", "starting", "ready", "failing", "draining"; draining once a later version serves, or at the end."""
     reason: _builtins.str

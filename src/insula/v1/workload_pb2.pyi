@@ -47,7 +47,7 @@ class Workload(_message.Message):
     attempt: _builtins.int
     """How many attempts have started; 0 while the first one waits. The fencing token. Set by the ledger."""
     version: _builtins.str
-    """Version of the API that ran the latest attempt: 64 hex digits, empty before the first. Set by the worker."""
+    """Version of the API that ran the latest attempt: 32 hex digits, empty before the first. Set by the worker."""
     result_json: _builtins.bytes
     """The JSON object that the handler returned, byte for byte; at most 64 MiB over this field.
     Present if and only if the status is completed and the call asks for it. Set by the worker.

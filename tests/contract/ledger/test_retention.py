@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import timedelta
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ from redis.asyncio import Redis
 
 from insula.errors import ApiNotFound, LeaseLost, StoreUnavailable
 from insula.ids import new_id
-from insula.keys import ApiKeys, payload_object
+from insula.keys import BUCKET_CHARS, ApiKeys, payload_object
 from insula.ledger import Claimant, Failure, Idempotency, LedgerPolicy, Payload, Result, WorkloadLedger
 from insula.ledger.retention import Expired, Retention
 from insula.status import Status
@@ -54,15 +55,16 @@ async def test_i9_retention_nothing_of_a_forgotten_workload_is_left(
     for each in (id, id, waiting, new_id()):
         await retention.forget("echo", each)
     assert await ledger.read("echo", id) is None
-    assert await redis.exists(KEYS.workload(id), KEYS.ended) == 0
-    assert await redis.zrange(KEYS.index, 0, -1) == [waiting.encode()]
+    bucket, _ = KEYS.ended_bucket(id)
+    assert await redis.exists(KEYS.workload(id), bucket, KEYS.ended) == 0
+    assert await redis.exists(KEYS.workload(waiting)) == 1
     assert await counts(redis) == {b"in_queue": b"1"}
 
 
 async def test_a_workload_that_may_have_objects_is_told_apart(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """A large payload, a large result, a lost attempt, or a record that Redis has dropped already."""
+    """A large payload, a large result, or a lost attempt."""
     await ledger.intend_upload("echo", "echo/x/payload")
     stored = await accept(ledger, Payload("text/plain", size_bytes=5, object="echo/x/payload"))
     await end(ledger, alice, Failure("HANDLER_ERROR", "no"))
@@ -73,15 +75,60 @@ async def test_a_workload_that_may_have_objects_is_told_apart(
     await ledger.requeue(claim.lease, lost="its runner was killed")
     [again] = await ledger.reclaim("echo", alice, count=1, held=(), expired=False, own_lost=False)
     await ledger.finish(again.lease, Result(inline=b"{}"))
-    dropped = await accept(ledger, payload)
-    await end(ledger, alice, Result(inline=b"{}"))
-    await redis.delete(KEYS.workload(dropped))
     small = await accept(ledger, payload)
     await end(ledger, alice, Result(inline=b"{}"))
 
     found = await retention_of(redis, NONE).expired("echo", count=10)
-    assert found == [Expired(id, True) for id in (stored, large, retried, dropped)] + [Expired(small, False)]
-    assert await retention_of(redis, NONE).expired("echo", count=2) == found[:2]
+    assert set(found) == {*(Expired(id, True) for id in (stored, large, retried)), Expired(small, False)}
+    assert len(await retention_of(redis, NONE).expired("echo", count=2)) == 2
+
+
+async def test_workloads_of_one_bucket_expire_one_by_one(
+    redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
+) -> None:
+    """The bucket is looked at again when the next of it expires, and goes with the last."""
+    base = new_id()
+    first, last = (f"{base[:-1]}{digit}" for digit in "12")
+    for id in (first, last):
+        await ledger.submit("echo", id, payload, queue_limit=100)
+        await end(ledger, alice, Result(inline=b"{}"))
+    bucket, field = KEYS.ended_bucket(first)
+    record = cast(bytes, await cast(Any, redis.hget(bucket, field)))
+    words = record.split(b" ")
+    words[3] = b"%d" % (int(words[3]) - 2 * 3600 * 1000)  # submitted, and so ended, two hours before
+    await cast(Any, redis.hset(bucket, field, b" ".join(words)))
+    await redis.zadd(KEYS.ended, {base[:BUCKET_CHARS]: int(words[3])})
+
+    retention = retention_of(redis, LONG)
+    assert await retention.expired("echo", count=10) == [Expired(first, has_objects=False)]
+    await retention.forget("echo", first)
+    assert await retention.expired("echo", count=10) == []
+    kept = await ledger.read("echo", last)
+    assert kept is not None
+    assert await redis.zrange(KEYS.ended, 0, -1, withscores=True) == [(base[:BUCKET_CHARS].encode(), kept.ended_ms)]
+    await retention_of(redis, NONE).forget("echo", last)
+    assert await redis.exists(bucket, KEYS.ended) == 0
+    assert await counts(redis) == {}
+
+
+async def test_of_what_redis_has_dropped_the_bucket_is_told(redis: Redis, payload: Payload, alice: Claimant) -> None:
+    """Nobody swept for a day, and the TTL took the records: objects of theirs may be left."""
+    ledger = WorkloadLedger(redis, LedgerPolicy(max_deliveries=1))
+    await ledger.open("echo")
+    id = await accept(ledger, payload)
+    _, [claim] = await ledger.claim("echo", alice, count=1)
+    await ledger.requeue(claim.lease, lost="its runner was killed")
+    await redis.delete(KEYS.ended_bucket(id)[0], KEYS.dead_entry(id))
+    ten_days_ago = int(time.time() - 10 * 86400) * 1000
+    await redis.zadd(KEYS.ended, {id[:BUCKET_CHARS]: ten_days_ago})
+    await redis.zadd(KEYS.dead, {id: ten_days_ago})
+
+    retention = Retention(redis, LedgerPolicy())
+    [dropped] = await retention.expired("echo", count=10)
+    assert (dropped.id, dropped.is_bucket) == (id[:BUCKET_CHARS], True)
+    await retention.forget("echo", dropped.id)
+    assert await retention.expired("echo", count=10) == []
+    assert await redis.exists(KEYS.ended, KEYS.dead) == 0
 
 
 async def test_a_dead_workload_keeps_its_payload_until_it_is_forgotten(
@@ -93,9 +140,9 @@ async def test_a_dead_workload_keeps_its_payload_until_it_is_forgotten(
     _, [claim] = await ledger.claim("echo", alice, count=1)
     await ledger.requeue(claim.lease, lost="its runner was killed")
     assert await retention_of(redis, NONE).expired("echo", count=1) == [Expired(id, has_objects=True)]
-    assert await cast(Any, redis.hget(KEYS.workload(id), "payload")) == b"hello"
+    assert await cast(Any, redis.hget(KEYS.dead_entry(id), "payload")) == b"hello"
     await retention_of(redis, NONE).forget("echo", id)
-    assert await redis.exists(KEYS.workload(id), KEYS.dead) == 0
+    assert await redis.exists(KEYS.dead_entry(id), KEYS.dead) == 0
 
 
 async def test_a_payload_nobody_committed_or_that_was_cancelled_is_found(

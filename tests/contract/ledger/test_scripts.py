@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
@@ -77,7 +78,7 @@ async def test_i2_one_way_a_workload_passes_through_queue_and_progress_to_its_en
 
 
 async def test_a_submit_repeated_with_the_same_id_is_one_workload(
-    ledger: WorkloadLedger, redis: Redis, payload: Payload
+    ledger: WorkloadLedger, redis: Redis, payload: Payload, alice: Claimant
 ) -> None:
     """So a submit whose answer was lost can be sent again."""
     id = new_id()
@@ -85,6 +86,10 @@ async def test_a_submit_repeated_with_the_same_id_is_one_workload(
         await ledger.submit("echo", id, payload, queue_limit=1000)
     assert await redis.xlen(KEYS.queue) == 1
     assert await counts(redis) == {"in_queue": 1}
+    await ledger.finish((await claim_one(ledger, alice)).lease, Result(inline=b"{}"))
+    await ledger.submit("echo", id, payload, queue_limit=1000)
+    assert await redis.xlen(KEYS.queue) == 0, "also when the answer came so late that it has ended"
+    assert await counts(redis) == {"completed": 1}
 
 
 async def test_i11_backpressure_a_full_queue_refuses_and_stores_nothing(
@@ -120,6 +125,7 @@ async def test_i3_one_end_a_second_finish_of_the_same_attempt_changes_nothing(
     claim = await claim_one(ledger, alice)
     await ledger.finish(claim.lease, Result(inline=b"{}"))
     await ledger.finish(claim.lease, Failure("HANDLER_ERROR", "too late"))
+    assert await ledger.renew("alice", [claim.lease]) == [], "it is not lost to another attempt"
     assert (await read(ledger, id)).status is Status.COMPLETED
     assert await counts(redis) == {"completed": 1}
 
@@ -199,7 +205,7 @@ async def test_i5_poison_a_workload_that_keeps_losing_its_runner_ends_failed_and
     assert dead.failure.reason == "WORKER_LOST"
     assert "killed by signal 11" in dead.failure.message
     assert await redis.zscore(KEYS.dead, id) == dead.ended_ms
-    assert await redis.hget(KEYS.workload(id), "payload") == b"hello", "a dead workload keeps its payload"
+    assert await redis.hget(KEYS.dead_entry(id), "payload") == b"hello", "a dead workload keeps its payload"
     assert await redis.xlen(KEYS.queue) == 0
 
 
@@ -215,6 +221,39 @@ async def test_i5_poison_a_restarted_worker_counts_what_its_predecessor_left(
     assert (await read(ledger, id)).status is Status.FAILED
 
 
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        Result(inline=b'{"text": "two\\nlines"}'),
+        Result(inline=b"\n{ 1.0,\n\0\xff result failure - }\n"),
+        Result(object="echo/some-id/result.1"),
+        Failure("HANDLER_ERROR", "ValueError: two\nlines, a tab\tand an ä"),
+        Failure("HANDLER_ERROR", ""),
+    ],
+)
+async def test_i8_verbatim_an_ended_record_is_read_as_it_was_written(
+    ledger: WorkloadLedger, alice: Claimant, payload: Payload, outcome: Result | Failure
+) -> None:
+    id = await submit(ledger, payload)
+    claim = await claim_one(ledger, alice)
+    running = await read(ledger, id)
+    await ledger.finish(claim.lease, outcome)
+    ended = await read(ledger, id)
+    assert outcome == (ended.failure if ended.status is Status.FAILED else ended.result)
+    assert ended.started_ms is not None
+    assert ended.submitted_ms <= ended.started_ms <= (ended.ended_ms or 0)
+    assert replace(running, status=ended.status, ended_ms=ended.ended_ms) == replace(ended, result=None, failure=None)
+
+
+async def test_a_workload_that_never_started_is_read_so(ledger: WorkloadLedger, payload: Payload) -> None:
+    id = await submit(ledger, payload)
+    waiting = await read(ledger, id)
+    await ledger.close("echo")
+    ended = await read(ledger, id)
+    assert ended.ended_ms is not None
+    assert ended == replace(waiting, status=Status.CANCELLED, ended_ms=ended.ended_ms)
+
+
 async def test_i9_retention_an_ended_record_has_a_ttl_of_retention_and_a_day(
     redis: Redis, alice: Claimant, payload: Payload
 ) -> None:
@@ -222,7 +261,7 @@ async def test_i9_retention_an_ended_record_has_a_ttl_of_retention_and_a_day(
     await ledger.open("echo")
     id = await submit(ledger, payload)
     await ledger.finish((await claim_one(ledger, alice)).lease, Failure("HANDLER_ERROR", "ValueError: no"))
-    assert 0 < await redis.ttl(KEYS.workload(id)) <= 25 * 3600
+    assert 0 < await redis.ttl(KEYS.ended_bucket(id)[0]) <= 25 * 3600
     failed = await read(ledger, id)
     assert failed.failure == Failure("HANDLER_ERROR", "ValueError: no")
 

@@ -56,4 +56,4 @@ def test_the_7_days_begin_at_the_end_and_not_at_the_request(document: Document) 
 def expires_s(document: Document, id: str) -> float:
     """When the record goes, in Unix seconds; before 1970 if that is not bound to happen."""
     with Redis.from_url(document.stack.info["redis"]) as redis:
-        return cast("int", redis.execute_command("PEXPIRETIME", ApiKeys("interface").workload(id))) / 1000
+        return cast("int", redis.execute_command("PEXPIRETIME", ApiKeys("interface").ended_bucket(id)[0])) / 1000

@@ -14,7 +14,7 @@ for _, pending in ipairs(group) do
   local id = entry and entry[2][2]
   local record = id and redis.call('HMGET', workload_prefix .. id, 'status', 'attempt') or {}
   if record[1] == 'in_progress' or record[1] == 'in_queue' then
-    end_workload(id, pending[1], record[1], 'cancelled', record[2], retention_s, {})
+    end_workload(id, pending[1], record[1], 'cancelled', record[2], retention_s, 'none', '')
     cancelled = cancelled + 1
   else
     drop_entry(pending[1])

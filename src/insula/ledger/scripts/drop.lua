@@ -4,6 +4,8 @@
 -- Cost     O(entries of the queue that were never claimed). Safe to repeat.
 if redis.call('EXISTS', queue) == 0 then return 1 end
 if redis.call('EXISTS', closed) == 0 then return 0 end
-if redis.call('ZCARD', index) > 0 or redis.call('ZCARD', uploads) > 0 then return 0 end
+local live = redis.call('HMGET', counts, 'in_queue', 'in_progress')
+if tonumber(live[1] or 0) + tonumber(live[2] or 0) > 0 then return 0 end
+if redis.call('ZCARD', ended) > 0 or redis.call('ZCARD', uploads) > 0 then return 0 end
 redis.call('DEL', unpack(KEYS))
 return 1

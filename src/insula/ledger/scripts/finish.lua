@@ -2,13 +2,14 @@
 -- finish: end one attempt, exactly once, if the caller still holds the workload.
 -- ARGV[2]  id                        ARGV[3]  attempt, the fencing token      ARGV[4]  entry id
 -- ARGV[5]  completed or failed       ARGV[6]  retention, seconds > 0
--- ARGV[7…] fields of the record to set: name, value, …
+-- ARGV[7]  what the outcome is: result, object or failure
+-- ARGV[8]  the outcome: the result, or its S3 key, or the failure's reason (one word), a space and its message
 -- Returns  1 finished now · 0 already finished by this attempt · -1 lease lost, nothing written
--- Cost     O(log N) for the ended zset.
+-- Cost     O(log N) for the ended zset, N the buckets in it.
 local id, attempt, entry, status, retention_s = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
-local record = redis.call('HMGET', workload_prefix .. id, 'status', 'attempt')
-if record[2] ~= attempt then return -1 end
-if record[1] == 'completed' or record[1] == 'failed' then return 0 end
-if record[1] ~= 'in_progress' then return -1 end
-end_workload(id, entry, 'in_progress', status, attempt, retention_s, {unpack(ARGV, 7)})
+local now, holder = state_of(id)
+if holder ~= attempt then return -1 end
+if now == 'completed' or now == 'failed' then return 0 end
+if now ~= 'in_progress' then return -1 end
+end_workload(id, entry, now, status, attempt, retention_s, ARGV[7], ARGV[8])
 return 1

@@ -1,15 +1,22 @@
 #!lua flags=allow-oom
 -- forget: remove all that Redis knows of an ended workload that is past its retention.
--- ARGV[2]  id      ARGV[3]  retention, seconds > 0
+-- ARGV[2]  id, or a bucket that Redis has dropped     ARGV[3]  retention, seconds > 0
 -- Returns  1 forgotten now · 0 there was nothing of it · -1 its retention has not passed: nothing changed
 -- Cost     O(log N). Safe to repeat.
 local id, retention_s = ARGV[2], tonumber(ARGV[3])
-local key = workload_prefix .. id
-local ended_ms = redis.call('ZSCORE', ended, id)
-if not ended_ms then return 0 end
-if ended_ms + retention_s * 1000 > tonumber(now_ms()) then return -1 end
-local status = redis.call('HGET', key, 'status')
-if status then redis.call('HINCRBY', counts, status, -1) end
-redis.call('DEL', key)
-for _, set in ipairs({index, ended, dead}) do redis.call('ZREM', set, id) end
-return 1
+local bucket = ended_key(id)
+local record = ended_record(id)
+local forgotten = 0
+if record then
+  local status, _, _, ended_ms = words_of(record)
+  if ended_ms + retention_s * 1000 > tonumber(now_ms()) then return -1 end
+  redis.call('HINCRBY', counts, status, -1)
+  redis.call('HDEL', bucket, string.sub(id, BUCKET_CHARS + 1))
+  redis.call('ZREM', dead, id)
+  redis.call('DEL', dead_prefix .. id)
+  forgotten = 1
+else  -- the net below the sweeper took it, and those that died with it
+  redis.call('ZREMRANGEBYSCORE', dead, '-inf', string.format('%.0f', now_ms() - (retention_s + 86400) * 1000))
+end
+if redis.call('EXISTS', bucket) == 0 then redis.call('ZREM', ended, string.sub(id, 1, BUCKET_CHARS)) end
+return forgotten

@@ -1,9 +1,9 @@
 -- What the scripts share; the ledger puts it after each script's first line. It names KEYS and the first ARGV:
--- KEYS[1]  queue stream, group "workers"     KEYS[2]  index zset     KEYS[3]  ended zset   KEYS[4]  counts hash
--- KEYS[5]  updates stream                    KEYS[6]  dead zset      KEYS[7]  uploads zset  KEYS[8]  closed flag
--- ARGV[1]  prefix of the workload hashes, of the same hash tag
-local queue, index, ended, counts, updates, dead, uploads, closed = unpack(KEYS)
-local workload_prefix = ARGV[1]
+-- KEYS[1]  queue stream, group "workers"     KEYS[2]  ended zset     KEYS[3]  counts hash   KEYS[4]  updates stream
+-- KEYS[5]  dead zset                         KEYS[6]  uploads zset   KEYS[7]  closed flag
+-- ARGV[1]  what the API's keys start with, hash tag included: the records of its workloads are found by their ids
+local queue, ended, counts, updates, dead, uploads, closed = unpack(KEYS)
+local workload_prefix, ended_prefix, dead_prefix = ARGV[1] .. 'workload:', ARGV[1] .. 'ended:', ARGV[1] .. 'dead:'
 local RETURNED = 'returned'  -- consumer that holds entries given back until the next reclaim
 
 local function now_ms()
@@ -11,15 +11,48 @@ local function now_ms()
   return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 end
 
+-- A live workload has a hash of its own. Ended ones, of which millions are kept, share one for each 4.096 s of
+-- submissions: an id starts with the 48 bits of its milliseconds, and the bucket is named by the first 36.
+local BUCKET_CHARS = 10
+
+local function ended_key(id)
+  return ended_prefix .. string.sub(id, 1, BUCKET_CHARS)
+end
+
+-- Each is one string: a line of words, "status attempt objects submitted_ms started ended version kind", and the outcome.
+-- objects: 1 if S3 may hold some of it, else 0 · started, ended: ms after submitted_ms · started and version: '-' if no
+-- attempt began · kind: what the outcome is, see finish, or 'none'
+local function ended_record(id)
+  return redis.call('HGET', ended_key(id), string.sub(id, BUCKET_CHARS + 1))
+end
+
+-- words_of: returns status, attempt, objects and ended_ms of an ended record.
+local function words_of(record)
+  local status, attempt, objects, submitted_ms, after = string.match(record, '^(%S+) (%S+) (%S+) (%S+) %S+ (%S+)')
+  return status, attempt, objects, submitted_ms + after
+end
+
+-- state_of: returns status and attempt of a workload; nothing if there is none.
+local function state_of(id)
+  local live = redis.call('HMGET', workload_prefix .. id, 'status', 'attempt')
+  if live[1] then return live[1], live[2] end
+  local record = ended_record(id)
+  if record then return words_of(record) end
+end
+
 local function publish(id, status, attempt)
   redis.call('XADD', updates, 'MAXLEN', '~', 10000, '*', 'id', id, 'status', status, 'attempt', attempt)
 end
 
-local function set_status(id, from, to, attempt)
-  redis.call('HSET', workload_prefix .. id, 'status', to)
+local function count(id, from, to, attempt)
   redis.call('HINCRBY', counts, from, -1)
   redis.call('HINCRBY', counts, to, 1)
   publish(id, to, attempt)
+end
+
+local function set_status(id, from, to, attempt)
+  redis.call('HSET', workload_prefix .. id, 'status', to)
+  count(id, from, to, attempt)
 end
 
 -- drop_entry: an entry that no consumer was given yet stays, because XDEL would spoil the group's lag; claim skips it.
@@ -27,29 +60,32 @@ local function drop_entry(entry)
   if redis.call('XACK', queue, 'workers', entry) == 1 then redis.call('XDEL', queue, entry) end
 end
 
--- end_workload: the only way a record becomes terminal. `fields` are HSET pairs; retention in seconds.
-local function end_workload(id, entry, from, to, attempt, retention_s, fields)
-  local key = workload_prefix .. id
-  local at = now_ms()
-  redis.call('HSET', key, 'ended_ms', at, unpack(fields))
-  if to == 'cancelled' then  -- nobody runs it any more who could delete its payload
-    local object = redis.call('HGET', key, 'payload_object')
-    if object then redis.call('ZADD', uploads, 0, object) end
+-- end_workload: the only way a record becomes terminal. `kind` and `outcome` as in finish; retention in seconds.
+local function end_workload(id, entry, from, to, attempt, retention_s, kind, outcome)
+  local key, bucket, at = workload_prefix .. id, ended_key(id), now_ms()
+  local live = redis.call('HMGET', key, 'submitted_ms', 'started_ms', 'version', 'lost', 'payload_object')
+  local object = live[5]
+  if to == 'cancelled' and object then  -- nobody runs it any more who could delete its payload
+    redis.call('ZADD', uploads, 0, object)
   end
-  redis.call('HDEL', key, 'entry', 'worker')  -- of use only while it lives, and millions of records are kept
-  redis.call('EXPIRE', key, retention_s + 86400)  -- the net below the sweeper
-  redis.call('ZADD', ended, at, id)
-  set_status(id, from, to, attempt)
+  local objects = (kind == 'object' or object or live[4] ~= '0') and 1 or 0  -- a lost attempt may have left its result
+  local started = live[2] and string.format('%.0f', live[2] - live[1]) or '-'
+  local words = {to, attempt, objects, live[1], started, string.format('%.0f', at - live[1]), live[3] or '-', kind}
+  redis.call('HSET', bucket, string.sub(id, BUCKET_CHARS + 1), table.concat(words, ' ') .. '\n' .. outcome)
+  redis.call('EXPIRE', bucket, retention_s + 86400)  -- the net below the sweeper
+  redis.call('ZADD', ended, 'NX', at, string.sub(id, 1, BUCKET_CHARS))
+  redis.call('DEL', key)
+  count(id, from, to, attempt)
   drop_entry(entry)
   return at
 end
 
--- bury: end a workload that is out of deliveries; its payload moves to the record and stays until redriven or dropped.
+-- bury: end a workload that is out of deliveries; its entry stays as a hash until it is redriven or dropped.
 local function bury(id, entry, from, attempt, why, retention_s)
-  local fields = redis.call('XRANGE', queue, entry, entry)[1][2]
-  redis.call('HSET', workload_prefix .. id, fields[9], fields[10])
-  local at = end_workload(id, entry, from, 'failed', attempt, retention_s,
-    {'failure_reason', 'WORKER_LOST', 'failure_message', 'gave up after its last allowed attempt: ' .. why})
+  redis.call('HSET', dead_prefix .. id, unpack(redis.call('XRANGE', queue, entry, entry)[1][2]))
+  redis.call('EXPIRE', dead_prefix .. id, retention_s + 86400)
+  local at = end_workload(id, entry, from, 'failed', attempt, retention_s, 'failure',
+    'WORKER_LOST gave up after its last allowed attempt: ' .. why)
   redis.call('ZADD', dead, at, id)
 end
 

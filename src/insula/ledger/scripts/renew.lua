@@ -8,9 +8,9 @@ local consumer = ARGV[2]
 local answer = {}
 for i = 3, #ARGV, 3 do
   local id, attempt, entry = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  local record = redis.call('HMGET', workload_prefix .. id, 'status', 'attempt')
-  local held = record[2] == attempt and record[1] ~= 'cancelled'
-  local running = held and record[1] == 'in_progress'
+  local status, holder = state_of(id)
+  local held = holder == attempt and status ~= 'cancelled'
+  local running = held and status == 'in_progress'
   if running then redis.call('XCLAIM', queue, 'workers', consumer, 0, entry, 'JUSTID') end
   answer[#answer + 1] = running and 1 or held and 0 or -1
 end

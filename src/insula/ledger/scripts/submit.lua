@@ -9,14 +9,14 @@
 -- Returns  {1, id, workloads in the queue}: accepted, now or before by this id or Idempotency-Key · {0} the queue is
 --          full · {-1} the API is deleted · {-2} the Idempotency-Key was used for another request · {-3} the note of the
 --          upload is gone, and the object with it; then nothing is stored
--- Cost     O(log N) for the index. One hash tag, so Cluster-safe. Refused when Redis is out of memory.
+-- Cost     O(1). One hash tag, so Cluster-safe. Refused when Redis is out of memory.
 local id, limit, content_type, traceparent = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local payload_bytes, payload, object = ARGV[6], ARGV[7], ARGV[8]
 local idempotency, digest, remember_s = ARGV[9], ARGV[10], ARGV[11]
 local key = workload_prefix .. id
 
 local depth = redis.call('XLEN', queue)
-if redis.call('EXISTS', key) == 1 then return {1, id, depth} end
+if state_of(id) then return {1, id, depth} end
 if idempotency ~= '' then
   local known = redis.call('HMGET', idempotency, 'id', 'digest')
   if known[1] then return known[2] == digest and {1, known[1], depth} or {-2} end
@@ -29,7 +29,6 @@ local entry = redis.call('XADD', queue, '*', 'id', id, 'content_type', content_t
   'payload_bytes', payload_bytes, 'payload', payload, 'object', object)
 redis.call('HSET', key, 'status', 'in_queue', 'attempt', 0, 'lost', 0, 'submitted_ms', now_ms(), 'entry', entry,
   'content_type', content_type, 'payload_bytes', payload_bytes)
-redis.call('ZADD', index, 0, id)
 redis.call('HINCRBY', counts, 'in_queue', 1)
 if object ~= '' then
   redis.call('HSET', key, 'payload_object', object)
