@@ -24,6 +24,7 @@ from tests.valkey import running_valkey
 from tests.waiting import until
 
 PROBE = Path(__file__).parents[2] / "projects" / "probe"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "language-identifier"
 S3_HANDLER = """
 import boto3, os
 
@@ -241,16 +242,16 @@ async def test_a_part_that_never_comes_up_ends_the_attempt(tmp_path: Path) -> No
 async def test_a_start_with_a_cached_environment_is_quick_and_small(tmp_path: Path) -> None:
     """Under 10 s from the command to its line of JSON; idle, the resident memory of all processes is under 500 MB.
 
-    The quickest of three starts counts: the others may have had to share the machine.
+    With the example of `make demo`, of which 100 MB are numpy and the model. The quickest of three starts counts: the
+    others may have had to share the machine.
     """
-    project = write_project(tmp_path / "project")
-    async with running_stack([project], data=tmp_path / "first"):
+    async with running_stack([EXAMPLE], data=tmp_path / "first"):
         pass  # now the environment is cached
     starts_s: list[float] = []
     resident_mb: dict[str, float] = {}
     while not starts_s or (min(starts_s) >= 10 and len(starts_s) < 3):
         began = time.monotonic()
-        async with running_stack([project], data=tmp_path / f"data{len(starts_s)}") as stack:
+        async with running_stack([EXAMPLE], data=tmp_path / f"data{len(starts_s)}") as stack:
             starts_s.append(time.monotonic() - began)
             await until(lambda: not any("local.rollout" in command_line(pid) for pid in descendants(stack.pid)))
             resident_mb = {command_line(pid)[:80]: resident_of(pid) for pid in [stack.pid, *descendants(stack.pid)]}
