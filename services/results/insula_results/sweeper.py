@@ -76,21 +76,24 @@ class Sweeper:
 
     async def _forget_expired(self, api: str) -> int:
         """Forget page by page; returns how many. Raises StoreUnavailable once S3 keeps some of a page."""
-        forgotten = 0
-        while expired := await self._retention.expired(api, count=PAGE):
+        forgotten, more = 0, True
+        while more:
+            expired, more = await self._retention.expired(api, count=PAGE)
             outcomes = await asyncio.gather(*(self._forget(api, one) for one in expired), return_exceptions=True)
-            failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
-            forgotten += len(outcomes) - len(failures)
-            for failure in failures:
-                raise failure
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+            forgotten += sum(outcome is True for outcome in outcomes)
+            if expired and not any(outcomes):
+                break  # another replica was faster; the next sweep sees
         return forgotten
 
-    async def _forget(self, api: str, expired: Expired) -> None:
+    async def _forget(self, api: str, expired: Expired) -> bool:
         if expired.is_bucket:
             await self._delete_unrecorded(api, expired.id)
         elif expired.has_objects:
             await self._objects.delete_all(workload_objects(api, expired.id))
-        await self._retention.forget(api, expired.id)
+        return await self._retention.forget(api, expired.id)
 
     async def _delete_unrecorded(self, api: str, bucket: str) -> None:
         """Delete the objects of workloads that have no record any more; one that still waits may be of the bucket."""

@@ -50,7 +50,10 @@ class Bundles:
     async def _ask(self, *question: str, told: bytes = b"") -> bytes:
         """Run the program, which ends with us, with `told` on its stdin; return what it writes."""
         command = [sys.executable, "-I", "-m", "insula.bundles", self._bucket, *question]
-        process = await asyncio.create_subprocess_exec(*tethered(command), stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        try:
+            process = await asyncio.create_subprocess_exec(*tethered(command), stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        except OSError as error:
+            raise StoreUnavailable(f"S3 was not asked: {error}") from error
         try:
             answer, complaint = await process.communicate(told)
         except BaseException:
@@ -59,6 +62,7 @@ class Bundles:
             await process.wait()
             raise
         if process.returncode != 0:
-            text = complaint.decode(errors="replace").strip()[-COMPLAINT_CHARS_MAX:]
-            raise StoreUnavailable(text or f"S3 was not asked: exit code {process.returncode}")
+            lines = complaint.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
+            reason = lines[-1][:COMPLAINT_CHARS_MAX]  # whatever warnings or traceback come before it
+            raise StoreUnavailable(reason if reason.startswith("S3 ") else f"S3 was not asked: {reason}")
         return answer

@@ -18,7 +18,7 @@ from typing import Final
 
 from insula.errors import InsulaError
 from insula.keys import BUNDLES, bundle_object
-from insula.objects import ObjectStore
+from insula.objects import ObjectNotFound, ObjectStore
 
 KEPT: Final = timedelta(days=1)
 """How long one that no version names is kept: one that is being deployed is younger."""
@@ -42,6 +42,8 @@ async def main(bucket: str, question: str, *versions: str) -> None:
                 await sweep(objects, sys.stdin.read().split())
             case _:
                 sys.exit(__doc__)
+    except ObjectNotFound as error:
+        sys.exit(f"S3 refuses: {error}")
     except InsulaError as error:
         sys.exit(str(error))
 
@@ -59,8 +61,9 @@ async def sweep(objects: ObjectStore, versions: Iterable[str], kept: timedelta =
     before = datetime.now(UTC) - kept
     old = {key for key, written in (await objects.written(BUNDLES)).items() if written < before}
     for key in old - {bundle_object(version) for version in versions}:
-        await objects.delete(key)
-        sys.stdout.write(f"{key}\n")
+        if (await objects.written(key)).get(key, before) < before:  # its version has not come back meanwhile
+            await objects.delete(key)
+            sys.stdout.write(f"{key}\n")
 
 
 async def _once(archive: bytes) -> AsyncIterator[bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, cast
+from typing import Any, Final, cast
 
 from redis.asyncio import Redis
 
@@ -22,6 +22,8 @@ UPLOAD: Final = timedelta(hours=24)
 """An upload that was not committed for so long never will be: its caller is gone, or was refused."""
 
 
+LOOKED_AT: Final = 5_000
+"""Records in one step: some milliseconds, in which Redis serves nobody else."""
 ABANDONED_LEASES: Final = 3
 """A lease that was not renewed for so many of its lengths is not one that Redis' own outage kept from it."""
 
@@ -50,14 +52,18 @@ class Retention:
         self._commands = Coalescer(redis)
         self._policy = policy
 
-    async def expired(self, api: str, *, count: int) -> list[Expired]:
-        """Up to `count` > 0 workloads to forget, by Redis' clock, those of the longest ended buckets first."""
-        rows = cast(list[tuple[bytes, int]], await self._run(_EXPIRED, api, self._policy.retention_s, count))
-        return [Expired(id.decode(), bool(has_objects)) for id, has_objects in rows]
+    async def expired(self, api: str, *, count: int) -> tuple[list[Expired], bool]:
+        """About `count` > 0 workloads to forget, by Redis' clock, and whether there may be more.
 
-    async def forget(self, api: str, id: str) -> None:
-        """Remove record and count of an expired one; nothing happens if it is not past its retention."""
-        await self._run(_FORGET, api, id, self._policy.retention_s)
+        Those of the longest ended buckets come first. There may be more though none came: then ask again.
+        """
+        reply = await self._run(_EXPIRED, api, self._policy.retention_s, count, LOOKED_AT)
+        more, *rows = cast(list[Any], reply)
+        return [Expired(id.decode(), bool(has_objects)) for id, has_objects in rows], bool(more)
+
+    async def forget(self, api: str, id: str) -> bool:
+        """Remove record and count of an expired one; whether there was anything, and past its retention."""
+        return await self._run(_FORGET, api, id, self._policy.retention_s) == 1
 
     async def drop(self, api: str) -> bool:
         """Remove the keys of a deleted API whose last workload is forgotten; whether they are gone."""

@@ -46,12 +46,12 @@ async def test_i9_retention_nothing_of_a_forgotten_workload_is_left(
     id = await accept(ledger, payload)
     await end(ledger, alice, Result(inline=b"{}"))
     waiting = await accept(ledger, payload)
-    assert await retention_of(redis, LONG).expired("echo", count=10) == []
+    assert await retention_of(redis, LONG).expired("echo", count=10) == ([], False)
     await retention_of(redis, LONG).forget("echo", id)
     assert await ledger.read("echo", id) is not None
 
     retention = retention_of(redis, NONE)
-    assert await retention.expired("echo", count=10) == [Expired(id, has_objects=False)]
+    assert await retention.expired("echo", count=10) == ([Expired(id, has_objects=False)], False)
     for each in (id, id, waiting, new_id()):
         await retention.forget("echo", each)
     assert await ledger.read("echo", id) is None
@@ -78,9 +78,39 @@ async def test_a_workload_that_may_have_objects_is_told_apart(
     small = await accept(ledger, payload)
     await end(ledger, alice, Result(inline=b"{}"))
 
-    found = await retention_of(redis, NONE).expired("echo", count=10)
+    found, _ = await retention_of(redis, NONE).expired("echo", count=10)
     assert set(found) == {*(Expired(id, True) for id in (stored, large, retried)), Expired(small, False)}
-    assert len(await retention_of(redis, NONE).expired("echo", count=2)) == 2
+
+
+async def make_older(redis: Redis, id: str) -> None:
+    """Have it submitted, and so ended, two hours before."""
+    bucket, field = KEYS.ended_bucket(id)
+    words = cast(bytes, await cast(Any, redis.hget(bucket, field))).split(b" ")
+    words[3] = b"%d" % (int(words[3]) - 2 * 3600 * 1000)
+    await cast(Any, redis.hset(bucket, field, b" ".join(words)))
+    await redis.zadd(KEYS.ended, {id[:BUCKET_CHARS]: int(words[3])})
+
+
+async def test_pages_go_on_over_buckets_with_nothing_to_forget(
+    redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
+) -> None:
+    ids = [f"{number:08x}{new_id()[8:-1]}{digit}" for number in range(5) for digit in "12"]
+    for id in ids:
+        await ledger.submit("echo", id, payload, queue_limit=100)
+        await end(ledger, alice, Result(inline=b"{}"))
+    for id in ids[::2]:
+        await make_older(redis, id)
+    retention = retention_of(redis, LONG)
+    forgotten, more = list[str](), True
+    async with asyncio.timeout(10):
+        while more:
+            expired, more = await retention.expired("echo", count=1)
+            for one in expired:
+                assert await retention.forget("echo", one.id)
+                assert not await retention.forget("echo", one.id)
+            forgotten += [one.id for one in expired]
+    assert sorted(forgotten) == ids[::2]
+    assert await counts(redis) == {b"completed": b"5"}
 
 
 async def test_workloads_of_one_bucket_expire_one_by_one(
@@ -92,17 +122,13 @@ async def test_workloads_of_one_bucket_expire_one_by_one(
     for id in (first, last):
         await ledger.submit("echo", id, payload, queue_limit=100)
         await end(ledger, alice, Result(inline=b"{}"))
-    bucket, field = KEYS.ended_bucket(first)
-    record = cast(bytes, await cast(Any, redis.hget(bucket, field)))
-    words = record.split(b" ")
-    words[3] = b"%d" % (int(words[3]) - 2 * 3600 * 1000)  # submitted, and so ended, two hours before
-    await cast(Any, redis.hset(bucket, field, b" ".join(words)))
-    await redis.zadd(KEYS.ended, {base[:BUCKET_CHARS]: int(words[3])})
+    bucket, _ = KEYS.ended_bucket(first)
+    await make_older(redis, first)
 
     retention = retention_of(redis, LONG)
-    assert await retention.expired("echo", count=10) == [Expired(first, has_objects=False)]
+    assert await retention.expired("echo", count=10) == ([Expired(first, has_objects=False)], False)
     await retention.forget("echo", first)
-    assert await retention.expired("echo", count=10) == []
+    assert await retention.expired("echo", count=10) == ([], False)
     kept = await ledger.read("echo", last)
     assert kept is not None
     assert await redis.zrange(KEYS.ended, 0, -1, withscores=True) == [(base[:BUCKET_CHARS].encode(), kept.ended_ms)]
@@ -124,10 +150,11 @@ async def test_of_what_redis_has_dropped_the_bucket_is_told(redis: Redis, payloa
     await redis.zadd(KEYS.dead, {id: ten_days_ago})
 
     retention = Retention(redis, LedgerPolicy())
-    [dropped] = await retention.expired("echo", count=10)
+    [dropped], _ = await retention.expired("echo", count=10)
     assert (dropped.id, dropped.is_bucket) == (id[:BUCKET_CHARS], True)
-    await retention.forget("echo", dropped.id)
-    assert await retention.expired("echo", count=10) == []
+    assert await retention.forget("echo", dropped.id)
+    assert await counts(redis) == {}
+    assert await retention.expired("echo", count=10) == ([], False)
     assert await redis.exists(KEYS.ended, KEYS.dead) == 0
 
 
@@ -139,7 +166,7 @@ async def test_a_dead_workload_keeps_its_payload_until_it_is_forgotten(
     id = await accept(ledger, payload)
     _, [claim] = await ledger.claim("echo", alice, count=1)
     await ledger.requeue(claim.lease, lost="its runner was killed")
-    assert await retention_of(redis, NONE).expired("echo", count=1) == [Expired(id, has_objects=True)]
+    assert await retention_of(redis, NONE).expired("echo", count=1) == ([Expired(id, has_objects=True)], True)
     assert await cast(Any, redis.hget(KEYS.dead_entry(id), "payload")) == b"hello"
     await retention_of(redis, NONE).forget("echo", id)
     assert await redis.exists(KEYS.dead_entry(id), KEYS.dead) == 0

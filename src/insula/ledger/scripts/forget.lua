@@ -15,8 +15,11 @@ if record then
   redis.call('ZREM', dead, id)
   redis.call('DEL', dead_prefix .. id)
   forgotten = 1
-else  -- the net below the sweeper took it, and those that died with it
+else  -- the net below the sweeper took its bucket, and those that died then
   redis.call('ZREMRANGEBYSCORE', dead, '-inf', string.format('%.0f', now_ms() - (retention_s + 86400) * 1000))
 end
-if redis.call('EXISTS', bucket) == 0 then redis.call('ZREM', ended, string.sub(id, 1, BUCKET_CHARS)) end
+if redis.call('EXISTS', bucket) == 0 and redis.call('ZREM', ended, string.sub(id, 1, BUCKET_CHARS)) == 1 then
+  forgotten = 1
+  if redis.call('ZCARD', ended) == 0 then redis.call('HDEL', counts, 'completed', 'failed', 'cancelled') end
+end
 return forgotten

@@ -73,7 +73,7 @@ local function end_workload(id, entry, from, to, attempt, retention_s, kind, out
   local words = {to, attempt, objects, live[1], started, string.format('%.0f', at - live[1]), live[3] or '-', kind}
   redis.call('HSET', bucket, string.sub(id, BUCKET_CHARS + 1), table.concat(words, ' ') .. '\n' .. outcome)
   redis.call('EXPIRE', bucket, retention_s + 86400)  -- the net below the sweeper
-  redis.call('ZADD', ended, 'NX', at, string.sub(id, 1, BUCKET_CHARS))
+  redis.call('ZADD', ended, 'LT', at, string.sub(id, 1, BUCKET_CHARS))
   redis.call('DEL', key)
   count(id, from, to, attempt)
   drop_entry(entry)
