@@ -14,7 +14,6 @@ PROBE = Path(__file__).parent.parent / "projects" / "probe"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 async def test_i7_drain_a_stopped_stack_gives_back_what_it_could_not_finish(tmp_path: Path) -> None:
     """After SIGTERM and a restart on the same data, each workload has ended, and those that finished ran once."""
     log = tmp_path / "runs"
@@ -36,7 +35,6 @@ async def test_i7_drain_a_stopped_stack_gives_back_what_it_could_not_finish(tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 async def test_i5_poison_a_payload_that_kills_its_runner_ends_failed_and_the_next_one_runs(tmp_path: Path) -> None:
     async with running_stack([PROBE], data=tmp_path / "data") as stack:
         api = HttpApi(f"{stack.public}/probe")

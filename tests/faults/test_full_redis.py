@@ -15,7 +15,6 @@ PROBE = Path(__file__).parent.parent / "projects" / "probe"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 async def test_i11_a_full_redis_refuses_with_429_and_empties_itself(tmp_path: Path) -> None:
     async with running_stack([PROBE], data=tmp_path / "data") as stack:
         api = HttpApi(f"{stack.public}/probe")

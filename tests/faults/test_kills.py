@@ -32,7 +32,6 @@ def submit_through_outages(api: HttpApi, number: int) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", ["runner", "worker", "submit", "results", "envoy", "valkey", "seaweedfs"])
 async def test_every_answered_workload_completes_once(part: str, tmp_path: Path) -> None:
     async with running_stack([PROBE], data=tmp_path / "data") as stack:

@@ -238,7 +238,6 @@ async def test_a_part_that_never_comes_up_ends_the_attempt(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 async def test_a_start_with_a_cached_environment_is_quick_and_small(tmp_path: Path) -> None:
     """Under 10 s from the command to its line of JSON; idle, the resident memory of all processes is under 500 MB.
 
