@@ -1,6 +1,8 @@
 -- Written by the edge and trusted behind it: a client's own copy would be believed.
 local TRUSTED = {"x-client-id", "x-envoy-original-path", "x-envoy-original-method"}
 local FROM_GRPC = {"grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding"}
+-- Of a refusal whose own number came too late for a header: in the trailers, after the body was read to its end.
+local RETRY_AFTER_S = {["429"] = "5", ["503"] = "2"}
 
 local function unescaped(path)
   return (path:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
@@ -34,10 +36,25 @@ function envoy_on_request(handle)
   end
 end
 
+-- A caller that has gone sees no answer, so this one comes from a service that ends over the call: 499 would blame the
+-- caller, and clients do not repeat it.
+local function answer_for_a_stop(handle)
+  local body = handle:body(true)
+  if body and body:length() > 0 then
+    local text = '{"code":14,"message":"the service ended over the call; try again","details":[]}'
+    handle:headers():replace("content-length", body:setBytes(text))
+  end
+end
+
 function envoy_on_response(handle)
   local headers = handle:headers()
   if (headers:get("content-type") or ""):find("^application/grpc") then return end
   for _, name in ipairs(FROM_GRPC) do headers:remove(name) end
+  local cancelled = headers:get(":status") == "499"
+  if cancelled then headers:replace(":status", "503") end
+  local wait_s = RETRY_AFTER_S[headers:get(":status")]
+  if wait_s and not headers:get("retry-after") then headers:add("retry-after", wait_s) end
+  if cancelled then answer_for_a_stop(handle) end
   -- A streamed reply ends in trailers, which HTTP/2 clients would see. The body does not wait.
   local trailers = handle:trailers()
   if not trailers then return end

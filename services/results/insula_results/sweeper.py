@@ -103,15 +103,11 @@ class Sweeper:
                 await self._objects.delete_all(workload_objects(api, id))
 
     async def _delete_stale_uploads(self, api: str) -> int:
-        """Delete what was uploaded and belongs to nothing; returns how many. An upload that is ending is let be."""
+        """Delete what was uploaded and belongs to nothing; returns how many. None can be committed any more."""
         stale = await self._retention.stale_uploads(api)
         for key in stale:
-            if await self._ledger.withdraw_upload(api, key):
-                try:
-                    await self._objects.delete_all(key)
-                except StoreUnavailable:
-                    await self._ledger.intend_upload(api, key)  # found again a day later
-                    raise
+            await self._objects.delete_all(key)  # first: who ends in between leaves the note, and no submit takes it
+            await self._ledger.withdraw_upload(api, key)
         return len(stale)
 
 

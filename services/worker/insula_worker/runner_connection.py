@@ -19,11 +19,15 @@ WRITE_BUFFER_BYTES = 4 * CHUNK_BYTES  # what may wait in memory for a runner tha
 
 
 class RunnerDied(InsulaError):
-    """The runner ended before it answered. `reason` says how, such as "killed by signal 11 (SIGSEGV)"."""
+    """The runner ended before it answered. `reason` says how, such as "killed by signal 11 (SIGSEGV)".
 
-    def __init__(self, reason: str) -> None:
+    `sent` is False if it had ended before the job was written: then the job is not to blame.
+    """
+
+    def __init__(self, reason: str, *, sent: bool = True) -> None:
         super().__init__(f"the handler's process ended: {reason}")
         self.reason = reason
+        self.sent = sent
 
 
 class _Waiting:
@@ -75,7 +79,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
 
     def _write_job(self, header: Header, body: bytes) -> _Waiting:
         if self._death is not None:
-            raise RunnerDied(self._death)
+            raise RunnerDied(self._death, sent=False)
         frame = encode_frame(header, body)
         waiting = _Waiting(header["id"])
         self._waiting.append(waiting)

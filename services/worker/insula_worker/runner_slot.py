@@ -115,9 +115,11 @@ class RunnerSlot:
             self._busy_since = asyncio.get_running_loop().time()
             outcome = await runner.run(job)
         except RunnerDied as death:
-            if self._over_memory:
+            if not self._stopped:
+                self.ready.clear()  # now, not once `keep` hears of it: the next job waits for the next runner
+            if self._over_memory and death.sent:
                 return Failed("MEMORY_LIMIT", self._over_memory, traceback="", handler_s=self.busy_s)
-            raise AttemptLost(death.reason, begun=not self._recycled) from death
+            raise AttemptLost(death.reason, begun=death.sent and not self._recycled) from death
         else:
             self._answered = True
             return outcome

@@ -33,6 +33,8 @@ CLOSE_PAGE: Final = 500
 """Waiting workloads that are cancelled in one round."""
 IDEMPOTENCY_S: Final = 24 * 3600
 """How long an Idempotency-Key is remembered, unless the retention is shorter."""
+UPLOAD_S: Final = 24 * 3600
+"""How long an upload may take: one that was not committed then never will be, its caller is gone, or was refused."""
 FULL_RETRY: Final = timedelta(seconds=5)
 """What a caller is told to wait when the queue is full."""
 
@@ -85,9 +87,9 @@ class WorkloadLedger:
         seconds, _ = cast(tuple[bytes, bytes], await self._commands.execute("TIME"))
         await self._commands.execute("ZADD", ApiKeys(api).uploads, int(seconds) * 1000, object)
 
-    async def withdraw_upload(self, api: str, object: str) -> bool:
-        """Remove the note of an upload; whether it was there. Only who removed it may delete the object."""
-        return await self._commands.execute("ZREM", ApiKeys(api).uploads, object) == 1
+    async def withdraw_upload(self, api: str, object: str) -> None:
+        """Remove the note of an upload, once its object is deleted."""
+        await self._commands.execute("ZREM", ApiKeys(api).uploads, object)
 
     async def check_room(self, api: str, *, queue_limit: int) -> None:
         """Raise QueueFull if a submit would: for refusing a payload before it is read."""
@@ -117,7 +119,7 @@ class WorkloadLedger:
         size, inline, s3_key = payload.size_bytes, payload.inline or b"", payload.object or ""
         remembered = (ApiKeys(api).idempotency(idempotency.key), idempotency.request) if idempotency else ("", "")
         arguments = (id, queue_limit, payload.content_type, traceparent, size, inline, s3_key, *remembered)
-        reply = cast(list[bytes | int], await self._run(_SUBMIT, api, *arguments, self._remember_s))
+        reply = cast(list[bytes | int], await self._run(_SUBMIT, api, *arguments, self._remember_s, UPLOAD_S))
         match reply:
             case [1, bytes(accepted), int(depth)]:
                 return Accepted(accepted.decode(), depth)

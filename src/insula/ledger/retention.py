@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
@@ -11,16 +10,12 @@ from redis.asyncio import Redis
 from insula.keys import BUCKET_CHARS, ApiKeys
 from insula.ledger import scripts
 from insula.ledger.coalescer import Coalescer
-from insula.ledger.ledger import LedgerPolicy
+from insula.ledger.ledger import UPLOAD_S, LedgerPolicy
 
 _EXPIRED: Final = scripts.load("expired")
 _FORGET: Final = scripts.load("forget")
 _DROP: Final = scripts.load("drop")
 _ABANDON: Final = scripts.load("abandon")
-
-UPLOAD: Final = timedelta(hours=24)
-"""An upload that was not committed for so long never will be: its caller is gone, or was refused."""
-
 
 LOOKED_AT: Final = 5_000
 """Records in one step: some milliseconds, in which Redis serves nobody else."""
@@ -70,9 +65,9 @@ class Retention:
         return await self._run(_DROP, api) == 1
 
     async def stale_uploads(self, api: str) -> list[str]:
-        """S3 keys of payloads that belong to no workload: never committed within UPLOAD, or discarded."""
+        """S3 keys of payloads that belong to no workload: never committed within UPLOAD_S, or discarded."""
         seconds, _ = cast(tuple[bytes, bytes], await self._commands.execute("TIME"))
-        cutoff_ms = (int(seconds) - int(UPLOAD.total_seconds())) * 1000
+        cutoff_ms = (int(seconds) - UPLOAD_S) * 1000
         reply = await self._commands.execute("ZRANGEBYSCORE", ApiKeys(api).uploads, "-inf", cutoff_ms)
         return [member.decode() for member in cast(list[bytes], reply)]
 

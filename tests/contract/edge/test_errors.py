@@ -49,6 +49,30 @@ def test_a_services_code_becomes_an_http_status(
     assert len(services.submit.uploads) == len(services.results.downloads) == 1, "an answer is never asked for twice"
 
 
+def test_a_call_that_a_service_ended_over_is_503(public: Listener, services: ScriptedServices) -> None:
+    """grpc.aio may cancel what it has just taken when it stops: the caller did not, and should come again."""
+    services.submit.refusal = services.results.refusal = Refusal(grpc.StatusCode.CANCELLED, "CANCELLED")
+    for reply in (public.post("/predict"), public.get("/predict/1")):
+        assert (reply.status, reply.headers["retry-after"]) == (503, "2")
+        assert reply.error == {"code": 14, "message": "the service ended over the call; try again", "details": []}
+    assert public.call("HEAD", "/predict/1").status == 503
+    assert len(services.submit.uploads) == 1, "what was read is not repeated"
+    assert len(services.results.downloads) > 2, "a read is"
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "wait_s"),
+    [(grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "5"), (grpc.StatusCode.UNAVAILABLE, 503, "2")],
+)
+def test_a_refusal_without_a_time_has_a_retry_after_nevertheless(
+    public: Listener, services: ScriptedServices, code: grpc.StatusCode, status: int, wait_s: str
+) -> None:
+    """H11: one that came after the whole body has the time in its trailers, which are no headers."""
+    services.submit.refusal = Refusal(code, "later")
+    reply = public.post("/predict")
+    assert (reply.status, reply.headers["retry-after"]) == (status, wait_s)
+
+
 def test_error_details_are_readable(public: Listener, services: ScriptedServices) -> None:
     """H11: 429 carries ErrorInfo and RetryInfo as JSON, and Retry-After as a header."""
     services.submit.refusal = services.results.refusal = QUEUE_FULL

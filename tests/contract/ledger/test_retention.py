@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any, cast
 
@@ -188,8 +189,7 @@ async def test_a_payload_nobody_committed_or_that_was_cancelled_is_found(
     await ledger.close("echo")
     expected = [payload_object("echo", id) for id in sorted((committed, cancelled))]
     assert await retention.stale_uploads("echo") == [*expected, "echo/old/payload"]
-    assert await ledger.withdraw_upload("echo", "echo/old/payload")
-    assert not await ledger.withdraw_upload("echo", "echo/old/payload")
+    await ledger.withdraw_upload("echo", "echo/old/payload")
     assert await retention.stale_uploads("echo") == expected
 
 
@@ -218,17 +218,24 @@ async def test_an_upload_under_way_keeps_a_deleted_api_from_being_dropped_and_is
     stored = Payload("text/plain", size_bytes=5, object="echo/x/payload")
     with pytest.raises(ApiNotFound):
         await accept(ledger, stored)
-    assert await ledger.withdraw_upload("echo", "echo/x/payload")
+    await ledger.withdraw_upload("echo", "echo/x/payload")
     assert await retention.drop("echo")
     with pytest.raises(ApiNotFound):
         await accept(ledger, Payload("text/plain", size_bytes=5, inline=b"hello"))
     assert await redis.keys() == []
 
 
-async def test_an_upload_whose_note_is_gone_is_not_accepted(ledger: WorkloadLedger) -> None:
-    """Whoever removed the note deletes the object."""
+async def test_an_upload_whose_note_is_gone_or_a_day_old_is_not_accepted(redis: Redis, ledger: WorkloadLedger) -> None:
+    """The sweeper deletes its object, or has."""
+    stored = Payload("text/plain", size_bytes=5, object="echo/x/payload")
     with pytest.raises(StoreUnavailable, match="send it again"):
-        await accept(ledger, Payload("text/plain", size_bytes=5, object="echo/x/payload"))
+        await accept(ledger, stored)
+    now_ms = time.time() * 1000
+    for age_s, accepted in ((24 * 3600 + 60, False), (24 * 3600 - 60, True)):
+        await redis.zadd(KEYS.uploads, {"echo/x/payload": int(now_ms - age_s * 1000)})
+        with nullcontext() if accepted else pytest.raises(StoreUnavailable, match="send it again"):
+            await accept(ledger, stored)
+        assert await redis.zcard(KEYS.uploads) == int(not accepted)
 
 
 async def test_an_api_that_is_deployed_again_has_a_queue(
@@ -264,6 +271,8 @@ async def test_what_runs_of_a_deleted_api_ends_cancelled_once_its_worker_is_gone
     assert record.status is Status.CANCELLED
     with pytest.raises(LeaseLost):
         await ledger.finish(claim.lease, Result(inline=b"{}"))
+    [gone], _ = await retention_of(redis, NONE).expired("echo", count=10)
+    assert gone.has_objects, "it may have written its result before its end was on record"
 
 
 async def until_idle(redis: Redis) -> None:

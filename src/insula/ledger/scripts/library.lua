@@ -68,7 +68,9 @@ local function end_workload(id, entry, from, to, attempt, retention_s, kind, out
   if to == 'cancelled' and object then  -- nobody runs it any more who could delete its payload
     redis.call('ZADD', uploads, 0, object)
   end
-  local objects = (kind == 'object' or object or live[4] ~= '0') and 1 or 0  -- a lost attempt may have left its result
+  -- An attempt that was lost, or is cancelled now, may have left its result.
+  local left = live[4] ~= '0' or to == 'cancelled' and from == 'in_progress'
+  local objects = (kind == 'object' or object or left) and 1 or 0
   local started = live[2] and string.format('%.0f', live[2] - live[1]) or '-'
   local words = {to, attempt, objects, live[1], started, string.format('%.0f', at - live[1]), live[3] or '-', kind}
   redis.call('HSET', bucket, string.sub(id, BUCKET_CHARS + 1), table.concat(words, ' ') .. '\n' .. outcome)

@@ -6,13 +6,14 @@
 -- ARGV[7]  the payload, inline       ARGV[8]  or its S3 key, else ''
 -- ARGV[9]  key that remembers an Idempotency-Key, of the same hash tag, else ''
 -- ARGV[10] digest of the request: a repetition has the same     ARGV[11]  how long it is remembered, seconds > 0
+-- ARGV[12] how long an upload may take, seconds > 0
 -- Returns  {1, id, workloads in the queue}: accepted, now or before by this id or Idempotency-Key · {0} the queue is
 --          full · {-1} the API is deleted · {-2} the Idempotency-Key was used for another request · {-3} the note of the
---          upload is gone, and the object with it; then nothing is stored
+--          upload is gone or too old, and the object goes with it; then nothing is stored
 -- Cost     O(1). One hash tag, so Cluster-safe. Refused when Redis is out of memory.
 local id, limit, content_type, traceparent = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local payload_bytes, payload, object = ARGV[6], ARGV[7], ARGV[8]
-local idempotency, digest, remember_s = ARGV[9], ARGV[10], ARGV[11]
+local idempotency, digest, remember_s, upload_s = ARGV[9], ARGV[10], ARGV[11], tonumber(ARGV[12])
 local key = workload_prefix .. id
 
 local depth = redis.call('XLEN', queue)
@@ -23,7 +24,11 @@ if idempotency ~= '' then
 end
 if redis.call('EXISTS', closed) == 1 or redis.call('EXISTS', queue) == 0 then return {-1} end
 if depth >= limit then return {0} end
-if object ~= '' and redis.call('ZREM', uploads, object) == 0 then return {-3} end
+if object ~= '' then
+  local noted_ms = redis.call('ZSCORE', uploads, object)
+  if not noted_ms or now_ms() - noted_ms > upload_s * 1000 then return {-3} end
+  redis.call('ZREM', uploads, object)
+end
 
 local entry = redis.call('XADD', queue, '*', 'id', id, 'content_type', content_type, 'traceparent', traceparent,
   'payload_bytes', payload_bytes, 'payload', payload, 'object', object)
