@@ -45,6 +45,7 @@ class Registration:
     created_ms: int
     updated_ms: int
     active_version: str = ""
+    active_spec: str = ""
     generation: int = 0
     deleted_ms: int = 0
 
@@ -52,6 +53,13 @@ class Registration:
     def live(self) -> bool:
         """Whether it takes workloads."""
         return self.deleted_ms == 0
+
+    @property
+    def active(self) -> Self | None:
+        """The version that became ready last, as if it were the wanted one; None if it is, or none ever was."""
+        if not self.active_spec or self.active_version == self.version:
+            return None
+        return replace(self, version=self.active_version, spec=self.active_spec)
 
     @property
     def versions(self) -> set[str]:
@@ -124,7 +132,7 @@ class Registry:
             known = _live(apis, name)
             if known.version != version or known.active_version == version:
                 return None
-            return replace(known, active_version=version)
+            return replace(known, active_version=version, active_spec=known.spec)
 
         await self._change(change)
 

@@ -31,7 +31,7 @@ class Worker:
     """Owns the releases: the one that serves, the one that is to follow it, and those that finish what they began.
 
     A new version serves once its handler is ready, and the one before it then ends what it runs: no workload is lost
-    or run twice by a deployment, and a version that fails never replaces one that works.
+    or run twice by a deployment, and a version that fails never replaces one that works, restarts included.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Worker:
         self._claiming = Claiming(self._ledger, blocking_redis, settings.api, settings.worker)
         self._serving: Release | None = None
         self._candidate: Release | None = None
+        self._given_up = ""  # an active version that does not start any more
         self._retiring: dict[Release, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
 
@@ -119,7 +120,8 @@ class Worker:
         registration = (await self._registry.all()).get(self._settings.api)
         return registration if registration is not None and registration.live else None
 
-    async def _want(self, wanted: Registration | None) -> None:
+    async def _want(self, registered: Registration | None) -> None:
+        wanted = self._first(registered) if registered is not None else None
         newest = self._candidate or self._serving
         if newest is not None and wanted is not None and newest.is_for(wanted):
             return
@@ -131,6 +133,17 @@ class Worker:
             self._retire(None)
         elif self._serving is None or not self._serving.is_for(wanted):
             self._candidate = Release(wanted, self._settings, self._changed.set, self._observers)
+
+    def _first(self, registered: Registration) -> Registration:
+        """What to start now: a worker that serves nothing begins with the version that is known to work."""
+        active = registered.active
+        if self._serving is not None or active is None or active.version == self._given_up:
+            return registered
+        candidate = self._candidate
+        if candidate is not None and candidate.is_for(active) and candidate.phase is Phase.FAILING:
+            self._given_up = active.version
+            return registered
+        return active
 
     def _promote(self) -> None:
         candidate = self._candidate

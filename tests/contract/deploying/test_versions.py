@@ -114,6 +114,12 @@ async def test_a_version_that_fails_never_replaces_one_that_works(versioned: Ver
     assert (api.version, api.active_version) == (bad, good)
     assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 1, "files": True}
 
+    versioned.stack.kill("worker")
+    answer = versioned.api.run(versioned.payload(), "application/json")
+    assert answer["result"] == {"version": 1, "files": True}, "a worker that starts anew begins with what worked"
+    api = await versioned.until("failing")
+    assert (api.version, api.active_version) == (bad, good)
+
     fixed = await asyncio.to_thread(versioned.deploy, 3)
     api = await versioned.until("ready")
     assert api.active_version == fixed
