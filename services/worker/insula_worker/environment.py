@@ -25,7 +25,6 @@ from insula_worker.environment_key import (
     environment_key,
 )
 from insula_worker.processes import running
-from insula_worker.script_files import keep, restore, snapshot
 
 __all__ = ["EnvironmentFailed", "EnvironmentInputs", "activated", "ensure_environment"]
 
@@ -40,20 +39,23 @@ _QUIET = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 async def ensure_environment(inputs: EnvironmentInputs, cache: Path, *, timeout_s: float = BUILD_TIMEOUT_S) -> Path:
     """Return the Python of the environment for these inputs, building it if there is none yet.
 
-    `cache` is absolute. Waits while another process builds the same one. Raises EnvironmentFailed; the next call then
-    builds anew. Cancelling ends the running step with everything it started. `timeout_s` is for the build as a whole,
-    not for the waiting.
+    dependencies.sh runs in every project it is called for, also when the environment is found: what it does to files
+    is not kept. `cache` is absolute. Waits while another process builds the same one. Raises EnvironmentFailed; the
+    next call then builds anew. Cancelling ends the running step with everything it started. `timeout_s` is for the
+    build as a whole, not for the waiting.
     """
     key = await asyncio.to_thread(environment_key, inputs)
     target = cache / "environments" / key
     python = target / "bin" / "python"
-    if not _is_ready(target, python):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        async with _locked(target.with_suffix(".lock")):
-            if not _is_ready(target, python):
-                await _build(inputs, target, timeout_s)
-                return python
-    await asyncio.to_thread(restore, target, inputs.project)
+    script = inputs.existing(inputs.shell)
+    if script is None and _is_ready(target, python):
+        return python
+    target.parent.mkdir(parents=True, exist_ok=True)
+    async with _locked(target.with_suffix(".lock")):
+        if not _is_ready(target, python):
+            await _build(inputs, target, timeout_s)
+        elif script is not None:
+            await _run_steps([_script_step(script)], inputs, target, target.with_suffix(".script"), timeout_s)
     return python
 
 
@@ -83,21 +85,24 @@ def _try_lock(file: IO[str]) -> bool:
 async def _build(inputs: EnvironmentInputs, target: Path, timeout_s: float) -> None:
     steps = await asyncio.to_thread(_build_steps, inputs, target)
     await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
-    log_path = target.with_suffix(".log")
+    await _run_steps(steps, inputs, target, target.with_suffix(".log"), timeout_s)
+    (target / READY_MARK).touch()
+
+
+async def _run_steps(
+    steps: Sequence[Sequence[str]], inputs: EnvironmentInputs, target: Path, log_path: Path, timeout_s: float
+) -> None:
+    """Run one after the other, and what adds TensorFlow if they did not. Raises EnvironmentFailed."""
     with log_path.open("wb") as log:
         try:
             async with asyncio.timeout(timeout_s):
                 for step in steps:
-                    before = await asyncio.to_thread(snapshot, inputs.project) if step[0] == SHELL else None
                     await _run_step(step, inputs, target, log)
-                    if before is not None:
-                        await asyncio.to_thread(keep, inputs.project, before, target)
                 if inputs.tensorflow and not _has_tensorflow(target):
                     await _run_step(_tensorflow_step(inputs, target), inputs, target, log)
         except TimeoutError as error:
             text = f"the environment was not built within {timeout_s:g} s"
             raise EnvironmentFailed(f"{text}:\n{_tail(log_path)}") from error
-    (target / READY_MARK).touch()
 
 
 def _build_steps(inputs: EnvironmentInputs, target: Path) -> list[Sequence[str]]:
@@ -114,18 +119,22 @@ def _build_steps(inputs: EnvironmentInputs, target: Path) -> list[Sequence[str]]
         steps.append([program, "create", "--yes", "--prefix", str(target), f"python={version}", "pip"])
     else:
         steps.append([str(inputs.interpreter), "-m", "venv", str(target)])
+    if inputs.base_set:
+        steps.append([*pip, *inputs.base_set])
     if shell:
-        steps.append([SHELL, "-e", str(shell)])
+        steps.append(_script_step(shell))
     if conda:
         # As Cortex did, but for this environment alone: what the user's channels lack may be on conda-forge.
         channels = ["--file", str(target / ".condarc"), "--append", "channels", "conda-forge"]
         steps.append([_find_conda(conda.name), "config", *channels])
         steps.append([_find_conda(conda.name), "install", "--yes", "--prefix", str(target), "--file", str(conda)])
-    if inputs.base_set:
-        steps.append([*pip, *inputs.base_set])
     if requirements:
         steps.append([*pip, "-r", str(requirements)])
     return steps
+
+
+def _script_step(script: Path) -> list[str]:
+    return [SHELL, "-e", str(script)]
 
 
 def _has_tensorflow(target: Path) -> bool:

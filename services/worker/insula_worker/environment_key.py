@@ -23,6 +23,7 @@ DESCRIBE = "import sys, sysconfig; print(sys.version, sysconfig.get_platform(), 
 DESCRIBE_TIMEOUT_S = 60
 BUILD_LEFTOVERS = ("__pycache__", "build")  # what installing a local package leaves in its folder
 _FILE_OPTION = re.compile(r"(?:-r|-c|--requirement|--constraint)\b")
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")  # as pip reads them
 _FILE_LINE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)")
 _PATH_OPTION = re.compile(r"(?:-e|-f|--editable|--find-(?:links))[\s=]*")
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tar\.gz|tgz)$")
@@ -68,6 +69,8 @@ def environment_key(inputs: EnvironmentInputs) -> str:
         parts.add(kind, path.read_bytes() if path else b"")
     requirements = inputs.existing(inputs.pip)
     lines = list(requirement_lines(requirements, inputs.project)) if requirements else []
+    for name in sorted({name for line in lines for name in _VARIABLE.findall(line)}):
+        parts.add(f"${name}", inputs.variables.get(name, "").encode())
     if any(map(is_local, lines)):
         parts.add("project", str(inputs.project.resolve()).encode() if any(map(is_editable, lines)) else b"")
         for path in project_files(inputs.project):

@@ -41,11 +41,11 @@ def logged(cache: Path) -> str:
 
 async def test_an_environment_is_built_once(inputs: EnvironmentInputs, cache: Path) -> None:
     """Whether they come at the same time or one after the other."""
-    (inputs.project / "dependencies.sh").write_text("echo build >> builds\n")
+    (inputs.project / "dependencies.sh").write_text('touch "$VIRTUAL_ENV/run-$$"\n')
     one, other = await asyncio.gather(ensure_environment(inputs, cache), ensure_environment(inputs, cache))
     later = await ensure_environment(inputs, cache)
     assert one == other == later
-    assert (inputs.project / "builds").read_text() == "build\n"
+    assert len(list(one.parent.parent.glob("run-*"))) == 3, "a second build would have removed what was there"
     assert output(one, "import sys; print(sys.prefix)") == f"{one.parent.parent}\n"
 
 

@@ -34,6 +34,15 @@ def test_each_dependency_file_counts(project: Path, name: str) -> None:
     assert key(project) != before
 
 
+def test_variables_count_that_a_requirement_names(project: Path) -> None:
+    (project / "requirements.txt").write_text("six==${SIX}\n")
+    found = {
+        environment_key(EnvironmentInputs(project=project, variables=variables))
+        for variables in ({}, {"SIX": "1.16.0"}, {"SIX": "1.17.0"}, {"SIX": "1.17.0", "OTHER": "1"})
+    }
+    assert len(found) == 3
+
+
 def test_other_files_do_not_count(project: Path) -> None:
     before = key(project)
     (project / "handler.py").write_text("class Handler: ... # changed\n")
