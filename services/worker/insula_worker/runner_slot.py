@@ -107,6 +107,7 @@ class RunnerSlot:
         A job that is not begun because the one before it takes longer than `patience_s` is lost without having begun.
         """
         await self._wait_for_turn(patience_s)
+        runner: RunnerProcess | None = None
         try:
             await self.ready.wait()
             runner = self._runner
@@ -115,7 +116,7 @@ class RunnerSlot:
             self._busy_since = asyncio.get_running_loop().time()
             outcome = await runner.run(job)
         except RunnerDied as death:
-            if not self._stopped:
+            if self._runner is runner and not self._stopped:
                 self.ready.clear()  # now, not once `keep` hears of it: the next job waits for the next runner
             if self._over_memory and death.sent:
                 return Failed("MEMORY_LIMIT", self._over_memory, traceback="", handler_s=self.busy_s)
