@@ -34,7 +34,8 @@ class Registration:
     """An API as deployed. `spec` is its configuration as canonical JSON; times are Redis' clock, Unix ms.
 
     `queue_limit` is derived from the configuration: workloads waiting or running at most (invariant I11). `generation`
-    counts refreshes. `deleted_ms` is 0 for a live API; a deleted one stays so that its workloads can be read.
+    counts refreshes. `active_version` became ready last, and `active_spec` is its configuration; both are empty before
+    the first. `deleted_ms` is 0 for a live API; a deleted one stays so that its workloads can be read.
     """
 
     name: str

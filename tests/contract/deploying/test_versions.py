@@ -126,6 +126,21 @@ async def test_a_version_that_fails_never_replaces_one_that_works(versioned: Ver
     assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 3, "files": True}
 
 
+async def test_a_version_that_does_not_start_any_more_keeps_no_newer_one_back(versioned: Versioned) -> None:
+    """A worker that starts anew begins with what worked before; when that fails too, the newest has its turn."""
+    gone = versioned.project.parent / "gone"
+    await asyncio.to_thread(versioned.deploy, 2, f"assert not __import__('os').path.exists({str(gone)!r}), 'gone'")
+    await versioned.until("ready")
+    await asyncio.to_thread(versioned.deploy, 3, "raise RuntimeError('no weights')")
+    await versioned.until("failing")
+    gone.touch()
+    versioned.stack.kill("worker")
+    fixed = await asyncio.to_thread(versioned.deploy, 4)
+    api = await versioned.until("ready")
+    assert api.active_version == fixed
+    assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 4, "files": True}
+
+
 async def test_a_version_that_comes_back_while_it_still_works_has_its_own_files(versioned: Versioned) -> None:
     """Saved and undone: the first life of the version ends, and its second keeps the project it runs in."""
     slow = json.dumps({"log": str(versioned.project.parent / "runs"), "sleep_s": 4}).encode()
