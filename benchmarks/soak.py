@@ -23,6 +23,8 @@ from pathlib import Path
 
 import aiohttp
 
+from tests.processes import command_line, descendants, memory_mb
+
 PROJECT = Path(__file__).resolve().parent.parent / "examples" / "language-identifier"
 SETTLED_S = 10
 IDLE_S = 3
@@ -59,30 +61,13 @@ async def client(session: aiohttp.ClientSession, url: str, until: float, tally: 
         tally.latencies_s.append(time.monotonic() - started)
 
 
-def descendants(pid: int) -> dict[int, str]:
-    """Process ids below `pid`, and `pid` itself, with their command lines."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue  # it ended while we looked
-    found, grew = {pid}, True
-    while grew:
-        more = {child for child, parent in parents.items() if parent in found} - found
-        found |= more
-        grew = bool(more)
-    commands = {one: Path(f"/proc/{one}/cmdline").read_bytes().decode().split("\0") for one in sorted(found)}
+def names(pid: int) -> dict[int, str]:
+    """The processes below `pid`, and `pid` itself, as short as can be told apart."""
+    commands = {pid: command_line(pid)} | descendants(pid)
     return {
-        one: " ".join(Path(word).name for word in words if not word.startswith("-"))[:40]
-        for one, words in commands.items()
+        one: " ".join(Path(word).name for word in command.split() if not word.startswith("-"))[:40]
+        for one, command in commands.items()
     }
-
-
-def memory_mb(pid: int, name: str, file: str = "status") -> float:
-    """A field of /proc/<pid>/<file>, in MB."""
-    lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) / 1024
 
 
 async def run(clients: int, seconds: float) -> int:
@@ -103,8 +88,8 @@ async def run(clients: int, seconds: float) -> int:
 
 async def load(url: str, pid: int, clients: int, seconds: float) -> int:
     """Load `url` and print; the exit code."""
-    processes = descendants(pid)
-    idle = {one: (memory_mb(one, "VmRSS"), memory_mb(one, "Pss", "smaps_rollup")) for one in processes}
+    processes = names(pid)
+    idle = {one: (memory_mb(one), memory_mb(one, "Pss", "smaps_rollup")) for one in processes}
     tally, started = Tally(), time.monotonic()
     headers = {"content-type": "text/plain"}
     timeout = aiohttp.ClientTimeout(total=30)
@@ -113,15 +98,15 @@ async def load(url: str, pid: int, clients: int, seconds: float) -> int:
     ) as session:
         loops = [asyncio.create_task(client(session, url, started + seconds, tally)) for _ in range(clients)]
         await asyncio.sleep(min(SETTLED_S, seconds))
-        settled, before = {one: memory_mb(one, "VmRSS") for one in processes}, len(tally.latencies_s)
+        settled, before = {one: memory_mb(one) for one in processes}, len(tally.latencies_s)
         await asyncio.gather(*loops)
     elapsed = time.monotonic() - started
     print(f"{'process':42}{'idle PSS':>9}{'idle RSS':>9}{'at 10 s':>9}{'at end':>9}{'growth':>8}  MB")
     for one, name in processes.items():
-        now = memory_mb(one, "VmRSS")
+        now = memory_mb(one)
         print(f"{name:42}{idle[one][1]:9.1f}{idle[one][0]:9.1f}{settled[one]:9.1f}{now:9.1f}{now - settled[one]:8.1f}")
     print(f"{'sum':42}{sum(pss for _, pss in idle.values()):9.1f}{sum(rss for rss, _ in idle.values()):9.1f}")
-    grown_mb = sum(memory_mb(one, "VmRSS") - settled[one] for one, name in processes.items() if "valkey" in name)
+    grown_mb = sum(memory_mb(one) - settled[one] for one, name in processes.items() if "valkey" in name)
     print(f"valkey: {grown_mb * 2**20 / max(1, len(tally.latencies_s) - before):.0f} bytes for each ended workload")
     latencies_ms = sorted(latency_s * 1000 for latency_s in tally.latencies_s)
     print(

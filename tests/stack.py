@@ -23,6 +23,7 @@ from insula.local import ports
 from insula.local.storage import Keys
 from insula.v1.api_service_pb2 import Api, GetApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
+from tests.processes import descendants
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -127,7 +128,7 @@ class Stack:
     def processes(self, part: str) -> list[int]:
         """Process ids of a part, below this stack's own process."""
         word = PART_WORDS[part]
-        return [pid for pid in descendants(self.pid) if word in command_line(pid)]
+        return [pid for pid, command in descendants(self.pid).items() if word in command]
 
     def kill(self, part: str) -> int:
         """Kill -9 one process of the part; returns its id."""
@@ -142,28 +143,6 @@ def status_of(redis: Redis, api: str, id: str) -> str:
     live = cast(bytes | None, redis.hget(keys.workload(id), "status"))
     ended = cast(bytes | None, redis.hget(*keys.ended_bucket(id)))
     return (live or ended or b"").decode().split(" ")[0]
-
-
-def descendants(pid: int) -> list[int]:
-    """Process ids below `pid`, oldest first."""
-    parents: dict[int, int] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:  # it ended while we looked
-            continue
-    found = [pid]
-    for one in found:
-        found += sorted(child for child, parent in parents.items() if parent == one)
-    return found[1:]
-
-
-def command_line(pid: int) -> str:
-    """The command line of a process, empty if it has ended."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
 
 
 def free_addresses() -> tuple[int, str]:

@@ -16,6 +16,7 @@ from urllib.request import urlopen
 from insula.local import ports
 from insula_envoy import EdgeAddresses, render
 from tests.contract.edge.scripted_services import ScriptedServices
+from tests.processes import memory_mb
 
 PAYLOAD_BYTES_MAX = 64 << 20
 
@@ -126,10 +127,9 @@ class RunningEdge:
     def reset_peak_memory(self) -> None:
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5", encoding="ascii")
 
-    def peak_memory_bytes(self) -> int:
+    def peak_memory_mb(self) -> float:
         """Largest resident size since the last reset."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="ascii")
-        return int(status.partition("VmHWM:")[2].split()[0]) << 10
+        return memory_mb(self.process.pid, "VmHWM")
 
     def _admin(self, path: str) -> str:
         with urlopen(f"http://127.0.0.1:{self.admin_port}{path}", timeout=5) as answer:

@@ -12,7 +12,7 @@ from pathlib import Path
 from insula.local.probes import running
 from insula.local.supervise import Part, Supervised
 from tests.contract.local.conftest import Bench
-from tests.stack import command_line
+from tests.processes import command_line
 from tests.waiting import until
 
 FOREVER = "import signal; print('here', flush=True); signal.pause()"

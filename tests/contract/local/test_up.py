@@ -19,7 +19,8 @@ from redis import Redis
 from insula import Client
 from tests.contract.local.test_refusals import up, write_project
 from tests.http_api import HttpApi
-from tests.stack import Stack, command_line, descendants, free_addresses, running_stack
+from tests.processes import command_line, descendants, memory_mb
+from tests.stack import Stack, free_addresses, running_stack
 from tests.valkey import running_valkey
 from tests.waiting import until
 
@@ -149,7 +150,7 @@ async def test_a_signal_stops_every_child_within_10_s(tmp_path: Path, number: si
     async with started(PROBE, tmp_path / "data") as process:
         stack = await first_line(process)
         HttpApi(f"{stack.public}/probe").submit(b'{"sleep_s": 60}', "application/json")
-        children = {pid: command_line(pid) for pid in descendants(process.pid)}
+        children = descendants(process.pid)
         assert len(children) >= 8
         began = time.monotonic()
         process.send_signal(number)
@@ -185,7 +186,7 @@ async def test_kill_9_of_insula_up_leaves_no_child(tmp_path: Path) -> None:
     async with started(PROBE, tmp_path / "data") as process:
         stack = await first_line(process)
         HttpApi(f"{stack.public}/probe").submit(b'{"sleep_s": 60}', "application/json")
-        children = {pid: command_line(pid) for pid in descendants(process.pid)}
+        children = descendants(process.pid)
         process.kill()
         await process.wait()
         await until(lambda: [each for pid, each in children.items() if command_line(pid) == each] == [], within_s=5)
@@ -252,16 +253,14 @@ async def test_a_start_with_a_cached_environment_is_quick_and_small(tmp_path: Pa
         began = time.monotonic()
         async with running_stack([EXAMPLE], data=tmp_path / f"data{len(starts_s)}") as stack:
             starts_s.append(time.monotonic() - began)
-            await until(lambda: not any("local.rollout" in command_line(pid) for pid in descendants(stack.pid)))
-            resident_mb = {command_line(pid)[:80]: resident_of(pid) for pid in [stack.pid, *descendants(stack.pid)]}
+            await until(lambda: not passing_programs(stack))
+            commands = {stack.pid: "insula up"} | descendants(stack.pid)
+            resident_mb = {f"{pid} {command[:80]}": memory_mb(pid) for pid, command in commands.items()}
     assert min(starts_s) < 10
     assert sum(resident_mb.values()) < 500, resident_mb
 
 
-def resident_of(pid: int) -> float:
-    """RSS in MB, 0 if it has ended; shared pages are counted for each process that maps them."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except FileNotFoundError:
-        return 0.0
-    return int(next(line.split()[1] for line in status if line.startswith("VmRSS:"))) / 1024
+def passing_programs(stack: Stack) -> list[str]:
+    """What the stack runs for a moment after its start."""
+    modules = ("insula.local.rollout", "insula.bundles")
+    return [command for command in descendants(stack.pid).values() if any(module in command for module in modules)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.http_api import HttpApi
+from tests.processes import environment, memory_mb
 from tests.stack import Stack
 from tests.waiting import until_blocking
 
@@ -83,25 +83,20 @@ def worker_pid(stack: Stack, api: str) -> int:
     """The supervisor of the API's handler."""
     wanted = f"INSULA_WORKER={api}-0".encode()
     workers = stack.processes("worker")
-    [pid] = [pid for pid in workers if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")]
+    [pid] = [pid for pid in workers if wanted in environment(pid)]
     return pid
-
-
-def resident_mb(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line.split()[1] for line in status if line.startswith("VmRSS:"))) / 1024
 
 
 def test_a_handler_that_prints_100_mb_leaves_the_supervisors_small(stack: Stack, api: Callable[[str], HttpApi]) -> None:
     """In lines, and as one line without an end; the worker and `insula up` grow by less than 10 MB each."""
     api("deadly").run(b"print('x' * 1000)", "text/plain")
     pids = [worker_pid(stack, "deadly"), stack.pid]
-    before = [resident_mb(pid) for pid in pids]
+    before = [memory_mb(pid) for pid in pids]
     lines = "import sys\nfor _ in range(50_000): sys.stdout.write('x' * 999 + '\\n')"
     one_line = "import sys\nfor _ in range(50_000): sys.stdout.write('x' * 1000)\nsys.stdout.write('\\n')"
     for code in (lines, one_line):
         assert runs(api("deadly"), code)["status"] == "completed"
     api("deadly").run(b"print('all printed')", "text/plain")
     until_blocking(lambda: "all printed" in stack.printed("deadly"), within_s=30)
-    grown = [resident_mb(pid) - mb for pid, mb in zip(pids, before, strict=True)]
+    grown = [memory_mb(pid) - mb for pid, mb in zip(pids, before, strict=True)]
     assert max(grown) < 10, grown

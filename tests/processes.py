@@ -1,0 +1,45 @@
+"""What /proc tells of processes, any of which may end while it is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """The processes below `pid` and their command lines, parents before children; without those that have ended."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:  # it ended while we looked
+            continue
+    found = [pid]
+    for one in found:
+        found += sorted(child for child, parent in parents.items() if parent == one)
+    commands = {one: command_line(one) for one in found[1:]}
+    return {one: command for one, command in commands.items() if command}
+
+
+def command_line(pid: int) -> str:
+    """The command line of a process, empty if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def environment(pid: int) -> list[bytes]:
+    """The `NAME=value` entries a process was started with, none if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def memory_mb(pid: int, field: str = "VmRSS", file: str = "status") -> float:
+    """A field of /proc/<pid>/<file> in MB, 0 if the process has ended; each process counts the pages it shares."""
+    try:
+        lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024  # a zombie has none
