@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
 import shlex
 import shutil
@@ -31,9 +32,13 @@ __all__ = ["EnvironmentFailed", "EnvironmentInputs", "activated", "ensure_enviro
 BUILD_TIMEOUT_S = 1800.0
 LOG_TAIL_BYTES = 16 << 10
 LOCK_POLL_S = 0.2
+PROGRESS_S = 10.0
+PROGRESS_CHARACTERS_MAX = 200
 READY_MARK = ".insula-ready"
 SHELL = "bash"
 _QUIET = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+log = logging.getLogger(__name__)
 
 
 async def ensure_environment(inputs: EnvironmentInputs, cache: Path, *, timeout_s: float = BUILD_TIMEOUT_S) -> Path:
@@ -93,13 +98,13 @@ async def _run_steps(
     steps: Sequence[Sequence[str]], inputs: EnvironmentInputs, target: Path, log_path: Path, timeout_s: float
 ) -> None:
     """Run one after the other, and what adds TensorFlow if they did not. Raises EnvironmentFailed."""
-    with log_path.open("wb") as log:
+    with log_path.open("wb") as output:
         try:
             async with asyncio.timeout(timeout_s):
                 for step in steps:
-                    await _run_step(step, inputs, target, log)
+                    await _run_step(step, inputs, target, output)
                 if inputs.tensorflow and not _has_tensorflow(target):
-                    await _run_step(_tensorflow_step(inputs, target), inputs, target, log)
+                    await _run_step(_tensorflow_step(inputs, target), inputs, target, output)
         except TimeoutError as error:
             text = f"the environment was not built within {timeout_s:g} s"
             raise EnvironmentFailed(f"{text}:\n{_tail(log_path)}") from error
@@ -160,18 +165,32 @@ def _find_conda(asked_by: str) -> str:
     return program
 
 
-async def _run_step(command: Sequence[str], inputs: EnvironmentInputs, target: Path, log: IO[bytes]) -> None:
-    """Run one command inside the environment, its output going to the log. Raises EnvironmentFailed."""
-    start = log.tell()
-    log.write(f"+ {shlex.join(command)}\n".encode())
-    log.flush()
+async def _run_step(command: Sequence[str], inputs: EnvironmentInputs, target: Path, output: IO[bytes]) -> None:
+    """Run one command inside the environment, its output going to the file. Raises EnvironmentFailed."""
+    start, path = output.tell(), Path(output.name)
+    output.write(f"+ {shlex.join(command)}\n".encode())
+    output.flush()
     try:
-        async with running(command, inputs.project, activated(inputs, target) | _QUIET, log) as process:
-            code = await process.wait()
+        async with running(command, inputs.project, activated(inputs, target) | _QUIET, output) as process:
+            code = await _telling_progress(process, path)
     except OSError as error:
         raise EnvironmentFailed(f"{shlex.join(command)} cannot be started: {error}") from error
     if code != 0:
-        raise EnvironmentFailed(f"{shlex.join(command)} failed with exit code {code}:\n{_tail(Path(log.name), start)}")
+        raise EnvironmentFailed(f"{shlex.join(command)} failed with exit code {code}:\n{_tail(path, start)}")
+
+
+async def _telling_progress(process: asyncio.subprocess.Process, path: Path) -> int:
+    """Wait for the end of a step and return its exit code; say its last line now and then, until there is another."""
+    said = ""
+    while True:
+        try:
+            async with asyncio.timeout(PROGRESS_S):
+                return await process.wait()
+        except TimeoutError:
+            line = "".join(_tail(path).splitlines()[-1:])
+            if line != said:
+                log.info("installing", extra={"progress": line[:PROGRESS_CHARACTERS_MAX]})
+            said = line
 
 
 def activated(inputs: EnvironmentInputs, target: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from dataclasses import replace
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from insula_worker import environment
 from insula_worker.environment import EnvironmentFailed, EnvironmentInputs, ensure_environment
+from tests.waiting import until
 
 SCRIPT = "mkdir model; cp given.txt model/weights; rm old.txt; chmod +x run.sh; python -c 'import six'; test ! -e bad\n"
 
@@ -35,6 +38,29 @@ async def test_each_start_has_what_the_script_makes_of_its_own_files(inputs: Env
         assert (project / "given.txt").read_text() == (project / "model" / "weights").read_text() == text
         assert not (project / "old.txt").exists()
         assert os.access(project / "run.sh", os.X_OK)
+
+
+async def test_a_long_step_says_how_far_it_is(
+    inputs: EnvironmentInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its last line, each once: what a pip that downloads a gigabyte, or compiles, is at."""
+    monkeypatch.setattr(environment, "PROGRESS_S", 0.05)
+    caplog.set_level("INFO", logger=environment.__name__)
+    script = "for step in one two; do echo half of it; echo step $step; until [ -e $step ]; do sleep 0.05; done; done\n"
+    (inputs.project / "dependencies.sh").write_text(script)
+
+    def told() -> list[str]:
+        return [vars(record)["progress"] for record in caplog.records if record.message == "installing"]
+
+    async def go_on(step: str) -> None:
+        await until(lambda: f"step {step}" in told(), within_s=60)
+        (inputs.project / step).touch()
+
+    building = asyncio.create_task(ensure_environment(inputs, tmp_path / "cache"))
+    await go_on("one")
+    await go_on("two")
+    await building
+    assert told().count("step one") == told().count("step two") == 1
 
 
 async def test_a_script_that_fails_later_says_so(inputs: EnvironmentInputs, tmp_path: Path) -> None:
