@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from insula.bundles import Bundles
 from insula.project.env_file import read_env
@@ -15,6 +17,11 @@ from insula_worker.environment import EnvironmentInputs, activated, ensure_envir
 from insula_worker.runner_process import RunnerLaunch
 from insula_worker.saved_models import fetch_models
 from insula_worker.settings import Settings
+
+OWN_ACCOUNT: Final = frozenset({"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ROLE_ARN"})
+GIVEN_ACCOUNT: Final = frozenset(
+    {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_EC2_METADATA_DISABLED"}
+)
 
 
 async def install(registration: Registration, folder: Path, settings: Settings) -> RunnerLaunch:
@@ -28,13 +35,9 @@ async def install(registration: Registration, folder: Path, settings: Settings) 
     archive = await Bundles(settings.stores.bucket).fetch(registration.version)
     project = folder / "project"
     await asyncio.to_thread(_unpack, archive, project)
-    environment = {
-        **settings.handler_environment,
-        **spec.handler.env,
-        **read_env(project),
-        "INSULA_API": spec.name,
-        "INSULA_VERSION": registration.version,
-    }
+    own = {**spec.handler.env, **read_env(project)}
+    ours = {"INSULA_API": spec.name, "INSULA_VERSION": registration.version}
+    environment = {**given_beside(own, settings.handler_environment), **own, **ours}
     files, models = spec.handler.dependencies, spec.handler.models
     inputs = EnvironmentInputs(project, environment, files.pip, files.conda, files.shell, tensorflow=models is not None)
     fetched = await fetch_models(models, project.with_name("models"), environment) if models is not None else None
@@ -52,6 +55,18 @@ async def install(registration: Registration, folder: Path, settings: Settings) 
         memory_bytes=spec.compute.mem.bytes if spec.compute.mem is not None else None,
         models=fetched,
     )
+
+
+def given_beside(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Return what a handler is given beside the variables of its project: of AWS' only what goes with them.
+
+    A project that names an account of its own means AWS, or the endpoint it names itself, not the S3 we give it. A
+    region that it names by one of the two variables for it is meant by both.
+    """
+    withheld = GIVEN_ACCOUNT if not OWN_ACCOUNT.isdisjoint(own) else frozenset[str]()
+    region = own.get("AWS_DEFAULT_REGION") or own.get("AWS_REGION")  # boto3 reads the first, others the second
+    named = {"AWS_DEFAULT_REGION": region, "AWS_REGION": region} if region else {}
+    return {name: value for name, value in given.items() if name not in withheld} | named
 
 
 async def uninstall(folder: Path) -> None:

@@ -160,6 +160,7 @@ class Parts:
             "s3.port.iceberg": "0",
             "s3.port.lance": "0",
             "s3.config": str(self.data.write("s3-identities.json", storage.identities(self.data.keys))),
+            "s3.allowedOrigins": self.s3_endpoint,  # no web page may read what anybody may who does not sign
             "s3.localSocket": "s3.sock",  # in its working directory: the path of a socket may have 107 bytes
             "filer.localSocket": "filer.sock",
             "admin.ui": "false",

@@ -2,8 +2,9 @@
 
 Two identities, both made here. Ours may do everything. The handlers' one may make buckets and use them, and is denied
 every action on Insula's own bucket: by a policy of the identity, because a bucket policy is not asked by SeaweedFS for
-the source of a copy nor for a batch of deletes. The HTTP ports behind S3 (filer, volume server) would serve anything
-to anybody; they ask for tokens signed with a key that only SeaweedFS and the rollout know.
+the source of a copy nor for a batch of deletes. Who does not sign may read what handlers stored, as from one of
+Amazon's public buckets. The HTTP ports behind S3 (filer, volume server) would serve anything to anybody; they ask for
+tokens signed with a key that only SeaweedFS and the rollout know.
 """
 
 from __future__ import annotations
@@ -57,13 +58,16 @@ class Keys:
 def identities(keys: Keys) -> str:
     """SeaweedFS' identity file."""
     own = [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
-    policy = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {"Effect": "Allow", "Action": "s3:*", "Resource": ["arn:aws:s3:::*"]},
-            {"Effect": "Deny", "Action": "s3:*", "Resource": own},
-        ],
-    }
+
+    def policy(*allowed: str) -> dict[str, object]:
+        return {
+            "Version": "2012-10-17",
+            "Statement": [
+                {"Effect": "Allow", "Action": allowed, "Resource": ["arn:aws:s3:::*"]},
+                {"Effect": "Deny", "Action": "s3:*", "Resource": own},
+            ],
+        }
+
     return json.dumps(
         {
             "identities": [
@@ -77,8 +81,12 @@ def identities(keys: Keys) -> str:
                     "credentials": [{"accessKey": keys.handlers_access_key, "secretKey": keys.handlers_secret_key}],
                     "policyNames": ["handlers"],
                 },
+                {"name": "anonymous", "policyNames": ["anonymous"]},
             ],
-            "policies": [{"name": "handlers", "content": json.dumps(policy)}],
+            "policies": [
+                {"name": "handlers", "content": json.dumps(policy("s3:*"))},
+                {"name": "anonymous", "content": json.dumps(policy("s3:GetObject", "s3:ListBucket"))},
+            ],
         }
     )
 

@@ -7,8 +7,11 @@ import signal
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import boto3
 import pytest
 import requests
+from botocore import UNSIGNED
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from insula.local.parts import Parts
@@ -90,6 +93,37 @@ async def test_handlers_have_a_bucket_of_their_own_and_nothing_of_ours(bench: Be
     theirs.delete_bucket(Bucket="models")
 
 
+async def test_anonymous_clients_may_read_what_handlers_stored_and_nothing_of_ours(bench: Bench, parts: Parts) -> None:
+    """What `Config(signature_version=UNSIGNED)` did with a public bucket; no page of another origin may read it."""
+    await bench.start_ready(parts.seaweedfs())
+    await prepare(bench, parts)
+    s3_client(parts).put_object(Bucket=BUCKET, Key="payload", Body=b"somebody's")
+    theirs = s3_client(parts, handlers=True)
+    theirs.create_bucket(Bucket="models")
+    theirs.put_object(Bucket="models", Key="weights", Body=b"public")
+    unsigned = Config(signature_version=UNSIGNED, retries={"total_max_attempts": 1})
+    anybody = boto3.client("s3", endpoint_url=parts.s3_endpoint, region_name="us-east-1", config=unsigned)
+
+    assert anybody.head_object(Bucket="models", Key="weights")["ContentLength"] == 6
+    assert _read(anybody, "weights", "models") == b"public"
+    assert [found.get("Key") for found in anybody.list_objects_v2(Bucket="models").get("Contents", [])] == ["weights"]
+    for url in (f"{parts.s3_endpoint}/models/weights", f"{parts.s3_endpoint}/models"):
+        reply = requests.get(url, headers={"origin": "http://page.example"}, timeout=5)
+        assert (reply.status_code, reply.headers.get("access-control-allow-origin")) == (200, None)
+    attempts = _attempts_on_our_bucket(anybody) | {
+        "put": lambda: anybody.put_object(Bucket="models", Key="weights", Body=b"forged"),
+        "delete": lambda: anybody.delete_object(Bucket="models", Key="weights"),
+        "copy": lambda: anybody.copy_object(Bucket="models", Key="copied", CopySource="models/weights"),
+        "create": lambda: anybody.create_bucket(Bucket="more"),
+    }
+    for name, attempt in attempts.items():
+        with pytest.raises(ClientError) as refused:
+            attempt()
+        status = refused.value.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        assert status == 403, f"{name} was answered with {status}"
+    assert _read(theirs, "weights", "models") == b"public"
+
+
 def _attempts_on_our_bucket(s3: S3Client) -> dict[str, Callable[[], object]]:
     def copy_a_part() -> object:
         upload = s3.create_multipart_upload(Bucket="models", Key="stolen")["UploadId"]
@@ -131,8 +165,8 @@ async def test_the_ports_behind_s3_give_nothing_away(bench: Bench, parts: Parts)
         assert b"somebody's" not in reply.content
 
 
-def _read(s3: S3Client, key: str) -> bytes | None:
+def _read(s3: S3Client, key: str, bucket: str = BUCKET) -> bytes | None:
     try:
-        return s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+        return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
     except ClientError:
         return None

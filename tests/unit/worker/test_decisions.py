@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from insula_worker.claiming import AHEAD_MAX, capacity
+from insula_worker.installation import given_beside
 from insula_worker.runner_slot import RESTART_S_MAX, restart_delay_s
 from insula_worker.settings import Settings
 
@@ -36,3 +37,30 @@ def test_a_handler_inherits_neither_our_identity_nor_our_settings() -> None:
         "LANG": "C.UTF-8",
     }
     assert Settings.read(environment).handler_environment == {"LANG": "C.UTF-8", "AWS_SECRET_ACCESS_KEY": "theirs"}
+
+
+GIVEN = {
+    "LANG": "C.UTF-8",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "given",
+    "AWS_SECRET_ACCESS_KEY": "given",
+}
+ELSEWHERE = {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1"}
+UNNAMED = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+@pytest.mark.parametrize(
+    ("own", "beside"),
+    [
+        ({"AWS_ACCESS_KEY_ID": "own", "AWS_SECRET_ACCESS_KEY": "own"}, UNNAMED),
+        ({"AWS_PROFILE": "own", "AWS_REGION": "eu-west-1"}, ELSEWHERE),
+        ({"AWS_REGION": "eu-west-1"}, {**GIVEN, **ELSEWHERE}),
+        ({"AWS_DEFAULT_REGION": "eu-west-1"}, {**GIVEN, **ELSEWHERE}),
+        ({"OTHER": "1"}, GIVEN),
+    ],
+    ids=["keys", "profile", "region", "default region", "nothing"],
+)
+def test_a_project_with_an_account_of_its_own_is_left_to_aws(own: dict[str, str], beside: dict[str, str]) -> None:
+    assert given_beside(own, GIVEN) == {"LANG": "C.UTF-8", **beside}
