@@ -70,6 +70,7 @@ class StdoutWriter:
                 self._waiting.popleft()
                 self._waiting_bytes -= _size_bytes(lines)
                 drained = not self._waiting
+            del lines  # 5 MB of a long one, until the next comes
             if drained:
                 self._drained()
 
