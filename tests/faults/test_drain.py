@@ -7,9 +7,25 @@ from pathlib import Path
 
 import pytest
 
+from tests.contract.local.test_refusals import write_project
 from tests.http_api import HttpApi
 from tests.stack import running_stack
+from tests.waiting import until
 
+TIDY_YAML = """
+- name: {api}
+  kind: AsyncAPI
+  handler: {{type: python, path: handler.py}}
+"""
+TIDY = """
+import atexit, pathlib, tempfile
+
+class Handler:
+    def handle_async(self, payload):
+        self.kept = tempfile.TemporaryDirectory(dir=payload)
+        atexit.register((pathlib.Path(payload) / "left").write_text, "left")
+        return {"kept": self.kept.name}
+"""
 PROBE = Path(__file__).parent.parent / "projects" / "probe"
 
 
@@ -21,17 +37,37 @@ async def test_i7_drain_a_stopped_stack_gives_back_what_it_could_not_finish(tmp_
         api = HttpApi(f"{stack.public}/probe")
         done = api.submit(json.dumps({"log": str(log)}).encode(), "application/json")
         api.end(done)
-        finishing = api.submit(json.dumps({"log": str(log), "sleep_s": 1}).encode(), "application/json")
+        finishing = api.submit(json.dumps({"log": str(log), "sleep_s": 2}).encode(), "application/json")
+        stack.wait_for_status("probe", finishing, "in_progress")
         waiting = [
             api.submit(json.dumps({"log": str(log), "sleep_s": 1}).encode(), "application/json") for _ in range(3)
         ]
-        stack.wait_for_status("probe", finishing, "in_progress")
     async with running_stack([PROBE], data=tmp_path / "data") as stack:
         api = HttpApi(f"{stack.public}/probe")
         for id in (done, finishing, *waiting):
             assert api.end(id)["status"] == "completed"
     runs = log.read_text().split()
     assert sorted(runs) == sorted([done, finishing, *waiting]), "each ran exactly once"
+
+
+@pytest.mark.slow
+async def test_an_idle_handler_leaves_as_a_program_does(tmp_path: Path) -> None:
+    """What it registered for its exit runs, what it keeps for its life is cleaned up: at a drain and at a deletion."""
+    places = {api: tmp_path / api for api in ("drained", "deleted")}
+    projects = [write_project(tmp_path / f"{api}-project", TIDY_YAML.format(api=api), TIDY) for api in places]
+    for place in places.values():
+        place.mkdir()
+    async with running_stack(projects, data=tmp_path / "data") as stack:
+        kept = {}
+        for api, place in places.items():
+            kept[api] = Path(HttpApi(f"{stack.public}/{api}").run(str(place).encode(), "text/plain")["result"]["kept"])
+            assert kept[api].exists()
+        stack.delete("deleted")
+        await until((places["deleted"] / "left").exists)
+        await until(lambda: not kept["deleted"].exists())
+        assert not (places["drained"] / "left").exists()
+    assert (places["drained"] / "left").read_text() == "left"
+    assert not kept["drained"].exists()
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from insula_worker.settings import Settings
 
 log = logging.getLogger(__name__)
 
+LEAVE_S: Final = 3.0
 REASON_CHARS_MAX: Final = 16 * 1024
 _releases: Final = itertools.count()
 
@@ -53,11 +54,11 @@ class Release:
         """Claim nothing more for it; what runs goes on until `end`."""
         self._enter(Phase.DRAINING, "")
 
-    async def end(self) -> None:
-        """Stop the runner, give back what it still ran, remove the files."""
+    async def end(self, leave_s: float = LEAVE_S) -> None:
+        """Stop the runner, give back what it still ran, remove the files. An idle handler has `leave_s` to leave."""
         self._keeping.cancel()
         await asyncio.wait({self._keeping})
-        await self.slot.stop()
+        await self.slot.stop(min(leave_s, LEAVE_S))
         await uninstall(self._folder)
 
     async def _keep(self) -> None:

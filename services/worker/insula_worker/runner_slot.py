@@ -19,7 +19,8 @@ log = logging.getLogger(__name__)
 
 RESTART_S_MAX: Final = 30.0
 STEADY_S: Final = 30.0
-"""A runner that lived this long, or answered a job, has shown that it works: its successor starts without delay."""
+"""A runner that lived this long, or got a job to run, has shown that it starts: its successor starts without delay.
+What a job does to its runner it does only as often as it is delivered."""
 
 
 class AttemptLost(InsulaError):
@@ -46,7 +47,7 @@ class RunnerSlot:
         self._turn = asyncio.Lock()
         self._busy_since: float | None = None
         self._recycled = False
-        self._answered = False
+        self._used = False
         self._over_memory = ""
         self._stopped = False
 
@@ -56,7 +57,7 @@ class RunnerSlot:
         loop = asyncio.get_running_loop()
         while True:
             self._enter(Phase.STARTING, "")
-            started_at, self._answered = loop.time(), False
+            started_at, self._used = loop.time(), False
             try:
                 self._runner = await self._start(launch)
                 self._recycled, self._over_memory = False, ""
@@ -73,7 +74,7 @@ class RunnerSlot:
                 watching.cancel()
                 self.ready.clear()
                 log.warning("handler process ended", extra={"reason": death})
-            works = self._answered or loop.time() - started_at > STEADY_S
+            works = self._used or loop.time() - started_at > STEADY_S
             failures = 0 if works else failures + 1
             await asyncio.sleep(restart_delay_s(failures))
 
@@ -114,16 +115,14 @@ class RunnerSlot:
             if runner is None or self._stopped:
                 raise AttemptLost("the worker stops", begun=False)
             self._busy_since = asyncio.get_running_loop().time()
-            outcome = await runner.run(job)
+            self._used = True
+            return await runner.run(job)
         except RunnerDied as death:
             if self._runner is runner and not self._stopped:
                 self.ready.clear()  # now, not once `keep` hears of it: the next job waits for the next runner
             if self._over_memory and death.sent:
                 return Failed("MEMORY_LIMIT", self._over_memory, traceback="", handler_s=self.busy_s)
             raise AttemptLost(death.reason, begun=death.sent and not self._recycled) from death
-        else:
-            self._answered = True
-            return outcome
         finally:
             self._busy_since = None
             self._turn.release()
@@ -144,11 +143,18 @@ class RunnerSlot:
             self._recycled = True
             await self._runner.stop(0)
 
-    async def stop(self) -> None:
-        """End the runner for good; cancel `keep` first."""
+    async def stop(self, leave_s: float) -> None:
+        """End the runner for good; cancel `keep` first.
+
+        It is killed if it still runs a job, or has not left within `leave_s` as Python programs do: its threads are
+        waited for, its exit functions run.
+        """
         self._stopped = True
         self.ready.set()  # whoever waits for a runner need not wait any longer
-        await self.recycle()
+        if self._runner is not None and self._busy_since is None:
+            await self._runner.stop(leave_s)
+        else:
+            await self.recycle()
 
 
 def restart_delay_s(failures: int) -> float:

@@ -99,10 +99,12 @@ class Worker:
         for release in releases:
             release.retire()
         await self._server.set_serving(False)
-        await self._claiming.finish(self._settings.grace.total_seconds())
+        grace_s, drained_at = self._settings.grace.total_seconds(), asyncio.get_running_loop().time()
+        await self._claiming.finish(grace_s)
+        left_s = max(0.0, drained_at + grace_s - asyncio.get_running_loop().time())
         for task in self._retiring.values():
             task.cancel()
-        await asyncio.gather(*(release.end() for release in (*releases, *self._retiring)))
+        await asyncio.gather(*(release.end(left_s) for release in (*releases, *self._retiring)))
         await self._claiming.settle()
 
     async def _follow_for_ever(self) -> None:

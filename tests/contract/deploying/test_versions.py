@@ -17,7 +17,7 @@ import requests
 
 from insula.deploy import deploy
 from insula.project import read_project
-from insula.v1.api_service_pb2 import Api, DeleteApiRequest, RefreshApiRequest
+from insula.v1.api_service_pb2 import Api, RefreshApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
@@ -181,8 +181,7 @@ async def test_a_deleted_api_takes_nothing_and_its_workloads_can_be_read(version
     running = api.submit(slow, "application/json")
     versioned.stack.wait_for_status("versioned", running, "in_progress")
     waiting = [api.submit(slow, "application/json") for _ in range(3)]
-    with grpc.insecure_channel(versioned.stack.info["admin"]) as channel:
-        assert ApiServiceStub(channel).DeleteApi(DeleteApiRequest(name="versioned")).cancelled <= 3
+    assert versioned.stack.delete("versioned") <= 3
     for id in waiting:  # one that was claimed ahead is given back first
         assert api.end(id) == {"id": id, "status": "cancelled"}
     assert api.end(running)["status"] == "completed"

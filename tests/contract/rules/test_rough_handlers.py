@@ -79,6 +79,15 @@ def test_a_handler_that_dies_now_and_then_is_there_again_at_once(api: Callable[[
         assert api("deadly").end(id, within_s=15)["result"] == {"next": True}
 
 
+def test_deadly_workloads_in_a_row_put_nobody_off(api: Callable[[str], HttpApi]) -> None:
+    """Nothing is answered between them, but the handler starts each time: whoever waits behind them is next."""
+    deadly = [api("deadly").submit(b"import os; os._exit(6)", "text/plain") for _ in range(6)]
+    behind = api("deadly").submit(NEXT, "text/plain")
+    for id in deadly:
+        assert "exited with code 6" in api("deadly").end(id, within_s=15)["error"]["message"]
+    assert api("deadly").end(behind, within_s=15)["result"] == {"next": True}
+
+
 def worker_pid(stack: Stack, api: str) -> int:
     """The supervisor of the API's handler."""
     wanted = f"INSULA_WORKER={api}-0".encode()

@@ -7,15 +7,12 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import grpc
 import pytest
 import requests
 from redis import Redis
 
 from insula.keys import APIS, BUCKET_CHARS, ApiKeys, payload_object, result_object
 from insula.local.storage import BUCKET
-from insula.v1.api_service_pb2 import DeleteApiRequest
-from insula.v1.api_service_pb2_grpc import ApiServiceStub
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
 from tests.waiting import until
@@ -78,8 +75,7 @@ async def test_i9_retention_nothing_of_a_workload_or_of_a_deleted_api_is_left_in
         redis.delete(KEYS.workload(waiting))
 
         last = api.run(b"{}", "application/json")
-        with grpc.insecure_channel(stack.info["admin"]) as channel:
-            ApiServiceStub(channel).DeleteApi(DeleteApiRequest(name="probe"))
+        stack.delete("probe")
         assert requests.get(f"{api.url}/{last['id']}", timeout=10).json()["status"] == "completed"
         await until(lambda: not redis.hexists(APIS, "probe"), within_s=30)
         assert [key for key in cast(list[bytes], redis.keys(f"{KEYS.prefix}*")) if redis.ttl(key) == -1] == []
