@@ -9,7 +9,7 @@ from typing import Any
 
 import requests
 
-END_S = 60
+END_S = 120
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,11 @@ class HttpApi:
         """GET until the workload has ended."""
         deadline = time.monotonic() + within_s
         while True:
-            reply = requests.get(f"{self.url}/{id}", timeout=10)
+            try:
+                reply = requests.get(f"{self.url}/{id}", timeout=60)
+            except requests.ConnectionError:  # a part of the stack was killed, and is started again
+                assert time.monotonic() < deadline, f"{id} did not end within {within_s} s: nobody answers"
+                continue
             answer: dict[str, Any] = reply.json()
             if reply.status_code == 200 and answer["status"] in ("completed", "failed", "cancelled"):
                 return answer

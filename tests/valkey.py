@@ -38,7 +38,7 @@ class Valkey:
         durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         command = [str(binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), *durable]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         with Redis.from_url(self.url) as client:
             while time.monotonic() < deadline:
                 try:
@@ -46,7 +46,7 @@ class Valkey:
                 except RedisConnectionError:
                     continue
                 return
-        raise AssertionError("valkey did not answer within 10 s")
+        raise AssertionError("valkey did not answer within 60 s")
 
     def kill(self) -> None:
         """Kill -9."""

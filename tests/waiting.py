@@ -7,17 +7,21 @@ import time
 from collections.abc import Callable
 
 PAUSE_S = 0.02
+LONG_S = 60
+"""For what takes milliseconds on a machine that is not busy."""
 
 
-async def until(condition: Callable[[], object], within_s: float = 10) -> None:
-    """Return once the condition holds; the loop goes on meanwhile."""
+async def until(
+    condition: Callable[[], object], within_s: float = LONG_S, shown: Callable[[], object] = lambda: ""
+) -> None:
+    """Return once the condition holds; the loop goes on meanwhile. `shown` is what to say if it does not."""
     deadline = time.monotonic() + within_s
     while not condition():
-        assert time.monotonic() < deadline, f"not within {within_s} s"
+        assert time.monotonic() < deadline, f"not within {within_s} s {shown()}"
         await asyncio.sleep(PAUSE_S)
 
 
-def until_blocking(condition: Callable[[], object], within_s: float = 10) -> None:
+def until_blocking(condition: Callable[[], object], within_s: float = LONG_S) -> None:
     """The same for a test without a loop."""
     deadline = time.monotonic() + within_s
     while not condition():

@@ -33,9 +33,15 @@ class Handler:
 def write(folder: Path, *names: str, version: object = 1) -> Path:
     """A project of these APIs."""
     folder.mkdir(exist_ok=True)
-    (folder / "cortex.yaml").write_text("".join(ENTRY.format(name) for name in names))
-    (folder / "handler.py").write_text(HANDLER.format(version))
+    save(folder / "cortex.yaml", "".join(ENTRY.format(name) for name in names))
+    save(folder / "handler.py", HANDLER.format(version))
     return folder
+
+
+def save(path: Path, text: str) -> None:
+    """As editors do: never is half a file there to be deployed."""
+    path.with_name(f".{path.name}").write_text(text)
+    path.with_name(f".{path.name}").rename(path)
 
 
 def deploy(folder: Path, admin: str) -> subprocess.CompletedProcess[str]:
@@ -99,7 +105,7 @@ async def test_watch_deploys_what_is_saved_and_keeps_what_works(tmp_path: Path) 
             await until(lambda: "another" in known(stack.info["admin"]), within_s=30)
             await until(lambda: version_of(url) == 2 == version_of(f"{stack.public}/another"), within_s=30)
 
-            (project / "handler.py").write_text("class Handler:\n    def handle_async(self, headers): pass\n")
+            save(project / "handler.py", "class Handler:\n    def handle_async(self, headers): pass\n")
             await until(lambda: b"not reloaded, what was there goes on: error in handler.py" in said.read_bytes())
             assert version_of(url) == 2
             (project / "__pycache__").mkdir()

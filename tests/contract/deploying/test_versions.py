@@ -34,7 +34,8 @@ class Handler:
     def handle_async(self, payload, request_id):
         with open(payload["log"], "a") as log:
             log.write(request_id + "\\n")
-        time.sleep(payload.get("sleep_s", 0))
+        while "gate" in payload and not os.path.exists(payload["gate"]):
+            time.sleep(0.02)
         return {{"version": {version}, "files": os.path.exists("handler.py")}}
 """
 
@@ -176,7 +177,8 @@ async def test_a_refresh_replaces_the_process_and_loses_nothing(versioned: Versi
 
 async def test_a_deleted_api_takes_nothing_and_its_workloads_can_be_read(versioned: Versioned) -> None:
     """What ran is finished, what waited is cancelled, submits are 404; and the API can be deployed again."""
-    api, slow = versioned.api, json.dumps({"log": str(versioned.project.parent / "runs"), "sleep_s": 3}).encode()
+    api, gate = versioned.api, versioned.project.parent / "gate"
+    slow = json.dumps({"log": str(versioned.project.parent / "runs"), "gate": str(gate)}).encode()
     done = api.run(versioned.payload(), "application/json")
     running = api.submit(slow, "application/json")
     versioned.stack.wait_for_status("versioned", running, "in_progress")
@@ -184,6 +186,7 @@ async def test_a_deleted_api_takes_nothing_and_its_workloads_can_be_read(version
     assert versioned.stack.delete("versioned") <= 3
     for id in waiting:  # one that was claimed ahead is given back first
         assert api.end(id) == {"id": id, "status": "cancelled"}
+    gate.touch()
     assert api.end(running)["status"] == "completed"
     assert api.end(done["id"]) == done
     assert requests.post(api.url, b"{}", headers={"Content-Type": "application/json"}, timeout=10).status_code == 404

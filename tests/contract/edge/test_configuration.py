@@ -41,7 +41,8 @@ def test_a_dollar_sign_only_begins_a_placeholder() -> None:
 def test_a_second_edge_on_the_same_port_does_not_start(edge: RunningEdge) -> None:
     """With SO_REUSEPORT it would, and each of the two would silently get half of the requests."""
     second = edge.configuration.with_name("second.yaml")
-    second.write_text(edge.configuration.read_text(encoding="utf-8").replace(str(edge.admin_port), "0"))
+    text = edge.configuration.read_text(encoding="utf-8")
+    second.write_text(text.replace(f"port_value: {edge.admin_port}}}", "port_value: 0}"))
     command = [str(envoy_binary()), "-c", str(second), "--use-dynamic-base-id"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode != 0

@@ -18,6 +18,7 @@ import pytest_asyncio
 from tests.environments import python_of
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
+from tests.waiting import until_blocking
 
 EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
 IRIS = EXAMPLES / "iris-classifier"
@@ -111,8 +112,12 @@ def test_ocr_reads_the_sample(stack: Stack) -> None:
     workload = api(stack, RECEIPTS).run((RECEIPTS / "samples" / "receipt.png").read_bytes(), "image/png")
     lines = [line["text"] for line in workload["result"]["lines"]]
     assert lines == ["Corner Bakery", "Rye bread 4.20", "Espresso 2.80", "Apple cake 3.50", "Total 10.50"]
-    records = stack.log_records("receipt-reader")
-    assert any(record.get("message") == "read an image" and record.get("lines") == 5 for record in records)
+    until_blocking(lambda: ("read an image", 5) in told(stack))
+
+
+def told(stack: Stack) -> list[tuple[object, object]]:
+    """What the receipt reader has logged: messages, and their number of lines."""
+    return [(record.get("message"), record.get("lines")) for record in stack.log_records("receipt-reader")]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA"])

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 import requests
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.http_api import HttpApi
@@ -31,7 +31,7 @@ content_types = st.builds("{}{}{}".format, st.sampled_from(TYPES), charset | st.
 payloads = st.binary(max_size=60) | st.text(max_size=30).map(str.encode) | st.sampled_from([b"{}", b"[1]", b"{'a'"])
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2000)
 @given(content_types.map(str.strip), payloads)
 def test_every_post_is_refused_or_ends_with_a_sentence(
     api: Callable[[str], HttpApi], content_type: str, payload: bytes

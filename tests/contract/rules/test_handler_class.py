@@ -42,7 +42,11 @@ def test_the_reason_brings_the_traceback_of_user_code_alone(stack: Stack, name: 
 
 @pytest.mark.parametrize("name", ["broken-import", "broken-init"])
 def test_the_workers_log_has_the_traceback_too(stack: Stack, name: str) -> None:
-    details = [str(record) for record in stack.log_records(name) if "Traceback" in str(record)]
+    def traced() -> list[str]:
+        return [str(record) for record in stack.log_records(name) if "Traceback" in str(record)]
+
+    until_blocking(traced)
+    details = traced()
     assert REASONS[name] in details[0] or REASONS[name].replace("'", "\\'") in details[0]
 
 

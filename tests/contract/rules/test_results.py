@@ -117,6 +117,7 @@ def test_p7_a_payload_is_deleted_once_its_workload_ends(
 ) -> None:
     """One that was in S3, and one that was in the queue."""
     gated, gate = api("gated"), tmp_path / "gate"
+    until_blocking(lambda: objects(stack, "gated") == [])  # none of a test before
     ids = [
         gated.submit(json.dumps({"gate": str(gate), "secret": "s3cret" * times}).encode(), "application/json")
         for times in (10_000, 1)

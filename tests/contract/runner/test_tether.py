@@ -79,6 +79,8 @@ def test_without_root_the_hosts_file_is_bound_and_the_tether_holds() -> None:
         shutil.copy(TETHER, folder)
         hosts = Path(folder, "hosts")
         hosts.write_text("127.8.7.6 api-x\n")
+        for file in (hosts, Path(folder, TETHER.name)):
+            file.chmod(0o644)  # whatever our umask
         tether = [str(SYSTEM_PYTHON), "-I", "-S", f"{folder}/tether.py", "--parent", str(os.getpid())]
         ended = subprocess.run(
             [*tether, "--hosts", str(hosts), "--", str(SYSTEM_PYTHON), "-c", script],

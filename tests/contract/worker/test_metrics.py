@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -108,7 +109,8 @@ async def test_nothing_else_is_served(address: str) -> None:
             assert response.status == 405
     reader, writer = await asyncio.open_connection(*address.split(":"))
     writer.write(b"GET /metrics HTTP/1.1\r\nx: " + b"x" * 100_000)
-    assert await reader.read() == b""
+    with suppress(ConnectionResetError):  # closed on what it has not read
+        assert await reader.read() == b""
     writer.close()
 
 

@@ -61,6 +61,7 @@ def test_the_owner_of_a_port_is_found(listener: socket.socket) -> None:
     assert not ports.listens(os.getppid(), ADDRESS, port)
 
 
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="needs IPv6")
 def test_a_server_on_every_address_listens_on_each() -> None:
     with socket.create_server(("", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
         port = server.getsockname()[1]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -32,7 +32,7 @@ def accepted(configuration: list[Any]) -> bool:
     return True
 
 
-@settings(max_examples=1000, suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow], deadline=None)
+@settings(max_examples=1000)
 @given(st.lists(entries(), min_size=1, max_size=2))
 def test_what_the_reader_accepts_the_schema_accepts(configuration: list[Any]) -> None:
     """300 configurations that the reader accepted, of those hypothesis makes from the table of keys."""

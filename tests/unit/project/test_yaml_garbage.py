@@ -15,14 +15,14 @@ from tests.unit.project.entries import MINIMAL
 YAML = st.text(st.sampled_from("-:?*&!|>{}[],#'\"%@` \n\tab1.0_~<=x\\uU\x00\ud800é") | st.characters(), max_size=60)
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(st.binary(max_size=120) | YAML.map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_garbage_never_crashes_the_reader(data: bytes) -> None:
     with contextlib.suppress(ProjectInvalid):
         parse(data, "cortex.yaml")
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(YAML, st.integers(0, len(MINIMAL)), st.integers(0, 10))
 def test_a_damaged_file_never_crashes_the_reader(garbage: str, at: int, cut: int) -> None:
     damaged = MINIMAL[:at] + garbage + MINIMAL[at + cut :]
@@ -30,7 +30,7 @@ def test_a_damaged_file_never_crashes_the_reader(garbage: str, at: int, cut: int
         parse(damaged.encode("utf-8", "surrogatepass"), "cortex.yaml")
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=2000)
 @given(st.binary(max_size=120) | st.text("AB=\"'\\\n\r #$export\x00", max_size=60).map(str.encode))
 def test_garbage_never_crashes_the_env_reader(data: bytes) -> None:
     with contextlib.suppress(ProjectInvalid):

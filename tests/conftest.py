@@ -1,0 +1,16 @@
+"""What holds for every test."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, settings
+
+# The same examples in every run: one that fails does so for everybody. No time limit: a machine may pause.
+settings.register_profile(
+    "insula", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
+settings.load_profile("insula")
+
+for name in ("NO_PROXY", "no_proxy"):  # a proxy is for pip
+    os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,127.0.0.0/8"]))
