@@ -130,7 +130,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
 
 def _state(workers: list[Worker]) -> tuple[str, str]:
     """The state of a version, from the workers that serve it, and the reason if it is failing."""
-    if any(worker.phase in ("ready", "draining") for worker in workers):
+    if any(worker.phase == "ready" for worker in workers):
         return "ready", ""
     failing = next((worker for worker in workers if worker.phase == "failing"), None)
     return ("failing", failing.reason) if failing else ("pending", "")

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from insula.local.parts import FOLLOW_TASK, ROLLOUT_TASK, Parts, metrics_port_of, worker_part
-from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, STATE, STORED, Event
+from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, READY, STATE, STORED, Event
 from insula.local.supervise import Part, Supervised
 from insula.local.view import Announcement, ApiState, View
 
@@ -42,6 +42,7 @@ class Stack:
         self._announce: Final = announce
         self._versions: Final[dict[str, str]] = {}
         self._deployed_at: Final[dict[str, float]] = {}
+        self._news: Final[set[str]] = set()  # deployed since the stack is up, and not ready yet
         self._running: Final[dict[str, Supervised]] = {}
         self._group: Final = asyncio.TaskGroup()
         self._began: Final = time.monotonic()
@@ -69,7 +70,7 @@ class Stack:
         stores = [] if parts.settings.redis_url else [self._start(parts.valkey())]
         stores.append(self._start(parts.seaweedfs()))
         edge = self._start(parts.envoy())
-        self._start(parts.rollout(ROLLOUT_TASK, self._on_event))
+        self._start_rollout(ROLLOUT_TASK)
         await asyncio.gather(self._stored.wait(), *(store.ready.wait() for store in stores))
         services = [self._start(parts.results()), self._start(parts.submit(self._on_event))]
         await asyncio.gather(self._settled.wait(), *(part.ready.wait() for part in (edge, *services)))
@@ -94,10 +95,20 @@ class Stack:
         )
 
     def _start(self, part: Part) -> Supervised:
-        supervised = Supervised(part, self)
-        self._running[part.name] = supervised
+        supervised = self._running[part.name] = Supervised(part, self)
         self._group.create_task(supervised.run())
         return supervised
+
+    def _start_rollout(self, task: str) -> None:
+        supervised = self._running["rollout"] = Supervised(self._parts.rollout(task, self._on_event), self)
+        self._group.create_task(self._run_rollout(supervised))
+
+    async def _run_rollout(self, supervised: Supervised) -> None:
+        """Run it, and another if something was deployed after its last look: who else says when that is ready?"""
+        await supervised.run()
+        if self._news and not self._stop.is_set():
+            self._news.clear()
+            self._start_rollout(FOLLOW_TASK)
 
     def _on_event(self, line: str) -> None:
         match Event.parse(line):
@@ -122,8 +133,9 @@ class Stack:
         if self._exit_code is not None:
             self._deployed_at[name] = time.monotonic()
             self._view.deployed(name)
-            if self._running["rollout"].over:  # nobody would say when it is ready
-                self._start(self._parts.rollout(FOLLOW_TASK, self._on_event))
+            self._news.add(name)
+            if self._running["rollout"].over:
+                self._start_rollout(FOLLOW_TASK)
         if worker_part(name) not in self._running:
             self._parts = self._parts.with_api(name)
             self._start(self._parts.worker(name, lambda line: self._view.handler_line(name, line)))
@@ -132,6 +144,8 @@ class Stack:
         """An API is ready or failing. The first time this holds for all that were asked for, the stack is up."""
         api = self._apis[name]
         api.state, api.reason = state, reason
+        if state == READY:
+            self._news.discard(name)
         self._view.api(api, time.monotonic() - self._deployed_at.get(name, self._began))
         if all(self._apis[each].state != PENDING for each in self._awaited):
             self._settled.set()

@@ -51,8 +51,14 @@ class Versioned:
     def api(self) -> HttpApi:
         return HttpApi(f"{self.stack.public}/versioned")
 
-    def payload(self) -> bytes:
-        return json.dumps({"log": str(self.project.parent / "runs")}).encode()
+    @property
+    def gate(self) -> Path:
+        return self.project.parent / "gate"
+
+    def payload(self, *, gated: bool = False) -> bytes:
+        """One that is handled at once, or once the gate exists."""
+        gate = {"gate": str(self.gate)} if gated else {}
+        return json.dumps({"log": str(self.project.parent / "runs"), **gate}).encode()
 
     def runs(self) -> list[str]:
         return (self.project.parent / "runs").read_text().split()
@@ -144,12 +150,12 @@ async def test_a_version_that_does_not_start_any_more_keeps_no_newer_one_back(ve
 
 async def test_a_version_that_comes_back_while_it_still_works_has_its_own_files(versioned: Versioned) -> None:
     """Saved and undone: the first life of the version ends, and its second keeps the project it runs in."""
-    slow = json.dumps({"log": str(versioned.project.parent / "runs"), "sleep_s": 4}).encode()
-    id = versioned.api.submit(slow, "application/json")
+    id = versioned.api.submit(versioned.payload(gated=True), "application/json")
     versioned.stack.wait_for_status("versioned", id, "in_progress")
     for version in (2, 1):
         await asyncio.to_thread(versioned.deploy, version)
         await versioned.until("ready")
+    versioned.gate.touch()
     assert versioned.api.end(id)["result"] == {"version": 1, "files": True}
     async with asyncio.timeout(30):
         while {worker.phase for worker in (await asyncio.to_thread(versioned.describe)).workers} != {"ready"}:
@@ -177,8 +183,7 @@ async def test_a_refresh_replaces_the_process_and_loses_nothing(versioned: Versi
 
 async def test_a_deleted_api_takes_nothing_and_its_workloads_can_be_read(versioned: Versioned) -> None:
     """What ran is finished, what waited is cancelled, submits are 404; and the API can be deployed again."""
-    api, gate = versioned.api, versioned.project.parent / "gate"
-    slow = json.dumps({"log": str(versioned.project.parent / "runs"), "gate": str(gate)}).encode()
+    api, slow = versioned.api, versioned.payload(gated=True)
     done = api.run(versioned.payload(), "application/json")
     running = api.submit(slow, "application/json")
     versioned.stack.wait_for_status("versioned", running, "in_progress")
@@ -186,7 +191,7 @@ async def test_a_deleted_api_takes_nothing_and_its_workloads_can_be_read(version
     assert versioned.stack.delete("versioned") <= 3
     for id in waiting:  # one that was claimed ahead is given back first
         assert api.end(id) == {"id": id, "status": "cancelled"}
-    gate.touch()
+    versioned.gate.touch()
     assert api.end(running)["status"] == "completed"
     assert api.end(done["id"]) == done
     assert requests.post(api.url, b"{}", headers={"Content-Type": "application/json"}, timeout=10).status_code == 404
