@@ -17,7 +17,10 @@ from pathlib import Path
 
 from insula.errors import InsulaError
 
-BASE_SET = ("boto3", "dill", "numpy", "Pillow", "PyYAML", "requests")  # what Cortex' image had too; unpinned
+# What handlers import without naming it: Cortex' image had it, and the document's samples need Pillow. Unpinned.
+BASE_SET = (
+    "boto3", "dill", "Jinja2", "msgpack", "numpy", "Pillow", "pydantic", "python-json-logger", "PyYAML", "requests",
+)  # fmt: skip
 TENSORFLOW = "tensorflow-cpu" if platform.machine() == "x86_64" else "tensorflow"  # the small one where there are two
 DESCRIBE = "import sys, sysconfig; print(sys.version, sysconfig.get_platform(), sys.implementation.cache_tag)"
 DESCRIBE_TIMEOUT_S = 60

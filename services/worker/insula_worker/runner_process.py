@@ -254,7 +254,7 @@ def _command(launch: RunnerLaunch, descriptor: int) -> list[str]:
 
 
 def _environment(launch: RunnerLaunch) -> dict[str, str]:
-    ours = {"CORTEX_API_NAME": launch.api, "CORTEX_API_KIND": API_KIND, "CORTEX_LOG_LEVEL": launch.log_level}
+    ours = {"CORTEX_API_NAME": launch.api, "CORTEX_API_KIND": API_KIND, "CORTEX_LOG_LEVEL": launch.log_level.upper()}
     return {**launch.environment, **ours}
 
 

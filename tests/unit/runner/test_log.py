@@ -66,6 +66,18 @@ def test_what_json_cannot_say_becomes_text(
     assert isinstance(line["labels"], dict)
 
 
+def test_a_dictionary_in_place_of_the_message_is_keys_of_the_line(
+    log: logging.Logger, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As Cortex' logger had it, python-json-logger."""
+    log.info({"event": "predicted", "score": 0.5}, extra={"step": 3})
+    log.info({"message": "predicted", 5: "five", "process": 1})
+    first, second, refused = read_lines(capsys)
+    assert (first["message"], first["event"], first["score"], first["step"]) == ("", "predicted", 0.5, 3)
+    assert (second["message"], second["5"], second["process"]) == ("predicted", "five", os.getpid())
+    assert '"process"' in refused["message"]
+
+
 def test_a_child_writes_as_its_parent(log: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
     log.getChild("part").info("from the child", extra={"name": "mine"})
     log.getChild("part").debug("not shown")

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import sys
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, cast
 
 LINE_BYTES_MAX = 5_000_000
 RESERVED_KEYS = ("asctime", "levelname", "message", "labels", "process")
@@ -32,13 +32,20 @@ class ExtraLogger(logging.Logger):
         return child
 
     def makeRecord(self, *args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: N802 - logging's name
-        """Take `extra` (the ninth argument) off the call and hang it on the record whole."""
+        """Take `extra` (the ninth argument) off the call and hang it on the record whole.
+
+        A dictionary in place of the message (the fifth) is extra, too, but for its "message".
+        """
         positional = list(args)
         extra: Optional[Mapping[str, Any]] = kwargs.pop("extra", None)
         if len(positional) > 8:
             extra, positional[8] = positional[8], None
+        fields: Dict[Any, Any] = {}
+        if isinstance(positional[4], dict):
+            fields = dict(cast("Dict[object, Any]", positional[4]))
+            positional[4] = fields.pop("message", "")
         record = super().makeRecord(*positional, **kwargs)
-        record.extra = dict(extra or {})
+        record.extra = {**fields, **(extra or {})}
         return record
 
 
