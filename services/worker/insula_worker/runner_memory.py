@@ -13,25 +13,33 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 async def wait_until_over(pid: int, limit_bytes: int) -> int:
-    """Return how many bytes the process and its descendants use, as soon as that is more than `limit_bytes`.
+    """Return what `bytes_over` does, as soon as it is something."""
+    while True:
+        if used_bytes := bytes_over(pid, limit_bytes):
+            return used_bytes
+        await asyncio.sleep(LOOK_S)
+
+
+def bytes_over(pid: int, limit_bytes: int) -> int:
+    """Return how many bytes the process and its descendants use if that is more than `limit_bytes`, else 0.
 
     What they share, as a model does that was loaded before a fork, counts once. Asked for only when it can matter: the
     kernel walks all pages for it.
     """
-    while True:
-        if used_bytes(pid, _resident_bytes) > limit_bytes and (used := used_bytes(pid, _own_bytes)) > limit_bytes:
-            return used
-        await asyncio.sleep(LOOK_S)
+    if _sum(pid, _resident_bytes) <= limit_bytes:
+        return 0
+    used_bytes = _sum(pid, _own_bytes)
+    return used_bytes if used_bytes > limit_bytes else 0
 
 
-def used_bytes(pid: int, of: Callable[[Path], int]) -> int:
+def _sum(pid: int, of: Callable[[Path], int]) -> int:
     """Memory of a process and its descendants, by `of` their folders in /proc; 0 for those that have ended."""
     folder = Path(f"/proc/{pid}")
     try:
         own, threads = of(folder), list((folder / "task").iterdir())
     except OSError:  # it ended
         return 0
-    return own + sum(used_bytes(child, of) for thread in threads for child in _children(thread))
+    return own + sum(_sum(child, of) for thread in threads for child in _children(thread))
 
 
 def _resident_bytes(folder: Path) -> int:

@@ -11,7 +11,7 @@ from insula.errors import InsulaError
 from insula_worker.observers import Observers
 from insula_worker.phase import Phase
 from insula_worker.runner_connection import RunnerDied
-from insula_worker.runner_memory import wait_until_over
+from insula_worker.runner_memory import bytes_over, wait_until_over
 from insula_worker.runner_messages import Failed, Job, Outcome
 from insula_worker.runner_process import HandlerStartFailed, RunnerLaunch, RunnerProcess
 
@@ -88,8 +88,17 @@ class RunnerSlot:
         )
 
     async def _limit_memory(self, runner: RunnerProcess, limit_bytes: int | None) -> None:
-        """End a runner that takes more than compute.mem: its workload would do it again, so it fails at once."""
+        """End a runner that comes to take more than compute.mem: its workload would do it again, so it fails at once.
+
+        One that takes more before it has run anything could never run; Cortex, which only reserved the memory, ran it.
+        """
         if limit_bytes is None:
+            return
+        if loaded_bytes := bytes_over(runner.pid, limit_bytes):
+            log.warning(
+                "the handler is not limited to compute.mem: it takes more once it is loaded",
+                extra={"loaded_mib": loaded_bytes >> 20, "compute_mem_mib": limit_bytes >> 20},
+            )
             return
         used_bytes = await wait_until_over(runner.pid, limit_bytes)
         self._over_memory = (

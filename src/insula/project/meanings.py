@@ -34,7 +34,7 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "handler.tensorflow_serving_image": "Accepted for Cortex' sake; models are served by the worker itself.",
         "compute": "What one replica asks of its machine, on Kubernetes.",
         "compute.cpu": "CPU request of one replica.",
-        "compute.mem": "Memory of one replica; a handler that takes more fails its workload. Null is no limit.",
+        "compute.mem": "Memory of one replica; a workload that takes the handler beyond it fails. Null is no limit.",
         "compute.gpu": "GPUs of one replica.",
         "compute.inf": "Inferentia chips of one replica.",
         "compute.node_groups": "Node groups the replicas may run on; empty means any.",

@@ -79,6 +79,14 @@ def test_a_handler_that_dies_now_and_then_is_there_again_at_once(api: Callable[[
         assert api("deadly").end(id, within_s=15)["result"] == {"next": True}
 
 
+def test_a_handler_that_takes_more_than_compute_mem_to_load_runs_and_is_told(
+    stack: Stack, api: Callable[[str], HttpApi]
+) -> None:
+    """Cortex reserved that memory and limited nothing; what a workload takes beyond it, is."""
+    assert api("large").run(b"{}", "application/json")["result"] == {"model_bytes": 100 << 20}
+    until_blocking(lambda: [one for one in stack.log_records("large") if "not limited to compute.mem" in str(one)])
+
+
 def test_deadly_workloads_in_a_row_put_nobody_off(api: Callable[[str], HttpApi]) -> None:
     """Nothing is answered between them, but the handler starts each time: whoever waits behind them is next."""
     deadly = [api("deadly").submit(b"import os; os._exit(6)", "text/plain") for _ in range(6)]
