@@ -118,7 +118,7 @@ class RunningEdge:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(timeout=10)
+        self.process.wait(timeout=60)
 
     def statistic(self, name: str) -> int:
         """One counter or gauge of Envoy's."""

@@ -220,7 +220,7 @@ class ScriptedServices:
         vars(self.results).update(vars(ScriptedResults()))
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=10)
+        asyncio.run_coroutine_threadsafe(work, self.loop).result(timeout=60)
 
     def _register_submit(self, server: grpc.aio.Server) -> None:
         add_SubmitServiceServicer_to_server(self.submit, server)

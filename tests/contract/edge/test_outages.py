@@ -44,7 +44,7 @@ def test_a_request_waits_for_a_restart(public: Listener, stopped: ScriptedServic
             reply = pool.submit(call)
             await_retry(edge, cluster, before)
             servers[cluster].start()
-            assert reply.result(timeout=10).status == 200
+            assert reply.result(timeout=60).status == 200
     assert len(stopped.submit.uploads) == len(stopped.results.downloads) == 1
 
 
@@ -56,7 +56,7 @@ def test_a_lasting_outage_is_503_with_retry_after(public: Listener, stopped: Scr
         native = ResultsServiceStub(channel).GetWorkload.future(GetWorkloadRequest(api="echo", id="1"), timeout=20)
         small = [pool.submit(public.post, "/predict"), pool.submit(public.get, "/predict/1")]
         large = [pool.submit(public.post, "/predict", body) for body in (piece * 16, (piece for _ in range(16)))]
-        for reply in (pending.result(timeout=20) for pending in small + large):
+        for reply in (pending.result(timeout=60) for pending in small + large):
             assert (reply.status, reply.error["code"], reply.headers["retry-after"]) == (503, 14, "1")
             assert reply.error["message"] == "the service does not answer; try again"
         assert native.code() is grpc.StatusCode.UNAVAILABLE
@@ -71,7 +71,7 @@ def test_a_submit_that_was_read_is_never_repeated(public: Listener, services: Sc
             pass
         services.submit_server.stop()
         services.submit_server.start()
-        assert reply.result(timeout=10).status >= 500
+        assert reply.result(timeout=60).status >= 500
     assert len(services.submit.uploads) == 1
 
 
@@ -85,5 +85,5 @@ def test_a_read_is_repeated_if_its_service_dies(public: Listener, services: Scri
         services.results.held = None
         services.results_server.stop()
         services.results_server.start()
-        assert reply.result(timeout=10).status == 200
+        assert reply.result(timeout=60).status == 200
     assert len(services.results.downloads) == 2

@@ -103,7 +103,7 @@ async def test_pages_go_on_over_buckets_with_nothing_to_forget(
         await make_older(redis, id)
     retention = retention_of(redis, LONG)
     forgotten, more = list[str](), True
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while more:
             expired, more = await retention.expired("echo", count=1)
             for one in expired:
@@ -277,7 +277,7 @@ async def test_what_runs_of_a_deleted_api_ends_cancelled_once_its_worker_is_gone
 
 async def until_idle(redis: Redis) -> None:
     """Return once the pending entry has idled for more than three leases of NONE's policy."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             [pending] = await cast(Any, redis.xpending_range(KEYS.queue, "workers", "-", "+", 1))
             if pending["time_since_delivered"] > 40:

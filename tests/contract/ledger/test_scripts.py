@@ -44,7 +44,7 @@ async def read(ledger: WorkloadLedger, id: str) -> Workload:
 
 async def expired(ledger: WorkloadLedger, who: Claimant) -> list[Claim]:
     """What `who` takes over, as soon as some lease has run out."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while True:
             if claims := await reclaim(ledger, who, expired=True):
                 return claims

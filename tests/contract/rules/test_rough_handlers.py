@@ -76,7 +76,7 @@ def test_a_handler_that_dies_now_and_then_is_there_again_at_once(api: Callable[[
         answer = api("deadly").run(b"import os; os._exit(5)", "text/plain")
         assert "exited with code 5" in answer["error"]["message"]
         id = api("deadly").submit(NEXT, "text/plain")
-        assert api("deadly").end(id, within_s=15)["result"] == {"next": True}
+        assert api("deadly").end(id, within_s=30)["result"] == {"next": True}
 
 
 def test_a_handler_that_takes_more_than_compute_mem_to_load_runs_and_is_told(
@@ -92,8 +92,8 @@ def test_deadly_workloads_in_a_row_put_nobody_off(api: Callable[[str], HttpApi])
     deadly = [api("deadly").submit(b"import os; os._exit(6)", "text/plain") for _ in range(6)]
     behind = api("deadly").submit(NEXT, "text/plain")
     for id in deadly:
-        assert "exited with code 6" in api("deadly").end(id, within_s=15)["error"]["message"]
-    assert api("deadly").end(behind, within_s=15)["result"] == {"next": True}
+        assert "exited with code 6" in api("deadly").end(id, within_s=30)["error"]["message"]
+    assert api("deadly").end(behind, within_s=30)["result"] == {"next": True}
 
 
 def worker_pid(stack: Stack, api: str) -> int:
