@@ -63,7 +63,7 @@ def given_beside(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, 
     A project that names an account of its own means AWS, or the endpoint it names itself, not the S3 we give it. A
     region that it names by one of the two variables for it is meant by both.
     """
-    withheld = GIVEN_ACCOUNT if not OWN_ACCOUNT.isdisjoint(own) else frozenset[str]()
+    withheld = GIVEN_ACCOUNT if any(own.get(name) for name in OWN_ACCOUNT) else frozenset[str]()
     region = own.get("AWS_DEFAULT_REGION") or own.get("AWS_REGION")  # boto3 reads the first, others the second
     named = {"AWS_DEFAULT_REGION": region, "AWS_REGION": region} if region else {}
     return {name: value for name, value in given.items() if name not in withheld} | named

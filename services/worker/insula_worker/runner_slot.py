@@ -124,14 +124,17 @@ class RunnerSlot:
             if runner is None or self._stopped:
                 raise AttemptLost("the worker stops", begun=False)
             self._busy_since = asyncio.get_running_loop().time()
-            self._used = True
-            return await runner.run(job)
+            outcome = await runner.run(job)
         except RunnerDied as death:
+            self._used |= death.sent
             if self._runner is runner and not self._stopped:
                 self.ready.clear()  # now, not once `keep` hears of it: the next job waits for the next runner
             if self._over_memory and death.sent:
                 return Failed("MEMORY_LIMIT", self._over_memory, traceback="", handler_s=self.busy_s)
             raise AttemptLost(death.reason, begun=death.sent and not self._recycled) from death
+        else:
+            self._used = True
+            return outcome
         finally:
             self._busy_since = None
             self._turn.release()

@@ -58,7 +58,7 @@ UNNAMED = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
         ({"AWS_PROFILE": "own", "AWS_REGION": "eu-west-1"}, ELSEWHERE),
         ({"AWS_REGION": "eu-west-1"}, {**GIVEN, **ELSEWHERE}),
         ({"AWS_DEFAULT_REGION": "eu-west-1"}, {**GIVEN, **ELSEWHERE}),
-        ({"OTHER": "1"}, GIVEN),
+        ({"OTHER": "1", "AWS_ACCESS_KEY_ID": ""}, GIVEN),
     ],
     ids=["keys", "profile", "region", "default region", "nothing"],
 )
