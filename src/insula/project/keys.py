@@ -64,6 +64,8 @@ HANDLER: Final = Section(
         "tensorflow_serving_image": Text(),
     },
     required=True,
+    # Cortex knew them for its other kinds, and accepted them of an AsyncAPI with the value it has anyway.
+    fixed={"processes_per_replica": 1, "threads_per_process": 1, "protobuf_path": None, "server_side_batching": None},
 )
 
 COMPUTE: Final = Section(

@@ -7,7 +7,6 @@ tie one key to another are the reader's alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import timedelta
 from functools import singledispatch
 from typing import Final
@@ -93,9 +92,9 @@ def _or_null(schema: _Schema) -> _Schema:
 def _value_schema(field: Field, path: str) -> _Schema:
     match field:
         case Section():
-            return _section(field.keys, path)
+            return _section(field, path)
         case Sections():
-            return {"type": "array", "items": _section(field.item.keys, path)}
+            return {"type": "array", "items": _section(field.item, path)}
         case _:
             return _leaf(field)
 
@@ -171,8 +170,10 @@ def _environment(_: Environment) -> _Schema:
     }
 
 
-def _section(keys: Mapping[str, Field], path: str) -> _Schema:
+def _section(section: Section, path: str) -> _Schema:
+    keys = section.keys
     members: dict[str, Json] = {name: _schema(field, f"{path}.{name}".lstrip(".")) for name, field in keys.items()}
+    members |= {name: {"enum": [value, None] if value is not None else [None]} for name, value in section.fixed.items()}
     required: list[Json] = [name for name, field in keys.items() if field.required]
     schema: _Schema = {"type": "object", "additionalProperties": False, "properties": members}
     if required:

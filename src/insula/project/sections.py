@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from insula.project.fields import Field, text_of, wrong_type
@@ -89,11 +89,15 @@ class FreeForm:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A map with known keys. `optional` ones are None when left out, others are filled with the defaults."""
+    """A map with known keys. `optional` ones are None when left out, others are filled with the defaults.
+
+    `fixed` keys may be written with their one value, or null, and mean nothing.
+    """
 
     keys: Mapping[str, Field]
     required: bool = False
     optional: bool = False
+    fixed: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
     def absent(self) -> dict[str, object] | None:
         return None if self.optional else self.read(Node({}))
@@ -101,8 +105,12 @@ class Section:
     def read(self, node: Node) -> dict[str, object]:
         if not isinstance(node.value, dict):
             raise wrong_type(node, "a map")
-        for key in node.value:
-            if key not in self.keys:
+        for key, member in node.value.items():
+            if key in self.fixed:
+                if plain(member) not in (None, self.fixed[key]):
+                    only = f" but for {self.fixed[key]}" if self.fixed[key] is not None else ""
+                    raise Invalid(f'key "{key}" is not supported{only}', at=(key,))
+            elif key not in self.keys:
                 raise Invalid(f'key "{key}" is not supported{self._suggestion(key)}', at=(key,))
         return {key: self._read_key(key, kind, node.value.get(key)) for key, kind in self.keys.items()}
 

@@ -40,6 +40,11 @@ def test_null_is_the_same_as_leaving_a_key_out() -> None:
     assert spec("  compute:\n  networking: {endpoint: null}\n  autoscaling: {min_replicas: ~}\n") == spec()
 
 
+def test_keys_of_other_kinds_may_say_what_holds_anyway() -> None:
+    one = "    processes_per_replica: 1\n    threads_per_process: ~\n    server_side_batching: null\n"
+    assert spec(one) == spec()
+
+
 def test_the_queue_limit_never_depends_on_current_replicas() -> None:
     assert spec().queue_limit == 1024 * 100
     assert spec("  autoscaling: {min_replicas: 0, max_replicas: 3, max_replica_concurrency: 7}\n").queue_limit == 21
@@ -114,6 +119,8 @@ WRONG_SECTIONS = [
         "    log_level: loud\n",
         'handler: log_level: invalid value (got "loud", must be "debug", "info", "warning", or "error")',
     ),
+    ("    processes_per_replica: 2\n", 'handler: key "processes_per_replica" is not supported but for 1'),
+    ("    server_side_batching: {max_batch_size: 2}\n", 'handler: key "server_side_batching" is not supported'),
     ("    models: {path: s3://b}\n", "handler: models: is not supported by the handler type python"),
     ("  compute: {cpu: 19m}\n", "compute: cpu: must be greater than or equal to 20m (got 19m)"),
     ("  compute: {mem: 19Mi}\n", "compute: mem: must be greater than or equal to 20Mi (got 19Mi)"),
