@@ -45,6 +45,9 @@ class MetricsClient:
 
     def _push(self, kind: str, metric: str, value: Any, tags: object) -> None:
         check_name(metric)
+        if self._channel.closed:
+            self._complain(metric, "a forked process has no way to push it; return it to handle_async, which has")
+            return
         try:
             checked = {"value": checked_value(kind, value), "tags": checked_tags(tags)}
         except Exception as error:  # noqa: BLE001 - __float__ and __str__ of a user's objects: anything can be raised
@@ -56,7 +59,7 @@ class MetricsClient:
             # The supervisor is gone; the job loop meets the same end at its next frame and stops there.
             return
 
-    def _complain(self, metric: str, error: Exception) -> None:
+    def _complain(self, metric: str, error: object) -> None:
         if metric not in self._complaints and len(self._complaints) < COMPLAINTS_MAX:
             self._complaints.add(metric)
             logger.error("metric %r was not pushed: %s; said once for each metric", metric, error)

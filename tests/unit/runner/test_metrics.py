@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -83,6 +84,19 @@ def test_a_wrong_value_is_logged_once_and_never_raised(
     supervisor.setblocking(False)
     with pytest.raises(BlockingIOError):
         supervisor.recv(1)
+
+
+def test_a_forked_process_is_told_once_that_it_cannot_push(
+    sockets: tuple[MetricsClient, socket.socket], capfd: pytest.CaptureFixture[str]
+) -> None:
+    child = os.fork()
+    if child == 0:
+        sockets[0].gauge("depth", 1)
+        sockets[0].gauge("depth", 2)
+        os._exit(0)
+    os.waitpid(child, 0)
+    (line,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert line["message"].startswith("metric 'depth' was not pushed: a forked process")
 
 
 def test_a_supervisor_that_is_gone_is_not_the_handlers_error(sockets: tuple[MetricsClient, socket.socket]) -> None:
