@@ -118,7 +118,8 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
             name=registration.name,
             endpoint=registration.endpoint,
             version=registration.version,
-            active_version=registration.active_version,
+            # A worker reports that it serves before or after the registry learns of it.
+            active_version=registration.version if state == "ready" else registration.active_version,
             state=state,
             reason=reason,
             create_time=_timestamp(registration.created_ms),

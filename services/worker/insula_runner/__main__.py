@@ -44,7 +44,9 @@ elif __name__ == "__mp_main__":
     bootstrap()
     from insula_runner import old_botocore
     from insula_runner.handler_module import HANDLER_VARIABLE, install_finder
+    from insula_runner.output import buffer_by_line
 
+    buffer_by_line()
     old_botocore.install(os.environ)
 
     if HANDLER_VARIABLE in os.environ:

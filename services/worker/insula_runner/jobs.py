@@ -38,6 +38,20 @@ class EventLoop:
             asyncio.set_event_loop(self._loop)
         return self._loop.run_until_complete(coroutine)
 
+    def close(self) -> None:
+        """End what still runs in the loop, as asyncio.run does: background tasks, asynchronous generators."""
+        if self._loop is None:
+            return
+        import asyncio
+
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self._loop.run_until_complete(asyncio.wait(tasks))
+        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
 
 class Jobs:
     """Runs jobs on one handler instance until the supervisor closes the channel."""
@@ -59,6 +73,7 @@ class Jobs:
                 self._output.end()  # otherwise the next begin says it too, for half the writes
             frame = self._channel.receive()
             if frame is None:
+                call_user_code(self._loop.close)
                 return
             if frame.type != "job":
                 raise FrameInvalid(f"expected a job, got {frame.type!r}")

@@ -15,6 +15,7 @@ from insula.telemetry import MetricsServer, Telemetry
 from insula.v1 import worker_service_pb2_grpc
 from insula_worker.metrics import HandlerMetrics, WorkerMetrics
 from insula_worker.observers import Observers
+from insula_worker.release import remove_leftovers
 from insula_worker.runner_process import labels
 from insula_worker.settings import Settings
 from insula_worker.worker import Worker
@@ -28,6 +29,7 @@ async def run(settings: Settings) -> None:
     on_stop_signal(stopping.set)
     log = WorkerLog(labels(settings.api))
     logging.getLogger().handlers[:] = [WorkerLogHandler(log, labels(settings.api))]
+    await asyncio.to_thread(remove_leftovers, settings.scratch)
     redis, blocking_redis = connect(settings.stores.redis_url), connect_blocking(settings.stores.redis_url)
     server = Server(settings.listen, ["insula.v1.WorkerService"])
     async with AsyncExitStack() as ending:

@@ -18,7 +18,10 @@ from insula_worker.runner_process import RunnerLaunch
 from insula_worker.saved_models import fetch_models
 from insula_worker.settings import Settings
 
-OWN_ACCOUNT: Final = frozenset({"AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ROLE_ARN"})
+OWN_PROFILE: Final = frozenset({"AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"})
+OWN_ACCOUNT: Final = OWN_PROFILE | {"AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"}
+REGION: Final = ("AWS_DEFAULT_REGION", "AWS_REGION")
+"""boto3 reads the first, others the second."""
 GIVEN_ACCOUNT: Final = frozenset(
     {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_EC2_METADATA_DISABLED"}
 )
@@ -35,7 +38,7 @@ async def install(registration: Registration, folder: Path, settings: Settings) 
     archive = await Bundles(settings.stores.bucket).fetch(registration.version)
     project = folder / "project"
     await asyncio.to_thread(_unpack, archive, project)
-    own = {**spec.handler.env, **read_env(project)}
+    own = _without_blanks({**spec.handler.env, **read_env(project)})
     ours = {"INSULA_API": spec.name, "INSULA_VERSION": registration.version}
     environment = {**given_beside(own, settings.handler_environment), **own, **ours}
     files, models = spec.handler.dependencies, spec.handler.models
@@ -60,13 +63,20 @@ async def install(registration: Registration, folder: Path, settings: Settings) 
 def given_beside(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     """Return what a handler is given beside the variables of its project: of AWS' only what goes with them.
 
-    A project that names an account of its own means AWS, or the endpoint it names itself, not the S3 we give it. A
-    region that it names by one of the two variables for it is meant by both.
+    A project that names an account of its own means AWS, or the endpoint it names itself, not the S3 we give it; and a
+    profile has its own region. A region that is named by one of the two variables for it is meant by both.
     """
-    withheld = GIVEN_ACCOUNT if any(own.get(name) for name in OWN_ACCOUNT) else frozenset[str]()
-    region = own.get("AWS_DEFAULT_REGION") or own.get("AWS_REGION")  # boto3 reads the first, others the second
-    named = {"AWS_DEFAULT_REGION": region, "AWS_REGION": region} if region else {}
-    return {name: value for name, value in given.items() if name not in withheld} | named
+    withheld = set(GIVEN_ACCOUNT) if not OWN_ACCOUNT.isdisjoint(own) else set[str]()
+    withheld |= set() if OWN_PROFILE.isdisjoint(own) else set(REGION)
+    named = next((own[name] for name in REGION if name in own), None)
+    region = dict.fromkeys(REGION, named) if named else {}
+    return {name: value for name, value in given.items() if name not in withheld} | region
+
+
+def _without_blanks(own: Mapping[str, str]) -> dict[str, str]:
+    """Leave out what names nothing: to AWS' clients an empty key, profile or region is none."""
+    blank = {*OWN_ACCOUNT, "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", *REGION}
+    return {name: value for name, value in own.items() if value or name not in blank}
 
 
 async def uninstall(folder: Path) -> None:

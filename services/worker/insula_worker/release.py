@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 from insula.errors import InsulaError
@@ -20,8 +22,16 @@ from insula_worker.settings import Settings
 log = logging.getLogger(__name__)
 
 LEAVE_S: Final = 3.0
+VERSION_CHARACTERS: Final = 16
+"""Of a version, in the name of its folder."""
 REASON_CHARS_MAX: Final = 16 * 1024
 _releases: Final = itertools.count()
+
+
+def remove_leftovers(scratch: Path) -> None:
+    """Remove the folders of releases whose worker was killed. Call it before there are others."""
+    for folder in scratch.glob("[0-9a-f]" * VERSION_CHARACTERS + ".*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class Release:
@@ -41,7 +51,7 @@ class Release:
         self._registration = registration
         self._settings = settings
         # Of its own: the same version may come again while the one before still finishes what it began.
-        self._folder = settings.scratch / f"{registration.version[:16]}.{next(_releases)}"
+        self._folder = settings.scratch / f"{registration.version[:VERSION_CHARACTERS]}.{next(_releases)}"
         self._changed = changed
         self._keeping = asyncio.create_task(self._keep(), name=f"release {self.version}")
 

@@ -15,7 +15,7 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 async def wait_until_over(pid: int, limit_bytes: int) -> int:
     """Return what `bytes_over` does, as soon as it is something."""
     while True:
-        if used_bytes := bytes_over(pid, limit_bytes):
+        if used_bytes := await asyncio.to_thread(bytes_over, pid, limit_bytes):
             return used_bytes
         await asyncio.sleep(LOOK_S)
 

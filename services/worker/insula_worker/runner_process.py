@@ -206,16 +206,19 @@ class RunnerProcess:
         """Whether the runner has ended."""
         return self._watcher.done()
 
-    async def stop(self, grace_s: float) -> None:
-        """End the runner and everything in its process group; returns when they have.
+    async def stop(self, grace_s: float) -> bool:
+        """End the runner and everything in its process group; returns when they have, and whether it left by itself.
 
         Jobs already written are still answered within `grace_s`; with 0 it is killed at once. Safe to repeat.
         """
         if grace_s > 0 and not self._watcher.done():
             self._connection.finish_writing()
             await asyncio.wait({self._watcher}, timeout=grace_s)
-        self._kill()
+        left = self._watcher.done()
+        if not left:  # else its id may be somebody else's by now
+            self._kill()
         await asyncio.shield(self._watcher)
+        return left
 
     def _kill(self) -> None:
         try:

@@ -69,14 +69,23 @@ class RunnerSlot:
                 self.ready.set()
                 log.info("polling for workloads...")
                 self._enter(Phase.READY, "")
-                watching = asyncio.create_task(self._limit_memory(self._runner, launch.memory_bytes))
-                death = await self._runner.wait_exit()
-                watching.cancel()
+                reason = await self._live(self._runner, launch.memory_bytes)
                 self.ready.clear()
-                log.warning("handler process ended", extra={"reason": death})
+                log.warning("handler process ended", extra={"reason": reason})
+                if not self._used:
+                    self._enter(Phase.FAILING, f"the handler's process ended while it ran nothing: {reason}")
             works = self._used or loop.time() - started_at > STEADY_S
             failures = 0 if works else failures + 1
             await asyncio.sleep(restart_delay_s(failures))
+
+    async def _live(self, runner: RunnerProcess, memory_bytes: int | None) -> str:
+        """Wait for the runner's end, its memory limited meanwhile; return the reason."""
+        watching = asyncio.create_task(self._limit_memory(runner, memory_bytes))
+        try:
+            death = await runner.wait_exit()
+        finally:
+            watching.cancel()
+        return self._over_memory or death
 
     async def _start(self, launch: RunnerLaunch) -> RunnerProcess:
         log.info(f"loading the handler from {launch.handler_path}")  # noqa: G004 - the text users of Cortex know
@@ -94,7 +103,7 @@ class RunnerSlot:
         """
         if limit_bytes is None:
             return
-        if loaded_bytes := bytes_over(runner.pid, limit_bytes):
+        if loaded_bytes := await asyncio.to_thread(bytes_over, runner.pid, limit_bytes):
             log.warning(
                 "the handler is not limited to compute.mem: it takes more once it is loaded",
                 extra={"loaded_mib": loaded_bytes >> 20, "compute_mem_mib": limit_bytes >> 20},
@@ -163,10 +172,10 @@ class RunnerSlot:
         """
         self._stopped = True
         self.ready.set()  # whoever waits for a runner need not wait any longer
-        if self._runner is not None and self._busy_since is None:
-            await self._runner.stop(leave_s)
-        else:
+        if self._runner is None or self._busy_since is not None:
             await self.recycle()
+        elif not await self._runner.stop(leave_s):
+            log.warning("handler process was killed", extra={"reason": f"it did not end within {leave_s:g} s"})
 
 
 def restart_delay_s(failures: int) -> float:

@@ -21,7 +21,7 @@ WITHHELD_PREFIXES: Final = ("AWS_", "CORTEX_", "INSULA_", "PYTHON", "VIRTUAL_ENV
 class Settings:
     """`listen` is host:port, and `metrics_listen` if anybody is to scrape.
 
-    `scratch` is emptied at the start and belongs to this worker alone.
+    `scratch` belongs to this worker alone.
 
     `handler_environment` is the weakest layer of what a handler gets: ours without WITHHELD_PREFIXES, and for each
     INSULA_HANDLER_AWS_X the variable AWS_X, the S3 identity meant for handlers.

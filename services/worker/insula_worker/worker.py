@@ -190,10 +190,12 @@ class Worker:
             await asyncio.sleep(REPORT_S)
 
     async def _report(self) -> None:
+        self._promote()  # what is reported as ready serves
+        serving, releases = self._serving, self.describe()
         try:
-            if self._serving is not None and self._serving.phase is Phase.READY:
-                await self._registry.promote(self._settings.api, self._serving.version)
-            await self._registry.report(self._settings.api, self._settings.worker, self.describe())
+            if serving is not None and serving.phase is Phase.READY:
+                await self._registry.promote(self._settings.api, serving.version)
+            await self._registry.report(self._settings.api, self._settings.worker, releases)
         except (StoreUnavailable, StoreFull, ApiNotFound) as error:
             log.warning("report not delivered", extra={"error": str(error)})
 

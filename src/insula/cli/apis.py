@@ -81,11 +81,12 @@ def deploy(
         for project in projects:
             api = send(channel, project.spec, project.bundle().data)
             typer.echo(f"{api.name}: version {api.version[:12]} at {api.endpoint}", err=True)
-            api = _settled(channel, api)
-            typer.echo(f"{api.name} {api.state}")
-            if note := api.reason or _unserved(api):
+            settled = _settled(channel, api)
+            replaced = settled.version != api.version
+            typer.echo(f"{api.name} {'replaced' if replaced else settled.state}")
+            if note := _by(settled) if replaced else settled.reason or _unserved(settled):
                 typer.echo(note, err=True)
-            failing = failing or api.state == "failing"
+            failing = failing or replaced or settled.state == "failing"
     if failing:
         raise typer.Exit(_EXIT_FAILED)
 
@@ -147,12 +148,16 @@ def delete(name: Name, admin: Admin = None) -> None:
 
 
 def _settled(channel: grpc.Channel, api: Api) -> Api:
-    """The API once its wanted version is ready or failing, or when no worker turns up for it."""
-    give_up = time.monotonic() + UNSERVED_S
-    while api.state == "pending" and (api.workers or time.monotonic() < give_up):
+    """The API once this version of it is ready, failing or replaced, or when no worker turns up for it."""
+    version, give_up = api.version, time.monotonic() + UNSERVED_S
+    while api.version == version and api.state == "pending" and (api.workers or time.monotonic() < give_up):
         time.sleep(LOOK_S)
         api = look(channel, api.name)
     return api
+
+
+def _by(api: Api) -> str:
+    return f"somebody deployed version {api.version[:12]} before this one was ready"
 
 
 def _unserved(api: Api) -> str:

@@ -160,7 +160,7 @@ class Parts:
             "s3.port.iceberg": "0",
             "s3.port.lance": "0",
             "s3.config": str(self.data.write("s3-identities.json", storage.identities(self.data.keys))),
-            "s3.allowedOrigins": self.s3_endpoint,  # no web page may read what anybody may who does not sign
+            "s3.allowedOrigins": self.s3_endpoint,  # no web page may read objects, as anybody may who does not sign
             "s3.localSocket": "s3.sock",  # in its working directory: the path of a socket may have 107 bytes
             "filer.localSocket": "filer.sock",
             "admin.ui": "false",
@@ -242,7 +242,7 @@ class Parts:
             payload_bytes_max=self.plan.payload_bytes_max,
         )
         configuration = self.data.write("envoy.yaml", render(edge))
-        flags = ("--use-dynamic-base-id", "--concurrency", "2", "--log-level", "warning")
+        flags = ("--disable-hot-restart", "--concurrency", "2", "--log-level", "warning")
         command = (str(self.plan.programs.envoy), "-c", str(configuration), *flags)
         part = self._part("envoy", command, {}, probes.http(host, given["envoy-admin"], "/ready"))
         return replace(part, stop_s=EDGE_STOP_S)

@@ -57,7 +57,8 @@ class Keys:
 
 def identities(keys: Keys) -> str:
     """SeaweedFS' identity file."""
-    own = [f"arn:aws:s3:::{BUCKET}", f"arn:aws:s3:::{BUCKET}/*"]
+    # .system holds who owns which bucket.
+    own = [f"arn:aws:s3:::{bucket}{what}" for bucket in (BUCKET, ".system") for what in ("", "/*")]
 
     def policy(*allowed: str) -> dict[str, object]:
         return {

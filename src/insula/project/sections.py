@@ -107,7 +107,7 @@ class Section:
             raise wrong_type(node, "a map")
         for key, member in node.value.items():
             if key in self.fixed:
-                if plain(member) not in (None, self.fixed[key]):
+                if plain(member) not in (None, self.fixed[key]) or member.value is True:
                     only = f" but for {self.fixed[key]}" if self.fixed[key] is not None else ""
                     raise Invalid(f'key "{key}" is not supported{only}', at=(key,))
             elif key not in self.keys:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
+from tests.waiting import until_blocking
 
 HANDLER = """
 class Handler:
@@ -69,6 +70,20 @@ def test_deploy_get_describe_logs_refresh_and_delete(stack: Stack, project: Path
     gone = insula(tmp_path, "get", "commanded")
     assert gone.returncode == 1
     assert "there is no API at 'commanded'" in gone.stderr
+
+
+def test_a_version_that_is_replaced_before_it_is_ready_is_told(stack: Stack, project: Path, tmp_path: Path) -> None:
+    """It never served: whoever deployed it has to know."""
+    waiting = f"import os\nwhile not os.path.exists({str(tmp_path / 'gate')!r}): pass\n"
+    (project / "handler.py").write_text(waiting + HANDLER)
+    command = [sys.executable, "-m", "insula.cli.main", "deploy", str(project)]
+    first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until_blocking(lambda: stack.api("commanded").state == "pending")
+    (project / "handler.py").write_text(HANDLER.replace("1}", "2}"))
+    assert insula(tmp_path, "deploy", str(project)).returncode == 0
+    said, why = first.communicate(timeout=60)
+    assert (first.returncode, said) == (1, "commanded replaced\n")
+    assert f"somebody deployed version {stack.api('commanded').version[:12]} before" in why
 
 
 def test_a_version_that_fails_is_told_with_its_reason(stack: Stack, project: Path, tmp_path: Path) -> None:

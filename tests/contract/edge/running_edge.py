@@ -110,7 +110,7 @@ class RunningEdge:
         )
         self.configuration.write_text(render(addresses), encoding="utf-8")
         self.log = folder / "envoy.log"
-        command = [str(envoy_binary()), "-c", str(self.configuration), "--use-dynamic-base-id", "--concurrency", "2"]
+        command = [str(envoy_binary()), "-c", str(self.configuration), "--disable-hot-restart", "--concurrency", "2"]
         # Names the process, so that the admin port can tell that it is ours.
         command += ["--service-node", str(folder), "--log-level", "warning", "--log-path", str(self.log)]
         self.process = subprocess.Popen(command)

@@ -43,7 +43,7 @@ def test_a_second_edge_on_the_same_port_does_not_start(edge: RunningEdge) -> Non
     second = edge.configuration.with_name("second.yaml")
     text = edge.configuration.read_text(encoding="utf-8")
     second.write_text(text.replace(f"port_value: {edge.admin_port}}}", "port_value: 0}"))
-    command = [str(envoy_binary()), "-c", str(second), "--use-dynamic-base-id"]
+    command = [str(envoy_binary()), "-c", str(second), "--disable-hot-restart"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode != 0
     assert "Address already in use" in ended.stderr

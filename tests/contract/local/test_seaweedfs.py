@@ -116,6 +116,7 @@ async def test_anonymous_clients_may_read_what_handlers_stored_and_nothing_of_ou
         "delete": lambda: anybody.delete_object(Bucket="models", Key="weights"),
         "copy": lambda: anybody.copy_object(Bucket="models", Key="copied", CopySource="models/weights"),
         "create": lambda: anybody.create_bucket(Bucket="more"),
+        "list owners": lambda: anybody.list_objects_v2(Bucket=".system"),
     }
     for name, attempt in attempts.items():
         with pytest.raises(ClientError) as refused:

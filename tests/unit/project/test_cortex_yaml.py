@@ -120,6 +120,7 @@ WRONG_SECTIONS = [
         'handler: log_level: invalid value (got "loud", must be "debug", "info", "warning", or "error")',
     ),
     ("    processes_per_replica: 2\n", 'handler: key "processes_per_replica" is not supported but for 1'),
+    ("    threads_per_process: yes\n", 'handler: key "threads_per_process" is not supported but for 1'),
     ("    server_side_batching: {max_batch_size: 2}\n", 'handler: key "server_side_batching" is not supported'),
     ("    models: {path: s3://b}\n", "handler: models: is not supported by the handler type python"),
     ("  compute: {cpu: 19m}\n", "compute: cpu: must be greater than or equal to 20m (got 19m)"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from insula_worker.claiming import AHEAD_MAX, capacity
 from insula_worker.installation import given_beside
+from insula_worker.release import remove_leftovers
 from insula_worker.runner_slot import RESTART_S_MAX, restart_delay_s
 from insula_worker.settings import Settings
 
@@ -56,11 +59,19 @@ UNNAMED = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
     [
         ({"AWS_ACCESS_KEY_ID": "own", "AWS_SECRET_ACCESS_KEY": "own"}, UNNAMED),
         ({"AWS_PROFILE": "own", "AWS_REGION": "eu-west-1"}, ELSEWHERE),
+        ({"AWS_PROFILE": "own"}, {}),
         ({"AWS_REGION": "eu-west-1"}, {**GIVEN, **ELSEWHERE}),
         ({"AWS_DEFAULT_REGION": "eu-west-1"}, {**GIVEN, **ELSEWHERE}),
-        ({"OTHER": "1", "AWS_ACCESS_KEY_ID": ""}, GIVEN),
+        ({"OTHER": "1"}, GIVEN),
     ],
-    ids=["keys", "profile", "region", "default region", "nothing"],
+    ids=["keys", "profile", "profile with its region", "region", "default region", "nothing"],
 )
 def test_a_project_with_an_account_of_its_own_is_left_to_aws(own: dict[str, str], beside: dict[str, str]) -> None:
     assert given_beside(own, GIVEN) == {"LANG": "C.UTF-8", **beside}
+
+
+def test_only_folders_of_releases_are_removed_from_the_scratch(tmp_path: Path) -> None:
+    for name in ("0123456789abcdef.0", "0123456789abcdef.12", "0123456789ABCDEF.1", "mine"):
+        (tmp_path / name / "project").mkdir(parents=True)
+    remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0123456789ABCDEF.1", "mine"]

@@ -1,0 +1,91 @@
+"""The place of a runner, over real ones: how each end is told, and that nothing goes on after the last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from insula_worker.observers import Observers
+from insula_worker.phase import Phase
+from insula_worker.runner_process import RunnerLaunch
+from insula_worker.runner_slot import RunnerSlot
+from tests.contract.runner.conftest import START_TIMEOUT_S
+from tests.waiting import until
+
+DIES_IDLE = """
+import os, threading
+class Handler:
+    def __init__(self, config):
+        threading.Timer(0.1, os._exit, [9]).start()
+    def handle_async(self): return {}
+"""
+GROWS_IDLE = """
+import threading, time
+def grow():
+    time.sleep(1)
+    Handler.kept = b"x" * (200 << 20)
+class Handler:
+    def __init__(self, config):
+        threading.Thread(target=grow).start()
+    def handle_async(self): return {}
+"""
+QUIET = "class Handler:\n    def handle_async(self): return {}\n"
+
+
+class Kept:
+    """A slot that is kept, and what it told."""
+
+    def __init__(self) -> None:
+        self.phases: list[tuple[Phase, str]] = []
+        self.slot = RunnerSlot(self._enter, START_TIMEOUT_S, Observers())
+        self._keeping: asyncio.Task[None] | None = None
+
+    def _enter(self, phase: Phase, reason: str) -> None:
+        self.phases.append((phase, reason))
+
+    def keep(self, launch: RunnerLaunch, source: str) -> None:
+        (launch.project / launch.handler_path).write_text(source)
+        self._keeping = asyncio.create_task(self.slot.keep(launch))
+
+    async def stop(self) -> None:
+        if self._keeping is not None:
+            self._keeping.cancel()
+            await asyncio.wait({self._keeping})
+        await self.slot.stop(3)
+
+
+@pytest.fixture
+async def kept() -> AsyncIterator[Kept]:
+    slot = Kept()
+    yield slot
+    await slot.stop()
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [(DIES_IDLE, "exited with code 9"), (GROWS_IDLE, "MiB of memory; compute.mem allows 100 MiB")],
+    ids=["exits", "outgrows compute.mem"],
+)
+async def test_a_handler_that_ends_while_it_runs_nothing_is_failing_and_the_reason_is_told(
+    kept: Kept, launch: RunnerLaunch, source: str, reason: str
+) -> None:
+    """Not ready, until its next start has shown that it is."""
+    kept.keep(replace(launch, memory_bytes=100 << 20), source)
+    await until(lambda: Phase.FAILING in [phase for phase, _ in kept.phases])
+    told = [phase for phase, _ in kept.phases]
+    at = told.index(Phase.FAILING)
+    assert told[:at] == [Phase.STARTING, Phase.READY]
+    assert kept.phases[at][1].startswith("the handler's process ended while it ran nothing: ")
+    assert reason in kept.phases[at][1]
+
+
+async def test_nothing_goes_on_once_a_slot_is_stopped(kept: Kept, launch: RunnerLaunch) -> None:
+    """Least of all the watch over its memory: the process id may soon be somebody else's."""
+    before = asyncio.all_tasks()
+    kept.keep(replace(launch, memory_bytes=100 << 20), QUIET)
+    await until(kept.slot.ready.is_set)
+    await kept.stop()
+    await until(lambda: asyncio.all_tasks() <= before)
