@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -11,6 +12,9 @@ settings.register_profile(
     "insula", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 settings.load_profile("insula")
+
+# A shell without job control starts what runs in the background deaf to it, and all that tests start would be, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 for name in ("NO_PROXY", "no_proxy"):  # a proxy is for pip
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,127.0.0.0/8"]))
