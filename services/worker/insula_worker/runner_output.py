@@ -35,7 +35,7 @@ class LineTaker(Protocol):
 
     def wait_for_room(self, resume: Callable[[], None]) -> bool:
         """Tell whether to wait; if so, `resume` is called on the loop when to go on."""
-        raise NotImplementedError
+        ...
 
 
 class Cutter:
