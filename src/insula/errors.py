@@ -7,6 +7,7 @@
     ├── NotFound
     │   ├── ApiNotFound
     │   └── WorkloadNotFound
+    ├── Unauthenticated             an admin service was called without its token
     ├── EndpointTaken               another API owns the endpoint
     ├── IdempotencyConflict         an Idempotency-Key was used for another request
     ├── ResourceExhausted           try again later
@@ -66,6 +67,15 @@ class WorkloadNotFound(NotFound):
         self.id = id[:NAME_CHARS_SHOWN]
         super().__init__(
             f"there is no workload {self.id!r} of {api}; one is kept for 7 days after its end, unless set otherwise"
+        )
+
+
+class Unauthenticated(InsulaError):
+    """An admin service was called over TCP without its token, or with another one."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the admin token is missing or wrong; set INSULA_ADMIN_TOKEN, or INSULA_ADMIN_TOKEN_FILE, to the service's"
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from insula.errors import NotFound, StoreUnavailable
@@ -33,16 +34,18 @@ class ObjectNotFound(NotFound):
 class ObjectStore:
     """One bucket. Every method raises StoreUnavailable when S3 does not answer or refuses our credentials."""
 
-    def __init__(self, bucket: str, *, calls_max: int = CALLS_MAX) -> None:
-        """Endpoint, region and credentials come from the AWS_* environment, as with every boto3 client."""
+    def __init__(self, bucket: str, socket: Path | None = None, *, calls_max: int = CALLS_MAX) -> None:
+        """Endpoint, region and credentials come from the AWS_* environment; `socket` is used instead of TCP."""
         self._bucket = bucket
+        self._socket = socket
         self._calls = asyncio.Semaphore(calls_max)
 
     @cached_property
     def _s3(self) -> S3Client:
         """Made when first needed: boto3 and its model of S3 take 27 MB, and who reads small results needs neither."""
-        import boto3
         from botocore.config import Config
+
+        from insula import s3
 
         config = Config(
             connect_timeout=2,
@@ -52,9 +55,7 @@ class ObjectStore:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        return boto3.session.Session().client(
-            "s3", config=config
-        )  # its own: making clients of the default is no safe race
+        return s3.client(config, self._socket)
 
     async def check(self) -> None:
         """Raise StoreUnavailable unless the bucket can be reached."""

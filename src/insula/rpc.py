@@ -30,6 +30,7 @@ STATUS_CODE_BY_ERROR: Final = MappingProxyType(
     {
         errors.InvalidArgument: StatusCode.INVALID_ARGUMENT,
         errors.NotFound: StatusCode.NOT_FOUND,
+        errors.Unauthenticated: StatusCode.UNAUTHENTICATED,
         errors.EndpointTaken: StatusCode.ALREADY_EXISTS,
         errors.IdempotencyConflict: StatusCode.ALREADY_EXISTS,
         errors.ResourceExhausted: StatusCode.RESOURCE_EXHAUSTED,

@@ -14,6 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
+from insula.admin import TokenInterceptor
 from insula.errors import InsulaError
 from insula.rpc import ErrorInterceptor
 
@@ -37,12 +38,15 @@ class PortTaken(InsulaError):
 class Server:
     """One listening address with its services, health and reflection."""
 
-    def __init__(self, address: str, services: Sequence[str]) -> None:
-        """`services` are the full names that reflection announces."""
+    def __init__(self, address: str, services: Sequence[str], *, token: str | None = None) -> None:
+        """`address` is host:port or unix:PATH. `services` are the full names that reflection announces.
+
+        With a `token`, every call but the health service's has to bring it.
+        """
         self.address: Final = address
         self._health = health_aio.HealthServicer()
         self.grpc: Final = grpc.aio.server(
-            interceptors=[ErrorInterceptor()],
+            interceptors=[ErrorInterceptor(), *([TokenInterceptor(token)] if token is not None else [])],
             options=[
                 ("grpc.so_reuseport", 0),
                 # Without it each connection's window grows to what the network could hold, and that is held in memory.

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from insula.addresses import unix_socket
 from insula.errors import InsulaError
 
 if TYPE_CHECKING:
@@ -113,7 +114,10 @@ class MetricsServer:
         """Listen; raises MetricsPortTaken."""
         host, _, port = self.address.rpartition(":")
         try:
-            self._server = await asyncio.start_server(self._answer, host.strip("[]"), int(port))
+            if (path := unix_socket(self.address)) is not None:
+                self._server = await asyncio.start_unix_server(self._answer, path)
+            else:
+                self._server = await asyncio.start_server(self._answer, host.strip("[]"), int(port))
         except (OSError, ValueError, OverflowError) as error:
             raise MetricsPortTaken(self.address) from error
 
@@ -127,24 +131,25 @@ class MetricsServer:
             async with asyncio.timeout(REQUEST_S):
                 head = await reader.readuntil(b"\r\n\r\n")
             async with asyncio.timeout(SCRAPE_S):
-                writer.write(await self._response(head))
+                writer.write(await self._reply(head))
                 await writer.drain()
         writer.close()
 
-    async def _response(self, head: bytes) -> bytes:
+    async def _reply(self, head: bytes) -> bytes:
         method, _, rest = head.decode("latin-1").partition(" ")
         path = rest.partition(" ")[0].partition("?")[0]
         if path != "/metrics":
-            return _response("404 Not Found", "only /metrics is served here\n")
+            return response("404 Not Found", "only /metrics is served here\n")
         if method not in ("GET", "HEAD"):
-            return _response("405 Method Not Allowed", "only GET is allowed\n")
+            return response("405 Method Not Allowed", "only GET is allowed\n")
         if self._before is not None:
             await self._before()
         text = await asyncio.to_thread(self._telemetry.render)
-        return _response("200 OK", text, with_body=method == "GET")
+        return response("200 OK", text, with_body=method == "GET")
 
 
-def _response(status: str, text: str, *, with_body: bool = True) -> bytes:
+def response(status: str, text: str, *, with_body: bool = True) -> bytes:
+    """A whole HTTP/1.1 response that closes its connection."""
     body = text.encode()
     head = (
         f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"

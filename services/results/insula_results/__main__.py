@@ -28,7 +28,8 @@ async def run(settings: Settings) -> None:
     """Serve ResultsService."""
     redis, blocking_redis = connect(settings.stores.redis_url), connect_blocking(settings.stores.redis_url)
     await check_durability(redis, settings.stores.durability)
-    objects = ObjectStore(settings.stores.bucket)  # not checked: small results are served without S3
+    stores = settings.stores
+    objects = ObjectStore(stores.bucket, stores.s3_socket)  # not checked: small results are served without S3
     ledger = WorkloadLedger(redis, settings.stores.policy)
 
     # The edge sends reflection here, so this process describes both services that the edge lets through.
@@ -42,7 +43,7 @@ async def run(settings: Settings) -> None:
         telemetry = Telemetry()
         scrapes = MetricsServer(settings.metrics_listen, telemetry, QueueGauges(telemetry, redis).look)
         await scrapes.start()
-    sweepers_objects = ObjectStore(settings.stores.bucket, calls_max=CALLS_MAX)
+    sweepers_objects = ObjectStore(stores.bucket, stores.s3_socket, calls_max=CALLS_MAX)
     sweeper = Sweeper(Registry(redis), ledger, Retention(redis, settings.stores.policy), sweepers_objects)
     async with asyncio.TaskGroup() as group:  # a sweeper that fails ends the service: somebody has to see it
         sweeps = [

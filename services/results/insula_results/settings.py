@@ -11,7 +11,7 @@ from insula.settings import StoreSettings, required
 
 @dataclass(frozen=True)
 class Settings:
-    """`listen` is host:port, and `metrics_listen` if anybody is to scrape."""
+    """`listen` is host:port or unix:PATH, and `metrics_listen` if anybody is to scrape."""
 
     stores: StoreSettings
     listen: str

@@ -31,7 +31,7 @@ async def run(settings: Settings) -> None:
     logging.getLogger().handlers[:] = [WorkerLogHandler(log, labels(settings.api))]
     await asyncio.to_thread(remove_leftovers, settings.scratch)
     redis, blocking_redis = connect(settings.stores.redis_url), connect_blocking(settings.stores.redis_url)
-    server = Server(settings.listen, ["insula.v1.WorkerService"])
+    server = Server(settings.listen, ["insula.v1.WorkerService"], token=settings.admin_token)
     async with AsyncExitStack() as ending:
         ending.callback(log.close)
         observers = Observers(log)
@@ -43,7 +43,7 @@ async def run(settings: Settings) -> None:
             scrapes = MetricsServer(settings.metrics_listen, telemetry, metrics.look)
             await scrapes.start()
             ending.push_async_callback(scrapes.stop)
-        objects = ObjectStore(settings.stores.bucket)
+        objects = ObjectStore(settings.stores.bucket, settings.stores.s3_socket)
         worker = Worker(settings, redis, blocking_redis, objects, server, observers)
         if metrics is not None:
             metrics.observe_active(lambda: sum(one.running for one in worker.describe()))

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Self
 
-from insula.settings import StoreSettings, positive_number, required
+from insula.settings import StoreSettings, admin_token, positive_number, required
 
 HANDLER_PREFIX: Final = "INSULA_HANDLER_"
 WITHHELD_PREFIXES: Final = ("AWS_", "CORTEX_", "INSULA_", "PYTHON", "VIRTUAL_ENV")
@@ -19,8 +19,9 @@ WITHHELD_PREFIXES: Final = ("AWS_", "CORTEX_", "INSULA_", "PYTHON", "VIRTUAL_ENV
 
 @dataclass(frozen=True)
 class Settings:
-    """`listen` is host:port, and `metrics_listen` if anybody is to scrape.
+    """`listen` is host:port or unix:PATH, and `metrics_listen` if anybody is to scrape.
 
+    `admin_token` is what callers of WorkerService must send, None on a Unix socket.
     `scratch` belongs to this worker alone.
 
     `handler_environment` is the weakest layer of what a handler gets: ours without WITHHELD_PREFIXES, and for each
@@ -31,6 +32,7 @@ class Settings:
     api: str
     worker: str
     listen: str
+    admin_token: str | None
     cache: Path
     scratch: Path
     hosts_file: Path | None
@@ -47,11 +49,13 @@ class Settings:
         home_cache = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         scratch = environment.get("INSULA_SCRATCH") or Path(tempfile.gettempdir()) / f"insula-{worker}"
         hosts_file = environment.get("INSULA_HOSTS_FILE")
+        listen = required(environment, "INSULA_LISTEN")
         return cls(
             stores=StoreSettings.read(environment),
             api=api,
             worker=worker,
-            listen=required(environment, "INSULA_LISTEN"),
+            listen=listen,
+            admin_token=admin_token(environment, listen),
             cache=Path(environment.get("INSULA_CACHE") or Path(home_cache) / "insula"),
             scratch=Path(scratch),
             hosts_file=Path(hosts_file) if hosts_file else None,

@@ -26,7 +26,7 @@ class Bundles:
     """The bundles in one bucket. Every method raises StoreUnavailable when S3 does not answer or refuses us."""
 
     def __init__(self, bucket: str) -> None:
-        """Endpoint, region and credentials come from the AWS_* environment, as with every boto3 client."""
+        """Endpoint, region and credentials come from the AWS_* environment, the socket from INSULA_S3_SOCKET."""
         self._bucket = bucket
 
     async def check(self) -> None:

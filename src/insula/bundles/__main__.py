@@ -1,4 +1,4 @@
-"""Ask S3 for bundles: `python -m insula.bundles BUCKET QUESTION [VERSION]`, with the AWS_* environment.
+"""Ask S3 for bundles: `python -m insula.bundles BUCKET QUESTION [VERSION]`, with the S3 settings of the services.
 
     check               can the bucket be reached?
     store VERSION       keep what is on stdin, unless it is there and was written a short while ago
@@ -11,9 +11,11 @@ Exits with 1 and says on stderr why it could not.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
 from insula.errors import InsulaError
@@ -28,7 +30,7 @@ FRESH: Final = KEPT / 2
 
 async def main(bucket: str, question: str, *versions: str) -> None:
     """Answer one question, or exit with the reason."""
-    objects = ObjectStore(bucket)
+    objects = ObjectStore(bucket, Path(socket) if (socket := os.environ.get("INSULA_S3_SOCKET")) else None)
     try:
         match question, versions:
             case "check", ():

@@ -1,4 +1,4 @@
-"""`insula deploy`, `get`, `describe`, `refresh` and `delete`: the APIs of a running Insula, over its admin port.
+"""`insula deploy`, `get`, `describe`, `refresh` and `delete`: the APIs of a running Insula, over its admin address.
 
 What a program would want is on stdout; everything for the eye is on stderr.
 Exit codes: 0 done, 1 the API is failing or the call failed, 2 wrong usage or a refused project.
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from insula.addresses import is_this_machine
 from insula.errors import InsulaError, ProjectInvalid
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ Admin = Annotated[
     typer.Option(
         "--admin",
         envvar="INSULA_ADMIN",
-        metavar="HOST:PORT",
-        help="Admin port of submit; by default that of the `insula up` of this directory.",
+        metavar="ADDRESS",
+        help="Admin address, HOST:PORT or unix:PATH; by default that of the `insula up` of this directory.",
         show_default=False,
     ),
 ]
@@ -75,7 +76,7 @@ def deploy(
     failing = False
     with spoken_errors():
         projects, address = read_project(config), admin_address(admin)
-        if _is_here(address):
+        if is_this_machine(address):
             confirm_scripts("insula deploy", {project.config_path for project in projects}, own_environment(), yes=yes)
     with spoken_errors(), channel_to(address) as channel:
         for project in projects:
@@ -217,26 +218,28 @@ def _stub(channel: grpc.Channel) -> ApiServiceStub:
 
 @contextmanager
 def channel_to(admin: str | None) -> Generator[grpc.Channel]:
-    """A channel to the admin port, given or found. Raises ProjectInvalid if there is none to be found."""
-    import grpc
-
-    with grpc.insecure_channel(admin_address(admin), options=(("grpc.enable_http_proxy", 0),)) as channel:
+    """A channel to ApiService, given or found. Raises ProjectInvalid if there is none to be found."""
+    with open_channel(admin_address(admin)) as channel:
         yield channel
 
 
+def open_channel(address: str) -> grpc.Channel:
+    """A channel to an admin service, with the token of this environment. Raises SettingInvalid."""
+    from insula.admin import admin_channel
+    from insula.local.settings import own_environment
+    from insula.settings import secret
+
+    return admin_channel(address, secret(own_environment(), "INSULA_ADMIN_TOKEN"))
+
+
 def admin_address(admin: str | None) -> str:
-    """Host and port of submit's admin services, given or found. Raises ProjectInvalid if there are none to be found."""
+    """The address of ApiService, given or found. Raises ProjectInvalid if there is none to be found."""
     if not admin and not STACK_FILE.is_file():
         raise ProjectInvalid(
             f"there is no Insula to talk to: no {STACK_FILE} here. Start one with `insula up` in this directory, "
-            "or name its admin port with --admin HOST:PORT (INSULA_ADMIN)"
+            "or name its admin address with --admin HOST:PORT or --admin unix:PATH (INSULA_ADMIN)"
         )
     return admin or str(json.loads(STACK_FILE.read_text(encoding="utf-8"))["admin"])
-
-
-def _is_here(address: str) -> bool:
-    """Whether what is deployed there runs on this machine: the admin port of `insula up` is a loopback address."""
-    return address.startswith(("127.", "localhost:"))
 
 
 def _advice(error: grpc.RpcError) -> str:
@@ -245,8 +248,8 @@ def _advice(error: grpc.RpcError) -> str:
 
     if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.DEADLINE_EXCEEDED}:
         return (
-            "no Insula answers at this admin port; check that `insula up` is running, and that --admin or "
-            f'INSULA_ADMIN, if set, is the HOST:PORT that it says as "admin" ({error.details()})'
+            "no Insula answers at this admin address; check that `insula up` is running, and that --admin or "
+            f'INSULA_ADMIN, if set, is what it prints as "admin" ({error.details()})'
         )
     return error.details() or str(error.code())
 

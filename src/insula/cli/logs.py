@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from insula.cli.apis import Admin, Name, channel_to, look, spoken_errors
+from insula.cli.apis import Admin, Name, channel_to, look, open_channel, spoken_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -61,7 +61,7 @@ def _read(address: str, workload: str, follow: bool, lines: queue.Queue[str | No
     from insula.v1.worker_service_pb2_grpc import WorkerServiceStub
 
     try:
-        with grpc.insecure_channel(address, options=(("grpc.enable_http_proxy", 0),)) as channel:
+        with open_channel(address) as channel:
             request = StreamLogsRequest(follow=follow, workload=workload)
             for response in WorkerServiceStub(channel).StreamLogs(request):
                 lines.put(response.line)

@@ -140,7 +140,7 @@ class Worker(_message.Message):
     reason: _builtins.str
     """Why it is failing; empty otherwise. At most 16 KiB, the end of a traceback or of pip's output."""
     address: _builtins.str
-    """Address of its admin port, "host:port"."""
+    """Address of its WorkerService: "host:port", or "unix:///path" on one machine."""
     running: _builtins.int
     """Workloads whose handler is running now."""
     @_builtins.property

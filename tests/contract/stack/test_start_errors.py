@@ -44,7 +44,7 @@ def test_a_taken_port_is_named_in_one_line(tmp_path: Path) -> None:
 )
 def test_an_s3_that_cannot_be_reached_is_named_in_one_line(tmp_path: Path, endpoint: str, reason: str) -> None:
     with running_valkey(tmp_path) as valkey:
-        listen = {"INSULA_LISTEN": "127.0.0.1:0", "INSULA_ADMIN_LISTEN": "127.0.0.1:0"}
+        listen = {"INSULA_LISTEN": "127.0.0.1:0", "INSULA_ADMIN_LISTEN": f"unix:{tmp_path}/admin.sock"}
         keys = {
             "AWS_ENDPOINT_URL": endpoint,
             "AWS_ACCESS_KEY_ID": "a",

@@ -33,6 +33,7 @@ def test_a_handler_inherits_neither_our_identity_nor_our_settings() -> None:
     environment = {
         "INSULA_API": "echo",
         "INSULA_LISTEN": "127.0.0.1:1",
+        "INSULA_ADMIN_TOKEN": "ours",
         "INSULA_REDIS_URL": "redis://127.0.0.1:6379",
         "AWS_SECRET_ACCESS_KEY": "ours",
         "INSULA_HANDLER_AWS_SECRET_ACCESS_KEY": "theirs",

@@ -1,4 +1,4 @@
-"""Run the rollout: `python -m insula.local.rollout TASK_FILE`, with the AWS_* environment of Insula's own identity."""
+"""Run the rollout: `python -m insula.local.rollout TASK_FILE`, with the S3 settings of the services."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main() -> None:
     """Exit code 0 once every API is ready; an API that never will be keeps it waiting, and --watch for ever."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     task = Task.parse(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    stores.prepare(task.filer, task.token_key, task.bucket)
+    stores.prepare(Path(os.environ["INSULA_S3_SOCKET"]), Path(task.filer), task.token_key, task.bucket)
     tell(Event(STORED))
     with connect(task.admin) as channel:
         confirmations = Confirmations(cache_folder(os.environ)) if task.ask else None

@@ -11,6 +11,7 @@ from typing import Final
 
 import grpc
 
+from insula.admin import admin_channel
 from insula.deploy import DeploymentRefused, deploy
 from insula.errors import ProjectInvalid, StoreUnavailable
 from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, READY, STATE, ApiTask, Event
@@ -32,7 +33,6 @@ A_MOMENT_S: Final = 1.5
 """A phase that lasts longer is told: packages are being installed, or a model is loading."""
 
 _CHANNEL: Final = (
-    ("grpc.enable_http_proxy", 0),
     # gRPC waits a second and more after a refused connection; what we wait for starts in less.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
@@ -44,7 +44,7 @@ Tell = Callable[[Event], None]
 
 def connect(address: str) -> grpc.Channel:
     """A channel to a server on this machine that may still be starting."""
-    return grpc.insecure_channel(address, options=_CHANNEL)
+    return admin_channel(address, "", _CHANNEL)
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Followed:
 
 
 class Rollout:
-    """Deploys and follows over one channel to submit's admin port."""
+    """Deploys and follows over one channel to submit's admin address."""
 
     def __init__(
         self, channel: grpc.Channel, tell: Tell, *, confirmations: Confirmations | None = None, all_apis: bool = True

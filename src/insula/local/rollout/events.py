@@ -18,7 +18,7 @@ class ApiTask:
 
 @dataclass(frozen=True)
 class Task:
-    """All the rollout has to know; addresses are host:port.
+    """All the rollout has to know; `filer` is the path of SeaweedFS' socket, `admin` the address of ApiService.
 
     `watch`     deploy a project again whenever one of its files is saved
     `ask`       a dependencies.sh has to be confirmed by the user before it runs

@@ -7,20 +7,23 @@ import hashlib
 import hmac
 import json
 import logging
+import socket
 import time
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 from typing import Final
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from insula import s3
 from insula.local.storage import FILER_SETTINGS
 
 log = logging.getLogger(__name__)
 
 SETTINGS_PATH: Final = "/etc/seaweedfs/filer.conf"
 RETRY_S: Final = 0.05
+CALL_S: Final = 5
 _TOKEN_LIFE_S: Final = 60
 
 
@@ -28,17 +31,30 @@ class StorageNotReady(Exception):
     """SeaweedFS does not answer yet."""
 
 
-def prepare(filer: str, token_key: str, bucket: str) -> None:
-    """Wait for SeaweedFS and set it up; as often as one likes."""
+class _FilerConnection(HTTPConnection):
+    """HTTP/1.1 over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(CALL_S)
+        self.sock.connect(str(self._path))
+
+
+def prepare(s3_socket: Path, filer_socket: Path, token_key: str, bucket: str) -> None:
+    """Wait for SeaweedFS and set it up. Safe to repeat."""
     config = Config(connect_timeout=1, read_timeout=10, retries={"total_max_attempts": 1})
-    s3 = boto3.client("s3", config=config)
+    client = s3.client(config, s3_socket)
     while True:
         try:
-            _write_settings(filer, token_key)
+            _write_settings(filer_socket, token_key)
             try:
-                s3.head_bucket(Bucket=bucket)
+                client.head_bucket(Bucket=bucket)
             except ClientError:
-                s3.create_bucket(Bucket=bucket)
+                client.create_bucket(Bucket=bucket)
         except (StorageNotReady, BotoCoreError, ClientError) as error:
             log.debug("storage is not ready yet", extra={"error": str(error)})
             time.sleep(RETRY_S)
@@ -46,15 +62,15 @@ def prepare(filer: str, token_key: str, bucket: str) -> None:
             return
 
 
-def _write_settings(filer: str, token_key: str) -> None:
+def _write_settings(filer: Path, token_key: str) -> None:
     """Put the path rules where the filer reads them, unless they are there."""
     wanted = json.dumps(FILER_SETTINGS).encode()
     if _call(filer, token_key, "GET") != wanted:
         _call(filer, token_key, "PUT", wanted)
 
 
-def _call(filer: str, token_key: str, method: str, body: bytes | None = None) -> bytes | None:
-    connection = HTTPConnection(filer, timeout=5)
+def _call(filer: Path, token_key: str, method: str, body: bytes | None = None) -> bytes | None:
+    connection = _FilerConnection(filer)
     try:
         connection.request(method, SETTINGS_PATH, body, {"Authorization": f"BEARER {_token(token_key)}"})
         response = connection.getresponse()

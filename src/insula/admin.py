@@ -1,0 +1,84 @@
+"""The admin services, ApiService and WorkerService: who may call them, and how.
+
+On a Unix socket the file system decides. Over TCP every call but the health service's carries the token of
+INSULA_ADMIN_TOKEN, as `authorization: Bearer <token>`.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, NamedTuple, NoReturn
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from insula.addresses import unix_socket
+from insula.errors import Unauthenticated
+
+_HEADER: Final = "authorization"
+_HEALTH: Final = f"/{health_pb2.DESCRIPTOR.services_by_name['Health'].full_name}/"
+
+
+def _bearer(token: str) -> str:
+    return f"Bearer {token}"
+
+
+class TokenInterceptor(grpc.aio.ServerInterceptor):
+    """Refuses calls without the token; must stand behind the interceptor that turns errors into statuses."""
+
+    def __init__(self, token: str) -> None:
+        self._wanted = _bearer(token).encode()
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        """Pass the call on, or to a behaviour that raises Unauthenticated."""
+        details: Any = handler_call_details  # its type leaves the attributes out
+        sent = "".join(str(value) for name, value in details.invocation_metadata or () if name == _HEADER)
+        if details.method.startswith(_HEALTH) or hmac.compare_digest(sent.encode(), self._wanted):
+            return await continuation(handler_call_details)
+        return grpc.stream_unary_rpc_method_handler(_refuse)
+
+
+async def _refuse(request: object, context: object) -> NoReturn:  # noqa: ARG001 - a behaviour's signature
+    raise Unauthenticated
+
+
+class _Call(NamedTuple):
+    """What grpc hands to an interceptor, with our metadata."""
+
+    method: str
+    timeout: float | None
+    metadata: list[tuple[str, str | bytes]]
+    credentials: grpc.CallCredentials | None
+    wait_for_ready: bool | None
+    compression: grpc.Compression | None
+
+
+class _Sender(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamUnaryClientInterceptor):
+    """Adds the token to the calls of a channel."""
+
+    def __init__(self, token: str) -> None:
+        self._header: tuple[str, str | bytes] = (_HEADER, _bearer(token))
+
+    def _with_token(self, call: Any) -> Any:
+        metadata: list[tuple[str, str | bytes]] = [*(call.metadata or ()), self._header]
+        return _Call(call.method, call.timeout, metadata, call.credentials, call.wait_for_ready, call.compression)
+
+    def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return continuation(self._with_token(client_call_details), request)
+
+    def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return continuation(self._with_token(client_call_details), request)
+
+    def intercept_stream_unary(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:
+        return continuation(self._with_token(client_call_details), request_iterator)
+
+
+def admin_channel(address: str, token: str, options: tuple[tuple[str, int], ...] = ()) -> grpc.Channel:
+    """A channel to an admin service at host:port or unix:PATH; the token, if there is one, goes over TCP only."""
+    channel = grpc.insecure_channel(address, options=(("grpc.enable_http_proxy", 0), *options))
+    return grpc.intercept_channel(channel, _Sender(token)) if token and unix_socket(address) is None else channel

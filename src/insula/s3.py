@@ -1,0 +1,62 @@
+"""Clients of the S3 that the AWS_* environment names, over a Unix socket where there is one.
+
+The socket stands for the connection alone: requests are signed for the endpoint's own host, as over TCP.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore.awsrequest import AWSHTTPConnection, AWSHTTPConnectionPool
+from botocore.httpsession import URLLib3Session
+from urllib3.exceptions import NewConnectionError
+
+if TYPE_CHECKING:
+    from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+    from botocore.config import Config
+    from types_boto3_s3 import S3Client
+
+_BEFORE_SEND: Final = "before-send.s3"
+
+
+def client(config: Config, path: Path | None) -> S3Client:
+    """A client of its own, which threads may share. `path` is the Unix socket; None connects to the endpoint."""
+    s3 = boto3.session.Session().client("s3", config=config)  # making clients of the default session is no safe race
+    if path is not None:
+        session = _UnixSession(path, config)
+
+        def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+            return session.send(request)
+
+        events: Any = s3.meta.events  # the stubs let no handler return anything; the response of this one is taken
+        events.register(_BEFORE_SEND, send)
+    return s3
+
+
+class _UnixSession(URLLib3Session):
+    """botocore's HTTP session with every connection going to one Unix socket."""
+
+    def __init__(self, path: Path, config: Config) -> None:
+        settings: Any = config  # its options are attributes that botocore adds at run time
+        timeout_s: Any = (settings.connect_timeout, settings.read_timeout)  # the stubs know one number only
+        super().__init__(timeout=timeout_s, max_pool_connections=settings.max_pool_connections)
+
+        class Connection(AWSHTTPConnection):
+            def _new_conn(self) -> socket.socket:
+                connection = socket.socket(socket.AF_UNIX)
+                connection.settimeout(settings.connect_timeout)
+                try:
+                    connection.connect(str(path))
+                except OSError as error:
+                    connection.close()
+                    raise NewConnectionError(self, str(error)) from error
+                return connection
+
+        class Pool(AWSHTTPConnectionPool):
+            ConnectionCls = Connection
+
+        manager: Any = vars(self)["_manager"]  # the stubs leave it out
+        manager.pool_classes_by_scheme = {"http": Pool}

@@ -1,0 +1,97 @@
+"""The admin services over TCP, as on several machines: they ask for a token."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+
+from insula.admin import admin_channel
+from insula.local import ports
+from insula.v1.api_service_pb2 import ListApisRequest
+from insula.v1.api_service_pb2_grpc import ApiServiceStub
+from insula.v1.worker_service_pb2 import DescribeWorkerRequest, StreamLogsRequest
+from insula.v1.worker_service_pb2_grpc import WorkerServiceStub
+from tests.stack import Stack
+from tests.waiting import until_blocking
+
+TOKEN = "a token"
+REFUSED = (grpc.StatusCode.UNAUTHENTICATED, True)
+
+
+@contextmanager
+def service(stack: Stack, module: str, **variables: str) -> Generator[None]:
+    """One more service of the stack, whose admin service listens on TCP."""
+    stores = {"INSULA_REDIS_URL": stack.info["redis"], **stack.own_s3_env}
+    environment = os.environ | stores | {"INSULA_ADMIN_TOKEN": TOKEN} | variables
+    with subprocess.Popen([sys.executable, "-m", module], env=environment, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def is_serving(address: str) -> bool:
+    """Asks the health service, which needs no token."""
+    with admin_channel(address, "") as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
+        )
+        try:
+            return check(HealthCheckRequest(), timeout=5) == HealthCheckResponse(status=HealthCheckResponse.SERVING)
+        except grpc.RpcError:
+            return False
+
+
+def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, bool]:
+    """The code with which it is refused, and whether the text says what to set."""
+    with pytest.raises(grpc.RpcError) as refused:
+        call()
+    error = refused.value
+    assert isinstance(error, grpc.Call)
+    return error.code(), "INSULA_ADMIN_TOKEN" in (error.details() or "")
+
+
+@pytest.mark.parametrize("token", ["", "another token", f"{TOKEN} "])
+def test_api_service_is_refused_without_its_token(stack: Stack, token: str, tmp_path: Path) -> None:
+    """The health service answers; the right token lists the APIs, from the command line too."""
+    address = f"127.0.0.1:{ports.choose(['admin'], {})['admin']}"
+    listens = {"INSULA_LISTEN": f"unix:{tmp_path}/submit.sock", "INSULA_ADMIN_LISTEN": address}
+    with service(stack, "insula_submit", **listens):
+        until_blocking(lambda: is_serving(address), within_s=60)
+        with admin_channel(address, token) as channel:
+            stub = ApiServiceStub(channel)
+            assert refusal(lambda: stub.ListApis(ListApisRequest(), timeout=10)) == REFUSED
+        with admin_channel(address, TOKEN) as channel:
+            listed = ApiServiceStub(channel).ListApis(ListApisRequest(), timeout=10)
+            assert {api.name for api in listed.apis} >= {"probe"}
+        (tmp_path / "token").write_text(f"{TOKEN}\n")
+        command = [sys.executable, "-m", "insula.cli.main", "get", "probe", "-o", "json", "--admin", address]
+        given = os.environ | {"INSULA_ADMIN_TOKEN_FILE": str(tmp_path / "token")}
+        done = subprocess.run(command, env=given, capture_output=True, check=True, timeout=60)
+        assert json.loads(done.stdout)["name"] == "probe"
+        done = subprocess.run(command, capture_output=True, check=False, timeout=60)
+        assert (done.returncode, b"INSULA_ADMIN_TOKEN" in done.stderr) == (1, True)
+
+
+def test_worker_service_is_refused_without_its_token(stack: Stack, tmp_path: Path) -> None:
+    """Its logs are for administrators."""
+    address = f"127.0.0.1:{ports.choose(['admin'], {})['admin']}"
+    worker = {"INSULA_API": "nobodys", "INSULA_LISTEN": address, "INSULA_SCRATCH": str(tmp_path)}
+    with service(stack, "insula_worker", **worker):
+        with admin_channel(address, TOKEN) as channel:
+            stub = WorkerServiceStub(channel)
+            assert list(stub.DescribeWorker(DescribeWorkerRequest(), timeout=60, wait_for_ready=True).workers) == []
+            list(stub.StreamLogs(StreamLogsRequest(), timeout=60))
+        with admin_channel(address, "") as channel:
+            stub = WorkerServiceStub(channel)
+            assert refusal(lambda: stub.DescribeWorker(DescribeWorkerRequest(), timeout=10)) == REFUSED
+            assert refusal(lambda: list(stub.StreamLogs(StreamLogsRequest(), timeout=10))) == REFUSED
