@@ -164,7 +164,12 @@ def free_addresses() -> tuple[int, str]:
 
 @asynccontextmanager
 async def running_stack(
-    projects: Sequence[Path], *, data: Path, options: Sequence[str] = (), said: IO[bytes] | None = None
+    projects: Sequence[Path],
+    *,
+    data: Path,
+    options: Sequence[str] = (),
+    said: IO[bytes] | None = None,
+    **environment: str,
 ) -> AsyncGenerator[Stack]:
     """Run `insula up` over `projects` until the block ends; it is up once every API is ready or has failed once.
 
@@ -173,7 +178,9 @@ async def running_stack(
     port, address = free_addresses()
     where = ["--data", str(data), "--public-port", str(port), "--internal-address", address]
     command = [sys.executable, "-m", "insula.cli.main", "up", *map(str, projects), *where, "--json", *options]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=said)
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=said, env=os.environ | environment
+    )
     try:
         assert process.stdout is not None
         async with asyncio.timeout(READY_S):

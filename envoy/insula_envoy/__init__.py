@@ -6,12 +6,15 @@ same envoy.yaml and fills the same placeholders with envsubst.
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-__all__ = ["EdgeAddresses", "render"]
+from insula.addresses import unix_socket
+
+__all__ = ["EdgeAddresses", "render", "render_s3"]
 
 
 def bundled_folder() -> Path:
@@ -23,19 +26,16 @@ def bundled_folder() -> Path:
 class EdgeAddresses:
     """The placeholders of envoy.yaml: where the edge listens, whom it calls, and its one limit.
 
-    Addresses to listen on are IP addresses. submit and results may also be names; of a name with several addresses
-    all are used. In-cluster callers expect internal_port to be 8888.
+    The listeners' addresses are IP addresses. `submit`, `results` and `admin` are host:port or unix:PATH, the first two
+    of one kind; all addresses of a name are used. In-cluster callers expect internal_port to be 8888.
     """
 
     public_address: str
     public_port: int
     internal_address: str
-    submit_address: str
-    submit_port: int
-    results_address: str
-    results_port: int
-    admin_port: int
-    admin_address: str = "127.0.0.1"
+    submit: str
+    results: str
+    admin: str
     internal_port: int = 8888
     folder: Path = field(default_factory=bundled_folder)
     payload_bytes_max: int = 2 << 30
@@ -43,5 +43,24 @@ class EdgeAddresses:
 
 def render(edge: EdgeAddresses) -> str:
     """Envoy's configuration as YAML, ready for `envoy -c <file>.yaml`: Envoy goes by the file's suffix."""
-    template = Template((files("insula_envoy") / "envoy.yaml").read_text(encoding="utf-8"))
-    return template.substitute({name.upper(): value for name, value in asdict(edge).items()})
+    values = {name.upper(): value for name, value in asdict(edge).items()}
+    values |= {"ADMIN": _address(edge.admin), "SUBMIT": _address(edge.submit), "RESULTS": _address(edge.results)}
+    values["UPSTREAM_TYPE"] = "STRICT_DNS" if unix_socket(edge.submit) is None else "STATIC"
+    return _template("envoy.yaml").substitute(values)
+
+
+def render_s3(address: str, port: int, upstream: str) -> str:
+    """YAML for `envoy --config-yaml`: at an IP address and a port, the S3 that listens at `upstream`."""
+    return _template("s3.yaml").substitute(ADDRESS=address, PORT=port, UPSTREAM=_address(upstream))
+
+
+def _template(name: str) -> Template:
+    return Template((files("insula_envoy") / name).read_text(encoding="utf-8"))
+
+
+def _address(address: str) -> str:
+    """An address in Envoy's words, as YAML; a socket that Envoy makes is for its own user."""
+    if (path := unix_socket(address)) is not None:
+        return json.dumps({"pipe": {"path": str(path), "mode": 0o600}})
+    host, _, port = address.rpartition(":")
+    return json.dumps({"socket_address": {"address": host.strip("[]"), "port_value": int(port)}})

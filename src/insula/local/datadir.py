@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Mapping
@@ -18,21 +19,31 @@ from insula.local.storage import Keys
 
 LAST_CHILDREN_S: Final = 5
 """How long the stores of a stack that was killed may take to end; they hold the lock as long as they live."""
+SOCKET_PATH_BYTES_MAX: Final = 107
+"""Linux' limit for the path of a Unix socket (unix(7): sun_path, without its final zero)."""
+SOCKET_NAME_BYTES_MAX: Final = 64
+"""Room for the longest name of a socket: an API's name has at most 42 characters."""
 _LOCK_EVERY_S: Final = 0.05
 
 
 class DataDirectory:
     """An open, locked data directory. Readable by its user only: it holds keys and everybody's payloads."""
 
-    def __init__(self, path: Path) -> None:
-        """Create it if need be and take its lock. Raises Refused."""
-        self.path: Final = path.absolute()
+    def __init__(self, path: Path, runtime: Path) -> None:
+        """Create it if need be and take its lock. Raises Refused.
+
+        Sockets go to a new folder in `runtime` where the paths of those in the data directory would be too long.
+        """
+        self.path: Final = path.resolve()
+        self._runtime: Final = runtime
         try:
             for each in (self.path, self.logs, self.run, self.valkey, self.seaweedfs):
                 each.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.lock: Final = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             self._take_lock()
             (self.run / "stack.json").unlink(missing_ok=True)  # of a stack that was killed
+            self._remove_short_folder()
+            self.sockets: Final = self._socket_folder()
             self.keys: Final = self._keys()
             _write(self.run / "pid", f"{os.getpid()}\n")
         except OSError as error:
@@ -82,16 +93,37 @@ class DataDirectory:
         with (self.run / name).open("a", encoding="utf-8") as file:
             file.write(text)
 
-    def write_filer_store(self, text: str) -> None:
-        """Write SeaweedFS' filer.toml, which it looks for in its working directory."""
-        _write(self.seaweedfs / "filer.toml", text)
+    def configure_seaweedfs(self, name: str, text: str) -> None:
+        """Write a file into SeaweedFS' working directory, where it looks for its configuration."""
+        _write(self.seaweedfs / name, text)
 
     def close(self) -> None:
         """Give the directory up; the lock itself lasts until the last store that inherited it has ended."""
         for name in ("pid", "stack.json"):  # who looks for a stack finds none
             with suppress(OSError):
                 (self.run / name).unlink()
+        self._remove_short_folder()
         os.close(self.lock)
+
+    def _socket_folder(self) -> Path:
+        """Return the folder of the Unix sockets: `run`, or a new one with a short path where `run`'s is too long."""
+        if len(os.fsencode(self.run)) + 1 + SOCKET_NAME_BYTES_MAX <= SOCKET_PATH_BYTES_MAX:
+            for socket in self.run.glob("*.sock"):
+                socket.unlink()
+            return self.run
+        short = tempfile.mkdtemp(prefix="insula-", dir=self._runtime)
+        self._short_folder.symlink_to(short)
+        return Path(short)
+
+    @property
+    def _short_folder(self) -> Path:
+        """A link to the short folder of the sockets, if there is one: the next start removes what a kill left."""
+        return self.run / "sockets"
+
+    def _remove_short_folder(self) -> None:
+        if self._short_folder.is_symlink():
+            shutil.rmtree(self._short_folder.readlink(), ignore_errors=True)
+            self._short_folder.unlink()
 
     def _take_lock(self) -> None:
         give_up = time.monotonic() + LAST_CHILDREN_S
@@ -115,16 +147,19 @@ class DataDirectory:
         return None
 
     def _keys(self) -> Keys:
+        """The keys of keys.json; those it lacks are made and added."""
         path = self.path / "keys.json"
-        if not path.exists():
-            _write(path, Keys.generate().render())
+        text = path.read_text() if path.exists() else "{}"
         try:
-            return Keys.parse(path.read_text())
+            keys = Keys.parse(text)
         except (ValueError, TypeError) as error:
             raise Refused(
                 f"{path} is damaged ({error}). Without its keys the objects in {self.seaweedfs} cannot be read: "
                 "restore the file from a backup, or start afresh with another --data."
             ) from error
+        if keys.render() != text:
+            _write(path, keys.render())
+        return keys
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,17 +1,20 @@
-"""What each part is: its command, its environment, its ports, and when it counts as ready."""
+"""What each part is: its command, its environment, its socket, and when it counts as ready."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote, urlsplit
 
 from insula.local import hosts, ports, probes, storage
 from insula.local.datadir import DataDirectory
+from insula.local.enclosure import enclosed
 from insula.local.plan import Plan
+from insula.local.scrapes import Scrapes
 from insula.local.settings import INTERNAL_PORT, Settings
 from insula.local.supervise import Part, Probe
 
@@ -24,13 +27,15 @@ WORKER_STOP_S: Final = 6.0
 EDGE_STOP_S: Final = 0.7
 """Together with what the services and the stores may take, less than the 10 s in which everything has to end."""
 SOCKETS: Final = Path("/tmp")  # noqa: S108 - not our choice
-_WEED_PORTS: Final = (
-    "s3.port", "s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc",
-    "filer.port", "filer.port.grpc", "admin.port",
+PORTS: Final = ("s3.port", "metrics.port")
+"""The TCP ports beside the public one and 8888: S3 for handlers, and metrics. Every part listens on a Unix socket."""
+_SEAWEEDFS_FLAGS: Final = (
+    "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
+    "s3.port", "s3.port.grpc", "admin.port",
 )  # fmt: skip
-FIXED_PORTS: Final = (
-    "valkey", "submit", "submit-admin", "results", "results-metrics", "envoy-admin", *_WEED_PORTS,
-)  # fmt: skip
+SEAWEEDFS_PORTS: Final = tuple(f"seaweedfs/{flag}" for flag in _SEAWEEDFS_FLAGS)
+"""TCP ports of SeaweedFS' parts where it can have no network of its own."""
+_SECRETS: Final = frozenset({"INSULA_REDIS_URL", "INSULA_ADMIN_TOKEN"})
 
 
 def worker_name(api: str) -> str:
@@ -38,14 +43,9 @@ def worker_name(api: str) -> str:
     return f"{api}-0"
 
 
-def port_of(api: str) -> str:
-    """Name of the port of an API's worker; no fixed port's, and no other API's, is the same."""
-    return f"worker/{api}"
-
-
-def metrics_port_of(api: str) -> str:
-    """Name of the port where an API's worker serves /metrics."""
-    return f"worker/{api}/metrics"
+def metrics_socket(api: str) -> str:
+    """Name of the socket where an API's worker serves its metrics; no fixed name has a dot."""
+    return f"metrics.{api}"
 
 
 def worker_part(api: str) -> str:
@@ -53,18 +53,19 @@ def worker_part(api: str) -> str:
     return f"worker {api}"
 
 
-def port_names(apis: Iterable[str]) -> list[str]:
-    """Every port the stack listens on, other than the public one and 8888."""
-    return [*FIXED_PORTS, *(name for api in apis for name in (port_of(api), metrics_port_of(api)))]
-
-
 @dataclass(frozen=True)
 class Parts:
-    """Makes the parts of one stack."""
+    """Makes the parts of one stack.
+
+    `ports` has those of PORTS, and of SEAWEEDFS_PORTS where SeaweedFS is not `enclosed`. `names` are the APIs that have
+    a worker: those of the plan, and those that were deployed since.
+    """
 
     plan: Plan
     data: DataDirectory
     ports: Mapping[str, int]
+    names: tuple[str, ...]
+    enclosed: bool
 
     @property
     def settings(self) -> Settings:
@@ -72,18 +73,17 @@ class Parts:
         return self.plan.settings
 
     @property
-    def names(self) -> list[str]:
-        """The APIs that have a worker: those of the plan, and what was deployed since."""
-        return [
-            name.removeprefix(port_of(""))
-            for name in self.ports
-            if name.startswith(port_of("")) and name.count("/") == 1
-        ]
-
-    @property
     def redis_url(self) -> str:
         """Ours, or the user's own."""
-        return self.settings.redis_url or f"redis://{self.address('valkey')}/0"
+        return self.settings.redis_url or f"unix://{quote(str(self.socket('valkey')))}"
+
+    @property
+    def redis_url_shown(self) -> str:
+        """The same without its password."""
+        url = urlsplit(self.redis_url)
+        if url.password is None:
+            return self.redis_url
+        return url._replace(netloc=url.netloc.replace(f":{url.password}@", ":***@")).geturl()
 
     @property
     def public_url(self) -> str:
@@ -98,40 +98,52 @@ class Parts:
 
     @property
     def s3_endpoint(self) -> str:
-        """Where S3 answers."""
-        return f"http://{self.address('s3.port')}"
+        """Where handlers reach S3, through the edge; our services use its socket."""
+        return f"http://{self.settings.internal_address}:{self.ports['s3.port']}"
 
     @property
     def handlers_s3(self) -> dict[str, str]:
         """The AWS_* variables that handlers get."""
         keys = self.data.keys
-        return storage.client_environment(self.s3_endpoint, keys.handlers_access_key, keys.handlers_secret_key)
+        identity = {"AWS_ACCESS_KEY_ID": keys.handlers_access_key, "AWS_SECRET_ACCESS_KEY": keys.handlers_secret_key}
+        return storage.endpoint(self.s3_endpoint) | identity
 
-    def metrics_url(self, port: str) -> str:
-        """Where Prometheus reads."""
-        return f"http://{self.address(port)}/metrics"
+    @property
+    def metrics_address(self) -> tuple[str, int]:
+        """Where Prometheus reads the metrics of all parts."""
+        return self.settings.internal_address, self.ports["metrics.port"]
+
+    def metrics_url(self, path: str) -> str:
+        """Where Prometheus reads those of one part, by its path in `scrapes`."""
+        host, port = self.metrics_address
+        return f"http://{host}:{port}{path}"
+
+    def scrapes(self) -> Scrapes:
+        """The server of the metrics address."""
+        return Scrapes(self.socket("results-metrics"), lambda api: self.socket(metrics_socket(api)))
 
     def with_api(self, api: str) -> Parts:
-        """The same stack with one API more: ports for its worker, and its short name for the handlers of all."""
-        names = [name for name in (port_of(api), metrics_port_of(api)) if name not in self.ports]
-        if not names:
+        """The same stack with one API more, and its short name for the handlers of all."""
+        if api in self.names:
             return self
-        known = {**self.ports, **ports.choose(names, self.data.remembered_ports(), self.ports.values())}
-        self.data.remember_ports(known)
         self.data.append("hosts", hosts.line(self.settings.internal_address, api))
-        return replace(self, ports=known)
+        return replace(self, names=(*self.names, api))
+
+    def socket(self, name: str) -> Path:
+        """The Unix socket of one of our servers."""
+        return self.data.sockets / f"{name}.sock"
 
     def address(self, name: str) -> str:
-        """host:port of one of our servers."""
-        return f"{self.settings.internal_address}:{self.ports[name]}"
+        """The same as gRPC names it."""
+        return f"unix://{self.socket(name)}"
 
     def valkey(self) -> Part:
         """Redis, every write on disk before it is answered (I1)."""
-        host, port = self.settings.internal_address, self.ports["valkey"]
+        socket = self.socket("valkey")
         flags = {
-            "bind": host,
-            "port": str(port),
-            "protected-mode": "yes",  # no password, so nobody but this machine
+            "port": "0",
+            "unixsocket": str(socket),
+            "unixsocketperm": "700",
             "dir": str(self.data.valkey),
             "appendonly": "yes",
             "appendfsync": "always",
@@ -145,58 +157,63 @@ class Parts:
             str(self.plan.programs.valkey),
             *(word for name, value in flags.items() for word in (f"--{name}", value)),
         )
-        return replace(self._part("valkey", command, {}, probes.redis(host, port)), keep=(self.data.lock,))
+        return self._part("valkey", command, {}, probes.redis(socket))
 
     def seaweedfs(self) -> Part:
-        """S3 with its master, volume server, filer and admin in one process, each on a port of our choice."""
-        host = self.settings.internal_address
-        self.data.write_filer_store(storage.FILER_STORE)
-        flags = {name: str(self.ports[name]) for name in _WEED_PORTS}
-        flags |= {
+        """S3, with its master, volume server and filer in the same process, in its own network where possible."""
+        data, bwrap = self.data, self.plan.programs.bwrap
+        data.configure_seaweedfs("filer.toml", storage.FILER_STORE)
+        data.configure_seaweedfs("security.toml", storage.security(data.keys))
+        data.configure_seaweedfs("identities.json", storage.identities(data.keys))
+        host = "127.0.0.1" if self.enclosed else self.settings.internal_address
+        flags = {
             "ip": host,
             "ip.bind": host,
-            "dir": str(self.data.seaweedfs),
-            "admin.port.grpc": str(self.ports["admin.port"] + ports.GRPC_OFFSET),
+            "dir": str(data.seaweedfs),
             "s3.port.iceberg": "0",
             "s3.port.lance": "0",
-            "s3.config": str(self.data.write("s3-identities.json", storage.identities(self.data.keys))),
-            "s3.allowedOrigins": self.s3_endpoint,  # no web page may read objects, as anybody may who does not sign
-            "s3.localSocket": "s3.sock",  # in its working directory: the path of a socket may have 107 bytes
-            "filer.localSocket": "filer.sock",
+            "s3.config": "identities.json",
+            "s3.localSocket": str(self.socket("s3")),
+            "filer.localSocket": str(self.socket("filer")),
             "admin.ui": "false",
             "webdav": "false",
             "master.telemetry": "false",  # it would report to its makers
             "volume.id": "insula",
             "volume.preStopSeconds": "0",
+            **self._seaweedfs_ports(),
         }
-        command = (
+        command: Sequence[str] = (
             str(self.plan.programs.weed),
             "-logtostderr=true",
             "mini",
             *(f"-{name}={value}" for name, value in flags.items()),
         )
-        ready = probes.http(host, self.ports["s3.port"], "/healthz")
-        part = self._part("seaweedfs", command, storage.server_environment(self.data.keys), ready)
-        return replace(part, directory=self.data.seaweedfs, keep=(self.data.lock,))
+        if self.enclosed and bwrap is not None:
+            command = enclosed(bwrap, command, data.seaweedfs, data.seaweedfs, data.sockets)
+        ready = probes.http(self.socket("s3"), "/healthz")
+        return replace(self._part("seaweedfs", command, storage.MEMORY, ready), directory=data.seaweedfs)
+
+    def _seaweedfs_ports(self) -> dict[str, str]:
+        """Flags for its TCP ports where others see them; in a network of its own it takes its usual ones."""
+        if self.enclosed:
+            return {}
+        chosen = {flag: str(self.ports[name]) for flag, name in zip(_SEAWEEDFS_FLAGS, SEAWEEDFS_PORTS, strict=True)}
+        admin_grpc = self.ports["seaweedfs/admin.port"] + ports.GRPC_OFFSET
+        return chosen | {"admin.port.grpc": str(admin_grpc), "s3.allowedOrigins": self.s3_endpoint}
 
     def sweep(self) -> None:
-        """Remove what SeaweedFS leaves in /tmp: Unix sockets named after its ports, for which it has no flag."""
-        for port in (*(self.ports[name] for name in _WEED_PORTS), self.ports["admin.port"] + ports.GRPC_OFFSET):
+        """Remove the sockets that SeaweedFS leaves in the machine's /tmp: it has no flag for their place."""
+        for port in self._seaweedfs_ports().values():
             for path in SOCKETS.glob(f"seaweedfs-*-{port}.sock"):
                 path.unlink(missing_ok=True)
 
     def results(self) -> Part:
         """ResultsService."""
-        listens = {
-            "INSULA_LISTEN": self.address("results"),
-            "INSULA_METRICS_LISTEN": self.address("results-metrics"),
-        }
-        return self._service("results", listens, self.ports["results"])
+        return self._service("results", INSULA_LISTEN="results", INSULA_METRICS_LISTEN="results-metrics")
 
     def submit(self, take_line: Callable[[str], None]) -> Part:
         """SubmitService, and ApiService on the admin address; `take_line` gets what it tells of deployments."""
-        listens = {"INSULA_LISTEN": self.address("submit"), "INSULA_ADMIN_LISTEN": self.address("submit-admin")}
-        part = self._service("submit", listens, self.ports["submit"], self.ports["submit-admin"])
+        part = self._service("submit", INSULA_LISTEN="submit", INSULA_ADMIN_LISTEN="submit-admin")
         return replace(part, take_line=take_line)
 
     def worker(self, api: str, take_line: Callable[[str], None]) -> Part:
@@ -205,8 +222,8 @@ class Parts:
         variables = {
             "INSULA_API": api,
             "INSULA_WORKER": name,
-            "INSULA_LISTEN": self.address(port_of(api)),
-            "INSULA_METRICS_LISTEN": self.address(metrics_port_of(api)),
+            "INSULA_LISTEN": self.address(f"worker.{api}"),
+            "INSULA_METRICS_LISTEN": self.address(metrics_socket(api)),
             "INSULA_HOSTS_FILE": str(self.data.run / "hosts"),
             "INSULA_SCRATCH": str(self.data.run / name),
             "INSULA_GRACE_S": str(WORKER_GRACE_S),
@@ -224,49 +241,49 @@ class Parts:
         return replace(part, once=True, take_line=take_line, announced=False)
 
     def envoy(self) -> Part:
-        """The edge: the public listener, and the one of handlers that call other APIs."""
-        from insula_envoy import EdgeAddresses, render
+        """The edge: the public listener, that of handlers that call other APIs, and S3 for handlers."""
+        from insula_envoy import EdgeAddresses, render, render_s3
 
-        host, given = self.settings.internal_address, self.ports
+        host, admin = self.settings.internal_address, self.socket("envoy-admin")
         edge = EdgeAddresses(
             public_address=self.settings.public_address,
             public_port=self.settings.public_port,
             internal_address=host,
             internal_port=INTERNAL_PORT,
-            submit_address=host,
-            submit_port=given["submit"],
-            results_address=host,
-            results_port=given["results"],
-            admin_address=host,
-            admin_port=given["envoy-admin"],
+            submit=self.address("submit"),
+            results=self.address("results"),
+            admin=self.address("envoy-admin"),
             payload_bytes_max=self.plan.payload_bytes_max,
         )
         configuration = self.data.write("envoy.yaml", render(edge))
-        flags = ("--disable-hot-restart", "--concurrency", "2", "--log-level", "warning")
+        s3 = render_s3(host, self.ports["s3.port"], self.address("s3"))
+        flags = ("--disable-hot-restart", "--concurrency", "2", "--log-level", "warning", "--config-yaml", s3)
         command = (str(self.plan.programs.envoy), "-c", str(configuration), *flags)
-        part = self._part("envoy", command, {}, probes.http(host, given["envoy-admin"], "/ready"))
-        return replace(part, stop_s=EDGE_STOP_S)
+        return replace(self._part("envoy", command, {}, probes.http(admin, "/ready")), stop_s=EDGE_STOP_S)
 
-    def _service(self, name: str, variables: dict[str, str], *own_ports: int) -> Part:
-        ready = probes.listening(self.settings.internal_address, *own_ports)
-        return self._part(name, _python(f"insula_{name}"), self._stores() | variables, ready)
+    def _service(self, name: str, **listens: str) -> Part:
+        sockets = [self.socket(socket) for socket in listens.values()]
+        variables = {variable: self.address(socket) for variable, socket in listens.items()}
+        return self._part(name, _python(f"insula_{name}"), self._stores() | variables, probes.listening(*sockets))
 
     def _stores(self) -> dict[str, str]:
-        """What every service of ours is told."""
-        keys = self.data.keys
+        """What every service of ours is told; the secrets are in files that the user alone may read."""
+        keys, data = self.data.keys, self.data
+        credentials = storage.credentials(keys.access_key, keys.secret_key)
         return {
-            "INSULA_REDIS_URL": self.redis_url,
+            "INSULA_REDIS_URL_FILE": str(data.write("redis-url", self.redis_url)),
             "INSULA_S3_BUCKET": storage.BUCKET,
-            **storage.client_environment(self.s3_endpoint, keys.access_key, keys.secret_key),
-            # Nor may the user's own AWS profile reach into it.
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "INSULA_S3_SOCKET": str(self.socket("s3")),
+            **storage.endpoint(self.s3_endpoint),
+            "AWS_SHARED_CREDENTIALS_FILE": str(data.write("s3-credentials", credentials)),
+            "AWS_CONFIG_FILE": os.devnull,  # the user's own profile may not reach into it
             "PYTHONUNBUFFERED": "1",
         }
 
     def _inherited(self) -> dict[str, str]:
         """The user's environment, without what leads to an AWS account, or around by a proxy to our own ports."""
-        inherited = {name: value for name, value in self.settings.environment.items() if not name.startswith("AWS_")}
+        given = self.settings.environment.items()
+        inherited = {name: value for name, value in given if not name.startswith("AWS_") and name not in _SECRETS}
         direct = [self.settings.internal_address, "127.0.0.1", "localhost", *(f"api-{api}" for api in self.names)]
         for name in ("NO_PROXY", "no_proxy"):
             inherited[name] = ",".join(filter(None, [inherited.get(name), *direct]))
@@ -280,6 +297,7 @@ class Parts:
             directory=self.data.path,
             log=self.data.logs / f"{name.replace(' ', '-')}.log",
             probe=probe,
+            keep=(self.data.lock,),  # the next stack starts when nothing of this one runs: their sockets are the same
         )
 
 

@@ -28,11 +28,12 @@ class ApiFound:
 
 @dataclass(frozen=True)
 class Programs:
-    """The three servers that are not Python."""
+    """The three servers that are not Python, and bubblewrap where it is installed."""
 
     envoy: Path
     valkey: Path
     weed: Path
+    bwrap: Path | None
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class Plan:
     def parse(cls, text: str) -> Self:
         """From `render`, with this process' environment."""
         values: dict[str, Any] = json.loads(text)  # our own words; a wrong one would be a TypeError here
-        settings, programs = values["settings"], values["programs"]
+        settings = values["settings"]
+        programs = {name: Path(path) for name, path in values["programs"].items() if path}
         apis = (
             ApiFound(api["name"], api["endpoint"], Path(api["root"]), Path(api["config_path"]))
             for api in values["apis"]
@@ -56,7 +58,7 @@ class Plan:
         return cls(
             Settings(**settings | {"data": Path(settings["data"])}),
             tuple(apis),
-            Programs(**{name: Path(path) for name, path in programs.items()}),
+            Programs(programs["envoy"], programs["valkey"], programs["weed"], programs.get("bwrap")),
             values["payload_bytes_max"],
         )
 

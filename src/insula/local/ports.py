@@ -89,11 +89,6 @@ def _first_outgoing_port() -> int:
         return 32768  # Linux' own default
 
 
-def listens(pid: int, address: str, port: int) -> bool:
-    """Whether this very process listens there: a stray server on the port does not count."""
-    return not _listening_inodes(address, port).isdisjoint(_socket_inodes(pid))
-
-
 def owner(address: str, port: int) -> Process | None:
     """Who listens there; None if nobody does, or if it is a process we may not look into."""
     inodes = _listening_inodes(address, port)

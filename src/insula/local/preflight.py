@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from insula.errors import ProjectInvalid
 from insula.local import binaries, ports
@@ -15,7 +13,6 @@ from insula.local.plan import ApiFound, Plan
 from insula.local.settings import INTERNAL_PORT, Refused, Settings
 from insula.project import Project, read_project
 
-REDIS_PORT: Final = 6379
 CONNECT_S: Final = 3
 
 
@@ -78,7 +75,7 @@ def check_addresses(settings: Settings) -> None:
     """Both listeners must be free, and the inner one reachable from this machine only."""
     if not _is_loopback(settings.internal_address):
         raise Refused(
-            f"--internal-address {settings.internal_address} is refused: the stores and the admin services behind it "
+            f"--internal-address {settings.internal_address} is refused: the listeners behind it are for handlers and "
             "ask nobody for a password, so it must be an address of this machine alone, such as 127.0.0.1 or 127.0.0.2."
         )
     if settings.public_port == INTERNAL_PORT and settings.public_address in {settings.internal_address, "0.0.0.0"}:  # noqa: S104
@@ -97,12 +94,14 @@ def check_addresses(settings: Settings) -> None:
 
 
 def check_redis(url: str) -> None:
-    """The user's own Redis must be there; the services check what it promises."""
+    """The user's own Redis must answer, with the URL's user and password; the services check what it promises."""
+    from redis import Redis
+    from redis.exceptions import RedisError
+
     try:
-        parts = urlsplit(url)
-        place = (parts.hostname or "localhost", parts.port or REDIS_PORT)
-        socket.create_connection(place, CONNECT_S).close()
-    except (OSError, ValueError) as error:
+        with Redis.from_url(url, socket_connect_timeout=CONNECT_S, socket_timeout=CONNECT_S) as redis:
+            redis.ping()
+    except (RedisError, OSError, ValueError) as error:
         raise Refused(
             f"The Redis that INSULA_REDIS_URL names does not answer ({error}). "
             "Start it, correct the URL, or unset INSULA_REDIS_URL to let `insula up` start a Valkey of its own."

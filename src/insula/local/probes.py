@@ -1,11 +1,23 @@
-"""When a part counts as ready. Each probe also makes sure that it is our own child who answers."""
+"""When a part counts as ready. Each probe makes sure that the part's own process answers on the socket."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
 
-from insula.local.ports import listens
 from insula.local.supervise import Probe
+
+_UCRED: Final = struct.Struct("3i")
+"""pid, uid and gid of the process that listens (unix(7): SO_PEERCRED)."""
+
+
+class Stranger(OSError):
+    """Another process listens on the socket."""
 
 
 def running() -> Probe:
@@ -17,45 +29,57 @@ def running() -> Probe:
     return probe
 
 
-def listening(address: str, *ports: int) -> Probe:
-    """When it listens on all the ports."""
+def listening(*sockets: Path) -> Probe:
+    """When it listens on all the sockets."""
 
     async def probe(pid: int) -> bool:
-        for port in ports:  # the kernel's table of sockets can be long: look into it once somebody answers
-            _, writer = await asyncio.open_connection(address, port)
-            writer.close()
-        return all(listens(pid, address, port) for port in ports)
+        for path in sockets:
+            async with _connected(path, pid):
+                continue
+        return True
 
     return probe
 
 
-def redis(address: str, port: int) -> Probe:
-    """When it has loaded its data and answers, under its own pid."""
+def redis(path: Path) -> Probe:
+    """When it has loaded its data and answers."""
 
     async def probe(pid: int) -> bool:
-        reader, writer = await asyncio.open_connection(address, port)
-        try:
-            writer.write(b"PING\r\nINFO server\r\n")
-            if await reader.readline() != b"+PONG\r\n":
-                return False  # -LOADING
-            size = int((await reader.readline())[1:])
-            information = await reader.readexactly(size)
-            return f"process_id:{pid}".encode() in information.splitlines()
-        finally:
-            writer.close()
+        async with _connected(path, pid) as (reader, writer):
+            writer.write(b"PING\r\n")
+            return await reader.readline() == b"+PONG\r\n"  # before that, -LOADING
 
     return probe
 
 
-def http(address: str, port: int, path: str) -> Probe:
-    """When it answers a GET of the path with 200."""
+def http(path: Path, target: str) -> Probe:
+    """When it answers a GET of the target with 200."""
 
     async def probe(pid: int) -> bool:
-        reader, writer = await asyncio.open_connection(address, port)
-        try:
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
-            return b" 200 " in await reader.readline() and listens(pid, address, port)
-        finally:
-            writer.close()
+        async with _connected(path, pid) as (reader, writer):
+            writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            return b" 200 " in await reader.readline()
 
     return probe
+
+
+@asynccontextmanager
+async def _connected(path: Path, pid: int) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection to the process `pid`, or to one below it. Raises OSError if nobody listens, or somebody else."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    try:
+        peer: socket.socket = writer.get_extra_info("socket")
+        listener, _, _ = _UCRED.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+        if not _is_below(listener, pid):
+            raise Stranger(f"the process {listener} listens on {path}")
+        yield reader, writer
+    finally:
+        writer.close()
+
+
+def _is_below(descendant: int, ancestor: int) -> bool:
+    """Whether it is the process itself, or one that it started, at any remove."""
+    while descendant not in (ancestor, 0):
+        stat = Path(f"/proc/{descendant}/stat").read_text(encoding="utf-8", errors="replace")
+        descendant = int(stat.rpartition(")")[2].split()[1])
+    return descendant == ancestor

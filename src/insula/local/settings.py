@@ -48,6 +48,12 @@ class Settings:
         return self.environment.get("INSULA_REDIS_URL") or None
 
     @property
+    def runtime(self) -> Path:
+        """Where short-lived folders with short paths belong."""
+        given = Path(self.environment.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108 - any path below TMPDIR may be long
+        return given if given.is_dir() else Path("/tmp")  # noqa: S108
+
+    @property
     def payload_bytes_max(self) -> int:
         """The limit that submit and the edge share. Raises Refused."""
         text = self.environment.get("INSULA_PAYLOAD_BYTES_MAX", str(PAYLOAD_BYTES_MAX))

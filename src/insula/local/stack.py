@@ -4,9 +4,9 @@
     SeaweedFS ── bucket ─┴─ results, submit ── deploy ── worker per API ── up
     Envoy
 
-The rollout says when the bucket is there and which API is deployed. Stopping goes the other way round: Envoy first,
-so that nothing new is accepted, then the workers, which give back what they cannot finish, then the services, and the
-stores last.
+The rollout says when the bucket is there and which API is deployed. Stopping goes the other way round: the edge closes
+its listeners for callers, the workers give back what they cannot finish, the edge ends with the services, and the
+stores end last. Handlers reach S3 through the edge until they have ended.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from insula.local.parts import FOLLOW_TASK, ROLLOUT_TASK, Parts, metrics_port_of, worker_part
+from insula.local import envoy_admin, scrapes
+from insula.local.parts import FOLLOW_TASK, ROLLOUT_TASK, Parts, worker_part
 from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, READY, STATE, STORED, Event
 from insula.local.supervise import Part, Supervised
 from insula.local.view import Announcement, ApiState, View
@@ -44,6 +45,7 @@ class Stack:
         self._deployed_at: Final[dict[str, float]] = {}
         self._news: Final[set[str]] = set()  # deployed since the stack is up, and not ready yet
         self._running: Final[dict[str, Supervised]] = {}
+        self._scrapes: Final = parts.scrapes()
         self._group: Final = asyncio.TaskGroup()
         self._began: Final = time.monotonic()
         self._stored: Final = asyncio.Event()
@@ -58,6 +60,7 @@ class Stack:
         ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set[signal.Signals]()
         for number in INTERRUPTED.keys() - ignored:
             loop.add_signal_handler(number, self._on_signal, number)
+        await self._scrapes.start(*self._parts.metrics_address)
         async with self._group:
             coming_up = self._group.create_task(self._come_up())
             await self._stop.wait()
@@ -84,11 +87,11 @@ class Stack:
             public=parts.public_url,
             internal=parts.internal_url,
             admin=parts.address("submit-admin"),
-            redis=parts.redis_url,
+            redis=parts.redis_url_shown,
             s3_endpoint=parts.s3_endpoint,
             s3_environment=parts.handlers_s3,
-            results_metrics=parts.metrics_url("results-metrics"),
-            worker_metrics={name: parts.metrics_url(metrics_port_of(name)) for name in self._apis},
+            results_metrics=parts.metrics_url(scrapes.RESULTS),
+            worker_metrics={name: parts.metrics_url(scrapes.worker_path(name)) for name in self._apis},
             data=parts.data.path,
             seconds=self._elapsed_s(),
             apis=tuple(self._apis.values()),
@@ -189,14 +192,16 @@ class Stack:
     async def _shut_down(self) -> None:
         began = time.monotonic()
         self._view.stopping()
+        await envoy_admin.close_listeners(self._parts.socket("envoy-admin"))
         for stage in self._stages():
             await asyncio.gather(*(supervised.stop() for supervised in stage))
+        await self._scrapes.stop()
         self._parts.sweep()
         self._view.stopped(time.monotonic() - began)
 
     def _stages(self) -> Iterable[list[Supervised]]:
         """What is stopped together, in order."""
-        stages = {"envoy": 0, "rollout": 0, "submit": 2, "results": 2, "valkey": 3, "seaweedfs": 3}
+        stages = {"rollout": 0, "envoy": 2, "submit": 2, "results": 2, "valkey": 3, "seaweedfs": 3}
         for stage in range(4):
             yield [each for name, each in self._running.items() if stages.get(name, 1) == stage]
 

@@ -3,8 +3,8 @@
 Two identities, both made here. Ours may do everything. The handlers' one may make buckets and use them, and is denied
 every action on Insula's own bucket: by a policy of the identity, because a bucket policy is not asked by SeaweedFS for
 the source of a copy nor for a batch of deletes. Who does not sign may read what handlers stored, as from one of
-Amazon's public buckets. The HTTP ports behind S3 (filer, volume server) would serve anything to anybody; they ask for
-tokens signed with a key that only SeaweedFS and the rollout know.
+Amazon's public buckets. The filer would serve anything to anybody; it asks for tokens that are signed with a key that
+only SeaweedFS and the rollout know.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ FILER_STORE: Final = '[sqlite]\nenabled = true\ndbFile = "./filer.db"\n'
 50 MB more after a restart."""
 FILER_SETTINGS: Final = {"version": 1, "locations": [{"locationPrefix": "/buckets/", "fsync": True}]}
 """SeaweedFS' path rules: an object's bytes are synced to disk before its PUT is answered."""
-_TOKENS: Final = ("JWT_SIGNING", "JWT_SIGNING_READ", "JWT_FILER_SIGNING", "JWT_FILER_SIGNING_READ")
+_TOKENS: Final = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
+MEMORY: Final = {"GOMEMLIMIT": "64MiB", "GOGC": "50"}
+"""SeaweedFS' environment: its memory stays small (620 MB without)."""
 
 
 @dataclass(frozen=True)
@@ -35,20 +37,16 @@ class Keys:
     token_key: str
 
     @classmethod
-    def generate(cls) -> Self:
-        """New ones."""
-        return cls(
-            access_key="INSULA" + secrets.token_hex(7).upper(),
-            secret_key=secrets.token_urlsafe(30),
-            handlers_access_key="HANDLERS" + secrets.token_hex(6).upper(),
-            handlers_secret_key=secrets.token_urlsafe(30),
-            token_key=secrets.token_hex(32),
-        )
-
-    @classmethod
     def parse(cls, text: str) -> Self:
-        """From `render`. Raises ValueError or TypeError when it is something else."""
-        return cls(**cast("dict[str, str]", json.loads(text)))
+        """From `render`; a key that is missing is made. Raises ValueError or TypeError if it is something else."""
+        new = {
+            "access_key": "INSULA" + secrets.token_hex(7).upper(),
+            "secret_key": secrets.token_urlsafe(30),
+            "handlers_access_key": "HANDLERS" + secrets.token_hex(6).upper(),
+            "handlers_secret_key": secrets.token_urlsafe(30),
+            "token_key": secrets.token_hex(32),
+        }
+        return cls(**new | cast("dict[str, str]", json.loads(text)))
 
     def render(self) -> str:
         """As JSON."""
@@ -92,19 +90,21 @@ def identities(keys: Keys) -> str:
     )
 
 
-def server_environment(keys: Keys) -> dict[str, str]:
-    """What SeaweedFS itself gets: its memory kept small (620 MB without), its inner ports closed to others."""
-    limits = {"GOMEMLIMIT": "64MiB", "GOGC": "50"}
-    return limits | {f"WEED_{name}_KEY": keys.token_key for name in _TOKENS}
+def security(keys: Keys) -> str:
+    """SeaweedFS' security.toml: the ports behind S3 ask for tokens that are signed with a key of ours."""
+    return "".join(f'[{section}]\nkey = "{keys.token_key}"\n' for section in _TOKENS)
 
 
-def client_environment(endpoint: str, access_key: str, secret_key: str) -> dict[str, str]:
-    """The AWS_* variables of a client of this S3, complete, so that nothing is looked up elsewhere."""
+def credentials(access_key: str, secret_key: str) -> str:
+    """An AWS credentials file with one identity."""
+    return f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n"
+
+
+def endpoint(url: str) -> dict[str, str]:
+    """The AWS_* variables that lead a client to this S3; with a key of an identity nothing is looked up elsewhere."""
     return {
-        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ENDPOINT_URL": url,
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": access_key,
-        "AWS_SECRET_ACCESS_KEY": secret_key,
         "AWS_EC2_METADATA_DISABLED": "true",
     }

@@ -101,11 +101,9 @@ class RunningEdge:
             public_port=public,
             internal_address="127.0.0.1",
             internal_port=internal,
-            submit_address="127.0.0.1",
-            submit_port=services.submit_server.port,
-            results_address="127.0.0.1",
-            results_port=services.results_server.port,
-            admin_port=self.admin_port,
+            submit=f"127.0.0.1:{services.submit_server.port}",
+            results=f"127.0.0.1:{services.results_server.port}",
+            admin=f"127.0.0.1:{self.admin_port}",
             payload_bytes_max=PAYLOAD_BYTES_MAX,
         )
         self.configuration.write_text(render(addresses), encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from botocore.config import Config
 from insula.local import ports
 from insula.local.binaries import find
 from insula.local.datadir import DataDirectory
-from insula.local.parts import ROLLOUT_TASK, Parts, port_names
+from insula.local.parts import PORTS, ROLLOUT_TASK, Parts
 from insula.local.plan import Plan
 from insula.local.rollout.events import Task
 from insula.local.settings import Settings
@@ -85,16 +85,23 @@ async def bench() -> AsyncIterator[Bench]:
 
 
 @pytest.fixture
-def make_parts(tmp_path: Path) -> Callable[[], Parts]:
+def make_parts(tmp_path: Path) -> Iterator[Callable[[], Parts]]:
     """Makes the parts of a stack without APIs, on an address of its own; the data is the same each time."""
+    made: list[Parts] = []
 
     def make() -> Parts:
         address = f"127.{os.getpid() % 250 + 2}.{next(_numbers) % 250 + 2}.2"
-        plan = Plan(Settings(tmp_path / "data", internal_address=address), (), find(), 1000)
-        chosen = ports.choose(port_names(()), {})
-        return Parts(plan, DataDirectory(plan.settings.data), chosen)
+        chosen = ports.choose(("public", *PORTS), {})
+        settings = Settings(tmp_path / "data", chosen["public"], internal_address=address)
+        for parts in made:  # a data directory serves one stack
+            parts.data.close()
+        data = DataDirectory(settings.data, settings.runtime)
+        made[:] = [Parts(Plan(settings, (), find(), 1000), data, chosen, (), enclosed=True)]
+        return made[0]
 
-    return make
+    yield make
+    for parts in made:
+        parts.data.close()
 
 
 @pytest.fixture
@@ -103,8 +110,9 @@ def parts(make_parts: Callable[[], Parts]) -> Parts:
 
 
 async def prepare(bench: Bench, parts: Parts) -> None:
-    """Make SeaweedFS ready as the rollout of `insula up` does; here it has nothing to deploy."""
-    task = Task(BUCKET, parts.address("filer.port"), parts.data.keys.token_key, parts.address("submit-admin"), ())
+    """Make S3 ready as `insula up` does: the edge in front of SeaweedFS, and a rollout with nothing to deploy."""
+    await bench.start_ready(parts.envoy())
+    task = Task(BUCKET, str(parts.socket("filer")), parts.data.keys.token_key, parts.address("submit-admin"), ())
     parts.data.write(ROLLOUT_TASK, task.render())
     events: list[str] = []
     bench.start(parts.rollout(ROLLOUT_TASK, events.append))

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -17,6 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from insula.local.parts import Parts
 from insula.local.storage import BUCKET
 from tests.contract.local.conftest import Bench, prepare, s3_client
+from tests.processes import descendants
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -46,15 +50,15 @@ async def test_objects_are_there_when_the_stack_comes_back_on_other_ports(
 ) -> None:
     """A stopped stack may be started again on another address; the data and the keys stay."""
     first = make_parts()
-    seaweedfs = await bench.start_ready(first.seaweedfs())
+    await bench.start_ready(first.seaweedfs())
     await prepare(bench, first)
     s3_client(first).put_object(Bucket=BUCKET, Key="kept", Body=LARGE)
-    await seaweedfs.stop()
-    first.data.close()
+    await bench.end()
     second = make_parts()
     assert second.s3_endpoint != first.s3_endpoint
     assert second.data.keys == first.data.keys
     await bench.start_ready(second.seaweedfs())
+    await bench.start_ready(second.envoy())
     await until(lambda: _read(s3_client(second), "kept") == LARGE)
 
 
@@ -95,7 +99,7 @@ async def test_handlers_have_a_bucket_of_their_own_and_nothing_of_ours(bench: Be
 
 
 async def test_anonymous_clients_may_read_what_handlers_stored_and_nothing_of_ours(bench: Bench, parts: Parts) -> None:
-    """What `Config(signature_version=UNSIGNED)` did with a public bucket; no page of another origin may read it."""
+    """As `Config(signature_version=UNSIGNED)` reads a public bucket of Amazon's."""
     await bench.start_ready(parts.seaweedfs())
     await prepare(bench, parts)
     s3_client(parts).put_object(Bucket=BUCKET, Key="payload", Body=b"somebody's")
@@ -108,9 +112,6 @@ async def test_anonymous_clients_may_read_what_handlers_stored_and_nothing_of_ou
     assert anybody.head_object(Bucket="models", Key="weights")["ContentLength"] == 6
     assert _read(anybody, "weights", "models") == b"public"
     assert [found.get("Key") for found in anybody.list_objects_v2(Bucket="models").get("Contents", [])] == ["weights"]
-    for url in (f"{parts.s3_endpoint}/models/weights", f"{parts.s3_endpoint}/models"):
-        reply = requests.get(url, headers={"origin": "http://page.example"}, timeout=5)
-        assert (reply.status_code, reply.headers.get("access-control-allow-origin")) == (200, None)
     attempts = _attempts_on_our_bucket(anybody) | {
         "put": lambda: anybody.put_object(Bucket="models", Key="weights", Body=b"forged"),
         "delete": lambda: anybody.delete_object(Bucket="models", Key="weights"),
@@ -151,20 +152,45 @@ def _attempts_on_our_bucket(s3: S3Client) -> dict[str, Callable[[], object]]:
     }
 
 
-async def test_the_ports_behind_s3_give_nothing_away(bench: Bench, parts: Parts) -> None:
-    """Neither the filer nor S3 shows an object to somebody without a token or a signature."""
-    await bench.start_ready(parts.seaweedfs())
+async def test_only_s3_itself_can_be_reached_and_asks_for_a_signature(bench: Bench, parts: Parts) -> None:
+    """No port of the process is the machine's; the filer's socket asks for a token even its own user."""
+    seaweedfs = await bench.start_ready(parts.seaweedfs())
     await prepare(bench, parts)
     s3_client(parts).put_object(Bucket=BUCKET, Key="payload", Body=b"somebody's")
-    for url, statuses in {
-        f"http://{parts.address('filer.port')}/buckets/{BUCKET}/payload": {401},
-        f"http://{parts.address('filer.port')}/buckets/": {401},
-        f"{parts.s3_endpoint}/{BUCKET}/payload": {403},
-        f"{parts.s3_endpoint}/{BUCKET}": {403},
-    }.items():
+    assert seaweedfs.pid is not None
+    inside = {pid for pid, command in descendants(seaweedfs.pid).items() if "mini" in command}
+    assert inside
+    assert {Path(f"/proc/{pid}/ns/net").readlink() for pid in inside}.isdisjoint({Path("/proc/self/ns/net").readlink()})
+    for path in (f"/buckets/{BUCKET}/payload", "/buckets/"):
+        assert curl(parts.socket("filer"), path) == 401
+    for url in (f"{parts.s3_endpoint}/{BUCKET}/payload", f"{parts.s3_endpoint}/{BUCKET}"):
         reply = requests.get(url, timeout=5)
-        assert reply.status_code in statuses, url
-        assert b"somebody's" not in reply.content
+        assert (reply.status_code, b"somebody's" in reply.content) == (403, False), url
+
+
+async def test_a_web_page_cannot_read_objects(bench: Bench, parts: Parts) -> None:
+    """Its origin is allowed nothing, and a name that was rebound to this address is a stranger."""
+    await bench.start_ready(parts.seaweedfs())
+    await prepare(bench, parts)
+    theirs = s3_client(parts, handlers=True)
+    theirs.create_bucket(Bucket="models")
+    theirs.put_object(Bucket="models", Key="weights", Body=b"public")
+    port = urlsplit(parts.s3_endpoint).port
+    for path in ("/", "/models", "/models/weights"):
+        page = {"origin": "http://page.example", "access-control-request-method": "GET"}
+        for method in ("GET", "OPTIONS"):
+            reply = requests.request(method, parts.s3_endpoint + path, headers=page, timeout=5)
+            assert [name for name in reply.headers if name.lower().startswith("access-control-")] == []
+        for host in ("page.example", f"page.example:{port}", f"127.0.0.1.page.example:{port}"):
+            rebound = requests.get(parts.s3_endpoint + path, headers={"host": host}, timeout=5)
+            assert (rebound.status_code, b"public" in rebound.content) == (403, False)
+
+
+def curl(socket: Path, path: str) -> int:
+    """The status of a GET over a Unix socket."""
+    command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket", str(socket)]
+    done = subprocess.run([*command, f"http://localhost{path}"], capture_output=True, check=True, timeout=30)
+    return int(done.stdout)
 
 
 def _read(s3: S3Client, key: str, bucket: str = BUCKET) -> bytes | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
+import subprocess
 from typing import cast
 
 import pytest
@@ -31,16 +31,22 @@ async def test_i1_durable_accept_valkey_keeps_what_it_answered_through_kill_9(be
         assert [await redis.get(f"key {number}") for number in range(100)] == [b"%d" % each for each in range(100)]
 
 
-async def test_valkey_listens_on_its_own_address_only(bench: Bench, parts: Parts) -> None:
-    await bench.start_ready(parts.valkey())
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", parts.ports["valkey"]), 1)
-
-
-async def test_a_stray_server_on_the_port_does_not_count_as_ready(bench: Bench, parts: Parts) -> None:
-    """The probe asks who answers: another process' Valkey is not our part."""
+async def test_valkey_has_no_port_and_a_socket_for_its_user_alone(bench: Bench, parts: Parts) -> None:
     valkey = await bench.start_ready(parts.valkey())
     assert valkey.pid is not None
-    probe = probes.redis(parts.settings.internal_address, parts.ports["valkey"])
+    async with Redis.from_url(parts.redis_url) as redis:
+        assert (await redis.config_get("port"))["port"] == "0"
+    assert parts.socket("valkey").stat().st_mode & 0o777 == 0o700
+    assert parts.data.sockets.stat().st_mode & 0o777 == 0o700
+
+
+async def test_a_stray_server_on_the_socket_does_not_count_as_ready(bench: Bench, parts: Parts) -> None:
+    """The kernel says who listens: another process' Valkey is not our part."""
+    valkey = await bench.start_ready(parts.valkey())
+    assert valkey.pid is not None
+    probe = probes.redis(parts.socket("valkey"))
     assert await probe(valkey.pid)
-    assert not await probe(os.getpid())
+    with subprocess.Popen(["sleep", "60"]) as other:
+        with pytest.raises(probes.Stranger):
+            await probe(other.pid)
+        other.kill()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 from insula.local import hosts
@@ -14,7 +16,7 @@ def test_a_plan_survives_the_change_of_program() -> None:
     plan = Plan(
         Settings(Path("/data"), 80, "0.0.0.0", "127.0.0.2", as_json=True, watch=True, environment={"A": "a"}),
         (ApiFound("api", "/endpoint", Path("/project"), Path("/project/cortex.yaml")),),
-        Programs(Path("/envoy"), Path("/valkey"), Path("/weed")),
+        Programs(Path("/envoy"), Path("/valkey"), Path("/weed"), None),
         1000,
     )
     parsed = Plan.parse(plan.render())
@@ -41,10 +43,17 @@ def test_events_are_told_apart_from_other_output() -> None:
 
 
 def test_keys_are_kept_and_never_the_same_twice() -> None:
-    keys = Keys.generate()
+    keys = Keys.parse("{}")
     assert Keys.parse(keys.render()) == keys
-    assert Keys.generate().secret_key != keys.secret_key
+    assert Keys.parse("{}").secret_key != keys.secret_key
     assert keys.secret_key != keys.handlers_secret_key
+
+
+def test_a_key_that_an_older_data_directory_lacks_is_added() -> None:
+    older = {name: value for name, value in asdict(Keys.parse("{}")).items() if name != "token_key"}
+    keys = Keys.parse(json.dumps(older))
+    assert asdict(keys) == older | {"token_key": keys.token_key}
+    assert len(keys.token_key) == 64
 
 
 def test_handlers_find_each_api_by_name() -> None:

@@ -1,0 +1,28 @@
+"""What the supervisor asks of Envoy's admin socket."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+CALL_S: Final = 1.0
+
+
+async def close_listeners(socket: Path) -> None:
+    """Have Envoy accept no new connection of a caller; S3 for handlers and running requests go on.
+
+    An Envoy that does not answer listens no more, or ends soon after with the rest of the stack.
+    """
+    try:
+        async with asyncio.timeout(CALL_S):
+            reader, writer = await asyncio.open_unix_connection(socket)
+            request = "POST /drain_listeners?inboundonly HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"
+            writer.write(f"{request}Connection: close\r\n\r\n".encode())
+            await reader.read()
+            writer.close()
+    except (OSError, TimeoutError) as error:
+        log.debug("envoy did not close its listeners", extra={"error": str(error)})

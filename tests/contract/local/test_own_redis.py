@@ -1,0 +1,71 @@
+"""A Redis of the user's own, with a user, a password and TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import trustme
+from redis import Redis
+
+from tests.contract.local.test_refusals import check_refused, up
+from tests.http_api import HttpApi
+from tests.processes import descendants, environment
+from tests.stack import running_stack
+from tests.valkey import running_valkey
+
+PROBE = Path(__file__).parents[2] / "projects" / "probe"
+PASSWORD = "only-the-services-may-read-this"
+
+
+@asynccontextmanager
+async def encrypted(port: int, authority: trustme.CA) -> AsyncGenerator[int]:
+    """A port of its own that speaks TLS and passes what it decrypts on to another port of this machine."""
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
+        with suppress(OSError):
+            await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
+
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(context)
+    server = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while piece := await reader.read(65536):
+        writer.write(piece)
+        await writer.drain()
+    writer.close()
+
+
+async def test_a_redis_with_tls_and_a_password_is_used_and_the_password_is_shown_to_nobody(tmp_path: Path) -> None:
+    """It stands on no command line, in no environment of a part, and not in what `insula up` prints."""
+    folder, authority, certificate = tmp_path / "redis", trustme.CA(), tmp_path / "ca.pem"
+    folder.mkdir()
+    authority.cert_pem.write_to_path(certificate)
+    with running_valkey(folder) as valkey:
+        with Redis.from_url(valkey.url) as client:
+            client.execute_command("ACL", "SETUSER", "insula", "on", f">{PASSWORD}", "~*", "&*", "+@all")
+            client.execute_command("ACL", "SETUSER", "default", "off")
+        refusal = up(tmp_path, PROBE, "--data", tmp_path / "data", environment={"INSULA_REDIS_URL": valkey.url})
+        check_refused(refusal, "INSULA_REDIS_URL")
+        async with encrypted(valkey.port, authority) as port:
+            url = f"rediss://insula:{PASSWORD}@localhost:{port}/0?ssl_ca_certs={certificate}"
+            async with running_stack([PROBE], data=tmp_path / "data", INSULA_REDIS_URL=url) as stack:
+                assert PASSWORD not in json.dumps(stack.info)
+                assert stack.info["redis"] == url.replace(PASSWORD, "***")
+                answer = await asyncio.to_thread(HttpApi(f"{stack.public}/probe").run, b"{}", "application/json")
+                assert answer["status"] == "completed"
+                parts = descendants(stack.pid)
+                assert [command for command in parts.values() if PASSWORD in command] == []
+                shown = [command for pid, command in parts.items() if PASSWORD.encode() in b"\0".join(environment(pid))]
+                assert shown == []

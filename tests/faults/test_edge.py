@@ -1,0 +1,95 @@
+"""The edge dies, or closes, while handlers and workers still use S3."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.contract.local.test_refusals import write_project
+from tests.contract.local.test_up import PROBE, first_line, started
+from tests.http_api import HttpApi
+from tests.stack import Stack, running_stack
+from tests.waiting import until
+
+MIB = 2**20
+KILLS = 3
+STORES_AT_ITS_END = """
+import boto3, time
+
+class Handler:
+    def __init__(self, config):
+        self.s3 = boto3.client("s3")
+        self.s3.create_bucket(Bucket="kept")
+
+    def handle_async(self, payload):
+        self.s3.put_object(Bucket="kept", Key="begun", Body=b"")
+        while True:  # until somebody else stores the other object: the edge's listeners are closed then
+            try:
+                self.s3.head_object(Bucket="kept", Key="closed")
+                break
+            except self.s3.exceptions.ClientError:
+                time.sleep(0.05)
+        self.s3.put_object(Bucket="kept", Key="end", Body=payload)
+        return {"stored": True}
+"""
+
+
+@pytest.mark.slow
+async def test_kill_9_of_envoy_while_results_of_1_mib_are_stored_loses_none(tmp_path: Path) -> None:
+    """Workers reach S3 without the edge, so each result is stored once, at the first attempt."""
+    async with running_stack([PROBE], data=tmp_path / "data") as stack:
+        api = HttpApi(f"{stack.public}/probe")
+        result = {"text": "x" * MIB}
+        ids = [api.submit(json.dumps({"return": result}).encode(), "application/json") for _ in range(8)]
+        killed = 0
+        while killed < KILLS:
+            for pid in stack.processes("envoy"):
+                with suppress(ProcessLookupError):  # it ended by itself meanwhile
+                    os.kill(pid, signal.SIGKILL)
+                    killed += 1
+        for id in ids:
+            assert api.end(id)["result"] == result
+        assert attempts(stack, "probe") == dict.fromkeys(ids, 1)
+
+
+@pytest.mark.slow
+async def test_a_stop_closes_the_callers_listeners_first_and_s3_last(tmp_path: Path) -> None:
+    """A handler that runs while the stack stops may still store what it made."""
+    entry = "- {name: api, kind: AsyncAPI, handler: {type: python, path: handler.py}}\n"
+    project = write_project(tmp_path / "project", entry, STORES_AT_ITS_END)
+    async with started(project, tmp_path / "data") as process:
+        stack = await first_line(process)
+        s3 = stack.s3()
+        id = HttpApi(f"{stack.public}/api").submit(b"made", "text/plain")
+        await until(lambda: "begun" in str(s3.list_objects_v2(Bucket="kept").get("Contents")))
+        process.send_signal(signal.SIGTERM)
+        await until(lambda: not listens(stack.public) and not listens(stack.internal))
+        s3.put_object(Bucket="kept", Key="closed", Body=b"")
+        await process.wait()
+    async with running_stack([project], data=tmp_path / "data") as stack:
+        assert HttpApi(f"{stack.public}/api").end(id)["result"] == {"stored": True}
+        assert stack.s3().get_object(Bucket="kept", Key="end")["Body"].read() == b"made"
+        assert attempts(stack, "api") == {id: 1}
+
+
+def attempts(stack: Stack, api: str) -> dict[str, int]:
+    """How often each workload was begun."""
+    return dict(Counter(id for id, status in stack.updates(api) if status == "in_progress"))
+
+
+def listens(url: str) -> bool:
+    """Whether somebody accepts a connection there."""
+    place = urlsplit(url)
+    try:
+        socket.create_connection((place.hostname, place.port), 1).close()
+    except OSError:
+        return False
+    return True
