@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 from hypothesis import HealthCheck, settings
 
@@ -15,6 +16,11 @@ settings.load_profile("insula")
 
 # A shell without job control starts what runs in the background deaf to it, and all that tests start would be, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A handler has a /tmp of its own: what a test shares with one lies elsewhere.
+TEMPORARY = Path.home() / ".cache" / "insula-tests"
+TEMPORARY.mkdir(parents=True, exist_ok=True)
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(TEMPORARY))
 
 for name in ("NO_PROXY", "no_proxy"):  # a proxy is for pip
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,127.0.0.0/8"]))

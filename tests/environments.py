@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from insula_worker.environment import EnvironmentInputs, ensure_environment
+from insula_worker.view import View, ViewSettings
 
 
 async def python_of(project: Path, *, tensorflow: bool = False) -> Path:
-    """The interpreter that will run the project's handler. Minutes the first time, found again afterwards."""
+    """The interpreter that will run the project's handler. Minutes the first time, found again afterwards.
+
+    A project with a dependencies.sh is one whose API is called like its folder.
+    """
     home_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     cache = Path(os.environ.get("INSULA_CACHE") or Path(home_cache) / "insula")
-    return await ensure_environment(EnvironmentInputs(project, dict(os.environ), tensorflow=tensorflow), cache)
+    inputs = EnvironmentInputs(project, dict(os.environ), tensorflow=tensorflow)
+    if inputs.existing(inputs.shell) is not None:
+        inputs = replace(inputs, owner=project.name)
+    with TemporaryDirectory() as folder:
+        return await ensure_environment(inputs, cache, View(ViewSettings(), Path(folder), project))

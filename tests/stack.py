@@ -23,6 +23,8 @@ from insula.local import ports
 from insula.local.storage import Keys
 from insula.v1.api_service_pb2 import Api, DeleteApiRequest, GetApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
+from tests.modes import Mode, adopt, chosen_mode, options_of, user_of, wrapper_of
+from tests.ordinary_user import OrdinaryUser
 from tests.processes import descendants
 
 if TYPE_CHECKING:
@@ -169,18 +171,24 @@ async def running_stack(
     data: Path,
     options: Sequence[str] = (),
     said: IO[bytes] | None = None,
+    user: OrdinaryUser | None = None,
+    mode: Mode | None = None,
     **environment: str,
 ) -> AsyncGenerator[Stack]:
     """Run `insula up` over `projects` until the block ends; it is up once every API is ready or has failed once.
 
-    `said` takes its stderr.
+    `said` takes its stderr. `user` runs it, from its own copy; otherwise the mode says who does, and how.
     """
+    mode = mode or chosen_mode()
+    if user is None and (user := user_of(mode)) is not None:
+        projects, data = adopt(user, projects), user.folder(f"data-{next(_numbers)}")
     port, address = free_addresses()
     where = ["--data", str(data), "--public-port", str(port), "--internal-address", address]
-    command = [sys.executable, "-m", "insula.cli.main", "up", *map(str, projects), *where, "--json", *options]
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=said, env=os.environ | environment
-    )
+    python, process_of = (user.python, dict(user.process)) if user is not None else (sys.executable, {})
+    process_of["env"] = process_of.get("env", os.environ) | environment
+    options = [*where, "--json", *options_of(mode), *options]
+    command = [*wrapper_of(mode), python, "-m", "insula.cli.main", "up", *map(str, projects), *options]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=said, **process_of)
     try:
         assert process.stdout is not None
         async with asyncio.timeout(READY_S):

@@ -18,6 +18,7 @@ MAPPED_BYTES: Final = 64 * 1024
 """The pieces in which gRPC hands over a payload are as large and larger; from a heap that also holds small objects they
 are given back by luck only."""
 _M_MMAP_THRESHOLD: Final = -3  # malloc.h
+_PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
 
 
 def give_memory_back() -> None:
@@ -31,6 +32,16 @@ def give_memory_back() -> None:
         mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
 
 
+def hide_from_others() -> None:
+    """Keep this process' environment and memory from other processes of the same user, which could read them in /proc.
+
+    A program that it starts has none of this: exec undoes it.
+    """
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
+    if prctl is not None:
+        prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+
+
 def run_service(
     name: str,
     environment: Mapping[str, str],
@@ -38,6 +49,7 @@ def run_service(
     run: Callable[[Settings], Coroutine[object, object, None]],
 ) -> None:
     """Read the settings, run the service to its end; exit 1 with one line if it cannot start."""
+    hide_from_others()
     give_memory_back()
     logs.configure(name, environment.get("INSULA_LOG_LEVEL", "info"))
     failure: BaseException | None = None

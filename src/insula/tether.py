@@ -1,10 +1,10 @@
 """Run a command that cannot outlive the process that started it.
 
 Owns the last steps between fork and exec that Python's `subprocess` cannot do safely itself: the parent-death signal,
-and a private /etc/hosts. `tethered` makes the command line, which runs this file as a script: it needs the standard
-library and nothing else.
+and, where bubblewrap cannot run, a private /etc/hosts and the loss of capabilities. `tethered` makes the command line,
+which runs this file as a script: it needs the standard library and nothing else.
 
-    python -I -S tether.py --parent PID [--hosts FILE] -- COMMAND [ARGUMENT ...]
+    python -I -S tether.py --parent PID [--hosts FILE] [--lose NUMBER ...] -- COMMAND [ARGUMENT ...]
 
 The signal is bound to the *thread* that spawned us: spawn from a thread that lives as long as the process, such as the
 main one. It covers the command, not what the command starts; end those through the process group.
@@ -17,10 +17,11 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+PR_CAPBSET_DROP = 24
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUSER = 0x10000000
 MS_BIND = 0x1000
@@ -31,13 +32,15 @@ HOSTS = "/etc/hosts"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def tethered(command: Sequence[str], hosts_file: Path | None = None) -> list[str]:
+def tethered(command: Sequence[str], hosts_file: Path | None = None, *, lost: Iterable[int] = ()) -> list[str]:
     """Return `command` so that it dies with this process, and sees `hosts_file` as /etc/hosts.
 
-    Start it from the main thread: the kernel binds the child to the thread that made it.
+    `lost` are the numbers of capabilities that it does not have under root. Start it from the main thread: the kernel
+    binds the child to the thread that made it.
     """
     hosts = ["--hosts", str(hosts_file)] if hosts_file is not None else []
-    return [sys.executable, "-I", "-S", __file__, "--parent", str(os.getpid()), *hosts, "--", *command]
+    lose = [word for number in lost for word in ("--lose", str(number))]
+    return [sys.executable, "-I", "-S", __file__, "--parent", str(os.getpid()), *hosts, *lose, "--", *command]
 
 
 def check(result: int, call: str) -> None:
@@ -67,6 +70,12 @@ def bind_hosts(path: str) -> None:
     check(_libc.mount(os.fsencode(path), HOSTS.encode(), None, MS_BIND, None), f"bind {path} over {HOSTS}")
 
 
+def lose_capabilities(numbers: Sequence[int]) -> None:
+    """Make the command, which root's exec would give every capability, do without these. Others have none to lose."""
+    for number in numbers:
+        _libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0)
+
+
 def die_with(parent: int) -> None:
     """Ask for SIGKILL when our parent dies, and exit now if it already has."""
     check(_libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
@@ -77,10 +86,11 @@ def die_with(parent: int) -> None:
 def main() -> None:
     """Tie ourselves to the parent, bind the hosts file if asked, and become the command."""
     parser = argparse.ArgumentParser(
-        prog="tether", usage="%(prog)s --parent PID [--hosts FILE] -- COMMAND [ARGUMENT ...]"
+        prog="tether", usage="%(prog)s --parent PID [--hosts FILE] [--lose NUMBER ...] -- COMMAND [ARGUMENT ...]"
     )
     parser.add_argument("--parent", type=int, required=True, help="pid of the process to die with")
     parser.add_argument("--hosts", help="file to show as /etc/hosts")
+    parser.add_argument("--lose", type=int, action="append", default=[], help="number of a capability to drop")
     # Split by hand: argparse would also take a "--" that belongs to the command.
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     arguments, command = parser.parse_args(sys.argv[1:end]), sys.argv[end + 1 :]
@@ -93,6 +103,7 @@ def main() -> None:
             # Only the short names of other APIs are lost by this; the command itself can run.
             sys.stderr.write(f"tether: {HOSTS} stays as it is, the private one could not be bound: {error}\n")
             sys.stderr.flush()
+    lose_capabilities(arguments.lose)
     # After the namespace: the kernel clears the signal when a process gains capabilities, as in a new user namespace.
     die_with(arguments.parent)
     try:

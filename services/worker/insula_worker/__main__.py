@@ -7,6 +7,7 @@ import logging
 import os
 from contextlib import AsyncExitStack
 
+from insula.isolation import Isolation, find_sandbox
 from insula.objects import ObjectStore
 from insula.process import run_service
 from insula.redis_client import connect, connect_blocking
@@ -18,6 +19,7 @@ from insula_worker.observers import Observers
 from insula_worker.release import remove_leftovers
 from insula_worker.runner_process import labels
 from insula_worker.settings import Settings
+from insula_worker.view import ViewSettings
 from insula_worker.worker import Worker
 from insula_worker.worker_log import WorkerLog, WorkerLogHandler
 from insula_worker.worker_servicer import WorkerServicer
@@ -30,6 +32,7 @@ async def run(settings: Settings) -> None:
     log = WorkerLog(labels(settings.api))
     logging.getLogger().handlers[:] = [WorkerLogHandler(log, labels(settings.api))]
     await asyncio.to_thread(remove_leftovers, settings.scratch)
+    views = await asyncio.to_thread(look, settings)
     redis, blocking_redis = connect(settings.stores.redis_url), connect_blocking(settings.stores.redis_url)
     server = Server(settings.listen, ["insula.v1.WorkerService"], token=settings.admin_token)
     async with AsyncExitStack() as ending:
@@ -44,7 +47,7 @@ async def run(settings: Settings) -> None:
             await scrapes.start()
             ending.push_async_callback(scrapes.stop)
         objects = ObjectStore(settings.stores.bucket, settings.stores.s3_socket)
-        worker = Worker(settings, redis, blocking_redis, objects, server, observers)
+        worker = Worker(settings, redis, blocking_redis, objects, server, observers, views)
         if metrics is not None:
             metrics.observe_active(lambda: sum(one.running for one in worker.describe()))
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerServicer(worker, log.ring), server.grpc)
@@ -54,6 +57,21 @@ async def run(settings: Settings) -> None:
         await server.stop()
         await redis.aclose()
         await blocking_redis.aclose()
+
+
+def look(settings: Settings) -> ViewSettings:
+    """Find out how far handlers can be isolated, and log what is missing. Raises IsolationMissing."""
+    sandbox = find_sandbox(settings.isolation, settings.cache / "environments")
+    if sandbox.missing:
+        logging.getLogger(__name__).warning("handlers are not isolated completely", extra={"missing": sandbox.missing})
+    return ViewSettings(
+        sandbox=sandbox,
+        api=settings.api,
+        scratch=settings.scratch,
+        hidden=settings.hidden,
+        hosts=settings.hosts_file,
+        confined=settings.isolation is not Isolation.OFF,
+    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import shlex
 import shutil
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -25,7 +26,8 @@ from insula_worker.environment_key import (
     describe_interpreter,
     environment_key,
 )
-from insula_worker.processes import running
+from insula_worker.processes import Program, running
+from insula_worker.view import View
 
 __all__ = ["EnvironmentFailed", "EnvironmentInputs", "activated", "ensure_environment"]
 
@@ -41,27 +43,42 @@ _QUIET = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 log = logging.getLogger(__name__)
 
 
-async def ensure_environment(inputs: EnvironmentInputs, cache: Path, *, timeout_s: float = BUILD_TIMEOUT_S) -> Path:
+async def ensure_environment(
+    inputs: EnvironmentInputs, cache: Path, view: View, *, timeout_s: float = BUILD_TIMEOUT_S
+) -> Path:
     """Return the Python of the environment for these inputs, building it if there is none yet.
 
-    dependencies.sh runs in every project it is called for, also when the environment is found: what it does to files
-    is not kept. `cache` is absolute. Waits while another process builds the same one. Raises EnvironmentFailed; the
-    next call then builds anew. Cancelling ends the running step with everything it started. `timeout_s` is for the
-    build as a whole, not for the waiting.
+    Every step sees the release's `view`, which takes the environment. dependencies.sh runs in every project it is
+    called for, also when the environment is found: what it does to files is not kept. `cache` is absolute. Waits while
+    another process builds the same one. Raises EnvironmentFailed; the next call then builds anew. Cancelling ends the
+    running step with everything it started. `timeout_s` is for the build as a whole, not for the waiting.
     """
     key = await asyncio.to_thread(environment_key, inputs)
     target = cache / "environments" / key
     python = target / "bin" / "python"
     script = inputs.existing(inputs.shell)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    await asyncio.to_thread(view.take, target)
     if script is None and _is_ready(target, python):
         return python
-    target.parent.mkdir(parents=True, exist_ok=True)
     async with _locked(target.with_suffix(".lock")):
         if not _is_ready(target, python):
-            await _build(inputs, target, timeout_s)
+            await _build(Build(inputs, target, view, timeout_s))
         elif script is not None:
-            await _run_steps([_script_step(script)], inputs, target, target.with_suffix(".script"), timeout_s)
+            found = Build(inputs, target, view, timeout_s, anew=False)
+            await _run_steps([_script_step(script)], found, target.with_suffix(".script"))
     return python
+
+
+@dataclass(frozen=True)
+class Build:
+    """What all steps have in common. Unless it is made `anew`, the environment is found and its original stays."""
+
+    inputs: EnvironmentInputs
+    target: Path
+    view: View
+    timeout_s: float
+    anew: bool = True
 
 
 def _is_ready(target: Path, python: Path) -> bool:
@@ -87,26 +104,27 @@ def _try_lock(file: IO[str]) -> bool:
     return True
 
 
-async def _build(inputs: EnvironmentInputs, target: Path, timeout_s: float) -> None:
-    steps = await asyncio.to_thread(_build_steps, inputs, target)
+async def _build(build: Build) -> None:
+    target = build.target
+    steps = await asyncio.to_thread(_build_steps, build.inputs, target)
+    await asyncio.to_thread(build.view.forget)
     await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
-    await _run_steps(steps, inputs, target, target.with_suffix(".log"), timeout_s)
+    target.mkdir()
+    await _run_steps(steps, build, target.with_suffix(".log"))
     (target / READY_MARK).touch()
 
 
-async def _run_steps(
-    steps: Sequence[Sequence[str]], inputs: EnvironmentInputs, target: Path, log_path: Path, timeout_s: float
-) -> None:
+async def _run_steps(steps: Sequence[Sequence[str]], build: Build, log_path: Path) -> None:
     """Run one after the other, and what adds TensorFlow if they did not. Raises EnvironmentFailed."""
     with log_path.open("wb") as output:
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout(build.timeout_s):
                 for step in steps:
-                    await _run_step(step, inputs, target, output)
-                if inputs.tensorflow and not _has_tensorflow(target):
-                    await _run_step(_tensorflow_step(inputs, target), inputs, target, output)
+                    await _run_step(step, build, output)
+                if build.inputs.tensorflow and not _has_tensorflow(build.target):
+                    await _run_step(_tensorflow_step(build.inputs, build.target), build, output)
         except TimeoutError as error:
-            text = f"the environment was not built within {timeout_s:g} s"
+            text = f"the environment was not built within {build.timeout_s:g} s"
             raise EnvironmentFailed(f"{text}:\n{_tail(log_path)}") from error
 
 
@@ -154,7 +172,8 @@ def _tensorflow_step(inputs: EnvironmentInputs, target: Path) -> Sequence[str]:
 
 
 def _pip(target: Path) -> list[str]:
-    return [str(target / "bin" / "python"), "-m", "pip", "install"]
+    # -I: a file of the project that is called like a module of pip's must not be taken for it.
+    return [str(target / "bin" / "python"), "-I", "-m", "pip", "install"]
 
 
 def _find_conda(asked_by: str) -> str:
@@ -165,27 +184,29 @@ def _find_conda(asked_by: str) -> str:
     return program
 
 
-async def _run_step(command: Sequence[str], inputs: EnvironmentInputs, target: Path, output: IO[bytes]) -> None:
+async def _run_step(command: Sequence[str], build: Build, output: IO[bytes]) -> None:
     """Run one command inside the environment, its output going to the file. Raises EnvironmentFailed."""
     start, path = output.tell(), Path(output.name)
     output.write(f"+ {shlex.join(command)}\n".encode())
     output.flush()
+    inputs = build.inputs
+    variables = activated(inputs, build.target) | _QUIET
     try:
-        async with running(command, inputs.project, activated(inputs, target) | _QUIET, output) as process:
-            code = await _telling_progress(process, path)
+        async with running(build.view.step(building=build.anew), command, inputs.project, variables, output) as program:
+            code = await _telling_progress(program, path)
     except OSError as error:
         raise EnvironmentFailed(f"{shlex.join(command)} cannot be started: {error}") from error
     if code != 0:
         raise EnvironmentFailed(f"{shlex.join(command)} failed with exit code {code}:\n{_tail(path, start)}")
 
 
-async def _telling_progress(process: asyncio.subprocess.Process, path: Path) -> int:
+async def _telling_progress(program: Program, path: Path) -> int:
     """Wait for the end of a step and return its exit code; say its last line now and then, until there is another."""
     said = ""
     while True:
         try:
             async with asyncio.timeout(PROGRESS_S):
-                return await process.wait()
+                return await program.wait()
         except TimeoutError:
             line = "".join(_tail(path).splitlines()[-1:])
             if line != said:

@@ -41,7 +41,8 @@ class EnvironmentInputs:
     """What to build from. `pip`, `conda` and `shell` are paths in `project`, used if they exist.
 
     `variables` is the whole environment of every step: dependencies.sh may rely on what .env exports, pip on PIP_*.
-    `tensorflow` adds TensorFlow, unless the project's files bring one.
+    `tensorflow` adds TensorFlow, unless the project's files bring one. `owner` is the API whose environment alone this
+    is to be, if its key cannot cover what goes into it; empty if any project with the same key may share it.
     """
 
     project: Path
@@ -52,6 +53,7 @@ class EnvironmentInputs:
     interpreter: Path = Path(sys.executable)
     base_set: tuple[str, ...] = BASE_SET
     tensorflow: bool = False
+    owner: str = ""
 
     def existing(self, name: str) -> Path | None:
         """Return the project's file of this name, or None if it has none."""
@@ -70,6 +72,8 @@ def environment_key(inputs: EnvironmentInputs) -> str:
     for kind, name in (("pip", inputs.pip), ("conda", inputs.conda), ("shell", inputs.shell)):
         path = inputs.existing(name)
         parts.add(kind, path.read_bytes() if path else b"")
+    if inputs.owner:
+        parts.add("owner", inputs.owner.encode())
     requirements = inputs.existing(inputs.pip)
     lines = list(requirement_lines(requirements, inputs.project)) if requirements else []
     for name in sorted({name for line in lines for name in _VARIABLE.findall(line)}):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +17,7 @@ from insula_worker.environment import EnvironmentInputs, activated, ensure_envir
 from insula_worker.runner_process import RunnerLaunch
 from insula_worker.saved_models import fetch_models
 from insula_worker.settings import Settings
+from insula_worker.view import View, ViewSettings, remove
 
 OWN_PROFILE: Final = frozenset({"AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"})
 OWN_ACCOUNT: Final = OWN_PROFILE | {"AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"}
@@ -27,10 +28,10 @@ GIVEN_ACCOUNT: Final = frozenset(
 )
 
 
-async def install(registration: Registration, folder: Path, settings: Settings) -> RunnerLaunch:
+async def install(registration: Registration, folder: Path, settings: Settings, views: ViewSettings) -> RunnerLaunch:
     """Unpack the bundle of a version into a folder, fetch its models, make sure its environment exists.
 
-    What is in the folder from a start before is removed.
+    What is in the folder from a start before is removed. `uninstall` gives back what the launch holds.
 
     Raises EnvironmentFailed, ModelsUnavailable, ProjectInvalid or StoreUnavailable.
     """
@@ -43,17 +44,25 @@ async def install(registration: Registration, folder: Path, settings: Settings) 
     environment = {**given_beside(own, settings.handler_environment), **own, **ours}
     files, models = spec.handler.dependencies, spec.handler.models
     inputs = EnvironmentInputs(project, environment, files.pip, files.conda, files.shell, tensorflow=models is not None)
-    fetched = await fetch_models(models, project.with_name("models"), environment) if models is not None else None
-    python = await ensure_environment(inputs, settings.cache)
+    # A script can run any file of the project, and any variable can change what pip finds: no key covers that.
+    if own or inputs.existing(inputs.shell) is not None:
+        inputs = replace(inputs, owner=spec.name)
+    view = await asyncio.to_thread(View, views, folder, project)
+    try:
+        fetched = await fetch_models(models, folder / "models", environment, view) if models is not None else None
+        python = await ensure_environment(inputs, settings.cache, view)
+    except BaseException:
+        view.close()
+        raise
     return RunnerLaunch(
         python=python,
         project=project,
+        view=view,
         api=spec.name,
         handler_path=spec.handler.path,
         python_path=spec.handler.python_path,
         config=spec.handler.config,
         environment=activated(inputs, python.parents[1]),
-        hosts_file=settings.hosts_file,
         log_level=spec.handler.log_level,
         memory_bytes=spec.compute.mem.bytes if spec.compute.mem is not None else None,
         models=fetched,
@@ -79,12 +88,14 @@ def _without_blanks(own: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in own.items() if value or name not in blank}
 
 
-async def uninstall(folder: Path) -> None:
-    """Remove the files of a version; its environment stays in the cache."""
-    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+async def uninstall(folder: Path, launch: RunnerLaunch | None) -> None:
+    """Remove the files of a version; its environment and its layer stay in the cache."""
+    if launch is not None:
+        launch.view.close()
+    await asyncio.to_thread(remove, folder)
 
 
 def _unpack(archive: bytes, project: Path) -> None:
     """A fresh copy at every start: a handler may have changed the files it runs among."""
-    shutil.rmtree(project.parent, ignore_errors=True)
+    remove(project.parent)
     extract(archive, project)

@@ -1,4 +1,7 @@
-"""Programs the worker runs for a release: pip, a project's dependencies.sh, the fetching of models."""
+"""Programs the worker runs for a release: pip, a project's dependencies.sh, the fetching of models, the handler.
+
+Owns their start in the release's view, their exit codes and their end with everything they started.
+"""
 
 from __future__ import annotations
 
@@ -8,37 +11,138 @@ import signal
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
 
-from insula.tether import tethered
+from insula_worker.view import Start
+
+DEVNULL: Final = asyncio.subprocess.DEVNULL
+
+
+class Program:
+    """A started program. It ends with the worker: start it from the main thread, whose death ends it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, start: Start, status: int) -> None:
+        self._process: Final = process
+        self._start: Final = start
+        self._status: Final = status
+        self._ending: Final = asyncio.create_task(self._end(), name=f"program {process.pid}")
+
+    @classmethod
+    async def start(
+        cls,
+        start: Start,
+        command: Sequence[str],
+        directory: Path,
+        variables: Mapping[str, str],
+        *,
+        stdout: IO[bytes] | int | None,
+        stderr: IO[bytes] | int | None,
+        keep: Sequence[int] = (),
+    ) -> Program:
+        """Start it; `variables` is its whole environment, `keep` are descriptors it inherits.
+
+        Raises OSError if it cannot be started.
+        """
+        ours, theirs = os.pipe()
+        os.set_blocking(ours, False)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *start.command(command, theirs),
+                stdin=DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                cwd=directory,
+                env=variables,
+                pass_fds=[*keep, *([theirs] if start.own_init else [])],
+                start_new_session=True,
+            )
+        except BaseException:
+            os.close(ours)
+            raise
+        finally:
+            os.close(theirs)
+        return cls(process, start, ours)
+
+    @property
+    def pid(self) -> int:
+        """The process that we started; everything else is below it."""
+        return self._process.pid
+
+    @property
+    def own_pid(self) -> int:
+        """The id under which the command knows itself: the second one in a namespace of its own."""
+        return 2 if self._start.own_init else self.pid
+
+    @property
+    def stdout(self) -> asyncio.StreamReader | None:
+        """What it prints, if a pipe was asked for."""
+        return self._process.stdout
+
+    @property
+    def stderr(self) -> asyncio.StreamReader | None:
+        """What it complains of, if a pipe was asked for."""
+        return self._process.stderr
+
+    async def wait(self) -> int:
+        """Wait for the end; the exit code, negative for a signal."""
+        return await asyncio.shield(self._ending)
+
+    def kill(self) -> None:
+        """End it and everything it started. Not after `wait` has returned: its id may be somebody else's by then.
+
+        The first process of a namespace takes all others with it, and bubblewrap waits for that; it is the child of
+        bubblewrap, and of nothing else. Where there is none, the process group is what there is.
+        """
+        first = _children(self.pid) if self._start.own_init else []
+        for pid in first:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if not first:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    async def _end(self) -> int:
+        try:
+            code = await self._process.wait()
+            reported = self._report()
+        finally:
+            os.close(self._status)
+        if reported:
+            return os.waitstatus_to_exitcode(int(reported))
+        # As bubblewrap says it: the first process was killed, or there is none.
+        return 128 - code if self._start.words and code > 128 else code
+
+    def _report(self) -> bytes:
+        try:
+            return os.read(self._status, 16)
+        except BlockingIOError:  # bubblewrap was killed, and what it ran is about to be
+            return b""
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+    except OSError:  # it ended
+        return []
 
 
 @asynccontextmanager
 async def running(
+    start: Start,
     command: Sequence[str],
     directory: Path,
     variables: Mapping[str, str],
     stdout: IO[bytes] | int,
     stderr: int = asyncio.subprocess.STDOUT,
-) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """Run a command for the block, which waits for its end.
+) -> AsyncGenerator[Program]:
+    """Run a command for the block, which waits for its end. Raises OSError if it cannot be started.
 
-    `variables` is its whole environment. It ends with the worker, and with everything it started if the block is left
-    by an exception. Raises OSError if it cannot be started.
+    If the block is left by an exception, the command ends with everything it started.
     """
-    process = await asyncio.create_subprocess_exec(
-        *tethered(command),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=stdout,
-        stderr=stderr,
-        cwd=directory,
-        env=variables,
-        start_new_session=True,
-    )
+    program = await Program.start(start, command, directory, variables, stdout=stdout, stderr=stderr)
     try:
-        yield process
+        yield program
     except BaseException:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
+        program.kill()
+        await program.wait()
         raise

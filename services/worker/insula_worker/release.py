@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -18,6 +17,7 @@ from insula_worker.phase import Phase
 from insula_worker.runner_process import RunnerLaunch
 from insula_worker.runner_slot import RunnerSlot, restart_delay_s
 from insula_worker.settings import Settings
+from insula_worker.view import ViewSettings, remove
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _releases: Final = itertools.count()
 def remove_leftovers(scratch: Path) -> None:
     """Remove the folders of releases whose worker was killed. Call it before there are others."""
     for folder in scratch.glob("[0-9a-f]" * VERSION_CHARACTERS + ".*"):
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
 
 
 class Release:
@@ -41,6 +41,7 @@ class Release:
         self,
         registration: Registration,
         settings: Settings,
+        views: ViewSettings,
         changed: Callable[[], None],
         observers: Observers,
     ) -> None:
@@ -50,6 +51,8 @@ class Release:
         self.reason = ""
         self._registration = registration
         self._settings = settings
+        self._views = views
+        self._launch: RunnerLaunch | None = None
         # Of its own: the same version may come again while the one before still finishes what it began.
         self._folder = settings.scratch / f"{registration.version[:VERSION_CHARACTERS]}.{next(_releases)}"
         self._changed = changed
@@ -69,18 +72,18 @@ class Release:
         self._keeping.cancel()
         await asyncio.wait({self._keeping})
         await self.slot.stop(min(leave_s, LEAVE_S))
-        await uninstall(self._folder)
+        await uninstall(self._folder, self._launch)
 
     async def _keep(self) -> None:
-        launch = await self._install()
-        await self.slot.keep(launch)
+        self._launch = await self._install()
+        await self.slot.keep(self._launch)
 
     async def _install(self) -> RunnerLaunch:
         """Install, trying again with back-off."""
         failures = 0
         while True:
             try:
-                return await install(self._registration, self._folder, self._settings)
+                return await install(self._registration, self._folder, self._settings, self._views)
             except (InsulaError, OSError) as error:
                 log.warning("installation failed", extra={"version": self.version, "reason": str(error)})
                 self._enter(Phase.FAILING, str(error))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -18,11 +17,12 @@ from typing import Any
 
 import insula_runner
 from insula.errors import InsulaError
-from insula.tether import tethered
 from insula_runner.frames import Frame, encode_frame
+from insula_worker.processes import Program
 from insula_worker.runner_connection import RunnerConnection, RunnerDied
 from insula_worker.runner_messages import Completed, Failed, Job, Metric, Outcome, storable
 from insula_worker.runner_output import LineTaker, RunnerOutput
+from insula_worker.view import View
 
 __all__ = [
     "Completed",
@@ -65,19 +65,19 @@ class RunnerModels:
 class RunnerLaunch:
     """What one runner is started with.
 
-    `environment` is the whole of it; only CORTEX_API_NAME, CORTEX_API_KIND and CORTEX_LOG_LEVEL are set on top.
-    `handler_path` and `python_path` are relative to `project`, the working directory. `hosts_file` stands in for
-    /etc/hosts. All other paths are absolute. `memory_bytes` is the limit, for what the handler starts as well.
+    `environment` is the whole of it; only the CORTEX_* variables that Cortex set are set on top.
+    `handler_path` and `python_path` are relative to `project`, the working directory. All other paths are absolute.
+    `memory_bytes` is the limit, for what the handler starts as well.
     """
 
     python: Path
     project: Path
+    view: View
     api: str
     handler_path: str
     python_path: str | None
     config: Mapping[str, object]
     environment: Mapping[str, str]
-    hosts_file: Path | None = None
     log_level: str = "info"
     memory_bytes: int | None = None
     models: RunnerModels | None = None
@@ -97,15 +97,17 @@ class RunnerProcess:
     """A started runner. Made by `start`; every other method may be called until and after its end."""
 
     def __init__(
-        self, process: asyncio.subprocess.Process, connection: RunnerConnection, output: RunnerOutput | None
+        self, program: Program, connection: RunnerConnection, output: RunnerOutput | None, end: Callable[[], None]
     ) -> None:
-        self._process = process
+        """`end` removes what was made for this start alone. It blocks."""
+        self._program = program
         self._connection = connection
         self._output = output
+        self._remove = end
         if output is not None:
-            output.read(process.pid)
+            output.read(program.own_pid)
         self._death = ""
-        self._watcher = asyncio.create_task(self._watch(), name=f"runner {process.pid}")
+        self._watcher = asyncio.create_task(self._watch(), name=f"runner {program.pid}")
 
     @classmethod
     async def start(
@@ -148,16 +150,16 @@ class RunnerProcess:
         with theirs:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(lambda: RunnerConnection(on_metric), sock=ours)
+            begin, tmp = await asyncio.to_thread(launch.view.start)
             try:
-                process = await asyncio.create_subprocess_exec(
-                    *_command(launch, theirs.fileno()),
-                    stdin=asyncio.subprocess.DEVNULL,
+                program = await Program.start(
+                    begin,
+                    _command(launch, theirs.fileno()),
+                    launch.project,
+                    _environment(launch),
                     stdout=stdout,
                     stderr=stderr,
-                    cwd=launch.project,
-                    env=_environment(launch),
-                    pass_fds=[theirs.fileno()],
-                    start_new_session=True,
+                    keep=[theirs.fileno()],
                 )
             except OSError as error:
                 connection.close()
@@ -165,7 +167,7 @@ class RunnerProcess:
             except BaseException:
                 connection.close()
                 raise
-        return cls(process, connection, output)
+        return cls(program, connection, output, lambda: launch.view.end(tmp))
 
     async def _become_ready(self, launch: RunnerLaunch) -> None:
         order = {
@@ -185,8 +187,13 @@ class RunnerProcess:
 
     @property
     def pid(self) -> int:
-        """The runner's process id, which is also its process group's."""
-        return self._process.pid
+        """The process below which all of the runner is: the handler's own id, where it has no namespace."""
+        return self._program.pid
+
+    @property
+    def own_pid(self) -> int:
+        """The id under which the handler knows itself."""
+        return self._program.own_pid
 
     async def run(self, job: Job) -> Outcome:
         """Run one job. Jobs given at the same time are written at once, handled in that order, and answered in it.
@@ -207,7 +214,7 @@ class RunnerProcess:
         return self._watcher.done()
 
     async def stop(self, grace_s: float) -> bool:
-        """End the runner and everything in its process group; returns when they have, and whether it left by itself.
+        """End the runner and everything it started; returns when they have, and whether it left by itself.
 
         Jobs already written are still answered within `grace_s`; with 0 it is killed at once. Safe to repeat.
         """
@@ -216,30 +223,25 @@ class RunnerProcess:
             await asyncio.wait({self._watcher}, timeout=grace_s)
         left = self._watcher.done()
         if not left:  # else its id may be somebody else's by now
-            self._kill()
+            self._program.kill()
         await asyncio.shield(self._watcher)
         return left
-
-    def _kill(self) -> None:
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
 
     async def _watch(self) -> None:
         """Wait until process and socket have both ended, whichever is first, and tell the waiting jobs how."""
         try:
             self._death = await self._end()
         finally:
-            self._kill()
+            self._program.kill()
             self._connection.close()
             if self._output is not None:
                 self._output.finish()
         self._connection.fail(self._death)
+        await asyncio.to_thread(self._remove)
 
     async def _end(self) -> str:
         """Return how the runner ended, once its last answers are read."""
-        exited = asyncio.create_task(self._process.wait())
+        exited = asyncio.create_task(self._program.wait())
         closed = asyncio.create_task(self._connection.closed.wait())
         await asyncio.wait({exited, closed}, return_when=asyncio.FIRST_COMPLETED)
         # Answers written just before the end may still be in the socket; an exit may follow its end of file.
@@ -247,17 +249,19 @@ class RunnerProcess:
         if exited in late and self._connection.fault is None:
             self._connection.fault = "closed its socket to the worker"
         closed.cancel()
-        self._kill()
+        self._program.kill()
         return self._connection.fault or _describe_exit(await exited)
 
 
 def _command(launch: RunnerLaunch, descriptor: int) -> list[str]:
     # faulthandler: a segmentation fault in an extension prints where Python was.
-    return tethered([str(launch.python), "-X", "faulthandler", str(RUNNER), str(descriptor)], launch.hosts_file)
+    return [str(launch.python), "-X", "faulthandler", str(RUNNER), str(descriptor)]
 
 
 def _environment(launch: RunnerLaunch) -> dict[str, str]:
+    project = launch.view.project
     ours = {"CORTEX_API_NAME": launch.api, "CORTEX_API_KIND": API_KIND, "CORTEX_LOG_LEVEL": launch.log_level.upper()}
+    ours |= {"CORTEX_PROJECT_DIR": str(project), "CORTEX_PYTHON_PATH": str(project / (launch.python_path or ""))}
     return {**launch.environment, **ours}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tempfile
 from collections.abc import Mapping
@@ -10,7 +11,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Self
 
-from insula.settings import StoreSettings, admin_token, positive_number, required
+from insula.isolation import Isolation, environments_folder
+from insula.settings import StoreSettings, admin_token, one_of, positive_number, required
 
 HANDLER_PREFIX: Final = "INSULA_HANDLER_"
 WITHHELD_PREFIXES: Final = ("AWS_", "CORTEX_", "INSULA_", "PYTHON", "VIRTUAL_ENV")
@@ -22,7 +24,8 @@ class Settings:
     """`listen` is host:port or unix:PATH, and `metrics_listen` if anybody is to scrape.
 
     `admin_token` is what callers of WorkerService must send, None on a Unix socket.
-    `scratch` belongs to this worker alone.
+    `scratch` belongs to this worker alone. `hidden` are folders that no handler may see, in INSULA_HIDDEN with ":"
+    between them.
 
     `handler_environment` is the weakest layer of what a handler gets: ours without WITHHELD_PREFIXES, and for each
     INSULA_HANDLER_AWS_X the variable AWS_X, the S3 identity meant for handlers.
@@ -36,6 +39,8 @@ class Settings:
     cache: Path
     scratch: Path
     hosts_file: Path | None
+    isolation: Isolation
+    hidden: tuple[Path, ...]
     handler_environment: Mapping[str, str]
     start_timeout: timedelta
     grace: timedelta
@@ -46,7 +51,6 @@ class Settings:
         """Raises SettingInvalid, which names the variable."""
         api = required(environment, "INSULA_API")
         worker = environment.get("INSULA_WORKER") or socket.gethostname()
-        home_cache = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         scratch = environment.get("INSULA_SCRATCH") or Path(tempfile.gettempdir()) / f"insula-{worker}"
         hosts_file = environment.get("INSULA_HOSTS_FILE")
         listen = required(environment, "INSULA_LISTEN")
@@ -56,9 +60,11 @@ class Settings:
             worker=worker,
             listen=listen,
             admin_token=admin_token(environment, listen),
-            cache=Path(environment.get("INSULA_CACHE") or Path(home_cache) / "insula"),
+            cache=environments_folder(environment).parent,
             scratch=Path(scratch),
             hosts_file=Path(hosts_file) if hosts_file else None,
+            isolation=Isolation(one_of(environment, "INSULA_ISOLATION", tuple(Isolation))),
+            hidden=tuple(map(Path, filter(None, environment.get("INSULA_HIDDEN", "").split(os.pathsep)))),
             handler_environment=_handler_environment(environment),
             start_timeout=timedelta(seconds=positive_number(environment, "INSULA_START_TIMEOUT_S", 1800)),
             grace=timedelta(seconds=positive_number(environment, "INSULA_GRACE_S", 30)),

@@ -20,6 +20,7 @@ from insula_worker.observers import Observers
 from insula_worker.phase import Phase
 from insula_worker.release import Release
 from insula_worker.settings import Settings
+from insula_worker.view import ViewSettings
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +43,10 @@ class Worker:
         objects: ObjectStore,
         server: Server,
         observers: Observers,
+        views: ViewSettings,
     ) -> None:
         self._settings = settings
+        self._views = views
         self._registry = Registry(redis)
         self._ledger = WorkloadLedger(redis, settings.stores.policy)
         self._objects = objects
@@ -134,7 +137,7 @@ class Worker:
             self._claiming.serve(None)
             self._retire(None)
         elif self._serving is None or not self._serving.is_for(wanted):
-            self._candidate = Release(wanted, self._settings, self._changed.set, self._observers)
+            self._candidate = Release(wanted, self._settings, self._views, self._changed.set, self._observers)
 
     def _first(self, registered: Registration) -> Registration:
         """What to start now: a worker that serves nothing begins with the version that is known to work."""

@@ -21,6 +21,7 @@ from typing import Final
 from insula.errors import InsulaError
 from insula.keys import BUNDLES, bundle_object
 from insula.objects import ObjectNotFound, ObjectStore
+from insula.process import hide_from_others
 
 KEPT: Final = timedelta(days=1)
 """How long one that no version names is kept: one that is being deployed is younger."""
@@ -73,4 +74,5 @@ async def _once(archive: bytes) -> AsyncIterator[bytes]:
 
 
 if __name__ == "__main__":
+    hide_from_others()
     asyncio.run(main(*sys.argv[1:]))

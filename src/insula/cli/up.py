@@ -11,6 +11,8 @@ from typing import Annotated, Final
 
 import typer
 
+from insula.isolation import Isolation
+
 _EXIT_REFUSED: Final = 2
 
 
@@ -41,6 +43,10 @@ def up(
     yes: Annotated[
         bool, typer.Option("--yes", help="Run the projects' dependencies.sh on this machine without asking.")
     ] = False,
+    isolation: Annotated[
+        Isolation,
+        typer.Option("--isolation", help="Isolate handlers from each other: as far as possible, not, or else refuse."),
+    ] = Isolation.AUTO,
 ) -> None:
     """Run projects on this machine, everything included, until Ctrl-C."""
     from insula.cli.consent import can_ask, confirm_scripts
@@ -50,13 +56,23 @@ def up(
     from insula.local.settings import Refused, Settings
 
     settings = Settings(
-        data.absolute(), public_port, public_address, internal_address, as_json, watch, ask=can_ask() and not yes
+        data.absolute(),
+        public_port,
+        public_address,
+        internal_address,
+        as_json,
+        watch,
+        ask=can_ask() and not yes,
+        isolation=isolation,
     )
     directories = dict.fromkeys(path.resolve() for path in projects or [Path.cwd()])
     try:
         plan = preflight.check(settings, directories)
+        missing = preflight.check_isolation(settings)
         confirm_scripts("insula up", dict.fromkeys(api.config_path for api in plan.apis), settings.environment, yes=yes)
     except (Refused, ProjectInvalid) as error:
         typer.echo(f"insula up: {error}", err=True)
         raise typer.Exit(_EXIT_REFUSED) from None
+    if missing:
+        typer.echo(f"insula up: handlers are not isolated completely: {missing}", err=True)
     become_stack(plan)

@@ -18,12 +18,14 @@ from insula.local.stack import Stack
 from insula.local.storage import BUCKET
 from insula.local.terminal import Terminal
 from insula.local.view import Announcement, ApiState, View
+from insula.process import hide_from_others
 
 REFUSED: Final = 2
 
 
 def main(descriptor: int) -> int:
     """Run the stack until it is told to stop; the exit code."""
+    hide_from_others()
     plan = read_plan(descriptor)
     try:
         data = DataDirectory(plan.settings.data, plan.settings.runtime)

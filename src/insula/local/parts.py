@@ -226,6 +226,8 @@ class Parts:
             "INSULA_METRICS_LISTEN": self.address(metrics_socket(api)),
             "INSULA_HOSTS_FILE": str(self.data.run / "hosts"),
             "INSULA_SCRATCH": str(self.data.run / name),
+            "INSULA_HIDDEN": f"{self.data.path}:{self.data.sockets}",
+            "INSULA_ISOLATION": self.settings.isolation,
             "INSULA_GRACE_S": str(WORKER_GRACE_S),
             **{f"INSULA_HANDLER_{variable}": value for variable, value in self.handlers_s3.items()},
         }

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
+from insula.isolation import Isolation
 from insula.local.settings import Settings
 
 
@@ -56,7 +57,7 @@ class Plan:
             for api in values["apis"]
         )
         return cls(
-            Settings(**settings | {"data": Path(settings["data"])}),
+            Settings(**settings | {"data": Path(settings["data"]), "isolation": Isolation(settings["isolation"])}),
             tuple(apis),
             Programs(programs["envoy"], programs["valkey"], programs["weed"], programs.get("bwrap")),
             values["payload_bytes_max"],

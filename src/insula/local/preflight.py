@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from insula.errors import ProjectInvalid
+from insula.isolation import IsolationMissing, environments_folder, find_sandbox
 from insula.local import binaries, ports
 from insula.local.plan import ApiFound, Plan
 from insula.local.settings import INTERNAL_PORT, Refused, Settings
@@ -105,6 +106,20 @@ def check_redis(url: str) -> None:
         raise Refused(
             f"The Redis that INSULA_REDIS_URL names does not answer ({error}). "
             "Start it, correct the URL, or unset INSULA_REDIS_URL to let `insula up` start a Valkey of its own."
+        ) from error
+
+
+def check_isolation(settings: Settings) -> str:
+    """Return in one line what this machine does not allow to isolate handlers; empty if nothing, or none is asked for.
+
+    Tried where the writable layers will be, beside the environments. Raises Refused if all of it is required.
+    """
+    try:
+        return find_sandbox(settings.isolation, environments_folder(settings.environment)).missing
+    except (IsolationMissing, OSError) as error:
+        raise Refused(
+            f"--isolation required is refused: {error}. Allow what is missing, or start with --isolation auto: "
+            "handlers then see the machine, and each other, as far as it is missing."
         ) from error
 
 

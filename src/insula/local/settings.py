@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from insula.isolation import Isolation
+
 INTERNAL_PORT: Final = 8888
 """Port of the in-cluster listener, the same as on Kubernetes: handlers call http://api-<name>:8888/."""
 
@@ -40,6 +42,7 @@ class Settings:
     as_json: bool = False
     watch: bool = False
     ask: bool = False
+    isolation: Isolation = Isolation.AUTO
     environment: Mapping[str, str] = field(default_factory=own_environment)
 
     @property

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from insula_worker.environment import EnvironmentInputs, ensure_environment
+from tests.views import open_view
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -16,4 +17,4 @@ async def python_with_dill(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment of its own, with the one package of the base set that loads pickles."""
     folder = tmp_path_factory.mktemp("dill")
     inputs = EnvironmentInputs(project=folder, variables=dict(os.environ), base_set=("dill",))
-    return await ensure_environment(inputs, folder / "cache")
+    return await ensure_environment(inputs, folder / "cache", open_view(inputs.project))

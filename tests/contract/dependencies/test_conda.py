@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from insula_worker.environment import EnvironmentFailed, EnvironmentInputs, ensure_environment
+from tests.views import open_view
 
 CONDA = f"""#!/bin/sh
 echo "conda $*" >> "$CALLS"
@@ -46,7 +47,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EnvironmentInputs
 
 async def test_conda_comes_between_the_script_and_pip(inputs: EnvironmentInputs, tmp_path: Path) -> None:
     """Python has the worker's version; conda-forge is asked after the user's channels, in this environment only."""
-    python = await ensure_environment(inputs, tmp_path / "cache")
+    python = await ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project))
     target, packages = python.parent.parent, inputs.project / "conda-packages.txt"
     version = ".".join(map(str, sys.version_info[:2]))
     calls = (tmp_path / "calls").read_text().splitlines()
@@ -64,5 +65,5 @@ async def test_conda_comes_between_the_script_and_pip(inputs: EnvironmentInputs,
 async def test_what_conda_cannot_install_ends_the_build(inputs: EnvironmentInputs, tmp_path: Path) -> None:
     (inputs.project / "conda-packages.txt").write_text("no-such-package\n")
     with pytest.raises(EnvironmentFailed, match=r"conda install .* failed with exit code 1"):
-        await ensure_environment(inputs, tmp_path / "cache")
+        await ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project))
     assert "pip" not in (tmp_path / "calls").read_text().splitlines()

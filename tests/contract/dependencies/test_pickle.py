@@ -15,6 +15,7 @@ from insula_worker.runner_process import Completed, HandlerStartFailed, RunnerLa
 from tests.contract.runner.conftest import START_TIMEOUT_S, job
 from tests.http_api import HttpApi
 from tests.stack import running_stack
+from tests.views import open_view
 
 CLASS = """
 import dill
@@ -31,9 +32,11 @@ DUMP = "\nwith open('handler.pickle', 'wb') as file: dill.dump({}, file)\n"
 
 @pytest.fixture
 def launch(tmp_path: Path, python_with_dill: Path) -> RunnerLaunch:
+    (tmp_path / "project").mkdir()
     return RunnerLaunch(
         python=python_with_dill,
-        project=tmp_path,
+        project=tmp_path / "project",
+        view=open_view(tmp_path / "project"),
         api="pickled",
         handler_path="handler.pickle",
         python_path=None,

@@ -13,6 +13,7 @@ import pytest
 from insula_worker.environment import EnvironmentInputs, ensure_environment
 from tests.http_api import HttpApi
 from tests.stack import running_stack
+from tests.views import open_view
 
 PROJECTS = Path(__file__).parents[2] / "projects"
 
@@ -90,7 +91,7 @@ async def test_a_tensorflow_of_the_projects_own_is_kept(tmp_path: Path) -> None:
     (package / "setup.py").write_text("from setuptools import setup\nsetup(name='stand-in', packages=['tensorflow'])")
     (tmp_path / "requirements.txt").write_text("./stand-in\n")
     inputs = EnvironmentInputs(tmp_path, dict(os.environ), base_set=(), tensorflow=True)
-    python = await ensure_environment(inputs, tmp_path / "cache")
+    python = await ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project))
     found = await asyncio.create_subprocess_exec(
         python, "-c", "import tensorflow; print(tensorflow.__version__)", stdout=asyncio.subprocess.PIPE
     )

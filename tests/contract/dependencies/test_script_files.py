@@ -12,6 +12,7 @@ import pytest
 
 from insula_worker import environment
 from insula_worker.environment import EnvironmentFailed, EnvironmentInputs, ensure_environment
+from tests.views import open_view
 from tests.waiting import until
 
 SCRIPT = "mkdir model; cp given.txt model/weights; rm old.txt; chmod +x run.sh; python -c 'import six'; test ! -e bad\n"
@@ -32,8 +33,8 @@ async def test_each_start_has_what_the_script_makes_of_its_own_files(inputs: Env
     """A later version of the project, or another with the same script: they share the environment and no file."""
     later = Path(shutil.copytree(inputs.project, tmp_path / "later"))
     (later / "given.txt").write_text("later")
-    python = await ensure_environment(inputs, tmp_path / "cache")
-    assert await ensure_environment(replace(inputs, project=later), tmp_path / "cache") == python
+    python = await ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project))
+    assert await ensure_environment(replace(inputs, project=later), tmp_path / "cache", open_view(later)) == python
     for project, text in ((inputs.project, "first"), (later, "later")):
         assert (project / "given.txt").read_text() == (project / "model" / "weights").read_text() == text
         assert not (project / "old.txt").exists()
@@ -56,7 +57,7 @@ async def test_a_long_step_says_how_far_it_is(
         await until(lambda: f"step {step}" in told(), within_s=60)
         (inputs.project / step).touch()
 
-    building = asyncio.create_task(ensure_environment(inputs, tmp_path / "cache"))
+    building = asyncio.create_task(ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project)))
     await go_on("one")
     await go_on("two")
     await building
@@ -66,6 +67,6 @@ async def test_a_long_step_says_how_far_it_is(
 async def test_a_script_that_fails_later_says_so(inputs: EnvironmentInputs, tmp_path: Path) -> None:
     later = Path(shutil.copytree(inputs.project, tmp_path / "later"))
     (later / "bad").touch()
-    await ensure_environment(inputs, tmp_path / "cache")
+    await ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project))
     with pytest.raises(EnvironmentFailed, match=r"dependencies\.sh failed with exit code 1"):
-        await ensure_environment(replace(inputs, project=later), tmp_path / "cache")
+        await ensure_environment(replace(inputs, project=later), tmp_path / "cache", open_view(later))

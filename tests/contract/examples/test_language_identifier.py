@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.http_api import HttpApi
+from tests.modes import Mode
 from tests.stack import running_stack
 
 PROJECT = Path(__file__).resolve().parents[3] / "examples" / "language-identifier"
@@ -21,9 +22,9 @@ SENTENCES = {
 }
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def api(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[HttpApi]:
-    async with running_stack([PROJECT], data=tmp_path_factory.mktemp("stack")) as stack:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[None, Mode.NO_NAMESPACES])
+async def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[HttpApi]:
+    async with running_stack([PROJECT], data=tmp_path_factory.mktemp("stack"), mode=request.param) as stack:
         assert stack.state("language-identifier") == ("ready", "")
         yield HttpApi(f"{stack.public}/language-identifier")
 

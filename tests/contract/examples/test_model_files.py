@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from tests.environments import python_of
 from tests.http_api import HttpApi
+from tests.modes import Mode
 from tests.stack import Stack, running_stack
 from tests.waiting import until_blocking
 
@@ -39,12 +40,13 @@ image.save(sys.stdout.buffer, "PNG")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a machine's first run installs four environments
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stack]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[None, Mode.NO_NAMESPACES])
+async def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stack]:
     projects = [IRIS, DIGITS, TUMORS, RECEIPTS]
     for project in projects:
         await python_of(project)
-    async with running_stack(projects, data=tmp_path_factory.mktemp("stack"), options=YES) as stack:
+    data = tmp_path_factory.mktemp("stack")
+    async with running_stack(projects, data=data, options=YES, mode=request.param) as stack:
         yield stack
 
 

@@ -12,6 +12,7 @@ from insula.project.spec import Model, Models
 from insula_worker.runner_process import RunnerModels
 from insula_worker.saved_models import ModelsUnavailable, fetch_models
 from tests.contract.local.conftest import Bench, prepare, s3_client
+from tests.views import open_view
 
 LARGE = b"v" * 9_000_000  # fetched in parts
 
@@ -51,17 +52,26 @@ def fetched(result: RunnerModels) -> dict[str, bytes]:
 async def test_path_paths_and_dir_are_fetched_with_all_their_versions(
     variables: dict[str, str], tmp_path: Path
 ) -> None:
-    one = await fetch_models(models(path="s3://models/tf/plain/", signature_key="k"), tmp_path / "one", variables)
+    one = await fetch_models(
+        models(path="s3://models/tf/plain/", signature_key="k"),
+        tmp_path / "one",
+        variables,
+        open_view(tmp_path / "project"),
+    )
     assert one.signature_keys == {"_cortex_default": "k"}
     assert fetched(one) == {
         "_cortex_default/1/saved_model.pb": b"plain",
         "_cortex_default/1/variables/variables.data-00000-of-00001": LARGE,
     }
     named = (Model("a", "s3://models/tf/plain", "own"), Model("b", "s3://models/tf/many", None))
-    several = await fetch_models(models(paths=named, signature_key="k"), tmp_path / "several", variables)
+    several = await fetch_models(
+        models(paths=named, signature_key="k"), tmp_path / "several", variables, open_view(tmp_path / "project")
+    )
     assert several.signature_keys == {"a": "own", "b": "k"}
     assert fetched(several)["b/12/saved_model.pb"] == b"twelve"
-    folder = await fetch_models(models(dir="s3://models/tf"), tmp_path / "folder", variables)
+    folder = await fetch_models(
+        models(dir="s3://models/tf"), tmp_path / "folder", variables, open_view(tmp_path / "project")
+    )
     assert folder.signature_keys == {"many": None, "plain": None}
     assert set(fetched(folder)) == {
         "many/3/saved_model.pb", "many/12/saved_model.pb",
@@ -80,6 +90,6 @@ async def test_what_cannot_be_fetched_is_named_and_why(variables: dict[str, str]
     }
     for number, (problem, given) in enumerate(cases.items()):
         with pytest.raises(ModelsUnavailable) as raised:
-            await fetch_models(given, tmp_path / f"models-{number}", variables)
+            await fetch_models(given, tmp_path / f"models-{number}", variables, open_view(tmp_path / "project"))
         assert problem in str(raised.value)
         assert "Traceback" not in str(raised.value)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from insula_worker.runner_process import Job, Metric, RunnerLaunch, RunnerProcess
+from tests.views import isolated_view, open_view
 
 START_TIMEOUT_S = 30
 
@@ -30,14 +31,15 @@ def handler(*lines: str) -> str:
     )
 
 
-@pytest.fixture
-def launch(tmp_path: Path) -> RunnerLaunch:
+@pytest.fixture(params=[isolated_view, open_view], ids=["isolated", "open"])
+def launch(tmp_path: Path, request: pytest.FixtureRequest) -> RunnerLaunch:
     """How `start` launches, in an empty project and without any variable but PATH."""
     project = tmp_path / "project"
     project.mkdir()
     return RunnerLaunch(
         python=Path(sys.executable),
         project=project,
+        view=request.param(project),
         api="echo",
         handler_path="handler.py",
         python_path=None,

@@ -13,6 +13,7 @@ import pytest
 
 from insula_worker.runner_process import Completed, Failed, RunnerLaunch
 from tests.contract.runner.conftest import Start, handler, job
+from tests.processes import descendants
 
 SPAWN = """
 import multiprocessing
@@ -79,12 +80,11 @@ async def test_a_program_started_by_the_handler_does_not_inherit_the_socket(star
 
 async def test_children_end_with_their_runner(start: Start) -> None:
     """One that holds on to nothing of the runner's but its process group."""
-    runner = await start(
-        handler("import subprocess", "child = subprocess.Popen(['sleep', '99'])", "return {'pid': child.pid}")
-    )
+    runner = await start(handler("import subprocess", "child = subprocess.Popen(['sleep', '99'])", "return {}"))
     outcome = await runner.run(job())
     assert isinstance(outcome, Completed)
-    child = os.pidfd_open(json.loads(outcome.result_json)["pid"])
+    [pid] = [pid for pid, command in descendants(runner.pid).items() if command.startswith("sleep")]
+    child = os.pidfd_open(pid)
     os.kill(runner.pid, signal.SIGKILL)
     await runner.wait_exit()
     ended, _, _ = await asyncio.to_thread(select.select, [child], [], [], 10)

@@ -15,6 +15,7 @@ import pytest
 
 from insula_worker.environment import EnvironmentFailed, EnvironmentInputs, ensure_environment
 from insula_worker.environment_key import environment_key
+from tests.views import open_view
 
 
 @pytest.fixture
@@ -42,8 +43,11 @@ def logged(cache: Path) -> str:
 async def test_an_environment_is_built_once(inputs: EnvironmentInputs, cache: Path) -> None:
     """Whether they come at the same time or one after the other."""
     (inputs.project / "dependencies.sh").write_text('touch "$VIRTUAL_ENV/run-$$"\n')
-    one, other = await asyncio.gather(ensure_environment(inputs, cache), ensure_environment(inputs, cache))
-    later = await ensure_environment(inputs, cache)
+    one, other = await asyncio.gather(
+        ensure_environment(inputs, cache, open_view(inputs.project)),
+        ensure_environment(inputs, cache, open_view(inputs.project)),
+    )
+    later = await ensure_environment(inputs, cache, open_view(inputs.project))
     assert one == other == later
     assert len(list(one.parent.parent.glob("run-*"))) == 3, "a second build would have removed what was there"
     assert output(one, "import sys; print(sys.prefix)") == f"{one.parent.parent}\n"
@@ -55,7 +59,9 @@ async def test_dependencies_sh_runs_before_pip_in_the_environment_and_with_its_v
     """What .env exports is there, and `pip` means the environment's."""
     (inputs.project / "dependencies.sh").write_text('echo "$TOKEN" > token; command -v pip > which\n')
     (inputs.project / "requirements.txt").write_text("# nothing\n")
-    python = await ensure_environment(replace(inputs, variables={**inputs.variables, "TOKEN": "t"}), cache)
+    python = await ensure_environment(
+        replace(inputs, variables={**inputs.variables, "TOKEN": "t"}), cache, open_view(inputs.project)
+    )
     assert (inputs.project / "token").read_text() == "t\n"
     assert (inputs.project / "which").read_text() == f"{python.with_name('pip')}\n"
     assert logged(cache).index("dependencies.sh") < logged(cache).index("requirements.txt")
@@ -66,17 +72,17 @@ async def test_a_failed_build_says_why_and_is_tried_again(inputs: EnvironmentInp
         "echo first; yes x | head -c 100000; echo the reason; test -e fixed\n"
     )
     with pytest.raises(EnvironmentFailed, match=r"dependencies\.sh failed with exit code 1") as failed:
-        await ensure_environment(inputs, cache)
+        await ensure_environment(inputs, cache, open_view(inputs.project))
     assert str(failed.value).endswith("the reason")
     assert len(str(failed.value)) < 17_000
     (inputs.project / "fixed").touch()
-    assert (await ensure_environment(inputs, cache)).exists()
+    assert (await ensure_environment(inputs, cache, open_view(inputs.project))).exists()
 
 
 async def test_a_requirement_that_does_not_exist_is_named(inputs: EnvironmentInputs, cache: Path) -> None:
     (inputs.project / "requirements.txt").write_text("./no-such-package\n")
     with pytest.raises(EnvironmentFailed, match="no-such-package"):
-        await ensure_environment(inputs, cache)
+        await ensure_environment(inputs, cache, open_view(inputs.project))
 
 
 async def test_conda_packages_without_conda_are_refused(
@@ -85,19 +91,19 @@ async def test_conda_packages_without_conda_are_refused(
     monkeypatch.setenv("PATH", "/nowhere")
     (inputs.project / "conda-packages.txt").write_text("numpy=1.26\n")
     with pytest.raises(EnvironmentFailed, match=r"conda-packages\.txt needs conda, which is not on the PATH"):
-        await ensure_environment(inputs, cache)
+        await ensure_environment(inputs, cache, open_view(inputs.project))
 
 
 async def test_a_build_that_takes_too_long_is_ended(inputs: EnvironmentInputs, cache: Path) -> None:
     with pytest.raises(EnvironmentFailed, match=r"the environment was not built within 0\.1 s:\n.* -m venv "):
-        await ensure_environment(inputs, cache, timeout_s=0.1)
+        await ensure_environment(inputs, cache, open_view(inputs.project), timeout_s=0.1)
 
 
 async def test_a_cancelled_build_ends_with_everything_it_started(inputs: EnvironmentInputs, cache: Path) -> None:
     started = inputs.project / "started"
     os.mkfifo(started)
     (inputs.project / "dependencies.sh").write_text("sleep 98 & echo $! > started; wait\n")
-    build = asyncio.create_task(ensure_environment(inputs, cache))
+    build = asyncio.create_task(ensure_environment(inputs, cache, open_view(inputs.project)))
     child = os.pidfd_open(int(await asyncio.to_thread(started.read_text)))
     build.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -116,7 +122,7 @@ async def test_waiting_for_another_builder_can_be_cancelled(inputs: EnvironmentI
         began = time.monotonic()
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
-                await ensure_environment(inputs, cache)
+                await ensure_environment(inputs, cache, open_view(inputs.project))
         assert time.monotonic() - began < 5
 
 
@@ -126,7 +132,7 @@ async def test_an_environment_without_its_mark_is_built_again(inputs: Environmen
     half_built.mkdir(parents=True)
     (half_built / "half-written").touch()
     (half_built / "python").symlink_to(inputs.interpreter)
-    assert await ensure_environment(inputs, cache) == half_built / "python"
+    assert await ensure_environment(inputs, cache, open_view(inputs.project)) == half_built / "python"
     assert (half_built / "pip").exists()
     assert not (half_built / "half-written").exists()
 
@@ -136,7 +142,7 @@ async def test_an_environment_without_its_mark_is_built_again(inputs: Environmen
 async def test_base_set_and_requirements_are_installed_and_pins_win(inputs: EnvironmentInputs, cache: Path) -> None:
     (inputs.project / "requirements.txt").write_text("iniconfig\nurllib3<2.7\n")
     whole = EnvironmentInputs(project=inputs.project, variables=inputs.variables)
-    python = await ensure_environment(whole, cache)
+    python = await ensure_environment(whole, cache, open_view(whole.project))
     script = (
         "import boto3, dill, iniconfig, numpy, PIL, requests, urllib3, yaml;"
         "print(tuple(map(int, urllib3.__version__.split('.')[:2])) < (2, 7))"

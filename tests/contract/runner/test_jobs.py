@@ -6,11 +6,10 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
-from insula_worker.runner_process import Completed, Failed, Job, Metric, RunnerProcess
+from insula_worker.runner_process import Completed, Failed, Job, Metric, RunnerLaunch, RunnerProcess
 from tests.contract.runner.conftest import Start, handler, job
 
 ECHO = """
@@ -172,28 +171,28 @@ async def test_coroutines_are_awaited_on_one_loop(start: Start) -> None:
     assert [await result(runner, job()) for _ in range(2)] == [{"loops": 1}] * 2
 
 
-async def test_what_still_runs_in_the_loop_ends_with_the_runner(start: Start, tmp_path: Path) -> None:
+async def test_what_still_runs_in_the_loop_ends_with_the_runner(start: Start, launch: RunnerLaunch) -> None:
     """A background task is cancelled, and cleans up after itself."""
     runner = await start(
-        f"""
+        """
         import asyncio, pathlib
         async def background(begun):
             begun.set()
             try:
                 await asyncio.sleep(600)
             finally:
-                pathlib.Path({str(tmp_path / "cleaned")!r}).touch()
+                pathlib.Path("cleaned").touch()
         class Handler:
             async def handle_async(self):
                 begun = asyncio.Event()
                 self.task = asyncio.create_task(background(begun))
                 await begun.wait()
-                return {{}}
+                return {}
         """
     )
     assert await result(runner, job()) == {}
     assert await runner.stop(30)
-    assert (tmp_path / "cleaned").exists()
+    assert (launch.project / "cleaned").exists()
 
 
 async def test_metrics_reach_the_worker(start: Start) -> None:

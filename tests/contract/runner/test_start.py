@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import textwrap
 from dataclasses import replace
@@ -14,6 +13,8 @@ import pytest
 
 from insula_worker.runner_process import Completed, HandlerStartFailed, RunnerLaunch, RunnerProcess
 from tests.contract.runner.conftest import Start, handler, job
+from tests.processes import descendants
+from tests.views import isolated_view
 
 BASE_PYTHON = Path(getattr(sys, "_base_executable", sys.executable))
 
@@ -118,7 +119,10 @@ async def test_environment_and_config_are_what_the_worker_gave(start: Start, lau
     )
     assert await ask(runner) == {
         "config": {"model": {"path": "s3://x"}, "seen": True},
-        "names": ["CORTEX_API_KIND", "CORTEX_API_NAME", "CORTEX_LOG_LEVEL", "MINE", "PYTHONPATH"],
+        "names": [
+            *("CORTEX_API_KIND", "CORTEX_API_NAME", "CORTEX_LOG_LEVEL", "CORTEX_PROJECT_DIR", "CORTEX_PYTHON_PATH"),
+            *("MINE", "PYTHONPATH"),
+        ],
         "mine": "1",
     }
 
@@ -170,17 +174,13 @@ async def test_a_handler_that_cannot_start_is_refused_with_its_reason(
 
 
 async def test_a_start_that_takes_too_long_is_ended(launch: RunnerLaunch) -> None:
-    (launch.project / "handler.py").write_text(
-        "import time, os\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(99)"
-    )
-    pid = launch.project / "pid"
+    (launch.project / "handler.py").write_text("import time\nopen('begun', 'w').close()\ntime.sleep(99)")
     for limit_s in (1, 5, 25):  # a slow machine may not even have begun
         with pytest.raises(HandlerStartFailed, match=rf"handler\.py was not ready within {limit_s} s"):
             await RunnerProcess.start(launch, start_timeout_s=limit_s)
-        if pid.exists() and pid.read_text():
+        if (launch.project / "begun").exists():
             break
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(pid.read_text()), signal.SIGTERM)
+    assert not any("insula_runner" in command for command in descendants(os.getpid()).values())
 
 
 @pytest.mark.parametrize("field", ["python", "project"])
@@ -199,7 +199,7 @@ async def test_the_handler_sees_the_hosts_file_given(start: Start, launch: Runne
     hosts.write_text("127.0.0.1 localhost\n127.8.7.6 api-text-generator\n")
     runner = await start(
         handler("import socket", "return {'address': socket.gethostbyname('api-text-generator')}"),
-        replace(launch, hosts_file=hosts),
+        replace(launch, view=isolated_view(launch.project, hosts=hosts)),
     )
     assert await ask(runner) == {"address": "127.8.7.6"}
 
@@ -221,5 +221,5 @@ async def test_prints_and_log_lines_come_out_at_once(start: Start, capfd: pytest
     printed, logged = capfd.readouterr().out.splitlines()
     assert printed == "printed {}"
     line = json.loads(logged)
-    assert (line["message"], line["payload"], line["process"]) == ("logged", {}, runner.pid)
+    assert (line["message"], line["payload"], line["process"]) == ("logged", {}, runner.own_pid)
     assert line["labels"] == {"apiName": "echo", "apiKind": "AsyncAPI"}

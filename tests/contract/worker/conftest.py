@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from insula_worker.runner_process import Job, Metric, RunnerLaunch, RunnerProcess, labels
+from insula_worker.view import View
 from insula_worker.worker_log import WorkerLog
+from tests.views import isolated_view
 
 START_TIMEOUT_S = 30
 
@@ -59,7 +61,10 @@ async def start(printed: Printed, tmp_path: Path) -> AsyncIterator[Start]:
     project.mkdir()
 
     async def start_runner(
-        *lines: str, on_metric: Callable[[Metric], None] | None = None, log: WorkerLog = printed.log
+        *lines: str,
+        on_metric: Callable[[Metric], None] | None = None,
+        log: WorkerLog = printed.log,
+        view: Callable[[Path], View] = isolated_view,
     ) -> RunnerProcess:
         body = textwrap.indent(textwrap.dedent("\n".join(lines)), " " * 8)
         source = f"""import ctypes, os, subprocess, sys, threading, time, warnings
@@ -78,6 +83,7 @@ class Handler:
         launch = RunnerLaunch(
             python=Path(sys.executable),
             project=project,
+            view=view(project),
             api="echo",
             handler_path="handler.py",
             python_path=None,

@@ -12,6 +12,7 @@ from insula_worker.runner_process import Completed, RunnerDied, RunnerProcess, l
 from insula_worker.worker_log import WorkerLog
 from tests.contract.worker.conftest import Printed, Start, job
 from tests.processes import memory_mb
+from tests.views import open_view
 
 LIMIT_MB = 10
 
@@ -43,7 +44,7 @@ async def test_everything_a_handler_writes_becomes_a_line_of_its_workload(start:
     made, *lines = printed.lines()
     assert (made["message"], "id" in made) == ("made", False)
     assert {(line["process"], line["labels"]["apiName"], line["labels"]["apiKind"]) for line in lines} == {
-        (runner.pid, "echo", "AsyncAPI")
+        (runner.own_pid, "echo", "AsyncAPI")
     }
     assert {line["traceId"] for line in lines} == {"trace-of-one"}
     level_of = {line["message"]: line["levelname"] for line in lines}
@@ -133,8 +134,12 @@ async def test_the_last_words_of_a_crash_are_kept(start: Start, printed: Printed
 
 
 async def test_a_program_that_outlives_its_runner_does_not_hold_the_worker(start: Start, printed: Printed) -> None:
+    """As one can where there is no process namespace."""
     runner = await start(
-        'child = subprocess.Popen(["sleep", "30"], start_new_session=True)', "print(child.pid)", "os._exit(1)"
+        'child = subprocess.Popen(["sleep", "30"], start_new_session=True)',
+        "print(child.pid)",
+        "os._exit(1)",
+        view=open_view,
     )
     with pytest.raises(RunnerDied, match="exited with code 1"):
         await runner.run(job("one"))

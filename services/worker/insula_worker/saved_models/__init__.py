@@ -21,6 +21,7 @@ from insula_runner.tensorflow_client import ONLY_MODEL
 from insula_worker.processes import running
 from insula_worker.runner_process import RunnerModels
 from insula_worker.saved_models.sources import Source
+from insula_worker.view import View
 
 log = logging.getLogger(__name__)
 
@@ -31,16 +32,19 @@ class ModelsUnavailable(InsulaError):
     """The models cannot be fetched; the text names the key of cortex.yaml, the place in S3, and what to do."""
 
 
-async def fetch_models(models: Models, folder: Path, variables: Mapping[str, str]) -> RunnerModels:
+async def fetch_models(models: Models, folder: Path, variables: Mapping[str, str], view: View) -> RunnerModels:
     """Return the models, all their versions fetched to `folder`, which must not exist. Raises ModelsUnavailable.
 
-    `variables` is the handler's environment, with the AWS_* that say which S3 and who asks.
+    `variables` is the handler's environment, with the AWS_* that say which S3 and who asks. `view` is its view, which
+    keeps the folder.
     """
+    await asyncio.to_thread(folder.mkdir)
+    view.keep(folder)
     task = json.dumps({"folder": str(folder), "sources": [source._asdict() for source in sources(models)]})
     # -I: a PYTHONPATH of the user's is for the handler's interpreter, not for ours.
     command = [sys.executable, "-I", "-m", "insula_worker.saved_models", task]
     try:
-        async with running(command, folder.parent, variables, PIPE, PIPE) as process:
+        async with running(view.step(), command, folder, variables, PIPE, PIPE) as process:
             assert process.stdout is not None, "started with a pipe"
             assert process.stderr is not None, "started with a pipe"
             telling = asyncio.create_task(_tell(process.stdout))

@@ -1,0 +1,156 @@
+"""What the programs of one release see of the machine, and how they are started so that they do.
+
+machine     what of this machine matters
+arguments   the words for bubblewrap: a pure function
+layers      the writable layers of an API
+init        the first process in the handler's process namespace
+"""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from insula.isolation import LOST_CAPABILITIES, Sandbox
+from insula.tether import tethered
+from insula_worker.view import init
+from insula_worker.view.arguments import PROJECT, Sight, arguments
+from insula_worker.view.layers import Layer, empty_layers, remove, take_layer
+from insula_worker.view.machine import Machine
+
+__all__ = ["Start", "View", "ViewSettings", "remove"]
+
+INIT: Final = Path(init.__file__)
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a program is started: what comes before its command.
+
+    `own_init` is whether it runs below `init`, which reports its end to a descriptor.
+    """
+
+    words: tuple[str, ...] = ()
+    own_init: bool = False
+    hosts: Path | None = None
+    confined: bool = False
+
+    def command(self, command: Sequence[str], status: int) -> list[str]:
+        """Return the whole command; `status` is the descriptor for init."""
+        if not self.words:
+            return tethered(command, self.hosts, lost=LOST_CAPABILITIES.values() if self.confined else ())
+        first = [sys.executable, "-I", "-S", str(INIT), str(status)] if self.own_init else []
+        return [*self.words, *first, *command]
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """What the views of all releases have in common.
+
+    `hidden` are folders that no handler sees; `scratch` is the worker's own. `hosts` stands in for /etc/hosts.
+    `confined` is whether a handler under root loses capabilities also where there is no sandbox.
+    """
+
+    sandbox: Sandbox = field(default_factory=Sandbox)
+    api: str = ""
+    scratch: Path = Path()
+    hidden: tuple[Path, ...] = ()
+    hosts: Path | None = None
+    confined: bool = False
+
+
+class View:
+    """The view of one release, whose files are in a folder of its own. Close it when nothing of it runs any more."""
+
+    def __init__(self, settings: ViewSettings, folder: Path, project: Path) -> None:
+        """`folder` holds the project, and what else its programs may use."""
+        self._settings: Final = settings
+        self._folder: Final = folder
+        self._project: Final = project
+        self._machine: Final = Machine.look()
+        self._layer: Layer | None = None
+        self._environment: Path | None = None
+        self._starts: Final = itertools.count()
+        self._kept: Final[list[Path]] = []
+
+    @property
+    def project(self) -> Path:
+        """Where the project is for those who look where Cortex had it."""
+        moved = self._settings.sandbox.bwrap is not None and self._machine.mnt is not None
+        return PROJECT if moved else self._project
+
+    def keep(self, folder: Path) -> None:
+        """Keep a folder usable, though it lies in a hidden one."""
+        self._kept.append(folder)
+
+    def take(self, environment: Path) -> None:
+        """Make this the environment of what is started from now on, with the layer of the API over it. Blocks."""
+        self._environment = environment
+        if self._settings.sandbox.layers:
+            self._layer = take_layer(environment, self._settings.api, self._settings.scratch)
+
+    def forget(self) -> None:
+        """Empty the layers over the environment, which is about to be built anew. Blocks."""
+        if self._environment is not None and self._layer is not None:
+            empty_layers(self._environment, self._layer.folder)
+
+    def step(self, *, building: bool = False) -> Start:
+        """Return how a program is started that prepares the release; if `building`, it writes to the environment."""
+        return self._start(self._tmp, building=building, hosts=None)
+
+    def start(self) -> tuple[Start, Path]:
+        """Return how a handler is started, and the folder that is its /tmp, for `end`. Blocks.
+
+        Its /tmp is new, but for what the steps left in theirs: a script may have put a model there.
+        """
+        tmp = self._folder / f"tmp.{next(self._starts)}"
+        if any(self._tmp.iterdir()):
+            subprocess.run(["cp", "-a", str(self._tmp), str(tmp)], check=True)
+        else:
+            _make_tmp(tmp)
+        return self._start(tmp, building=False, hosts=self._settings.hosts), tmp
+
+    def end(self, tmp: Path) -> None:
+        """Remove the /tmp of a handler that has ended. Blocks."""
+        remove(tmp)
+
+    def close(self) -> None:
+        """Let the next version of the API have the layer."""
+        if self._layer is not None:
+            self._layer.release()
+            self._layer = None
+
+    @property
+    def _tmp(self) -> Path:
+        tmp = self._folder / "tmp"
+        if not tmp.exists():
+            _make_tmp(tmp)
+        return tmp
+
+    def _start(self, tmp: Path, *, building: bool, hosts: Path | None) -> Start:
+        settings = self._settings
+        sandbox = settings.sandbox
+        if sandbox.bwrap is None:
+            return Start(hosts=hosts, confined=settings.confined)
+        sight = Sight(
+            project=self._project,
+            tmp=tmp,
+            hidden=tuple(folder for folder in settings.hidden if folder.is_dir()),
+            kept=tuple(self._kept),
+            environment=self._environment,
+            layer=self._layer.folder if self._layer is not None else None,
+            building=building,
+            hosts=hosts,
+        )
+        words = (str(sandbox.bwrap), *arguments(sandbox, self._machine, sight))
+        return Start(words, own_init=sandbox.processes)
+
+
+def _make_tmp(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o1777)  # whatever our umask

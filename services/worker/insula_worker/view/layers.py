@@ -1,0 +1,124 @@
+"""The writable layers of an API: where its dependencies.sh, and what its handler installs, change the machine for it.
+
+Owns `<environment>.layers`, beside the environment: one folder for each API, which its next start finds again. A second
+one is made while another version of the API, or its successor, holds the first: the kernel lets a layer be used once.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import itertools
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from insula_worker.view.arguments import SYSTEM, VAR_TMP, folder_of, work_of
+
+ENVIRONMENT: Final = Path("/environment")
+LOCK: Final = "lock"
+OWNER_CHARACTERS: Final = 16
+
+
+class Layer:
+    """A layer that is ours until it is released, or our process ends."""
+
+    def __init__(self, folder: Path, lock: int) -> None:
+        self.folder: Final = folder
+        self._lock: Final = lock
+
+    def release(self) -> None:
+        """Let the next start of the API have it."""
+        os.close(self._lock)
+
+
+def take_layer(environment: Path, api: str, scratch: Path) -> Layer:
+    """Return a layer of the API of this worker for this environment, empty the first time.
+
+    `scratch` is the worker's, and tells it from the worker of another stack. Layers of stacks that are no more are
+    removed.
+    """
+    every = _layers_of(environment)
+    every.mkdir(parents=True, exist_ok=True)
+    _prune(every)
+    owner = hashlib.sha256(str(scratch).encode()).hexdigest()[:OWNER_CHARACTERS]
+    for number in itertools.count():
+        folder = every / f"{api}-{owner}-{number}"
+        lock = _try_lock(folder)
+        if lock is not None:
+            (folder / "of").write_text(f"{scratch}\n")
+            _furnish(folder)
+            return Layer(folder, lock)
+    raise AssertionError("count ends never")
+
+
+def empty_layers(environment: Path, own: Path | None) -> None:
+    """Empty what was written over an environment that is about to be built anew; `own` is the layer we hold."""
+    for folder in _folders(environment):
+        lock = None if folder == own else _try_lock(folder)
+        if folder == own or lock is not None:
+            for each in _contents(folder):
+                remove(each)
+        if folder == own:
+            _furnish(folder)
+        if lock is not None:
+            os.close(lock)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder with what the kernel or a program made unreadable in it; what cannot be removed stays."""
+    for path, folders, _ in os.walk(folder):
+        for name in folders:
+            with suppress(OSError):
+                if not Path(path, name).is_symlink():
+                    Path(path, name).chmod(0o700)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _layers_of(environment: Path) -> Path:
+    return environment.with_name(f"{environment.name}.layers")
+
+
+def _folders(environment: Path) -> list[Path]:
+    every = _layers_of(environment)
+    return [path for path in every.iterdir() if path.is_dir()] if every.is_dir() else []
+
+
+def _contents(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_dir()]
+
+
+def _furnish(folder: Path) -> None:
+    for each in (*SYSTEM, ENVIRONMENT, VAR_TMP):
+        folder_of(folder, each).mkdir(exist_ok=True)
+        work_of(folder, each).mkdir(exist_ok=True)
+    for each in SYSTEM:  # a layer shows its own mode for the folder it lies over
+        with suppress(OSError):
+            folder_of(folder, each).chmod(each.stat().st_mode & 0o7777)
+    folder_of(folder, VAR_TMP).chmod(0o1777)
+
+
+def _try_lock(folder: Path) -> int | None:
+    """Return the descriptor that holds the lock, or None if somebody else does."""
+    folder.mkdir(exist_ok=True)
+    lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock
+
+
+def _prune(every: Path) -> None:
+    for folder in every.iterdir():
+        try:
+            gone = not Path((folder / "of").read_text().rstrip("\n")).exists()
+        except OSError:  # it is being made
+            continue
+        lock = _try_lock(folder) if gone else None
+        if lock is not None:
+            remove(folder)
+            os.close(lock)

@@ -1,0 +1,80 @@
+"""What of this machine shapes a handler's view: its mounts, its sockets, and where Python and Insula lie."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+MNT: Final = Path("/mnt")
+_OCTAL: Final = re.compile(r"\\([0-7]{3})")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Paths are absolute.
+
+    `mounts` are the mount points below `/`, parents first. `sockets` are Unix sockets that somebody serves: the kernel
+    does not connect to one through a writable layer. `mnt` is what stands in /mnt, with the target of each symbolic
+    link, None for all else; it is None itself if there is no /mnt that can be listed. `ours` is where the interpreter
+    and the code of Insula lie.
+    """
+
+    root: bool
+    mounts: tuple[Path, ...]
+    sockets: tuple[Path, ...]
+    mnt: Mapping[str, str | None] | None
+    home: Path
+    interpreter: Path
+    ours: tuple[Path, ...]
+
+    @classmethod
+    def look(cls) -> Self:
+        """Look at it as it is now."""
+        return cls(
+            root=os.geteuid() == 0,
+            mounts=tuple(_mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape"))),
+            sockets=tuple(_sockets(Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape"))),
+            mnt=_entries(MNT),
+            home=Path.home().resolve(),
+            interpreter=Path(sys.base_prefix).resolve(),
+            ours=tuple(_ours()),
+        )
+
+
+def _mounts(table: str) -> Iterator[Path]:
+    points = (_OCTAL.sub(lambda code: chr(int(code[1], 8)), line.split(" ")[4]) for line in table.splitlines())
+    yield from sorted({Path(point) for point in points} - {Path("/")})
+
+
+def _sockets(table: str) -> Iterator[Path]:
+    paths = (line.split(" ", 7)[-1] for line in table.splitlines() if " /" in line)
+    for path in sorted({Path(path[path.index("/") :]) for path in paths}):
+        try:
+            if stat.S_ISSOCK(path.stat().st_mode):
+                yield path
+        except OSError:  # it was removed, or is not ours to see
+            continue
+
+
+def _entries(folder: Path) -> dict[str, str | None] | None:
+    try:
+        paths = sorted(folder.iterdir())
+        return {path.name: str(path.readlink()) if path.is_symlink() else None for path in paths}
+    except OSError:
+        return None
+
+
+def _ours() -> Iterator[Path]:
+    """Yield the environment Insula is installed in, and what it imports from outside it. Never a parent of both."""
+    prefix, base = Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()
+    if prefix != base:
+        yield prefix
+    for entry in {Path(entry).resolve() for entry in sys.path if entry}:
+        if entry.is_dir() and not entry.is_relative_to(prefix) and not entry.is_relative_to(base):
+            yield entry

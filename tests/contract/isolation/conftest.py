@@ -1,0 +1,129 @@
+"""Releases as the worker prepares them, in the view of an API, and handlers started in them."""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from insula.isolation import Sandbox
+from insula_worker.environment import EnvironmentInputs, ensure_environment
+from insula_worker.runner_process import Completed, Job, RunnerLaunch, RunnerProcess
+from insula_worker.view import View, ViewSettings
+from tests.views import complete_sandbox
+
+START_TIMEOUT_S = 60
+EXECUTES = """
+class Handler:
+    def __init__(self, config):
+        exec(config.get("init", ""), {})
+
+    def handle_async(self, payload):
+        names = {}
+        exec(payload, names)
+        return {"found": names["found"]}
+"""
+
+
+class Handler:
+    """A started handler that runs the code it is sent."""
+
+    def __init__(self, runner: RunnerProcess) -> None:
+        self.runner = runner
+
+    async def found(self, code: str) -> Any:
+        """What the code leaves in the variable `found`."""
+        payload = json.dumps(textwrap.dedent(code)).encode()
+        outcome = await self.runner.run(Job("1", "application/json", payload, len(payload)))
+        assert isinstance(outcome, Completed), outcome
+        return json.loads(outcome.result_json)["found"]
+
+
+@dataclass(frozen=True)
+class Api:
+    """One API of a machine: a project folder that a test fills, and what it is started with."""
+
+    name: str
+    machine: Machine
+
+    @property
+    def folder(self) -> Path:
+        return self.machine.data / "run" / f"{self.name}-0" / "release"
+
+    @property
+    def project(self) -> Path:
+        return self.folder / "project"
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.project / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+        return path
+
+    async def start(self, *, init: str = "", **inputs: Any) -> Handler:
+        """Prepare a release and start its handler; it ends with the test."""
+        self.write("handler.py", EXECUTES)
+        settings = ViewSettings(
+            self.machine.sandbox, self.name, self.folder.parent, (self.machine.data,), self.machine.hosts, confined=True
+        )
+        view = View(settings, self.folder, self.project)
+        self.machine.ending.callback(view.close)
+        wanted = EnvironmentInputs(self.project, dict(os.environ), base_set=())
+        python = await ensure_environment(replace(wanted, **inputs), self.machine.cache, view)
+        launch = RunnerLaunch(
+            python=python,
+            project=self.project,
+            view=view,
+            api=self.name,
+            handler_path="handler.py",
+            python_path=None,
+            config={"init": textwrap.dedent(init)},
+            environment={"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}", "HOME": os.environ["HOME"]},
+        )
+        runner = await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S)
+        self.machine.ending.push_async_callback(runner.stop, 0)
+        return Handler(runner)
+
+    async def stop(self) -> None:
+        """End every handler of the machine, and give the layers back."""
+        await self.machine.ending.aclose()
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A data directory, a cache and a hosts file, and the APIs that share them."""
+
+    sandbox: Sandbox
+    data: Path
+    cache: Path
+    hosts: Path
+    ending: AsyncExitStack
+
+    def api(self, name: str) -> Api:
+        api = Api(name, self)
+        api.project.mkdir(parents=True)
+        return api
+
+
+@pytest.fixture
+async def machine() -> AsyncIterator[Machine]:
+    """Everything of it lies below /tmp, where a handler has a folder of its own."""
+    with TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
+        async with AsyncExitStack() as ending:
+            yield _machine(Path(folder), ending)
+
+
+def _machine(tmp_path: Path, ending: AsyncExitStack) -> Machine:
+    hosts = tmp_path / "data" / "run" / "hosts"
+    hosts.parent.mkdir(parents=True)
+    hosts.write_text("127.0.0.1 localhost\n127.8.7.6 api-echo\n")
+    (tmp_path / "data" / "keys.json").write_text("secret")
+    return Machine(complete_sandbox(tmp_path), tmp_path / "data", tmp_path / "cache", hosts, ending)

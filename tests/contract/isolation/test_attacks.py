@@ -1,0 +1,242 @@
+"""A handler that was taken over, as an ordinary user's and as root's: what it tries on the stack and on other APIs."""
+
+from __future__ import annotations
+
+import json
+import os
+import textwrap
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from insula.local.storage import Keys
+from tests.http_api import HttpApi
+from tests.ordinary_user import ROOT, ordinary_user
+from tests.stack import Stack, running_stack
+from tests.views import complete_sandbox
+
+PROJECT = Path("tests", "projects", "isolation")
+FORBIDDEN_UNDER_ROOT = {16: "SYS_MODULE", 17: "SYS_RAWIO", 19: "SYS_PTRACE", 21: "SYS_ADMIN", 27: "MKNOD"}
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@dataclass(frozen=True)
+class Attacked:
+    """A stack with two APIs that run the code they are sent."""
+
+    stack: Stack
+    is_root: bool
+
+    @property
+    def data(self) -> Path:
+        return Path(self.stack.info["data"])
+
+    def run(self, api: str, code: str, **values: object) -> Any:
+        """What the code leaves in `found`; `values` are names it may use."""
+        lines = [f"{name} = {value!r}" for name, value in values.items()]
+        payload = "\n".join([*lines, textwrap.dedent(code)])
+        answer = HttpApi(f"{self.stack.public}/{api}").run(json.dumps(payload).encode(), "application/json")
+        assert answer["status"] == "completed", answer
+        return answer["result"]["found"]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["ordinary", "root"])
+async def attacked(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncGenerator[Attacked]:
+    complete_sandbox(tmp_path_factory.mktemp("probe"))
+    is_root = request.param == "root"
+    if is_root and os.geteuid() != 0:
+        pytest.skip("only root can run a stack as root")
+    async with AsyncExitStack() as ending:
+        user = None if is_root else ending.enter_context(ordinary_user())
+        data = tmp_path_factory.mktemp("stack") / "data" if user is None else user.folder("data")
+        project = (ROOT if user is None else user.root) / PROJECT
+        stack = await ending.enter_async_context(
+            running_stack([project], data=data, options=["--isolation", "required"], user=user)
+        )
+        yield Attacked(stack, is_root)
+
+
+def test_the_data_directory_holds_its_project_and_nothing_else(attacked: Attacked) -> None:
+    """keys.json, the stores' files, the logs, and the projects of other APIs among them."""
+    code = """
+        import os
+        found = sorted(os.path.join(path, name) for path, folders, files in os.walk(data) for name in folders + files)
+        found = [path for path in found if not path.startswith(os.getcwd())]
+        try:
+            open(data + "/keys.json").read()
+        except FileNotFoundError:
+            found.append("no keys")
+    """
+    *parents, keys = attacked.run("attacker", code, data=str(attacked.data))
+    project = Path(attacked.run("attacker", "import os; found = os.getcwd()"))
+    assert keys == "no keys"
+    assert [Path(path) for path in parents] == sorted(
+        parent for parent in project.parents if parent.is_relative_to(attacked.data) and parent != attacked.data
+    )
+
+
+def test_no_process_but_its_own_can_be_seen_read_or_stopped(attacked: Attacked) -> None:
+    """The environment of the supervisor, with the keys of our bucket and the address of Redis, was the prize."""
+    code = """
+        import os
+        found = {}
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            found[pid] = open(f"/proc/{pid}/cmdline").read() + open(f"/proc/{pid}/environ").read()
+        for pid in theirs:
+            try:
+                os.kill(pid, 0)
+                if os.path.samefile(f"/proc/{pid}/exe", "/proc/self/exe"):
+                    found["reached"] = str(pid)
+            except OSError:
+                pass
+    """
+    theirs = [pid for pid in [attacked.stack.pid, *attacked.stack.processes("worker")] if pid > 10]
+    found = attacked.run("attacker", code, theirs=theirs)
+    keys = Keys.parse((attacked.data / "keys.json").read_text())
+    seen = "".join(found.values())
+    assert set(found) <= {"1", "2"}
+    for secret in (keys.secret_key, keys.token_key, "INSULA_REDIS_URL"):
+        assert secret not in seen
+
+
+def test_what_another_api_leaves_in_tmp_and_shared_memory_is_not_there(attacked: Attacked) -> None:
+    code = "found = [open(f'{folder}/secret', 'w').write('x') for folder in ('/tmp', '/var/tmp', '/dev/shm')]"
+    assert attacked.run("victim", code) == [1, 1, 1]
+    look = "import os; found = [os.path.exists(f'{folder}/secret') for folder in ('/tmp', '/var/tmp', '/dev/shm')]"
+    assert attacked.run("attacker", look) == [False, False, False]
+    assert not Path("/tmp/secret").exists()
+
+
+def test_the_environment_and_the_layers_of_another_api_are_out_of_reach(attacked: Attacked) -> None:
+    """So a .pth file, or a changed module, runs nowhere else."""
+    prefix = Path(attacked.run("attacker", "import sys; found = sys.prefix"))
+    assert attacked.run("attacker", "import os; found = os.listdir(folder)", folder=str(prefix.parent)) == [prefix.name]
+    write = """
+        import sysconfig
+        path = sysconfig.get_path("purelib") + "/evil.pth"
+        open(path, "w").write("import os; os.environ['EVIL'] = '1'")
+        found = path
+    """
+    assert not Path(attacked.run("attacker", write)).exists()
+    look = "import os, sysconfig; found = os.path.exists(sysconfig.get_path('purelib') + '/evil.pth')"
+    assert attacked.run("victim", look) is False
+
+
+def test_what_is_hidden_cannot_be_uncovered(attacked: Attacked) -> None:
+    """By unmounting, in a namespace of its own or not, or through another process' root."""
+    code = """
+        import os, subprocess
+        attempts = [
+            "umount {data}; umount -l {data}; cat {data}/keys.json",
+            "unshare -m sh -c 'umount {data}; cat {data}/keys.json'",
+            "unshare -Urm sh -c 'umount {data}; umount -l {data}; umount /tmp; cat {data}/keys.json'",
+            "unshare -Urmp --fork --mount-proc sh -c 'umount {data}; cat {data}/keys.json'",
+            "nsenter -t 1 -m cat {data}/keys.json",
+            "cat /proc/1/root{data}/keys.json /proc/self/root{data}/keys.json",
+            "mount -o remount,rw {data}; mount --bind / /mnt; cat /mnt{data}/keys.json",
+            "cat /proc/1/cwd/../../../../keys.json",
+        ]
+        found = [subprocess.run(one.replace("{data}", data), shell=True, capture_output=True) for one in attempts]
+        found = [(one.returncode, one.stdout.decode()) for one in found]
+    """
+    for code_returned, printed in attacked.run("attacker", code, data=str(attacked.data)):
+        assert code_returned != 0
+        assert printed == ""
+
+
+def test_the_kernels_switches_are_read_only(attacked: Attacked) -> None:
+    """Root owns them, capabilities or not."""
+    code = """
+        found = []
+        for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches", "/proc/sysrq-trigger"):
+            try:
+                open(path, "w").write("1")
+                found.append(path)
+            except OSError:
+                pass
+    """
+    assert attacked.run("attacker", code) == []
+
+
+def test_the_hosts_file_and_the_code_of_insula_cannot_be_changed(attacked: Attacked) -> None:
+    """The one leads other APIs to each other, the other runs as the supervisor."""
+    code = """
+        found = []
+        for path in paths:
+            try:
+                open(path, "a").close()
+                found.append(path)
+            except OSError:
+                pass
+    """
+    init, runner = attacked.run(
+        "attacker", "import sys, insula_runner; found = [sys.orig_argv[0], insula_runner.__file__]"
+    )
+    assert init
+    assert attacked.run("attacker", code, paths=["/etc/hosts", runner]) == []
+
+
+def test_capabilities_are_gone_that_reach_beyond_a_namespace(attacked: Attacked) -> None:
+    code = """
+        import ctypes, os
+        status = open("/proc/self/status").read()
+        line = next(line for line in status.splitlines() if line.startswith("CapEff"))
+        libc = ctypes.CDLL(None, use_errno=True)
+        found = {
+            "effective": int(line.split()[1], 16),
+            "no_new_privs": "NoNewPrivs:\\t1" in status,
+            "mknod": libc.mknod(b"/tmp/disk", 0o60600, os.stat("/").st_dev),
+            "mount": libc.mount(b"none", b"/tmp", b"tmpfs", 0, None),
+            "init_module": libc.syscall(175, b"", 0, b""),
+            "iopl": libc.iopl(3),
+        }
+    """
+    found = attacked.run("attacker", code)
+    effective = found.pop("effective")
+    assert found.pop("no_new_privs")
+    assert found == dict.fromkeys(found, -1)
+    if attacked.is_root:
+        assert [name for bit, name in FORBIDDEN_UNDER_ROOT.items() if effective >> bit & 1] == []
+        assert effective >> 0 & 1, "CAP_CHOWN, which apt-get needs"
+    else:
+        assert effective == 0
+
+
+def test_what_root_writes_to_the_systems_folders_stays_with_its_api(attacked: Attacked) -> None:
+    code = """
+        found = []
+        for folder in ("/etc", "/usr/bin", "/var/lib", "/opt"):
+            path = folder + "/of-the-attacker"
+            try:
+                open(path, "w").close()
+                found.append(path)
+            except OSError:
+                pass
+    """
+    written = attacked.run("attacker", code)
+    assert len(written) == (4 if attacked.is_root else 0)
+    assert attacked.run("victim", "import os; found = list(filter(os.path.exists, paths))", paths=written) == []
+    assert not any(map(os.path.exists, written))
+
+
+def test_devices_home_run_sys_and_the_network_stay(attacked: Attacked) -> None:
+    code = """
+        import os, socket
+        open("/dev/null", "w").write("x")
+        note = os.path.expanduser("~/of-the-attacker")
+        open(note, "w").write("x")
+        os.unlink(note)
+        found = [os.path.isdir("/sys/devices"), bool(os.listdir("/run")), os.path.exists("/dev/urandom")]
+        found.append(socket.gethostbyname("api-victim") == socket.gethostbyname("api-attacker"))
+        found.append(sorted(set(os.listdir("/mnt")) - {"project"}))
+    """
+    mnt = sorted({path.name for path in Path("/mnt").iterdir()} - {"project"})
+    assert attacked.run("attacker", code) == [True, True, True, True, mnt]
