@@ -22,8 +22,8 @@ FILER_STORE: Final = '[sqlite]\nenabled = true\ndbFile = "./filer.db"\n'
 FILER_SETTINGS: Final = {"version": 1, "locations": [{"locationPrefix": "/buckets/", "fsync": True}]}
 """SeaweedFS' path rules: an object's bytes are synced to disk before its PUT is answered."""
 _TOKENS: Final = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
-MEMORY: Final = {"GOMEMLIMIT": "64MiB", "GOGC": "50"}
-"""SeaweedFS' environment: its memory stays small (620 MB without)."""
+MEMORY: Final = {"GOMEMLIMIT": "128MiB", "GOGC": "100"}
+"""SeaweedFS' environment: 129 MB instead of 620. With 64 MiB, 7 MB less cost 5 % of a core without end."""
 
 
 @dataclass(frozen=True)
