@@ -173,11 +173,13 @@ async def running_stack(
     said: IO[bytes] | None = None,
     user: OrdinaryUser | None = None,
     mode: Mode | None = None,
+    inside: Sequence[str] = (),
     **environment: str,
 ) -> AsyncGenerator[Stack]:
     """Run `insula up` over `projects` until the block ends; it is up once every API is ready or has failed once.
 
-    `said` takes its stderr. `user` runs it, from its own copy; otherwise the mode says who does, and how.
+    `said` takes its stderr. `user` runs it, from its own copy; otherwise the mode says who does, and how. `inside` is a
+    command that becomes the one after it, in surroundings of its own.
     """
     mode = mode or chosen_mode()
     if user is None and (user := user_of(mode)) is not None:
@@ -187,7 +189,7 @@ async def running_stack(
     python, process_of = (user.python, dict(user.process)) if user is not None else (sys.executable, {})
     process_of["env"] = process_of.get("env", os.environ) | environment
     options = [*where, "--json", *options_of(mode), *options]
-    command = [*wrapper_of(mode), python, "-m", "insula.cli.main", "up", *map(str, projects), *options]
+    command = [*inside, *wrapper_of(mode), python, "-m", "insula.cli.main", "up", *map(str, projects), *options]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=said, **process_of)
     try:
         assert process.stdout is not None

@@ -15,6 +15,8 @@
     │   └── StoreFull
     ├── PayloadTooLarge
     ├── StoreUnavailable            Redis or S3 does not answer
+    │   ├── ObjectUnreadable        S3 answers, but does not give this one object
+    │   └── StorageFull             the disk of the stores has no room
     └── LeaseLost                   a later attempt holds the workload, or it has ended
 
 Each text says what went wrong and what to do. `insula.rpc` maps every leaf to its gRPC status code.
@@ -133,6 +135,17 @@ class PayloadTooLarge(InsulaError):
 
 class StoreUnavailable(InsulaError):
     """Redis or S3 does not answer; the call may be repeated. The text: which one, a colon, and details for us alone."""
+
+
+class ObjectUnreadable(StoreUnavailable):
+    """S3 does not give one object while its bucket can be reached: no outage. The call may be repeated all the same."""
+
+
+class StorageFull(StoreUnavailable):
+    """The disk of the stores has no room. Nothing was stored; what was accepted is kept. The call may be repeated."""
+
+    def __init__(self) -> None:
+        super().__init__("storage has no room; free some space on the disk that holds Insula's data")
 
 
 class LeaseLost(InsulaError):

@@ -10,7 +10,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from insula.errors import NotFound, StoreUnavailable
+from insula.errors import NotFound, ObjectUnreadable, StoreUnavailable
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -59,7 +59,10 @@ class ObjectStore:
 
     async def check(self) -> None:
         """Raise StoreUnavailable unless the bucket can be reached."""
-        await self._call(lambda: self._s3.head_bucket(Bucket=self._bucket))
+        try:
+            await self._call(lambda: self._s3.head_bucket(Bucket=self._bucket))
+        except ObjectNotFound as error:
+            raise StoreUnavailable(f"S3 has no bucket {self._bucket}: {error}") from error
 
     async def write(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         """Store the chunks, of any sizes, as one object: whole or not at all. Holds one part in memory."""
@@ -81,13 +84,22 @@ class ObjectStore:
             raise
 
     async def read(self, key: str) -> AsyncIterator[bytes]:
-        """Yield the object in pieces of up to CHUNK_BYTES. Raises ObjectNotFound."""
-        body = (await self._call(lambda: self._s3.get_object(Bucket=self._bucket, Key=key)))["Body"]
+        """Yield the object in pieces of up to CHUNK_BYTES.
+
+        Raises ObjectNotFound, and ObjectUnreadable if S3 does not give this object but answers for its bucket.
+        """
         try:
-            while chunk := await self._call(lambda: body.read(CHUNK_BYTES)):
-                yield chunk
-        finally:
-            body.close()
+            body = (await self._call(lambda: self._s3.get_object(Bucket=self._bucket, Key=key)))["Body"]
+            try:
+                while chunk := await self._call(lambda: body.read(CHUNK_BYTES)):
+                    yield chunk
+            finally:
+                body.close()
+        except StoreUnavailable as error:
+            if _is_overloaded(error.__cause__):
+                raise
+            await self.check()
+            raise ObjectUnreadable(f"S3 does not give one object: {error}") from error
 
     async def delete(self, key: str) -> None:
         """Delete the object; one that is not there is fine."""
@@ -159,6 +171,15 @@ def _translated(call: Callable[[], T]) -> T:
         raise StoreUnavailable(f"S3 refuses: {error}") from error
     except (BotoCoreError, OSError) as error:
         raise StoreUnavailable(f"S3 does not answer: {error}") from error
+
+
+def _is_overloaded(cause: BaseException | None) -> bool:
+    """Whether S3 asks for fewer requests: that is about no object."""
+    from botocore.exceptions import ClientError
+
+    if not isinstance(cause, ClientError):
+        return False
+    return cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (429, 503)
 
 
 async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, bool]]:

@@ -11,6 +11,7 @@ import logging
 import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
 
@@ -23,6 +24,7 @@ from google.rpc.status_pb2 import Status as RpcStatus
 from grpc import StatusCode
 
 from insula import errors
+from insula.disk import room_of
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +108,10 @@ Behaviour = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Any]
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
     """Turns what a servicer raises into a status; one of the two places that catch everything."""
 
+    def __init__(self, stores_folder: Path | None = None) -> None:
+        """`stores_folder` is on the disk of the stores, if they are on this machine: an outage may be a full disk."""
+        self._stores_folder = stores_folder
+
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
@@ -119,25 +125,34 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         name = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if streams else 'unary'}"
         wrap = _wrap_stream if streams else _wrap_unary
         make: Callable[..., grpc.RpcMethodHandler[Any, Any]] = getattr(grpc, f"{name}_rpc_method_handler")
-        return make(wrap(getattr(handler, name)), handler.request_deserializer, handler.response_serializer)
+        return make(
+            wrap(getattr(handler, name), self._named), handler.request_deserializer, handler.response_serializer
+        )
+
+    def _named(self, error: Exception) -> Exception:
+        """Return the error, or StorageFull in the place of an outage that a full disk explains."""
+        folder = self._stores_folder
+        if folder is not None and isinstance(error, errors.StoreUnavailable) and room_of(folder).lacking:
+            return errors.StorageFull()
+        return error
 
 
-def _wrap_unary(behaviour: Behaviour) -> Behaviour:
+def _wrap_unary(behaviour: Behaviour, named: Callable[[Exception], Exception]) -> Behaviour:
     async def call(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
         try:
             return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001 - the RPC edge: whatever it is, the caller gets a status
-            await _refuse_anything(context, error)
+            await _refuse_anything(context, named(error))
 
     return call
 
 
-def _wrap_stream(behaviour: Behaviour) -> Behaviour:
+def _wrap_stream(behaviour: Behaviour, named: Callable[[Exception], Exception]) -> Behaviour:
     async def call(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[object]:
         try:
             async for message in behaviour(request, context):
                 yield message
         except Exception as error:  # noqa: BLE001 - as above
-            await _refuse_anything(context, error)
+            await _refuse_anything(context, named(error))
 
     return call

@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import grpc
@@ -38,15 +39,18 @@ class PortTaken(InsulaError):
 class Server:
     """One listening address with its services, health and reflection."""
 
-    def __init__(self, address: str, services: Sequence[str], *, token: str | None = None) -> None:
+    def __init__(
+        self, address: str, services: Sequence[str], *, token: str | None = None, stores_folder: Path | None = None
+    ) -> None:
         """`address` is host:port or unix:PATH. `services` are the full names that reflection announces.
 
-        With a `token`, every call but the health service's has to bring it.
+        With a `token`, every call but the health service's has to bring it. `stores_folder` as in ErrorInterceptor.
         """
         self.address: Final = address
         self._health = health_aio.HealthServicer()
+        tokens = [TokenInterceptor(token)] if token is not None else []
         self.grpc: Final = grpc.aio.server(
-            interceptors=[ErrorInterceptor(), *([TokenInterceptor(token)] if token is not None else [])],
+            interceptors=[ErrorInterceptor(stores_folder), *tokens],
             options=[
                 ("grpc.so_reuseport", 0),
                 # Without it each connection's window grows to what the network could hold, and that is held in memory.

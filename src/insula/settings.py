@@ -21,7 +21,8 @@ class SettingInvalid(InsulaError):
 class StoreSettings:
     """Where the stores are, and the limits all processes share. S3's endpoint and keys are boto3's own AWS_*.
 
-    `s3_socket` is a Unix socket at which that S3 is reached instead.
+    `s3_socket` is a Unix socket at which that S3 is reached instead. `folder` is where stores on this machine keep
+    their data, None for stores elsewhere.
     """
 
     redis_url: str
@@ -29,10 +30,12 @@ class StoreSettings:
     s3_socket: Path | None
     durability: str
     policy: LedgerPolicy
+    folder: Path | None
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
-        """Read INSULA_REDIS_URL, _S3_BUCKET, _S3_SOCKET, _DURABILITY, _LEASE_S, _RETENTION_S and _MAX_DELIVERIES."""
+        """Read INSULA_REDIS_URL, _S3_BUCKET, _S3_SOCKET, _STORES_FOLDER, _DURABILITY and the limits of LedgerPolicy."""
+        folder = environment.get("INSULA_STORES_FOLDER")
         policy = LedgerPolicy(
             lease=timedelta(seconds=positive_number(environment, "INSULA_LEASE_S", 30)),
             retention=timedelta(seconds=positive_number(environment, "INSULA_RETENTION_S", 7 * 24 * 3600)),
@@ -44,6 +47,7 @@ class StoreSettings:
             s3_socket=Path(socket) if (socket := environment.get("INSULA_S3_SOCKET")) else None,
             durability=one_of(environment, "INSULA_DURABILITY", ("strict", "relaxed")),
             policy=policy,
+            folder=Path(folder) if folder else None,
         )
 
 

@@ -33,7 +33,8 @@ async def run(settings: Settings) -> None:
     ledger = WorkloadLedger(redis, settings.stores.policy)
 
     # The edge sends reflection here, so this process describes both services that the edge lets through.
-    server = Server(settings.listen, ["insula.v1.ResultsService", SUBMIT.services_by_name["SubmitService"].full_name])
+    described = ["insula.v1.ResultsService", SUBMIT.services_by_name["SubmitService"].full_name]
+    server = Server(settings.listen, described, stores_folder=stores.folder)
     servicer = ResultsServicer(
         ledger, objects, RegistryCache(Registry(redis), tombstones=True), Updates(blocking_redis)
     )

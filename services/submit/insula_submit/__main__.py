@@ -29,13 +29,16 @@ async def run(settings: Settings) -> None:
     ledger = WorkloadLedger(redis, settings.stores.policy)
     registry = Registry(redis)
 
-    public = Server(settings.listen, ["insula.v1.SubmitService"])
-    objects = ObjectStore(settings.stores.bucket, settings.stores.s3_socket)
-    admission = Admission(ledger, objects, payload_bytes_max=settings.payload_bytes_max)
+    stores = settings.stores
+    public = Server(settings.listen, ["insula.v1.SubmitService"], stores_folder=stores.folder)
+    objects = ObjectStore(stores.bucket, stores.s3_socket)
+    admission = Admission(ledger, objects, payload_bytes_max=settings.payload_bytes_max, stores_folder=stores.folder)
     submit_service_pb2_grpc.add_SubmitServiceServicer_to_server(
         SubmitServicer(admission, RegistryCache(registry, tombstones=False)), public.grpc
     )
-    admin = Server(settings.admin_listen, ["insula.v1.ApiService"], token=settings.admin_token)
+    admin = Server(
+        settings.admin_listen, ["insula.v1.ApiService"], token=settings.admin_token, stores_folder=stores.folder
+    )
     api_service_pb2_grpc.add_ApiServiceServicer_to_server(ApiServicer(registry, ledger, bundles, tell), admin.grpc)
     await serve([public, admin])
     await redis.aclose()

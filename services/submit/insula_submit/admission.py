@@ -6,9 +6,19 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from insula.errors import ContentTypeMissing, InsulaError, InvalidArgument, PayloadTooLarge, QueueFull, StoreUnavailable
+from insula.disk import room_of
+from insula.errors import (
+    ContentTypeMissing,
+    InsulaError,
+    InvalidArgument,
+    PayloadTooLarge,
+    QueueFull,
+    StorageFull,
+    StoreUnavailable,
+)
 from insula.ids import new_id
 from insula.keys import payload_object
 from insula.ledger import Idempotency, Payload, WorkloadLedger
@@ -45,8 +55,12 @@ class Envelope:
 class Admission:
     """Stores payloads and enqueues workloads."""
 
-    def __init__(self, ledger: WorkloadLedger, objects: ObjectStore, *, payload_bytes_max: int) -> None:
+    def __init__(
+        self, ledger: WorkloadLedger, objects: ObjectStore, *, payload_bytes_max: int, stores_folder: Path | None
+    ) -> None:
+        """`stores_folder` is on the disk of the stores, if that is this machine's."""
         self._ledger = ledger
+        self._stores_folder = stores_folder
         self._objects = objects
         self._payload_bytes_max = payload_bytes_max
         self._depths: dict[str, int] = {}  # API -> workloads in its queue when we last heard
@@ -58,6 +72,7 @@ class Admission:
         StoreUnavailable; then nothing stays stored.
         """
         envelope.check()
+        self._check_disk()
         if self._depths.get(api.name, 0) >= api.queue_limit:  # refused before the body is read, where we can know
             await self._check_room(api, envelope)
         id, digest = new_id(), hashlib.sha256(envelope.content_type.encode() + b"\0")
@@ -75,6 +90,11 @@ class Admission:
             await self._check_room(api, envelope)
             payload = await self._upload(api, payload_object(api.name, id), envelope.content_type, _chain(head, body))
         return await self._submit(api, id, payload, envelope, digest.hexdigest())
+
+    def _check_disk(self) -> None:
+        """Raise StorageFull where only what was accepted has room: Valkey would end by a write that does not fit."""
+        if self._stores_folder is not None and room_of(self._stores_folder).spent:
+            raise StorageFull
 
     async def _check_room(self, api: Registration, envelope: Envelope) -> None:
         """Raise QueueFull, unless it is the repetition of a request that was accepted: that needs no room."""
@@ -117,6 +137,7 @@ class Admission:
                 size_bytes += len(chunk)
                 if size_bytes > self._payload_bytes_max:
                     raise PayloadTooLarge(self._payload_bytes_max)
+                self._check_disk()
                 yield chunk
 
         await self._objects.write(key, counted())

@@ -15,6 +15,8 @@ from insula.keys import result_object
 from insula.ledger import Claim, Failure, Lease, Payload, Result, WorkloadLedger
 from insula.objects import CHUNK_BYTES, ObjectNotFound, ObjectStore
 from insula.status import Status
+from insula_worker.json_object import is_json_object
+from insula_worker.payloads import Patience, Payloads, PayloadUnreadable, WaitEnded
 from insula_worker.runner_messages import Completed, Failed, Job
 from insula_worker.runner_slot import AttemptLost, RunnerSlot
 
@@ -22,8 +24,10 @@ log = logging.getLogger(__name__)
 
 RESULT_INLINE_BYTES_MAX: Final = 4 * 1024
 """Larger results go to S3: ended records stay in Redis' memory for the whole retention."""
-PAYLOAD_MEMORY_BYTES: Final = 8 * 1024 * 1024
-"""A larger payload waits on disk until the handler takes it."""
+UNREADABLE: Final = "PAYLOAD_UNREADABLE"
+CHECKED_AT_ONCE_BYTES: Final = 64 * 1024
+"""A longer result is checked in a thread; the event loop checks a shorter one itself, in 30 ms at most."""
+NO_OBJECT: Final = "user response must be json serializable dictionary, got bytes that are no JSON object instead"
 STORE_RETRY_S: Final = 1.0
 PATIENCE_S: Final = 1.0
 """How long the job before one that was claimed ahead may run, before that one is given back for others to run."""
@@ -35,9 +39,19 @@ class Attempts:
     """Runs claims to their end. Every way out of `run` leaves the workload ended, given back, or somebody else's."""
 
     def __init__(
-        self, ledger: WorkloadLedger, objects: ObjectStore, slot: RunnerSlot, ended: Callable[[Status, float], None]
+        self,
+        ledger: WorkloadLedger,
+        objects: ObjectStore,
+        slot: RunnerSlot,
+        ended: Callable[[Status, float], None],
+        changed: Callable[[], None],
+        patience: Patience,
     ) -> None:
-        """`ended` is told the status and the handler's seconds of each workload that ended here."""
+        """`ended` is told the status and the handler's seconds of each workload that ended here.
+
+        `changed` is called when an attempt begins to wait for its payload.
+        """
+        self.payloads: Final = Payloads(objects, changed, patience)
         self._ledger = ledger
         self._objects = objects
         self._slot = slot
@@ -48,7 +62,7 @@ class Attempts:
         lease = claim.lease
         log.info("processing workload...", extra={**_fields(claim), "attempt": lease.attempt})
         try:
-            outcome = await self._execute(claim)
+            outcome = await _checked(await self._execute(claim))
             await self._finish(claim, outcome)
         except LeaseLost:
             log.warning("lease lost", extra={"id": lease.id, "attempt": lease.attempt})
@@ -56,8 +70,7 @@ class Attempts:
         except AttemptLost as lost:
             await self._give_back(lease, str(lost) if lost.begun else None)
             return None
-        except StoreUnavailable as error:
-            log.warning("payload out of reach", extra={"id": lease.id, "error": str(error)})
+        except WaitEnded:
             await self._give_back(lease, None)
             return None
         except Exception as error:
@@ -71,13 +84,13 @@ class Attempts:
         if payload.object is None:
             job = Job(claim.lease.id, payload.content_type, payload.inline or b"", payload.size_bytes, _trace_id(claim))
             return await self._slot.run(job, patience_s=PATIENCE_S)
-        with SpooledTemporaryFile[bytes](max_size=PAYLOAD_MEMORY_BYTES) as spool:
-            try:
-                async for chunk in self._objects.read(payload.object):
-                    await asyncio.to_thread(spool.write, chunk)
-            except ObjectNotFound:
-                return Failed("PAYLOAD_MISSING", "the payload is no longer stored", traceback="", handler_s=0.0)
-            spool.seek(0)
+        try:
+            spool = await self.payloads.read(claim.lease.id, payload.object)
+        except ObjectNotFound:
+            return Failed("PAYLOAD_MISSING", "the payload is no longer stored", traceback="", handler_s=0.0)
+        except PayloadUnreadable as error:
+            return Failed(UNREADABLE, str(error), traceback="", handler_s=0.0)
+        with spool:
             job = Job(claim.lease.id, payload.content_type, _chunks(spool), payload.size_bytes, _trace_id(claim))
             return await self._slot.run(job, patience_s=PATIENCE_S)
 
@@ -100,7 +113,8 @@ class Attempts:
                     await self._delete(stored.object)
                 raise
         self._tell(claim, outcome)
-        await self._drop_payload(claim.payload)
+        if isinstance(outcome, Completed) or outcome.reason != UNREADABLE:
+            await self._drop_payload(claim.payload)
 
     def _tell(self, claim: Claim, outcome: Completed | Failed) -> None:
         fields: dict[str, object] = {**_fields(claim), "seconds": round(outcome.handler_s, 6)}
@@ -140,6 +154,17 @@ class Attempts:
     async def _delete(self, key: str) -> None:
         with suppress(StoreUnavailable):
             await self._objects.delete(key)
+
+
+async def _checked(outcome: Completed | Failed) -> Completed | Failed:
+    """Return the outcome, failed if its result is not one JSON object: a handler can write to the runner's socket."""
+    if isinstance(outcome, Failed):
+        return outcome
+    result = outcome.result_json
+    at_once = len(result) <= CHECKED_AT_ONCE_BYTES
+    if is_json_object(result) if at_once else await asyncio.to_thread(is_json_object, result):
+        return outcome
+    return Failed("RESULT_INVALID", NO_OBJECT, traceback="", handler_s=outcome.handler_s)
 
 
 def _fields(claim: Claim) -> dict[str, object]:

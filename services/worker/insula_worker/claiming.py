@@ -52,7 +52,7 @@ class _Held:
     """An attempt under way."""
 
     lease: Lease
-    slot: RunnerSlot
+    serving: Serving
     task: asyncio.Task[None]
 
 
@@ -81,7 +81,7 @@ class Claiming:
 
     def running_in(self, slot: RunnerSlot) -> int:
         """Attempts under way in a slot."""
-        return sum(held.slot is slot for held in self._held.values())
+        return sum(held.serving.slot is slot for held in self._held.values())
 
     async def claim_for_ever(self) -> None:
         """Claim until cancelled. Attempts that run then go on: see `finish`."""
@@ -111,7 +111,8 @@ class Claiming:
         while True:
             serving = self._serving
             if serving is not None and serving.slot.ready.is_set():
-                room = capacity(self._handler_s, serving.slot.busy_s) - self.running_in(serving.slot)
+                held = self.running_in(serving.slot) - serving.attempts.payloads.aside
+                room = capacity(self._handler_s, serving.slot.busy_s) - held
                 if room > 0:
                     return serving, room
             self._changed.clear()
@@ -134,20 +135,22 @@ class Claiming:
                 await self._abandon(lease)
 
     async def finish(self, grace_s: float) -> None:
-        """Let attempts finish within `grace_s`. Cancel `claim_for_ever` first."""
-        await self._wait_for([held.task for held in self._held.values()], grace_s)
+        """Let attempts finish within `grace_s`, and give back those that wait for S3. Cancel `claim_for_ever` first."""
+        await self._wait_for(list(self._held.values()), grace_s)
 
     async def settle(self) -> None:
         """Let attempts whose runner has been stopped give themselves back (invariant I7)."""
-        await self._wait_for([held.task for held in self._held.values()], GIVE_BACK_S)
+        await self._wait_for(list(self._held.values()), GIVE_BACK_S)
 
     async def idle_in(self, slot: RunnerSlot) -> None:
-        """Return once no attempt is under way in a slot."""
-        await self._wait_for([held.task for held in self._held.values() if held.slot is slot], None)
+        """Give back the attempts of a slot that wait for S3; return once none is under way."""
+        await self._wait_for([held for held in self._held.values() if held.serving.slot is slot], None)
 
-    async def _wait_for(self, tasks: list[asyncio.Task[None]], timeout_s: float | None) -> None:
-        if tasks:
-            await asyncio.wait(tasks, timeout=timeout_s)
+    async def _wait_for(self, attempts: list[_Held], timeout_s: float | None) -> None:
+        for held in attempts:
+            held.serving.attempts.payloads.stop_waiting()
+        if attempts:
+            await asyncio.wait([held.task for held in attempts], timeout=timeout_s)
 
     async def _claim(self, serving: Serving, room: int) -> _Taken:
         newest, claims = await self._ledger.claim(self._api, serving.claimant, count=room)
@@ -174,7 +177,7 @@ class Claiming:
         taken = await call
         for claim in taken.claims:
             task = asyncio.create_task(self._run(serving, claim), name=claim.lease.id)
-            self._held[claim.lease.id] = _Held(claim.lease, serving.slot, task)
+            self._held[claim.lease.id] = _Held(claim.lease, serving, task)
         return taken.newest
 
     async def _run(self, serving: Serving, claim: Claim) -> None:
@@ -194,8 +197,10 @@ class Claiming:
         held = self._held.get(lease.id)
         if held is not None and held.lease == lease:
             log.warning("lease lost", extra={"id": lease.id, "attempt": lease.attempt})
+            runs = lease.id not in held.serving.attempts.payloads.waiting
             held.task.cancel()
-            await held.slot.recycle()
+            if runs:
+                await held.serving.slot.recycle()
 
     async def _doorbell(self, newest: str, timeout_s: float) -> None:
         """Wait until the queue holds an entry after `newest`, or the time has passed."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from insula_runner.frames import Frame, Header
+
+RUNNER_REASONS: Final = frozenset({"HANDLER_ERROR", "PAYLOAD_INVALID", "RESULT_INVALID", "RESULT_TOO_LARGE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The handler returned a dictionary; `result_json` is its JSON, verbatim. `handler_s` is what it took there."""
+    """The handler returned a dictionary; `result_json` is its JSON, verbatim. `handler_s` is what it took there.
+
+    User code shares the process that sent both: `handler_s` is finite and not negative, the bytes are unchecked.
+    """
 
     result_json: bytes
     handler_s: float
@@ -36,7 +42,7 @@ class Completed:
 class Failed:
     """The workload failed by its own fault, not the runner's.
 
-    `reason` is HANDLER_ERROR, PAYLOAD_INVALID, RESULT_INVALID or RESULT_TOO_LARGE; all but the first have no traceback.
+    `reason` is one of RUNNER_REASONS, or the supervisor's own; all but HANDLER_ERROR have no traceback.
     """
 
     reason: str
@@ -60,11 +66,15 @@ class Metric:
 
 def read_outcome(frame: Frame) -> Outcome:
     """Read a "result" or "failure" frame. Raises KeyError, TypeError or ValueError if it is neither."""
-    handler_s = float(frame.header["handler_s"])
+    handler_s, reason = float(frame.header["handler_s"]), frame.header.get("reason")
+    if not (math.isfinite(handler_s) and handler_s >= 0):
+        raise ValueError(f"{handler_s} is not how long a handler took")
     if frame.type == "result":
         return Completed(frame.body, handler_s)
+    if reason not in RUNNER_REASONS:
+        raise ValueError(f"{reason!r} is not a reason")
     told: dict[str, Any] = json.loads(frame.body)
-    return Failed(str(frame.header["reason"]), storable(told["message"]), storable(told["traceback"]), handler_s)
+    return Failed(reason, storable(told["message"]), storable(told["traceback"]), handler_s)
 
 
 def storable(text: object) -> str:

@@ -17,6 +17,7 @@ from insula.v1 import worker_service_pb2
 from insula_worker.attempts import Attempts
 from insula_worker.claiming import Claiming, Serving
 from insula_worker.observers import Observers
+from insula_worker.payloads import Patience
 from insula_worker.phase import Phase
 from insula_worker.release import Release
 from insula_worker.settings import Settings
@@ -156,7 +157,8 @@ class Worker:
             return
         self._candidate = None
         claimant = Claimant(self._settings.worker, candidate.version, self._settings.listen)
-        attempts = Attempts(self._ledger, self._objects, candidate.slot, self._observers.ended)
+        ended, changed = self._observers.ended, self._claiming.wake
+        attempts = Attempts(self._ledger, self._objects, candidate.slot, ended, changed, Patience())
         self._claiming.serve(Serving(claimant, attempts, candidate.slot))
         self._retire(candidate)
 

@@ -19,6 +19,7 @@ import typer
 
 from insula.addresses import is_this_machine
 from insula.errors import InsulaError, ProjectInvalid
+from insula.printing import note, put, visible
 
 if TYPE_CHECKING:
     import grpc
@@ -81,12 +82,12 @@ def deploy(
     with spoken_errors(), channel_to(address) as channel:
         for project in projects:
             api = send(channel, project.spec, project.bundle().data)
-            typer.echo(f"{api.name}: version {api.version[:12]} at {api.endpoint}", err=True)
+            note(f"{api.name}: version {api.version[:12]} at {api.endpoint}")
             settled = _settled(channel, api)
             replaced = settled.version != api.version
-            typer.echo(f"{api.name} {'replaced' if replaced else settled.state}")
-            if note := _by(settled) if replaced else settled.reason or _unserved(settled):
-                typer.echo(note, err=True)
+            put(f"{api.name} {'replaced' if replaced else settled.state}")
+            if why := _by(settled) if replaced else settled.reason or _unserved(settled):
+                note(why)
             failing = failing or replaced or settled.state == "failing"
     if failing:
         raise typer.Exit(_EXIT_FAILED)
@@ -103,7 +104,7 @@ def get(
     """List APIs with their state, or one of them, with the reason if it is failing."""
     from rich.console import Console
 
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PIPE_COLUMNS
     with spoken_errors(), channel_to(admin) as channel:
@@ -112,12 +113,12 @@ def get(
             if watch and console.is_terminal:
                 console.clear()
             if output is Output.JSON:
-                typer.echo(json.dumps([_plain(api) for api in apis] if name is None else _plain(apis[0])))
+                put(json.dumps([_plain(api) for api in apis] if name is None else _plain(apis[0])))
             else:
                 console.print(_table(apis))
                 for api in apis:
                     if api.reason:
-                        typer.echo(f"{api.name} is failing: {api.reason}")
+                        put(f"{api.name} is failing: {api.reason}")
             if not watch:
                 return
             time.sleep(WATCH_S)
@@ -127,7 +128,7 @@ def describe(name: Name, admin: Admin = None) -> None:
     """Print all that is known of an API as JSON, its configuration and its workers included."""
     with spoken_errors(), channel_to(admin) as channel:
         api = look(channel, name)
-        typer.echo(json.dumps({**_plain(api), "spec": json.loads(api.spec_json)}, indent=2))
+        put(json.dumps({**_plain(api), "spec": json.loads(api.spec_json)}, indent=2))
 
 
 def refresh(name: Name, admin: Admin = None) -> None:
@@ -136,7 +137,7 @@ def refresh(name: Name, admin: Admin = None) -> None:
 
     with spoken_errors(), channel_to(admin) as channel:
         _stub(channel).RefreshApi(RefreshApiRequest(name=name), timeout=CALL_S)
-        typer.echo(f"{name} is being refreshed")
+        put(f"{name} is being refreshed")
 
 
 def delete(name: Name, admin: Admin = None) -> None:
@@ -145,7 +146,7 @@ def delete(name: Name, admin: Admin = None) -> None:
 
     with spoken_errors(), channel_to(admin) as channel:
         cancelled = _stub(channel).DeleteApi(DeleteApiRequest(name=name), timeout=6 * CALL_S).cancelled
-        typer.echo(f"{name} is deleted; waiting workloads cancelled: {cancelled}")
+        put(f"{name} is deleted; waiting workloads cancelled: {cancelled}")
 
 
 def _settled(channel: grpc.Channel, api: Api) -> Api:
@@ -206,7 +207,8 @@ def _table(apis: Iterable[Api]) -> Table:
         running = sum(worker.running for worker in api.workers)
         updated = datetime.fromtimestamp(api.update_time.seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
         versions = (api.version[:12], api.active_version[:12] or "-")
-        table.add_row(api.name, api.endpoint, api.state, f"{len(ready)}/{len(names)}", str(running), *versions, updated)
+        cells = (api.name, api.endpoint, api.state, f"{len(ready)}/{len(names)}", str(running), *versions, updated)
+        table.add_row(*map(visible, cells))
     return table
 
 
@@ -262,8 +264,8 @@ def spoken_errors() -> Generator[None]:
     try:
         yield
     except InsulaError as error:
-        typer.echo(f"insula: {error}", err=True)
+        note(f"insula: {error}")
         raise typer.Exit(_EXIT_USAGE if isinstance(error, ProjectInvalid) else _EXIT_FAILED) from None
     except grpc.RpcError as error:
-        typer.echo(f"insula: {_advice(error)}", err=True)
+        note(f"insula: {_advice(error)}")
         raise typer.Exit(_EXIT_FAILED) from None

@@ -6,10 +6,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import typer
-
 from insula.errors import ProjectInvalid
-from insula.project.consent import Confirmations, Decision, Script, cache_folder, decide, scripts, visible
+from insula.printing import note, visible
+from insula.project.consent import Confirmations, Decision, Script, cache_folder, decide, scripts
 
 
 def confirm_scripts(command: str, configurations: Iterable[Path], environment: Mapping[str, str], *, yes: bool) -> None:
@@ -22,7 +21,7 @@ def confirm_scripts(command: str, configurations: Iterable[Path], environment: M
     for script in scripts(configurations):
         match decide(confirmed=confirmations.hold(script), yes=yes, terminal=terminal):
             case Decision.RUN:
-                typer.echo(f"{command}: {script.path} runs on this machine", err=True)
+                note(f"{command}: {script.path} runs on this machine")
             case Decision.ASK if _agreed(script):
                 confirmations.remember(script)
             case Decision.ASK:
@@ -36,12 +35,12 @@ def can_ask() -> bool:
 
 def _agreed(script: Script) -> bool:
     """Show the script and ask; no answer means no."""
-    typer.echo(f"{script.path} is to run on this machine, with all that you may do:\n", err=True)
+    note(f"{script.path} is to run on this machine, with all that you may do:\n")
     for line in visible(script.text).splitlines():
-        typer.echo(f"    {line}", err=True)
+        note(f"    {line}")
     # Not typer.confirm: it writes to stdout as well, where --json has its one line.
-    typer.echo("\nRun it, and not ask again while it stays the same? [y/N] ", nl=False, err=True)
+    note("\nRun it, and not ask again while it stays the same? [y/N] ", end="")
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
-        typer.echo("", err=True)
+        note("")
     return answer.strip().lower() in {"y", "yes"}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from insula.cli.apis import Admin, Name, channel_to, look, open_channel, spoken_errors
+from insula.printing import note, put
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,18 +30,16 @@ def logs(
     with spoken_errors(), channel_to(admin) as channel:
         addresses = sorted({worker.address for worker in look(channel, name).workers})
     if not addresses:
-        typer.echo(f"insula: no worker of {name} has reported lately", err=True)
+        note(f"insula: no worker of {name} has reported lately")
         raise typer.Exit(1)
     lines: queue.Queue[str | None] = queue.Queue(LINES_WAITING_MAX)
     lost: list[str] = []
     for address in addresses:
         threading.Thread(target=_read, args=(address, workload, follow, lines, lost), daemon=True).start()
     for line in _until_all_ended(lines, len(addresses)):
-        typer.echo(line)
+        put(line)
     if lost:
-        typer.echo(
-            f"insula: {'; '.join(lost)}; what it said since is in `insula logs {name}`, once it is back", err=True
-        )
+        note(f"insula: {'; '.join(lost)}; what it said since is in `insula logs {name}`, once it is back")
         raise typer.Exit(1)
 
 

@@ -9,6 +9,7 @@ import typer
 from insula.cli import apis, workloads
 from insula.cli.logs import logs
 from insula.cli.up import up
+from insula.printing import put
 
 app = typer.Typer(
     help="Turns a Python Handler class into a durable asynchronous API.",
@@ -31,7 +32,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"insula {version('insula')}")
+        put(f"insula {version('insula')}")
         raise typer.Exit
 
 

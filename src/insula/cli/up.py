@@ -54,6 +54,7 @@ def up(
     from insula.local import preflight
     from insula.local.plan import become_stack
     from insula.local.settings import Refused, Settings
+    from insula.printing import note
 
     settings = Settings(
         data.absolute(),
@@ -71,7 +72,7 @@ def up(
         missing = preflight.check_isolation(settings)
         confirm_scripts("insula up", dict.fromkeys(api.config_path for api in plan.apis), settings.environment, yes=yes)
     except (Refused, ProjectInvalid) as error:
-        typer.echo(f"insula up: {error}", err=True)
+        note(f"insula up: {error}")
         raise typer.Exit(_EXIT_REFUSED) from None
     if missing:
         typer.echo(f"insula up: handlers are not isolated completely: {missing}", err=True)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 import typer
 
 from insula.errors import InsulaError, InvalidArgument
+from insula.printing import note, put
 
 if TYPE_CHECKING:
     from insula.client import Client, Workload
@@ -56,9 +57,9 @@ def submit(
     with _spoken_errors(), _payload(json_text, file, text) as (payload, usual_type), _client(url) as client:
         id = client.submit(api, payload, content_type=content_type or usual_type)
         if not wait:
-            typer.echo(id)
+            put(id)
             return
-        typer.echo(f"{id} submitted", err=True)
+        note(f"{id} submitted")
         _print_end(client.wait(api, id))
 
 
@@ -76,12 +77,12 @@ def result(
 def _print_end(workload: Workload) -> None:
     """Print the result on stdout and the rest on stderr. Exits with what became of the workload."""
     if workload.result_json is not None:
-        typer.echo(workload.status, err=True)
+        note(workload.status)
         # The handler's own bytes: what jq reads is what the handler returned.
-        typer.echo(workload.result_json)
+        put(workload.result_json)
         return
     why = f": {workload.failure.reason}: {workload.failure.message}" if workload.failure else ""
-    typer.echo(f"{workload.status}{why}", err=True)
+    note(f"{workload.status}{why}")
     raise typer.Exit(_EXIT_FAILED if workload.ended else _EXIT_PENDING)
 
 
@@ -138,8 +139,8 @@ def _spoken_errors() -> Generator[None]:
     try:
         yield
     except (InsulaError, OSError) as error:
-        typer.echo(f"insula: {' '.join(str(error).split())}", err=True)
+        note(f"insula: {' '.join(str(error).split())}")
         raise typer.Exit(_EXIT_USAGE if isinstance(error, InvalidArgument) else _EXIT_FAILED) from None
     except KeyboardInterrupt:
-        typer.echo("insula: interrupted; a submitted workload runs on, `insula result` shows it", err=True)
+        note("insula: interrupted; a submitted workload runs on, `insula result` shows it")
         raise typer.Exit(_EXIT_INTERRUPTED) from None

@@ -104,6 +104,8 @@ _ERRORS: Final[Mapping[str, Callable[[_Refusal], errors.InsulaError]]] = Mapping
         "STORE_FULL": lambda _: errors.StoreFull(),
         "PAYLOAD_TOO_LARGE": lambda it: errors.PayloadTooLarge(it.number("limit_bytes")),
         "STORE_UNAVAILABLE": lambda it: errors.StoreUnavailable(it.message),
+        "STORAGE_FULL": lambda _: errors.StorageFull(),
+        "OBJECT_UNREADABLE": lambda it: errors.ObjectUnreadable(it.message),
     }
 )
 

@@ -18,6 +18,7 @@ from insula.local.stack import Stack
 from insula.local.storage import BUCKET
 from insula.local.terminal import Terminal
 from insula.local.view import Announcement, ApiState, View
+from insula.printing import note, put
 from insula.process import hide_from_others
 
 REFUSED: Final = 2
@@ -36,7 +37,7 @@ def main(descriptor: int) -> int:
         data.write(ROLLOUT_TASK, task(parts).render())
         data.write(FOLLOW_TASK, replace(task(parts), apis=(), watch=False).render())
     except Refused as refusal:
-        sys.stderr.write(f"insula up: {refusal}\n")
+        note(f"insula up: {refusal}")
         return REFUSED
     try:
         return asyncio.run(run(parts, why_open))
@@ -50,9 +51,7 @@ async def run(parts: Parts, why_open: str) -> int:
 
     def announce(announcement: Announcement) -> None:
         parts.data.write("stack.json", announcement.as_json())  # where `insula get` and its like find the admin address
-        sys.stdout.write(announcement.as_json() if parts.plan.settings.as_json else announcement.as_text())
-        sys.stdout.write("\n")
-        sys.stdout.flush()
+        put(announcement.as_json() if parts.plan.settings.as_json else announcement.as_text())
 
     shown = view()
     if why_open:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import IO, Final, cast
 
 from rich.console import Console
-from rich.markup import escape
 from rich.status import Status
+from rich.text import Text
 
 from insula.local.terminal import Terminal
-from insula.local.view import ApiState, View
+from insula.local.view import LINE_CHARACTERS_MAX, ApiState, View
+from insula.printing import visible
 
 
 class LiveView(View):
@@ -24,7 +25,7 @@ class LiveView(View):
         self._status.start()
 
     def say(self, text: str) -> None:
-        self._console.print(escape(text))
+        self._print(text)
 
     def starting(self, part: str) -> None:
         self._under_way[part] = part
@@ -35,7 +36,7 @@ class LiveView(View):
         self._show()
 
     def deployed(self, api: str) -> None:
-        self._console.print(f"  [cyan]deployed[/cyan] {escape(api)}, starting")
+        self._print("  ", ("deployed", "cyan"), f" {api}, starting")
 
     def api(self, api: ApiState, seconds: float) -> None:
         self._under_way.pop(api.name, None)
@@ -45,15 +46,15 @@ class LiveView(View):
     def ready(self, part: str, seconds: float) -> None:
         self._under_way.pop(part, None)
         self._show()
-        self._console.print(f"  [green]ready[/green] {escape(part):<24} [dim]{seconds:.1f} s[/dim]")
+        self._print("  ", ("ready", "green"), f" {part:<24} ", (f"{seconds:.1f} s", "dim"))
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
         for line in lines:
-            self._console.print(f"  [dim]{escape(part)}: {escape(line)}[/dim]")
-        self._console.print(f"  [red]{escape(part)} {escape(how)}[/red]; starting it again in {again_s:g} s")
+            self._print("  ", (f"{part}: {line[:LINE_CHARACTERS_MAX]}", "dim"))
+        self._print("  ", (f"{part} {how}", "red"), f"; starting it again in {again_s:g} s")
 
-    def handler_line(self, api: str, line: str) -> None:
-        self._console.print(f"[cyan]{escape(api)}[/cyan] {escape(line)}")
+    def handler_says(self, api: str, text: str) -> None:
+        self._print((api, "cyan"), f" {text}")
 
     def up(self) -> None:
         self._status.stop()
@@ -63,6 +64,13 @@ class LiveView(View):
         super().stopping()
 
     def _show(self) -> None:
-        self._status.update(
-            f"starting {escape(', '.join(self._under_way.values()))}" if self._under_way else "starting"
-        )
+        self._status.update(_text(f"starting {', '.join(self._under_way.values())}" if self._under_way else "starting"))
+
+    def _print(self, *pieces: str | tuple[str, str]) -> None:
+        self._console.print(_text(*pieces))
+
+
+def _text(*pieces: str | tuple[str, str]) -> Text:
+    """Pieces of text, some with a style. No piece is markup, nor steers the terminal."""
+    styled = ((piece, "") if isinstance(piece, str) else piece for piece in pieces)
+    return Text.assemble(*((visible(text), style) for text, style in styled))

@@ -276,6 +276,7 @@ class Parts:
             "INSULA_REDIS_URL_FILE": str(data.write("redis-url", self.redis_url)),
             "INSULA_S3_BUCKET": storage.BUCKET,
             "INSULA_S3_SOCKET": str(self.socket("s3")),
+            "INSULA_STORES_FOLDER": str(data.path),
             **storage.endpoint(self.s3_endpoint),
             "AWS_SHARED_CREDENTIALS_FILE": str(data.write("s3-credentials", credentials)),
             "AWS_CONFIG_FILE": os.devnull,  # the user's own profile may not reach into it

@@ -10,6 +10,7 @@ from typing import Final
 from insula.errors import ProjectInvalid
 from insula.isolation import IsolationMissing, environments_folder, find_sandbox
 from insula.local import binaries, ports
+from insula.local.disk import check_room
 from insula.local.plan import ApiFound, Plan
 from insula.local.settings import INTERNAL_PORT, Refused, Settings
 from insula.project import Project, read_project
@@ -23,6 +24,7 @@ def check(settings: Settings, directories: Iterable[Path]) -> Plan:
     programs = binaries.find()
     check_addresses(settings)
     check_data(settings.data, apis)
+    check_room(settings.data)
     if settings.redis_url is not None:
         check_redis(settings.redis_url)
     return Plan(settings, apis, programs, settings.payload_bytes_max)

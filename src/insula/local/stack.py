@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from insula.local import envoy_admin, scrapes
+from insula.local.disk import DiskNews
 from insula.local.parts import FOLLOW_TASK, ROLLOUT_TASK, Parts, worker_part
 from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, READY, STATE, STORED, Event
 from insula.local.supervise import Part, Supervised
@@ -28,6 +29,7 @@ DEATHS_MAX: Final = 5
 INTERRUPTED: Final = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 """Exit codes of a stack that was told to stop before it was up."""
 FAILED: Final = 1
+DISK_EVERY_S: Final = 2.0
 
 
 class Stack:
@@ -41,6 +43,7 @@ class Stack:
         self._awaited: Final = [api.name for api in apis]
         self._view: Final = view
         self._announce: Final = announce
+        self._disk: Final = DiskNews(parts.data.path)
         self._versions: Final[dict[str, str]] = {}
         self._deployed_at: Final[dict[str, float]] = {}
         self._news: Final[set[str]] = set()  # deployed since the stack is up, and not ready yet
@@ -62,9 +65,10 @@ class Stack:
             loop.add_signal_handler(number, self._on_signal, number)
         await self._scrapes.start(*self._parts.metrics_address)
         async with self._group:
-            coming_up = self._group.create_task(self._come_up())
+            under_way = [self._group.create_task(work) for work in (self._come_up(), self._watch_disk())]
             await self._stop.wait()
-            coming_up.cancel()
+            for task in under_way:
+                task.cancel()
             await self._shut_down()
         return self._exit_code or 0
 
@@ -80,6 +84,12 @@ class Stack:
         self._exit_code = 0
         self._view.up()
         self._announce(self._announcement())
+
+    async def _watch_disk(self) -> None:
+        while True:
+            if told := self._disk.look():
+                self._view.say(told)
+            await asyncio.sleep(DISK_EVERY_S)
 
     def _announcement(self) -> Announcement:
         parts = self._parts
@@ -166,7 +176,7 @@ class Stack:
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
         """See Watcher. A part that never comes up ends the attempt; a worker fails its API alone."""
-        self._view.died(part, how, again_s, lines)
+        self._view.died(part, how, again_s, [] if self._disk.full else lines)  # then each end has the same reason
         if self._exit_code is not None or self._running[part].backoff.deaths < DEATHS_MAX:
             return
         api = self._api_of(part)

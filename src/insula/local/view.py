@@ -12,6 +12,7 @@ from typing import Final, cast
 
 from insula.local.rollout.events import PENDING, READY
 from insula.local.terminal import Terminal
+from insula.printing import visible
 
 LINE_CHARACTERS_MAX: Final = 2000
 """Of a handler's line on the terminal; the log has all of it."""
@@ -129,8 +130,8 @@ class View:
         self.terminal: Final = terminal
 
     def say(self, text: str) -> None:
-        """One line."""
-        self.terminal.write(f"{text}\n")
+        """One line, or several; nothing in it steers the terminal that shows it, now or later."""
+        self.terminal.write(f"{visible(text)}\n")
 
     def starting(self, part: str) -> None:
         """Nothing to say yet."""
@@ -167,7 +168,11 @@ class View:
         if any(routine in line for routine in _ROUTINE):
             return
         for part in readable(line).splitlines() or [""]:
-            self.say(f"[{api}] {part[:LINE_CHARACTERS_MAX]}")
+            self.handler_says(api, part[:LINE_CHARACTERS_MAX])
+
+    def handler_says(self, api: str, text: str) -> None:
+        """One line of it."""
+        self.say(f"[{api}] {text}")
 
     def up(self) -> None:
         """The stack is up."""

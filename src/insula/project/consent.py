@@ -56,14 +56,6 @@ def scripts(configurations: Iterable[Path]) -> tuple[Script, ...]:
     return tuple(found.values())
 
 
-def visible(text: bytes) -> str:
-    """Return a script for a person to read: what would steer the terminal, or hide something, is spelled out."""
-    return "".join(
-        character if character.isprintable() or character in "\n\t" else ascii(character)[1:-1]
-        for character in text.decode("utf-8", "backslashreplace")
-    )
-
-
 class Confirmations:
     """The texts a user has confirmed on this machine, as empty files in the cache, named by sha256."""
 

@@ -10,12 +10,12 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Generator, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final
 
 from insula.errors import ProjectInvalid
 from insula.project.env_file import ENV_FILE, ENV_FILE_BYTES_MAX
-from insula.project.files import DEPTH_MAX, FILE_BYTES_MAX, FILES_MAX, PROJECT_BYTES_MAX
+from insula.project.files import DEPTH_MAX, FILE_BYTES_MAX, FILES_MAX, IGNORE_FILE, PROJECT_BYTES_MAX
 
 # What DeployApi takes: the project's limit, and room for names.
 BUNDLE_BYTES_MAX: Final = 40 * 2**20
@@ -29,6 +29,7 @@ _END_SIGNATURE: Final = b"PK\5\6"
 _METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _ENCRYPTED: Final = 0x1
 _CHUNK_BYTES: Final = 2**20
+_FEWER: Final = f"name what the handler does not need in {IGNORE_FILE}"
 
 
 def extract(data: bytes, target: Path) -> int:
@@ -70,12 +71,18 @@ def _opened(data: bytes) -> Generator[tuple[zipfile.ZipFile, list[zipfile.ZipInf
 
 
 def _check_folders(entries: list[zipfile.ZipInfo]) -> None:
-    """Raise ProjectInvalid if a file lies below another file."""
+    """Raise ProjectInvalid if a file lies below another file, or files and folders together are over FILES_MAX."""
     names = {entry.filename for entry in entries}
-    for entry in entries:
-        for parent in PurePosixPath(entry.filename).parents:
-            if str(parent) in names:
-                raise ProjectInvalid(f"the bundle is refused: {str(parent)!r} is both a file and a folder")
+    folders: set[str] = set()
+    for name in names:
+        folder = name.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+        if len(names) + len(folders) > FILES_MAX:
+            raise ProjectInvalid(f"the bundle holds more than {FILES_MAX} files and folders; {_FEWER}")
+    if both := names & folders:
+        raise ProjectInvalid(f"the bundle is refused: {min(both)!r} is both a file and a folder")
 
 
 def _check_size(data: bytes) -> None:
@@ -93,7 +100,7 @@ def _check_size(data: bytes) -> None:
 def _checked(entries: list[zipfile.ZipInfo]) -> Iterator[zipfile.ZipInfo]:
     """Yield the entries that are files. Raises ProjectInvalid for the first one that may not be written."""
     if len(entries) > FILES_MAX:
-        raise ProjectInvalid(f"the bundle holds more than {FILES_MAX} files")
+        raise ProjectInvalid(f"the bundle holds more than {FILES_MAX} files and folders; {_FEWER}")
     names: set[str] = set()
     size_bytes = 0
     for entry in entries:

@@ -99,7 +99,10 @@ class Failure(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """A stable upper-case word to branch on, such as HANDLER_ERROR, PAYLOAD_INVALID, RESULT_INVALID or WORKER_LOST."""
+    """A stable upper-case word to branch on. The handler's: HANDLER_ERROR, MEMORY_LIMIT, RESULT_INVALID, RESULT_TOO_LARGE.
+    The payload's: PAYLOAD_INVALID, PAYLOAD_MISSING, PAYLOAD_UNREADABLE (S3 answers, but has not given it in 10 attempts
+    over 10 minutes; it is kept). The workers': WORKER_LOST.
+    """
     message: _builtins.str
     """One sentence for a person, at most 4 KiB."""
     def __init__(

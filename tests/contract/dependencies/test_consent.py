@@ -99,7 +99,9 @@ def test_one_confirmation_is_enough_until_the_script_changes(project: Path) -> N
     assert QUESTION in on_a_terminal(project, "n\n")[1]
 
 
-@pytest.mark.parametrize(("admin", "asked"), [("127.0.0.1:1", True), ("192.0.2.1:1", False)])
+@pytest.mark.parametrize(
+    ("admin", "asked"), [("127.0.0.1:1", True), ("unix:///run/insula/admin.sock", True), ("192.0.2.1:1", False)]
+)
 def test_a_deployment_to_this_machine_asks_too(project: Path, admin: str, asked: bool) -> None:
     """Elsewhere it is not the user's own machine that the script runs on."""
     if not asked:

@@ -95,6 +95,44 @@ def test_p6_results_read_as_python_writes_them(api: Callable[[str], HttpApi], re
     assert f'"result": {expected}, "timestamp"' in requests.get(f"{rough.url}/{id}", timeout=10).text
 
 
+FORGING = """
+import gc, sys
+from insula_runner.channel import Channel
+[channel] = [found for found in gc.get_objects() if isinstance(found, Channel)]
+frame = sys._getframe()
+while "header" not in frame.f_locals:
+    frame = frame.f_back
+answer = {{"type": "result", "handler_s": 0.0, "id": frame.f_locals["header"]["id"]}}
+channel.send({{**answer, **{header!r}}}, {body!r})
+"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[1]", b"{}{}", b'{"a": NaN}', b'{"a": "\\xff"}', b'{"a": "' + b"x" * 100_000 + b"'}"],
+    ids=lambda body: repr(body[:16]),
+)
+def test_p4_a_handler_that_answers_for_its_runner_stores_nothing_but_an_object(
+    api: Callable[[str], HttpApi], body: bytes
+) -> None:
+    """User code shares the runner's process, and so can write to its socket."""
+    answer = api("rough").run(FORGING.format(header={}, body=body).encode(), "text/plain")
+    assert failure(answer) == NO_DICTIONARY.format("bytes that are no JSON object")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [{"handler_s": float("nan")}, {"handler_s": -1}, {"type": "failure", "reason": "MADE UP"}],
+    ids=repr,
+)
+def test_what_is_no_answer_ends_the_runner(api: Callable[[str], HttpApi], header: dict[str, object]) -> None:
+    """The worker goes on: the next workload completes."""
+    source = FORGING.format(header=header, body=b'{"message": "", "traceback": ""}').replace("nan", 'float("nan")')
+    answer = api("rough").run(source.encode(), "text/plain")
+    assert (answer["status"], answer["error"]["reason"]) == ("failed", "WORKER_LOST")
+    assert api("rough").run(b"", "text/plain")["status"] == "completed"
+
+
 def test_p5_after_7_days_a_result_is_gone(stack: Stack, echo: HttpApi) -> None:
     """It is moved 8 days back, its end with it; from then on its id is unknown."""
     id = echo.run(b"{}", "application/json")["id"]

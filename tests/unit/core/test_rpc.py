@@ -18,6 +18,8 @@ from insula.rpc import reason, status_code
         (errors.EndpointTaken("/x", "y"), StatusCode.ALREADY_EXISTS, "ENDPOINT_TAKEN"),
         (errors.QueueFull("a", 1, timedelta(seconds=5)), StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
         (errors.StoreUnavailable("x"), StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
+        (errors.ObjectUnreadable("x"), StatusCode.UNAVAILABLE, "OBJECT_UNREADABLE"),
+        (errors.StorageFull(), StatusCode.UNAVAILABLE, "STORAGE_FULL"),
     ],
 )
 def test_each_error_has_its_code_and_a_stable_word(error: errors.InsulaError, code: StatusCode, word: str) -> None:

@@ -14,6 +14,18 @@ MAY_READ_THE_ENVIRONMENT = {
     "settings.py": "reads the settings, once",
     "cortex_internal": "user code imports it and nothing of ours builds it: the environment is how the runner tells it",
 }
+MAY_WRITE_TO_A_STREAM = {
+    "src/insula/printing.py": "escapes what would steer a terminal",
+    "src/insula/local/live.py": "rich gets nothing but such text",
+    "src/insula/cli/apis.py": "rich gets nothing but such text, in a table",
+    "src/insula/tether.py": "a worker reads it",
+    "src/insula/bundles/__main__.py": "a service reads it",
+    "src/insula/local/rollout/__main__.py": "`insula up` reads it",
+    "src/insula/local/rollout/watching.py": "`insula up` reads it",
+    "services/submit/insula_submit/__main__.py": "`insula up` reads it",
+    "services/worker/insula_worker/saved_models/__main__.py": "a worker reads it",
+    "services/worker/cortex_internal/lib/log.py": "a worker reads it",
+}
 # Two of the runner's frames have a status' name; they are the runner's words, and say what the handler did.
 SPEAK_FRAMES = ("services/worker/insula_runner/", "services/worker/insula_worker/runner_connection.py")
 
@@ -46,6 +58,19 @@ def test_only_main_and_settings_read_the_environment() -> None:
         if isinstance(node, ast.Attribute | ast.ImportFrom) and _reads_environment(node)
     ]
     assert reads == []
+
+
+def test_only_the_printing_module_writes_for_people() -> None:
+    """Text of clients and handlers must not steer a terminal, wherever it is shown."""
+    writes = [
+        f"{path}:{node.lineno}"
+        for path, tree in python_files(*OURS)
+        if path not in MAY_WRITE_TO_A_STREAM
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        if re.search(r"(^|\.)(echo|secho|print)$|\b(stdout|stderr)(\.buffer)?\.write$", dotted(node.func))
+    ]
+    assert writes == []
 
 
 def test_only_the_rpc_edge_aborts_calls() -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from insula.errors import ProjectInvalid
 from insula.project import extraction
+from insula.project import files as walk
 from insula.project.bundle import check, collect, extract
 from tests.unit.project.entries import HANDLER, project
 
@@ -146,6 +147,26 @@ def test_too_many_entries_are_refused_before_they_are_read(tmp_path: Path, monke
     monkeypatch.setattr(extraction, "FILES_MAX", 3)
     with pytest.raises(ProjectInvalid, match="more than 3 files"):
         extract(archive(*((str(n), b"") for n in range(4))), tmp_path / "t")
+
+
+def test_folders_count_like_files(tmp_path: Path) -> None:
+    """3,000 files, each below 76 folders of its own, would have made 228,000 folders."""
+    data = archive(*(("/".join([str(n), *"d" * 75, "file"]), b"") for n in range(3_000)))
+    with pytest.raises(ProjectInvalid, match=r"more than 20000 files and folders; name what .* in \.cortexignore"):
+        extract(data, tmp_path / "t")
+    assert list((tmp_path / "t").iterdir()) == []
+
+
+def test_what_is_packed_can_be_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides count alike: 6 files, `.env` included, and 4 folders, besides the project's own."""
+    root = project(tmp_path / "p", {"a/b/c/d/x": "", "a/y": "", "a/b/z": "", "w": "", ".env": ""})
+    monkeypatch.setattr(extraction, "FILES_MAX", 10)
+    monkeypatch.setattr(walk, "FILES_MAX", 10)
+    data = collect(root, "cortex.yaml").data
+    assert extract(data, tmp_path / "t") == 6
+    monkeypatch.setattr(walk, "FILES_MAX", 9)
+    with pytest.raises(ProjectInvalid, match=r"more than 9 files and folders; name what .* in \.cortexignore"):
+        collect(root, "cortex.yaml")
 
 
 @given(st.data())

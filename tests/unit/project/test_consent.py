@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from insula.project.consent import Confirmations, Decision, cache_folder, decide, scripts, visible
+from insula.project.consent import Confirmations, Decision, cache_folder, decide, scripts
 from tests.unit.project.entries import MINIMAL, project
 
 
@@ -46,12 +46,6 @@ def test_a_confirmation_is_for_one_text(tmp_path: Path) -> None:
     (root / "dependencies.sh").write_text("echo 2\n")
     (changed,) = scripts([root / "cortex.yaml"])
     assert not confirmations.hold(changed)
-
-
-def test_what_would_hide_a_line_is_spelled_out() -> None:
-    """Escape sequences, carriage returns, and characters that turn the direction of the text."""
-    hidden = b"rm -rf ~ # \x1b[2K\r\techo \xe2\x80\xae \xff \xc3\xa9\n"
-    assert visible(hidden) == "rm -rf ~ # \\x1b[2K\\r\techo \\u202e \\xff é\n"
 
 
 def test_the_cache_is_the_workers() -> None:

@@ -1,0 +1,135 @@
+"""Payloads from S3, for attempts: read whole, however long S3 is out of order.
+
+While S3 cannot give a payload, the attempt keeps its lease and tries again. It needs no runner, and others go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import Final
+
+from insula.errors import InsulaError, ObjectUnreadable, StoreUnavailable
+from insula.objects import ObjectStore
+
+log = logging.getLogger(__name__)
+
+PAYLOAD_MEMORY_BYTES: Final = 8 * 1024 * 1024
+"""A larger payload waits on disk until the handler takes it."""
+WAITING_MAX: Final = 16
+"""Attempts that may wait for S3 without taking the place of another one. All of them read once S3 is back."""
+
+
+@dataclass(frozen=True)
+class Patience:
+    """When a payload that S3 does not give is tried again, and when no more.
+
+    An outage is waited out. Errors about this one object end the wait after `errors_min` of them over `over_s`.
+    """
+
+    pause_s: float = 1.0
+    pause_s_max: float = 30.0
+    errors_min: int = 10
+    over_s: float = 600.0
+    clock: Callable[[], float] = time.monotonic
+
+    def after(self, failures: int) -> float:
+        """The pause after so many failures in a row, in seconds: doubles up to `pause_s_max`."""
+        return min(self.pause_s_max, self.pause_s * 2.0 ** min(failures - 1, 32))
+
+    def is_over(self, errors: int, since_s: float) -> bool:
+        """Whether so many errors about one object, the first at `since_s` of the clock, are enough."""
+        return errors >= self.errors_min and self.clock() - since_s >= self.over_s
+
+
+class PayloadUnreadable(InsulaError):
+    """S3 answers, but has not given this payload for too long."""
+
+
+class WaitEnded(InsulaError):
+    """The worker waits no longer: another one is to try."""
+
+
+class Payloads:
+    """Reads the payloads of one slot's attempts."""
+
+    def __init__(self, objects: ObjectStore, changed: Callable[[], None], patience: Patience) -> None:
+        """`changed` is called when an attempt begins to wait."""
+        self.waiting: Final[set[str]] = set()
+        self._objects = objects
+        self._changed = changed
+        self._patience = patience
+        self._leaving = asyncio.Event()
+
+    @property
+    def aside(self) -> int:
+        """How many attempts wait for S3 and take nobody's place."""
+        return min(len(self.waiting), WAITING_MAX)
+
+    def stop_waiting(self) -> None:
+        """Raise WaitEnded in every attempt that waits, and in each that would from now on."""
+        self._leaving.set()
+
+    async def read(self, id: str, key: str) -> SpooledTemporaryFile[bytes]:
+        """The object in a file at its start, which the caller closes, for the workload `id`.
+
+        Raises ObjectNotFound, PayloadUnreadable, WaitEnded.
+        """
+        failures, errors, since_s = 0, 0, 0.0
+        try:
+            while True:
+                try:
+                    return await self._read(key)
+                except StoreUnavailable as error:
+                    failures += 1
+                    if isinstance(error, ObjectUnreadable):
+                        errors += 1
+                        since_s = since_s if errors > 1 else self._patience.clock()
+                        self._check_patience(errors, since_s, error)
+                    pause_s = self._patience.after(failures)
+                    fields = {"id": id, "error": str(error), "failures": failures, "again_s": pause_s}
+                    log.warning("payload unavailable", extra=fields)
+                self.waiting.add(id)
+                self._changed()
+                await self._pause(pause_s)
+        finally:
+            self.waiting.discard(id)
+
+    def _check_patience(self, errors: int, since_s: float, error: ObjectUnreadable) -> None:
+        if self._patience.is_over(errors, since_s):
+            minutes = (self._patience.clock() - since_s) / 60
+            raise PayloadUnreadable(
+                f"S3 did not give the payload in {errors} attempts over {minutes:.0f} minutes, and answered otherwise; "
+                "the payload is kept"
+            ) from error
+
+    async def _read(self, key: str) -> SpooledTemporaryFile[bytes]:
+        spool = SpooledTemporaryFile[bytes](max_size=PAYLOAD_MEMORY_BYTES)
+        try:
+            async for chunk in self._objects.read(key):
+                await _write(spool, chunk)
+        except BaseException:
+            spool.close()
+            raise
+        spool.seek(0)
+        return spool
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leaving.wait()
+        if self._leaving.is_set():
+            raise WaitEnded("the worker waits for S3 no longer")
+
+
+async def _write(spool: SpooledTemporaryFile[bytes], chunk: bytes) -> None:
+    """Write in a thread. Raises StoreUnavailable if this machine's disk has no room: the payload is not to blame."""
+    try:
+        await asyncio.to_thread(spool.write, chunk)
+    except OSError as error:
+        raise StoreUnavailable(f"the payload cannot be kept on this machine: {error}") from error

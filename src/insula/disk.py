@@ -1,0 +1,52 @@
+"""How much room the disk of a machine's own stores has.
+
+Both stores need some: SeaweedFS refuses writes with less than 1 % of its disk free, and Valkey ends when a write fails.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+MEBIBYTE: Final = 2**20
+ROOM_BYTES_MIN: Final = 32 * MEBIBYTE
+"""Kept for what was accepted: with less, nothing new is."""
+ROOM_SHARE_MIN: Final = 0.01
+"""SeaweedFS' own limit, for which `weed mini` has no flag. It looks once a minute."""
+
+_PLENTY: Final = 2**60
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What an ordinary user may still write to a disk, and its size, in bytes."""
+
+    free_bytes: int
+    disk_bytes: int
+
+    @property
+    def needed_bytes(self) -> int:
+        """With less, one of the stores may refuse to write."""
+        return max(ROOM_BYTES_MIN, int(self.disk_bytes * ROOM_SHARE_MIN))
+
+    @property
+    def spent(self) -> bool:
+        """Whether all that is left is for what was accepted."""
+        return self.free_bytes < ROOM_BYTES_MIN
+
+    @property
+    def lacking(self) -> bool:
+        """Whether one of the stores may refuse to write."""
+        return self.free_bytes < self.needed_bytes
+
+
+def room_of(folder: Path) -> Room:
+    """Return the room on the disk of `folder`: none without a free inode, and plenty where it cannot be asked."""
+    try:
+        found = os.statvfs(folder)
+    except OSError:
+        return Room(_PLENTY, _PLENTY)
+    no_inode = found.f_files > 0 and found.f_favail == 0
+    return Room(0 if no_inode else found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize)

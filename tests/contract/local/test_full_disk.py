@@ -1,0 +1,139 @@
+"""A disk that is too small, and one that fills: both are named, and nothing accepted is lost.
+
+Each disk is a real file system, mounted where only the stack sees it; that needs no root.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+import requests
+
+from insula.disk import MEBIBYTE, Room
+from insula.local.disk import DiskNews
+from tests.contract.local.test_refusals import Refusal, check_refused, write_project
+from tests.http_api import HttpApi
+from tests.stack import Stack, running_stack
+from tests.waiting import until
+
+PROBE = Path(__file__).parents[2] / "projects" / "probe"
+ALONE = ("unshare", "--mount") if os.geteuid() == 0 else ("unshare", "--mount", "--map-root-user")
+FULL, ROOM_AGAIN = "is full: ", "has room again: "
+
+
+def on_a_disk(folder: Path, size_mib: int) -> list[str]:
+    """What runs a command where `folder` is a disk of this size."""
+    folder.mkdir()
+    return [*ALONE, "sh", "-c", f'mount -t tmpfs -o size={size_mib}m tmpfs {folder} && exec "$@"', "sh"]
+
+
+def test_a_disk_too_small_to_start_on_is_refused(tmp_path: Path) -> None:
+    """SeaweedFS would wait for its first volume without an end."""
+    project, disk = write_project(tmp_path / "project"), tmp_path / "disk"
+    command = [sys.executable, "-m", "insula.cli.main", "up", str(project), "--data", str(disk / "data")]
+    done = subprocess.run([*on_a_disk(disk, 120), *command], capture_output=True, text=True, timeout=60, check=False)
+    refusal = Refusal(done.returncode, done.stdout, done.stderr)
+    check_refused(
+        refusal, f"The disk of --data {disk}/data has 120 MiB free", "need 192 MiB to start", "Free some space"
+    )
+
+
+class Disk:
+    """The stack's disk, seen from outside."""
+
+    def __init__(self, stack: Stack, folder: Path) -> None:
+        self._filler = Path(f"/proc/{stack.pid}/root{folder}/filler")
+
+    def fill(self, left_mib: int) -> None:
+        """Take all room but this, and the last block if it is none."""
+        found = os.statvfs(self._filler.parent)
+        with self._filler.open("wb", buffering=0) as filler, suppress(OSError):
+            os.posix_fallocate(filler.fileno(), 0, found.f_bavail * found.f_frsize - left_mib * MEBIBYTE)
+            while not left_mib and filler.write(bytes(4096)):
+                filler.seek(0, os.SEEK_END)
+
+    def free(self) -> None:
+        """Give it back."""
+        self._filler.unlink()
+
+
+@dataclass
+class Caller:
+    """Submits to the probe, and keeps the ids of what was accepted."""
+
+    url: str
+    ids: list[str] = field(default_factory=list[str])
+
+    def post(self, *, large: bool) -> requests.Response:
+        body = json.dumps({"return": {"pad": "x" * (100_000 if large else 1)}})
+        answer = requests.post(self.url, body, headers={"Content-Type": "application/json"}, timeout=60)
+        if answer.status_code == 200:
+            self.ids.append(answer.json()["id"])
+        return answer
+
+    def is_refused(self) -> bool:
+        """Whether both stores' 503 says that there is no room, and when to come again."""
+        answers = [self.post(large=large) for large in (False, True)]
+        refused = [answer for answer in answers if answer.status_code != 200]
+        for answer in refused:
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2"), answer.text
+            assert answer.json()["message"].startswith("storage has no room"), answer.text
+        return len(refused) == len(answers)
+
+    def is_accepted(self) -> bool:
+        return all(self.post(large=large).status_code == 200 for large in (False, True))
+
+
+@pytest.mark.slow
+async def test_a_disk_that_fills_is_named_and_nothing_accepted_is_lost(tmp_path: Path) -> None:
+    """The output names it once, clients read that storage has no room, and all goes on once there is some.
+
+    While some MiB are left, what was accepted ends and can be read. Valkey cannot run with none.
+    """
+    disk, said = tmp_path / "disk", tmp_path / "said"
+
+    def told(words: str, times: int) -> bool:
+        return said.read_text().count(words) == times
+
+    with said.open("wb") as stderr:
+        async with running_stack([PROBE], data=disk / "data", said=stderr, inside=on_a_disk(disk, 400)) as stack:
+            api, caller, filler = HttpApi(f"{stack.public}/probe"), Caller(f"{stack.public}/probe"), Disk(stack, disk)
+            assert caller.is_accepted()
+            ended = [api.end(id) for id in caller.ids]
+            for episode, left_mib in enumerate((20, 0), start=1):
+                caller.ids += [api.submit(b'{"sleep_s": 2}', "application/json") for _ in range(2)]
+                filler.fill(left_mib)
+                await until(caller.is_refused)
+                await until(partial(told, FULL, episode))
+                if left_mib:
+                    assert [api.end(id) for id in caller.ids[: len(ended)]] == ended
+                    assert {api.end(id)["status"] for id in caller.ids} == {"completed"}
+                filler.free()
+                await until(partial(told, ROOM_AGAIN, episode))
+                await until(caller.is_accepted, within_s=180)  # SeaweedFS looks once a minute
+            assert {api.end(id, within_s=120)["status"] for id in caller.ids} == {"completed"}
+            assert [api.end(one["id"]) for one in ended] == ended
+    assert told(FULL, 2), "once for each time"
+
+
+def test_a_full_disk_is_told_once_until_it_has_room_again(tmp_path: Path) -> None:
+    """At 1 % of a large disk, where SeaweedFS stops writing, and at 32 MiB of a small one."""
+    news = DiskNews(tmp_path)
+    large, small = 1000 * 1024 * MEBIBYTE, 1024 * MEBIBYTE
+    assert news.judge(Room(11 * 1024 * MEBIBYTE, large)) is None
+    told = news.judge(Room(9 * 1024 * MEBIBYTE, large))
+    assert told is not None
+    assert f"The disk of {tmp_path} is full: 9,216 MiB are free, the stores need 10,240 MiB." in told
+    assert news.judge(Room(0, large)) is None
+    assert news.judge(Room(11 * 1024 * MEBIBYTE, large)) is None, "it may be full again in a moment"
+    assert news.judge(Room(63 * MEBIBYTE, small)) is None
+    assert "has room again" in str(news.judge(Room(64 * MEBIBYTE, small)))
+    assert "is full" in str(news.judge(Room(31 * MEBIBYTE, small)))

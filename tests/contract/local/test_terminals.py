@@ -1,0 +1,188 @@
+"""Text of clients and handlers on a terminal: every command shows it, and none lets it steer.
+
+A handler prints and raises what its caller sent. Another one cannot start, for a reason that is as hostile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from insula.printing import visible
+from tests.contract.local.test_refusals import write_project
+from tests.http_api import HttpApi
+from tests.stack import free_addresses
+from tests.waiting import until_blocking
+
+CONFIG = """
+- {name: echo, kind: AsyncAPI, handler: {type: python, path: handler.py}}
+- {name: broken, kind: AsyncAPI, handler: {type: python, path: broken.py}}
+"""
+HANDLER = """
+class Handler:
+    def handle_async(self, payload):
+        print(payload["text"])
+        if payload.get("fail"):
+            raise ValueError(payload["text"])
+        return {"text": payload["text"]}
+"""
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x1b[38;5;77m\x9b2J\x7f\r\b\u202e\u2066[red] :smile: é"
+BROKEN = f"raise ValueError({HOSTILE!r})\nclass Handler:\n    def handle_async(self): return {{}}\n"
+SPELLED_OUT = re.compile(r"\\(x1b|u001b)\]0;owned\\(x07|u0007)\\(x1b|u001b)\[2J\\(x1b|u001b)\[38;5;77m")
+PRINTED = HOSTILE.partition("\r")[0]
+"""Its first line for Python."""
+OWN_STYLING = re.compile(r"\x1b\[(0|[0-9]|[0-9]{2}|[0-9];[0-9]{2})m|\x1b\[\?25[lh]|\x1b\[[12]?[AK]|\r")
+"""What rich writes for colours and for its spinner."""
+
+
+class Screen:
+    """A terminal: all that was written to it, as it came."""
+
+    def __init__(self) -> None:
+        self._ours, self.theirs = pty.openpty()
+        self._held = bytearray()
+        self._reading = threading.Thread(target=self._read)
+        self._reading.start()
+
+    def _read(self) -> None:
+        try:
+            while data := os.read(self._ours, 65536):
+                self._held += data
+        except OSError:  # nobody holds the other side any more
+            pass
+
+    @property
+    def text(self) -> str:
+        return self._held.decode()
+
+    def close(self) -> str:
+        """Our copy of the other side is closed; returns all text once the last writer has ended."""
+        os.close(self.theirs)
+        self._reading.join(60)
+        os.close(self._ours)
+        return self.text
+
+
+@dataclass
+class Session:
+    """A stack on a terminal, and how other commands reach it."""
+
+    public: str
+    admin: str
+    project: Path
+    screen: Screen
+
+    def run(self, *words: str, piped: bool = False) -> str:
+        """What a command shows on a terminal, or exactly its stdout if it is piped."""
+        screen = Screen()
+        command = [sys.executable, "-m", "insula.cli.main", *words]
+        environment = os.environ | {"INSULA_ADMIN": self.admin, "INSULA_URL": self.public, "TERM": "xterm"}
+        stdout = subprocess.PIPE if piped else screen.theirs
+        done = subprocess.run(
+            command, stdin=screen.theirs, stdout=stdout, stderr=screen.theirs, env=environment, check=False, timeout=120
+        )
+        shown = screen.close()
+        return bytes(done.stdout).decode() if piped else shown.replace("\r\n", "\n")
+
+
+@contextmanager
+def up(project: Path, data: Path) -> Generator[Session]:
+    port, address = free_addresses()
+    where = ["--data", str(data), "--public-port", str(port), "--internal-address", address]
+    screen = Screen()
+    command = [sys.executable, "-m", "insula.cli.main", "up", str(project), *where]
+    end = screen.theirs
+    with subprocess.Popen(command, stdin=end, stdout=end, stderr=end, env=os.environ | {"TERM": "xterm"}) as process:
+        try:
+            until_blocking(lambda: "Up after" in screen.text or process.poll() is not None, within_s=280)
+            info = json.loads((data / "run" / "stack.json").read_text())
+            yield Session(info["public"], info["admin"], project, screen)
+        finally:
+            process.terminate()
+            process.wait(120)
+            screen.close()
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    folder = tmp_path_factory.mktemp("terminal")
+    project = write_project(folder / "project", CONFIG, HANDLER)
+    (project / "broken.py").write_text(BROKEN)
+    with up(project, folder / "data") as running:
+        yield running
+
+
+def payload(**more: bool) -> str:
+    return json.dumps({"text": HOSTILE, **more})
+
+
+def check_harmless(shown: str, times: int = 1) -> None:
+    """The hostile text is there so often, spelled out, and nothing steers the terminal."""
+    assert visible(shown) == shown
+    assert len(SPELLED_OUT.findall(shown)) >= times, shown
+    assert "[red] :smile: " in shown
+
+
+@pytest.mark.slow
+def test_insula_up(session: Session) -> None:
+    """Its own colours and its spinner are all that moves: for what handlers print, raise, and fail to start by."""
+    api = HttpApi(f"{session.public}/echo")
+    api.run(payload().encode(), "application/json")
+    assert api.run(payload(fail=True).encode(), "application/json")["status"] == "failed"
+    until_blocking(lambda: "failed to process workload" in session.screen.text)
+    shown = session.screen.text
+    assert "\x1b[38;5;77m" not in shown
+    check_harmless(OWN_STYLING.sub("", shown), times=4)
+
+
+@pytest.mark.slow
+def test_submit_and_result(session: Session) -> None:
+    """JSON leaves C1, DEL and bidi controls as they are; a program gets exactly the handler's bytes."""
+    check_harmless(session.run("submit", "echo", "--json", payload(), "--wait"))
+    check_harmless(session.run("submit", "echo", "--json", payload(fail=True), "--wait"))
+    id = session.run("submit", "echo", "--json", payload(), piped=True).strip()
+    result = session.run("result", "echo", id, "--wait", piped=True)
+    assert json.loads(result) == {"text": HOSTILE}
+    assert "\u202e" in result
+    failed = session.run("submit", "echo", "--json", payload(fail=True), piped=True).strip()
+    check_harmless(session.run("result", "echo", failed, "--wait"))
+
+
+@pytest.mark.slow
+def test_get_and_deploy(session: Session) -> None:
+    check_harmless(OWN_STYLING.sub("", session.run("get")))
+    check_harmless(OWN_STYLING.sub("", session.run("get", "broken")))
+    check_harmless(session.run("get", "broken", "-o", "json"))
+    check_harmless(session.run("deploy", str(session.project)))
+    described = json.loads(session.run("get", "broken", "-o", "json", piped=True))
+    assert PRINTED in described["reason"]
+
+
+@pytest.mark.slow
+def test_logs(session: Session) -> None:
+    """A program gets the lines as the worker wrote them, with what the handler printed as JSON has it."""
+    id = session.run("submit", "echo", "--json", payload(), piped=True).strip()
+    session.run("result", "echo", id, "--wait")
+    check_harmless(session.run("logs", "echo", "--workload", id))
+    lines = session.run("logs", "echo", "--workload", id, piped=True).splitlines()
+    assert HOSTILE in [json.loads(line)["message"] for line in lines]
+
+
+@pytest.mark.slow
+def test_errors_that_name_what_the_user_typed(session: Session) -> None:
+    name = "\x1b[2Jowned"
+    for words in (("get", name), ("submit", name, "--text", "a"), ("deploy", f"/{name}"), ("up", f"/{name}")):
+        shown = session.run(*words)
+        assert visible(shown) == shown
+        assert "\\x1b[2Jowned" in shown

@@ -1,0 +1,207 @@
+"""Payloads that S3 does not give: an outage is waited out, one broken object ends its workload, and others go on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from insula.errors import NotFound, ObjectUnreadable, StoreUnavailable
+from insula.ids import new_id
+from insula.keys import payload_object
+from insula.ledger import Claimant, LedgerPolicy, Payload, Result, Workload, WorkloadLedger
+from insula.local.parts import Parts
+from insula.local.storage import BUCKET
+from insula.objects import ObjectNotFound, ObjectStore
+from insula.redis_client import connect, connect_blocking
+from insula.status import Status
+from insula_worker.attempts import Attempts
+from insula_worker.claiming import Claiming, Serving
+from insula_worker.observers import Observers
+from insula_worker.payloads import Patience
+from insula_worker.runner_process import RunnerLaunch
+from insula_worker.runner_slot import RunnerSlot
+from tests.contract.local.conftest import Bench, prepare
+from tests.contract.local.test_refusals import write_project
+from tests.failing_s3 import FailingS3, failing_s3
+from tests.views import open_view
+from tests.waiting import until
+
+API = "echo"
+RESULT = Result(inline=b'{"bytes": 100}')
+HANDLER = "class Handler:\n    def handle_async(self, payload):\n        return {'bytes': len(payload)}\n"
+EVERY_READ = "(GET|HEAD) "
+LEASE = timedelta(seconds=3)
+STEP_S = 67.0
+
+
+@dataclass
+class Clock:
+    """Goes on by `step_s` whenever it is read."""
+
+    step_s: float = STEP_S
+    now_s: float = 0.0
+
+    def __call__(self) -> float:
+        self.now_s += self.step_s
+        return self.now_s
+
+
+@dataclass
+class Workshop:
+    """What a worker is made of, over real stores and a real runner; S3 is behind the proxy."""
+
+    proxy: FailingS3
+    ledger: WorkloadLedger
+    objects: ObjectStore
+    claiming: Claiming
+    attempts: Attempts
+    clock: Clock
+    claims: asyncio.Task[None]
+
+    async def submit(self, *, large: bool) -> str:
+        """Accept a workload of 100 bytes, in S3 or in the queue; its id."""
+        id, body = new_id(), b"x" * 100
+        payload = Payload("application/octet-stream", size_bytes=len(body), inline=body)
+        if large:
+            payload = Payload("application/octet-stream", size_bytes=len(body), object=payload_object(API, id))
+            await self.ledger.intend_upload(API, payload_object(API, id))
+            await self.objects.write(payload_object(API, id), _once(body))
+        await self.ledger.submit(API, id, payload, queue_limit=1000)
+        return id
+
+    async def read(self, id: str) -> Workload:
+        workload = await self.ledger.read(API, id)
+        assert workload is not None
+        return workload
+
+    async def ended(self, id: str) -> Workload:
+        async with asyncio.timeout(60):
+            while not (workload := await self.read(id)).status.ended:
+                await asyncio.sleep(0)
+        return workload
+
+
+async def _once(body: bytes) -> AsyncIterator[bytes]:
+    yield body
+
+
+@pytest_asyncio.fixture
+async def workshop(
+    bench: Bench, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Workshop]:
+    await asyncio.gather(bench.start_ready(parts.valkey()), bench.start_ready(parts.seaweedfs()))
+    await prepare(bench, parts)
+    project = write_project(tmp_path / "project", handler=HANDLER)
+    environment = {"PATH": os.environ["PATH"]}
+    launch = RunnerLaunch(Path(sys.executable), project, open_view(project), API, "handler.py", None, {}, environment)
+    async with failing_s3(parts.s3_endpoint) as proxy:
+        keys = parts.data.keys
+        for name, value in {
+            "AWS_ENDPOINT_URL": proxy.endpoint,
+            "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": keys.access_key,
+            "AWS_SECRET_ACCESS_KEY": keys.secret_key,
+        }.items():
+            monkeypatch.setenv(name, value)
+        redis, blocking_redis = connect(parts.redis_url), connect_blocking(parts.redis_url)
+        ledger, objects, clock = WorkloadLedger(redis, LedgerPolicy(lease=LEASE)), ObjectStore(BUCKET), Clock()
+        claiming = Claiming(ledger, blocking_redis, API, "echo-0")
+        slot = RunnerSlot(lambda _phase, _reason: claiming.wake(), 30, Observers())
+        patience = Patience(pause_s=0.05, pause_s_max=0.05, clock=clock)
+        attempts = Attempts(ledger, objects, slot, lambda _status, _seconds: None, claiming.wake, patience)
+        claiming.serve(Serving(Claimant("echo-0", "v1", "127.0.0.1:1"), attempts, slot))
+        begun = (claiming.claim_for_ever(), slot.keep(launch), claiming.renew_for_ever())
+        tasks = [asyncio.create_task(work) for work in begun]
+        await asyncio.wait_for(slot.ready.wait(), 30)
+        yield Workshop(proxy, ledger, objects, claiming, attempts, clock, tasks[0])
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await claiming.finish(1)
+        await slot.stop(1)
+        await claiming.settle()
+        await redis.aclose()
+        await blocking_redis.aclose()
+
+
+@pytest.mark.slow
+async def test_one_unreadable_object_ends_its_workload_and_stays(workshop: Workshop) -> None:
+    """After 10 errors over 10 minutes, in the attempt it began with; others go on meanwhile."""
+    broken = await workshop.submit(large=True)
+    workshop.proxy.pattern, workshop.proxy.status = f"GET /{BUCKET}/{API}/{broken}/", 403
+    for large in (False, True):
+        done = await workshop.ended(await workshop.submit(large=large))
+        assert (done.status, done.result) == (Status.COMPLETED, RESULT)
+    failed = await workshop.ended(broken)
+    assert failed.failure is not None
+    assert (failed.status, failed.failure.reason, failed.attempt) == (Status.FAILED, "PAYLOAD_UNREADABLE", 1)
+    assert workshop.proxy.failures >= 10
+    assert workshop.clock.now_s >= 600
+    assert "the payload is kept" in failed.failure.message
+    assert "403" not in failed.failure.message, "callers are not told what we asked of S3"
+    workshop.proxy.pattern = ""
+    assert payload_object(API, broken) in await workshop.objects.keys(f"{API}/")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("status", [0, 403, 429, 500, 503])
+async def test_an_outage_is_waited_out(workshop: Workshop, status: int) -> None:
+    """However long it is by the clock: no attempt is burnt, no runner held, and all completes once S3 is back.
+
+    No connection, bad credentials, too many requests, and errors of the server, for whatever is read.
+    """
+    workshop.clock.step_s = 10_000
+    workshop.proxy.pattern, workshop.proxy.status = EVERY_READ, status
+    waiting = [await workshop.submit(large=True) for _ in range(4)]
+    await until(lambda: len(workshop.attempts.payloads.waiting) == 4 and workshop.proxy.failures > 20)
+    quick = await workshop.ended(await workshop.submit(large=False))
+    assert quick.status is Status.COMPLETED, "the runner is free"
+    for id in waiting:
+        workload = await workshop.read(id)
+        assert (workload.status, workload.attempt) == (Status.IN_PROGRESS, 1)
+    workshop.proxy.pattern = ""
+    for id in waiting:
+        workload = await workshop.ended(id)
+        assert (workload.status, workload.result) == (Status.COMPLETED, RESULT)
+
+
+@pytest.mark.slow
+async def test_a_drain_gives_back_what_waits_for_s3(workshop: Workshop) -> None:
+    """At once, with no delivery lost: another worker may reach S3."""
+    workshop.proxy.pattern, workshop.proxy.status = EVERY_READ, 403
+    id = await workshop.submit(large=True)
+    await until(lambda: workshop.attempts.payloads.waiting)
+    workshop.claims.cancel()
+    await asyncio.wait({workshop.claims})
+    async with asyncio.timeout(30):
+        await workshop.claiming.finish(3600)
+    workload = await workshop.read(id)
+    assert (workload.status, workload.attempt) == (Status.IN_QUEUE, 1)
+
+
+@pytest.mark.slow
+async def test_one_object_is_told_from_an_outage(workshop: Workshop) -> None:
+    """By a HEAD of the bucket, unless S3 asks for fewer requests: then it is about no object."""
+
+    async def error_of(pattern: str, status: int, bucket: str = BUCKET) -> type[Exception]:
+        workshop.proxy.pattern, workshop.proxy.status = pattern, status
+        with pytest.raises((StoreUnavailable, NotFound)) as caught:
+            [_ async for _ in ObjectStore(bucket).read("echo/a")]
+        return caught.type
+
+    await workshop.objects.write("echo/a", _once(b"a"))
+    one, every = "GET /[a-z]+/echo/a ", "(GET|HEAD) "
+    assert [await error_of(one, status) for status in (0, 403, 500)] == [ObjectUnreadable] * 3
+    assert [await error_of(one, status) for status in (429, 503)] == [StoreUnavailable] * 2
+    assert await error_of(every, 403) is StoreUnavailable
+    assert await error_of("", 0, bucket="missing") is StoreUnavailable
+    await workshop.objects.delete("echo/a")
+    assert await error_of("", 0) is ObjectNotFound

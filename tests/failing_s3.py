@@ -1,0 +1,63 @@
+"""A proxy in front of a real S3 server, which answers some requests with an error, or none at all."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+_HEAD_END = b"\r\n\r\n"
+
+
+class FailingS3:
+    """`status` answers each request whose first line matches `pattern`; 0 closes its connection. Empty: none does."""
+
+    def __init__(self, upstream: str) -> None:
+        self.pattern = ""
+        self.status = 0
+        self.failures = 0
+        self._upstream = urlsplit(upstream)
+        self.endpoint = ""
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection with one request."""
+        with suppress(OSError, asyncio.IncompleteReadError):
+            head = await reader.readuntil(_HEAD_END)
+            if self.pattern and re.match(self.pattern.encode(), head):
+                self.failures += 1
+                if self.status:
+                    phrase = HTTPStatus(self.status).phrase
+                    writer.write(f"HTTP/1.1 {self.status} {phrase}\r\nContent-Length: 0\r\n".encode())
+                    writer.write(b"Connection: close" + _HEAD_END)
+                    await writer.drain()
+            else:
+                await self._forward(head, reader, writer)
+        writer.close()
+
+    async def _forward(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back, forth = await asyncio.open_connection(self._upstream.hostname, self._upstream.port)
+        forth.write(head.removesuffix(_HEAD_END) + b"\r\nConnection: close" + _HEAD_END)
+        sending = asyncio.create_task(_pump(reader, forth))
+        await _pump(back, writer)
+        sending.cancel()
+        forth.close()
+
+
+async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    while data := await source.read(65536):
+        target.write(data)
+        await target.drain()
+
+
+@asynccontextmanager
+async def failing_s3(upstream: str) -> AsyncGenerator[FailingS3]:
+    """A proxy in front of `upstream`, an http:// URL; nothing fails at first."""
+    proxy = FailingS3(upstream)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    proxy.endpoint = f"http://{host}:{port}"
+    async with server:
+        yield proxy

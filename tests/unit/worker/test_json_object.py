@@ -1,0 +1,100 @@
+"""Which bytes are one JSON object: as json.loads has it, without what only Python takes."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from typing import NoReturn
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from insula_worker.json_object import DEPTH_MAX, is_json_object
+
+GOOD = (
+    b"{}",
+    b" {} ",
+    b'{"a": 1, "a": 2}',
+    b'{"a": "\\ud800"}',
+    b'{"a": 1e400, "b": -0.0, "c": ' + b"9" * 5000 + b"}",
+    b'{"a": [[[[{}]]], [[[]]], {"b": {"c": {"d": [[], {}]}}}]}',
+    b'{"a": [' + b"1, " * 10_000 + b"1]}",
+    b"{" + b'"a": [1],' * 10_000 + b'"a": 1}',
+    b'{"a":' + b"[" * (DEPTH_MAX - 1) + b"]" * (DEPTH_MAX - 1) + b"}",
+)
+BAD = (
+    b"",
+    b"[]",
+    b"1",
+    b"{",
+    b"{,}",
+    b"{} {}",
+    b'\xef\xbb\xbf{"a": 1}',
+    b'{"a": NaN}',
+    b'{"a": -Infinity}',
+    b'{"a": 01}',
+    b'{"a": "\xff"}',
+    b'{"\xed\xa0\x80": 1}',
+    b'{"a": "\x01"}',
+    b'{"a": "\\u12g4"}',
+    b"{'a': 1}",
+    b'{"a": [[[1]]] "b": 1}',
+    b'{"a": [[[1]]], }',
+    b'{"a": [[[1]],]}',
+    b'{"a": [[[1]}]}',
+    b'{"a": [' + b"1, " * 10_000 + b"]}",
+    b'{"a":' + b"[" * DEPTH_MAX + b"]" * DEPTH_MAX + b"}",
+    b'{"a":' + b"[" * 1_000_000,
+)
+
+
+@pytest.mark.parametrize("data", GOOD, ids=lambda data: repr(data[:24]))
+def test_one_object(data: bytes) -> None:
+    assert is_json_object(data)
+
+
+@pytest.mark.parametrize("data", BAD, ids=lambda data: repr(data[:24]))
+def test_anything_else(data: bytes) -> None:
+    assert not is_json_object(data)
+
+
+def by_python(data: bytes) -> bool:
+    """What Python's own parser says, NaN and infinity refused."""
+
+    def refuse(name: str) -> NoReturn:
+        raise ValueError(name)
+
+    try:
+        return isinstance(json.loads(data.decode(), parse_constant=refuse), dict)
+    except ValueError:
+        return False
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(), inner, max_size=5),
+    max_leaves=30,
+)
+
+
+@given(st.dictionaries(st.text(), VALUES), st.booleans(), st.sampled_from([None, 1]), st.data())
+def test_it_agrees_with_python(value: object, ascii_only: bool, indent: int | None, data: st.DataObject) -> None:
+    """Also after a byte is inserted, lost or changed."""
+    encoded = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")
+    assert is_json_object(encoded) == by_python(encoded)
+    place = data.draw(st.integers(0, len(encoded)))
+    inserted = bytes(data.draw(st.lists(st.sampled_from(b'{}[],:"\\0-.eEu \n\x01\xff'), max_size=2)))
+    damaged = encoded[:place] + inserted + encoded[place + data.draw(st.integers(0, 2)) :]
+    assert is_json_object(damaged) == by_python(damaged)
+
+
+def test_a_large_result_is_not_built() -> None:
+    """16 MB of small strings and records: a parser takes 100 MB for them and more."""
+    data = b'{"a": [' + b'"ab", {"n": [1]},' * 1_000_000 + b"0]}"
+    tracemalloc.start()
+    try:
+        assert is_json_object(data)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
