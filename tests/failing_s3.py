@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
-from urllib.parse import urlsplit
+from pathlib import Path
 
 _HEAD_END = b"\r\n\r\n"
 
@@ -15,11 +15,11 @@ _HEAD_END = b"\r\n\r\n"
 class FailingS3:
     """`status` answers each request whose first line matches `pattern`; 0 closes its connection. Empty: none does."""
 
-    def __init__(self, upstream: str) -> None:
+    def __init__(self, upstream: Path) -> None:
         self.pattern = ""
         self.status = 0
         self.failures = 0
-        self._upstream = urlsplit(upstream)
+        self._upstream = upstream
         self.endpoint = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -38,7 +38,7 @@ class FailingS3:
         writer.close()
 
     async def _forward(self, head: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        back, forth = await asyncio.open_connection(self._upstream.hostname, self._upstream.port)
+        back, forth = await asyncio.open_unix_connection(self._upstream)
         forth.write(head.removesuffix(_HEAD_END) + b"\r\nConnection: close" + _HEAD_END)
         sending = asyncio.create_task(_pump(reader, forth))
         await _pump(back, writer)
@@ -53,8 +53,8 @@ async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def failing_s3(upstream: str) -> AsyncGenerator[FailingS3]:
-    """A proxy in front of `upstream`, an http:// URL; nothing fails at first."""
+async def failing_s3(upstream: Path) -> AsyncGenerator[FailingS3]:
+    """A proxy in front of the S3 that listens on the Unix socket `upstream`; nothing fails at first."""
     proxy = FailingS3(upstream)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()

@@ -75,5 +75,5 @@ def up(
         note(f"insula up: {error}")
         raise typer.Exit(_EXIT_REFUSED) from None
     if missing:
-        typer.echo(f"insula up: handlers are not isolated completely: {missing}", err=True)
+        note(f"insula up: handlers are not isolated completely: {missing}")
     become_stack(plan)

@@ -102,7 +102,7 @@ async def workshop(
     project = write_project(tmp_path / "project", handler=HANDLER)
     environment = {"PATH": os.environ["PATH"]}
     launch = RunnerLaunch(Path(sys.executable), project, open_view(project), API, "handler.py", None, {}, environment)
-    async with failing_s3(parts.s3_endpoint) as proxy:
+    async with failing_s3(parts.socket("s3")) as proxy:
         keys = parts.data.keys
         for name, value in {
             "AWS_ENDPOINT_URL": proxy.endpoint,

@@ -20,6 +20,7 @@ MAY_WRITE_TO_A_STREAM = {
     "src/insula/cli/apis.py": "rich gets nothing but such text, in a table",
     "src/insula/tether.py": "a worker reads it",
     "src/insula/bundles/__main__.py": "a service reads it",
+    "services/worker/insula_worker/view/init.py": "a worker reads it",
     "src/insula/local/rollout/__main__.py": "`insula up` reads it",
     "src/insula/local/rollout/watching.py": "`insula up` reads it",
     "services/submit/insula_submit/__main__.py": "`insula up` reads it",
