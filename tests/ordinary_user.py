@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +55,7 @@ class OrdinaryUser:
 
 
 @contextmanager
-def ordinary_user() -> Iterator[OrdinaryUser]:
+def ordinary_user() -> Generator[OrdinaryUser]:
     """Make the copies, and remove them at the end. Takes seconds: files are linked where the file system allows it."""
     if os.geteuid() != 0:
         with TemporaryDirectory(prefix="insula-user-", ignore_cleanup_errors=True) as place:

@@ -26,6 +26,7 @@ class Start(NamedTuple):
     """The start frame's body. Paths are relative to the working directory, the project's root.
 
     `mark_token` tells the marks in the output from what is printed; empty if nobody reads them.
+    `process` is this process' id on the machine; 0 if it is not known.
     `models` is a ModelOrder as a dictionary for a handler of the type tensorflow.
     """
 
@@ -33,6 +34,7 @@ class Start(NamedTuple):
     python_path: Optional[str]
     config: Dict[str, Any]
     mark_token: str = ""
+    process: int = 0
     models: Optional[Dict[str, Any]] = None
 
 
@@ -71,6 +73,7 @@ def start(channel: Channel, environment: MutableMapping[str, str]) -> Optional[J
     order = Start(**json.loads(frame.body))
     output = Output(order.mark_token)
     log.write_to(output.descriptor)
+    log.known_as(order.process or os.getpid())
     path = os.path.abspath(order.handler_path)
     environment[HANDLER_VARIABLE] = path
     sys.argv[:] = [path]

@@ -25,6 +25,12 @@ class Program:
         self._process: Final = process
         self._start: Final = start
         self._status: Final = status
+        self._loop: Final = asyncio.get_running_loop()
+        self._command_pid: Final[asyncio.Future[int]] = self._loop.create_future()
+        if start.own_init:
+            self._loop.add_reader(status, self._on_begun)
+        else:
+            self._command_pid.set_result(self.pid)
         self._ending: Final = asyncio.create_task(self._end(), name=f"program {process.pid}")
 
     @classmethod
@@ -69,9 +75,13 @@ class Program:
         return self._process.pid
 
     @property
-    def own_pid(self) -> int:
-        """The id under which the command knows itself: the second one in a namespace of its own."""
-        return 2 if self._start.own_init else self.pid
+    def generations(self) -> int:
+        """How many processes are above the command's, from `pid` on: bubblewrap's, and the first of the namespace."""
+        return 2 if self._start.own_init else int(bool(self._start.words))
+
+    async def command_pid(self) -> int:
+        """Wait until the command's own process is there; its id on the machine, or 0 if that cannot be told."""
+        return await self._command_pid
 
     @property
     def stdout(self) -> asyncio.StreamReader | None:
@@ -101,12 +111,21 @@ class Program:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 
+    def _on_begun(self) -> None:
+        """The first process of the namespace has made the second, or is gone."""
+        self._loop.remove_reader(self._status)
+        found = [command for first in _children(self.pid) for command in _children(first)]
+        self._command_pid.set_result(found[0] if found else 0)
+
     async def _end(self) -> int:
         try:
             code = await self._process.wait()
+            self._loop.remove_reader(self._status)
             reported = self._report()
         finally:
             os.close(self._status)
+        if not self._command_pid.done():
+            self._command_pid.set_result(0)
         if reported:
             return os.waitstatus_to_exitcode(int(reported))
         # As bubblewrap says it: the first process was killed, or there is none.
@@ -114,7 +133,7 @@ class Program:
 
     def _report(self) -> bytes:
         try:
-            return os.read(self._status, 16)
+            return os.read(self._status, 16).strip()
         except BlockingIOError:  # bubblewrap was killed, and what it ran is about to be
             return b""
 

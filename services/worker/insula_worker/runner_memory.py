@@ -12,34 +12,35 @@ LOOK_S: Final = 0.25
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
-async def wait_until_over(pid: int, limit_bytes: int) -> int:
+async def wait_until_over(pid: int, limit_bytes: int, ours: int = 0) -> int:
     """Return what `bytes_over` does, as soon as it is something."""
     while True:
-        if used_bytes := await asyncio.to_thread(bytes_over, pid, limit_bytes):
+        if used_bytes := await asyncio.to_thread(bytes_over, pid, limit_bytes, ours):
             return used_bytes
         await asyncio.sleep(LOOK_S)
 
 
-def bytes_over(pid: int, limit_bytes: int) -> int:
+def bytes_over(pid: int, limit_bytes: int, ours: int = 0) -> int:
     """Return how many bytes the process and its descendants use if that is more than `limit_bytes`, else 0.
 
+    The process, and so many generations below it, are `ours` and do not count: what isolates the handler.
     What they share, as a model does that was loaded before a fork, counts once. Asked for only when it can matter: the
     kernel walks all pages for it.
     """
-    if _sum(pid, _resident_bytes) <= limit_bytes:
+    if _sum(pid, _resident_bytes, ours) <= limit_bytes:
         return 0
-    used_bytes = _sum(pid, _own_bytes)
+    used_bytes = _sum(pid, _own_bytes, ours)
     return used_bytes if used_bytes > limit_bytes else 0
 
 
-def _sum(pid: int, of: Callable[[Path], int]) -> int:
+def _sum(pid: int, of: Callable[[Path], int], ours: int) -> int:
     """Memory of a process and its descendants, by `of` their folders in /proc; 0 for those that have ended."""
     folder = Path(f"/proc/{pid}")
     try:
-        own, threads = of(folder), list((folder / "task").iterdir())
+        own, threads = 0 if ours > 0 else of(folder), list((folder / "task").iterdir())
     except OSError:  # it ended
         return 0
-    return own + sum(_sum(child, of) for thread in threads for child in _children(thread))
+    return own + sum(_sum(child, of, ours - 1) for thread in threads for child in _children(thread))
 
 
 def _resident_bytes(folder: Path) -> int:

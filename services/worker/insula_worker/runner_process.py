@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import insula_runner
 from insula.errors import InsulaError
@@ -97,15 +97,22 @@ class RunnerProcess:
     """A started runner. Made by `start`; every other method may be called until and after its end."""
 
     def __init__(
-        self, program: Program, connection: RunnerConnection, output: RunnerOutput | None, end: Callable[[], None]
+        self,
+        program: Program,
+        own_pid: int,
+        connection: RunnerConnection,
+        output: RunnerOutput | None,
+        end: Callable[[], None],
     ) -> None:
         """`end` removes what was made for this start alone. It blocks."""
+        self.own_pid: Final = own_pid
+        """The handler's own process on this machine; 0 if that cannot be told."""
         self._program = program
         self._connection = connection
         self._output = output
         self._remove = end
         if output is not None:
-            output.read(program.own_pid)
+            output.read(own_pid)
         self._death = ""
         self._watcher = asyncio.create_task(self._watch(), name=f"runner {program.pid}")
 
@@ -150,8 +157,8 @@ class RunnerProcess:
         with theirs:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(lambda: RunnerConnection(on_metric), sock=ours)
-            begin, tmp = await asyncio.to_thread(launch.view.start)
             try:
+                begin, tmp = await asyncio.to_thread(launch.view.start)
                 program = await Program.start(
                     begin,
                     _command(launch, theirs.fileno()),
@@ -167,7 +174,13 @@ class RunnerProcess:
             except BaseException:
                 connection.close()
                 raise
-        return cls(program, connection, output, lambda: launch.view.end(tmp))
+        try:
+            own_pid = await program.command_pid()
+        except BaseException:
+            connection.close()
+            program.kill()
+            raise
+        return cls(program, own_pid, connection, output, lambda: launch.view.end(tmp))
 
     async def _become_ready(self, launch: RunnerLaunch) -> None:
         order = {
@@ -175,6 +188,7 @@ class RunnerProcess:
             "python_path": launch.python_path,
             "config": dict(launch.config),
             "mark_token": self._output.token if self._output is not None else "",
+            "process": self.own_pid,
             "models": _models(launch.models) if launch.models is not None else None,
         }
         self._connection.write(encode_frame({"type": "start"}, json.dumps(order).encode()))
@@ -191,9 +205,9 @@ class RunnerProcess:
         return self._program.pid
 
     @property
-    def own_pid(self) -> int:
-        """The id under which the handler knows itself."""
-        return self._program.own_pid
+    def generations(self) -> int:
+        """How many processes are above the handler's, from `pid` on."""
+        return self._program.generations
 
     async def run(self, job: Job) -> Outcome:
         """Run one job. Jobs given at the same time are written at once, handled in that order, and answered in it.

@@ -103,13 +103,13 @@ class RunnerSlot:
         """
         if limit_bytes is None:
             return
-        if loaded_bytes := await asyncio.to_thread(bytes_over, runner.pid, limit_bytes):
+        if loaded_bytes := await asyncio.to_thread(bytes_over, runner.pid, limit_bytes, runner.generations):
             log.warning(
                 "the handler is not limited to compute.mem: it takes more once it is loaded",
                 extra={"loaded_mib": loaded_bytes >> 20, "compute_mem_mib": limit_bytes >> 20},
             )
             return
-        used_bytes = await wait_until_over(runner.pid, limit_bytes)
+        used_bytes = await wait_until_over(runner.pid, limit_bytes, runner.generations)
         self._over_memory = (
             f"the handler used {used_bytes >> 20} MiB of memory; compute.mem allows {limit_bytes >> 20} MiB"
         )

@@ -102,7 +102,13 @@ def _near(path: Path) -> Path:
 
 
 _ROUTINE: Final = tuple(
-    f'"message": "{message}"' for message in ("phase", "processing workload...", "workload processing complete")
+    f'"message": "{message}"'
+    for message in (
+        "phase",
+        "processing workload...",
+        "workload processing complete",
+        "handlers are not isolated completely",  # `insula up` has said it for all of them
+    )
 )
 
 

@@ -36,8 +36,9 @@ class Handler:
 class Handler:
     """A started handler that runs the code it is sent."""
 
-    def __init__(self, runner: RunnerProcess) -> None:
+    def __init__(self, runner: RunnerProcess, launch: RunnerLaunch) -> None:
         self.runner = runner
+        self.launch = launch
 
     async def found(self, code: str) -> Any:
         """What the code leaves in the variable `found`."""
@@ -88,9 +89,13 @@ class Api:
             config={"init": textwrap.dedent(init)},
             environment={"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}", "HOME": os.environ["HOME"]},
         )
+        return await self.start_again(launch)
+
+    async def start_again(self, launch: RunnerLaunch) -> Handler:
+        """Start a handler of a release that is prepared, as after a crash."""
         runner = await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S)
         self.machine.ending.push_async_callback(runner.stop, 0)
-        return Handler(runner)
+        return Handler(runner, launch)
 
     async def stop(self) -> None:
         """End every handler of the machine, and give the layers back."""

@@ -14,10 +14,11 @@ from insula_worker.view.machine import Machine
 SANDBOX = Sandbox(Path("/bwrap"), processes=True, layers=True)
 MACHINE = Machine(
     root=True,
-    mounts=(Path("/etc/resolv.conf"), Path("/home"), Path("/var/lib/x"), Path("/var/lib/x/y")),
+    system=(Path("/etc"), Path("/opt"), Path("/usr"), Path("/var")),
+    mounts=(Path("/etc/resolv.conf"), Path("/srv"), Path("/var/lib/x"), Path("/var/lib/x/y")),
     sockets=(Path("/run/a.sock"), Path("/var/lib/b.sock")),
     mnt={"disk": None, "link": "disk", "project": None},
-    home=Path("/home/me"),
+    home=Path("/srv/me"),
     interpreter=Path("/usr"),
     ours=(Path("/srv/insula"),),
 )
@@ -65,7 +66,7 @@ def test_what_is_mounted_or_served_below_a_layer_is_put_back_once() -> None:
     assert text.index("--overlay-src /var ") < text.index("--dev-bind-try /var/lib/x /var/lib/x ")
     for path in ("/etc/resolv.conf", "/var/lib/b.sock"):
         assert f"--dev-bind-try {path} {path} " in text
-    for path in ("/var/lib/x/y", "/run/a.sock", "/home"):
+    for path in ("/var/lib/x/y", "/run/a.sock", "/srv"):
         assert f"bind-try {path} " not in text
 
 

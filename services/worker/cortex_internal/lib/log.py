@@ -55,13 +55,14 @@ class LineFormatter(logging.Formatter):
     def __init__(self, labels: Mapping[str, str]) -> None:
         super().__init__()
         self._labels = dict(labels)
+        self.names: Dict[Optional[int], int] = {}
 
     def format(self, record: logging.LogRecord) -> str:
         line: Dict[str, Any] = {
             "asctime": self.formatTime(record),
             "levelname": record.levelname,
             "message": record.getMessage(),
-            "process": record.process,
+            "process": self.names.get(record.process, record.process),
             "labels": self._labels,
         }
         extra: Dict[Any, Any] = getattr(record, "extra", {})
@@ -166,3 +167,10 @@ def write_to(descriptor: Optional[int]) -> None:
     for handler in logger.handlers:
         if isinstance(handler, StdoutHandler):
             handler.descriptor = descriptor
+
+
+def known_as(process: int) -> None:
+    """Let the lines of this process say `process`: its id on the machine, where it has a process namespace."""
+    for handler in logger.handlers:
+        if isinstance(handler.formatter, LineFormatter):
+            handler.formatter.names[os.getpid()] = process

@@ -19,7 +19,7 @@ from typing import Final
 from insula.isolation import LOST_CAPABILITIES, Sandbox
 from insula.tether import tethered
 from insula_worker.view import init
-from insula_worker.view.arguments import PROJECT, Sight, arguments
+from insula_worker.view.arguments import HOSTS, PROJECT, Sight, arguments
 from insula_worker.view.layers import Layer, empty_layers, remove, take_layer
 from insula_worker.view.machine import Machine
 
@@ -110,7 +110,7 @@ class View:
         """
         tmp = self._folder / f"tmp.{next(self._starts)}"
         if any(self._tmp.iterdir()):
-            subprocess.run(["cp", "-a", str(self._tmp), str(tmp)], check=True)
+            subprocess.run(["cp", "-a", str(self._tmp), str(tmp)], check=False)  # it names what it cannot copy
         else:
             _make_tmp(tmp)
         return self._start(tmp, building=False, hosts=self._settings.hosts), tmp
@@ -138,14 +138,14 @@ class View:
         if sandbox.bwrap is None:
             return Start(hosts=hosts, confined=settings.confined)
         sight = Sight(
-            project=self._project,
-            tmp=tmp,
-            hidden=tuple(folder for folder in settings.hidden if folder.is_dir()),
-            kept=tuple(self._kept),
-            environment=self._environment,
-            layer=self._layer.folder if self._layer is not None else None,
+            project=self._project.resolve(),
+            tmp=tmp.resolve(),
+            hidden=tuple(folder.resolve() for folder in settings.hidden if folder.is_dir()),
+            kept=tuple(folder.resolve() for folder in self._kept),
+            environment=self._environment.resolve() if self._environment is not None else None,
+            layer=self._layer.folder.resolve() if self._layer is not None else None,
             building=building,
-            hosts=hosts,
+            hosts=hosts.resolve() if hosts is not None and HOSTS.exists() else None,
         )
         words = (str(sandbox.bwrap), *arguments(sandbox, self._machine, sight))
         return Start(words, own_init=sandbox.processes)

@@ -15,16 +15,15 @@ from typing import Final
 from insula.isolation import Sandbox, lost_capabilities, own_processes
 from insula_worker.view.machine import MNT, Machine
 
-SYSTEM: Final = tuple(map(Path, ("/etc", "/opt", "/usr", "/var")))
-TMP: Final = Path("/tmp")  # noqa: S108 - the one that is replaced
-VAR_TMP: Final = Path("/var/tmp")  # noqa: S108 - as above
-HOSTS: Final = Path("/etc/hosts")
+TMP: Final = Path("/tmp").resolve()  # noqa: S108 - the one that is replaced; bubblewrap mounts on no link
+VAR_TMP: Final = Path("/var/tmp").resolve()  # noqa: S108 - as above
+HOSTS: Final = Path("/etc/hosts").resolve()
 PROJECT: Final = MNT / "project"
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What one program is to see; all paths are absolute and exist.
+    """What one program is to see. All paths exist, and none leads through a link.
 
     `tmp` becomes /tmp. `kept` stays usable wherever it lies: the project, its models. `layer` takes what is written to
     the environment, and under root to the folders of the system; the environment itself is written to if `building`.
@@ -89,11 +88,11 @@ def work_of(layer: Path, folder: Path) -> Path:
 
 def _system(machine: Machine, layer: Path) -> Iterator[str]:
     """A layer shows one file system only: what is mounted below it is put back, and so are sockets."""
-    for folder in SYSTEM:
+    for folder in machine.system:
         yield from _writable(layer, folder, folder)
     seen: list[Path] = []
     for path in (*machine.mounts, *machine.sockets):
-        inside = any(path.is_relative_to(folder) and path != folder for folder in SYSTEM)
+        inside = any(path.is_relative_to(folder) and path != folder for folder in machine.system)
         if inside and not any(path.is_relative_to(other) for other in seen):
             seen.append(path)
             yield from ("--dev-bind-try", str(path), str(path))
@@ -122,7 +121,7 @@ def _writable(layer: Path, folder: Path, name: Path) -> Iterator[str]:
 
 
 def _is_covered(folder: Path, machine: Machine) -> bool:
-    covers = (TMP, *(SYSTEM if machine.root else (VAR_TMP,)))
+    covers = (TMP, *(machine.system if machine.root else (VAR_TMP,)))
     return any(folder.is_relative_to(cover) for cover in covers)
 
 

@@ -2,8 +2,9 @@
 
     python -I -S init.py STATUS_DESCRIPTOR COMMAND [ARGUMENT ...]
 
-Writes the command's wait status as text to the descriptor: bubblewrap's own exit code cannot tell a signal from a
-code above 128. Run as a script; it needs the standard library and nothing else.
+Writes a newline to the descriptor once the command's process is there, and its wait status as text once it has ended:
+bubblewrap's own exit code cannot tell a signal from a code above 128. Run as a script; it needs the standard library
+and nothing else.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ def main(status: int, command: list[str]) -> None:
     # What the command inherits is its own: an end of file that it causes must be one.
     os.closerange(0, status)
     os.closerange(status + 1, os.sysconf("SC_OPEN_MAX"))
+    os.write(status, b"\n")
     ended = how = 0
     while ended != child:
         ended, how = os.wait()

@@ -15,7 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from insula_worker.view.arguments import SYSTEM, VAR_TMP, folder_of, work_of
+from insula_worker.view.arguments import VAR_TMP, folder_of, work_of
+from insula_worker.view.machine import SYSTEM
 
 ENVIRONMENT: Final = Path("/environment")
 LOCK: Final = "lock"

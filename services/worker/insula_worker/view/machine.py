@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 MNT: Final = Path("/mnt")
+SYSTEM: Final = tuple(map(Path, ("/etc", "/opt", "/usr", "/var")))
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -19,13 +20,14 @@ _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 class Machine:
     """Paths are absolute.
 
-    `mounts` are the mount points below `/`, parents first. `sockets` are Unix sockets that somebody serves: the kernel
-    does not connect to one through a writable layer. `mnt` is what stands in /mnt, with the target of each symbolic
-    link, None for all else; it is None itself if there is no /mnt that can be listed. `ours` is where the interpreter
-    and the code of Insula lie.
+    `system` are the folders of the system, but for those that are links. `mounts` are the mount points below `/`,
+    parents first. `sockets` are Unix sockets that somebody serves: the kernel does not connect to one through a
+    writable layer. `mnt` is what stands in /mnt, with the target of each symbolic link, None for all else; it is None
+    itself if there is no /mnt that can be listed. `ours` is where the interpreter and the code of Insula lie.
     """
 
     root: bool
+    system: tuple[Path, ...]
     mounts: tuple[Path, ...]
     sockets: tuple[Path, ...]
     mnt: Mapping[str, str | None] | None
@@ -38,6 +40,7 @@ class Machine:
         """Look at it as it is now."""
         return cls(
             root=os.geteuid() == 0,
+            system=tuple(folder for folder in SYSTEM if folder.is_dir() and not folder.is_symlink()),
             mounts=tuple(_mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape"))),
             sockets=tuple(_sockets(Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape"))),
             mnt=_entries(MNT),
@@ -63,6 +66,8 @@ def _sockets(table: str) -> Iterator[Path]:
 
 
 def _entries(folder: Path) -> dict[str, str | None] | None:
+    if folder.is_symlink():
+        return None
     try:
         paths = sorted(folder.iterdir())
         return {path.name: str(path.readlink()) if path.is_symlink() else None for path in paths}
