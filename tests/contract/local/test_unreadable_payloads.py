@@ -100,8 +100,16 @@ async def workshop(
     await asyncio.gather(bench.start_ready(parts.valkey()), bench.start_ready(parts.seaweedfs()))
     await prepare(bench, parts)
     project = write_project(tmp_path / "project", handler=HANDLER)
-    environment = {"PATH": os.environ["PATH"]}
-    launch = RunnerLaunch(Path(sys.executable), project, open_view(project), API, "handler.py", None, {}, environment)
+    launch = RunnerLaunch(
+        python=Path(sys.executable),
+        project=project,
+        view=open_view(project),
+        api=API,
+        handler_path="handler.py",
+        python_path=None,
+        config={},
+        environment={"PATH": os.environ["PATH"]},
+    )
     async with failing_s3(parts.socket("s3")) as proxy:
         keys = parts.data.keys
         for name, value in {

@@ -8,6 +8,7 @@ import pytest
 
 from insula_worker.claiming import AHEAD_MAX, capacity
 from insula_worker.installation import given_beside
+from insula_worker.payloads import Patience
 from insula_worker.release import remove_leftovers
 from insula_worker.runner_slot import RESTART_S_MAX, restart_delay_s
 from insula_worker.settings import Settings
@@ -76,3 +77,12 @@ def test_only_folders_of_releases_are_removed_from_the_scratch(tmp_path: Path) -
         (tmp_path / name / "project").mkdir(parents=True)
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0123456789ABCDEF.1", "mine"]
+
+
+def test_a_payload_is_given_up_after_10_errors_over_10_minutes() -> None:
+    """Neither is enough alone; pauses double from 1 s to 30 s."""
+    patience = Patience(clock=lambda: 600.0)
+    assert patience.is_over(10, since_s=0.0)
+    assert not patience.is_over(9, since_s=0.0)
+    assert not patience.is_over(1000, since_s=0.1)
+    assert [patience.after(failures) for failures in (1, 2, 3, 4, 5, 6, 1000)] == [1, 2, 4, 8, 16, 30, 30]
