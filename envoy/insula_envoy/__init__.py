@@ -7,14 +7,15 @@ same envoy.yaml and fills the same placeholders with envsubst.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from string import Template
 
 from insula.addresses import unix_socket
 
-__all__ = ["EdgeAddresses", "render", "render_s3"]
+__all__ = ["EdgeAddresses", "bundled_folder", "render", "render_s3"]
 
 
 def bundled_folder() -> Path:
@@ -24,10 +25,12 @@ def bundled_folder() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeAddresses:
-    """The placeholders of envoy.yaml: where the edge listens, whom it calls, and its one limit.
+    """What differs between edges: where one listens, whom it calls, who may call it, and how much.
 
     The listeners' addresses are IP addresses. `submit`, `results` and `admin` are host:port or unix:PATH, the first two
-    of one kind; all addresses of a name are used. In-cluster callers expect internal_port to be 8888.
+    of one kind; all addresses of a name are used. In-cluster callers expect internal_port to be 8888. `cors_origins`
+    are the origins whose pages may read answers, "*" being any. `address_requests_per_s` limits each client address; 0
+    is no limit.
     """
 
     public_address: str
@@ -39,23 +42,36 @@ class EdgeAddresses:
     internal_port: int = 8888
     folder: Path = field(default_factory=bundled_folder)
     payload_bytes_max: int = 2 << 30
+    cors_origins: Sequence[str] = ("*",)
+    address_requests_per_s: int = 0
+
+    def placeholders(self) -> Mapping[str, object]:
+        """What stands for each ${NAME} of envoy.yaml."""
+        origins, limit = list(self.cors_origins), self.address_requests_per_s
+        derived = {"cors_origins", "address_requests_per_s"}
+        return {name.upper(): value for name, value in vars(self).items() if name not in derived} | {
+            "ADMIN": _address(self.admin),
+            "SUBMIT": _address(self.submit),
+            "RESULTS": _address(self.results),
+            "UPSTREAM_TYPE": "STRICT_DNS" if unix_socket(self.submit) is None else "STATIC",
+            "CORS_ORIGINS": json.dumps([{"exact": origin} for origin in origins]),
+            "ADDRESS_LIMIT_DISABLED": json.dumps(limit == 0),
+            "ADDRESS_REQUESTS": limit or 1,
+        }
 
 
 def render(edge: EdgeAddresses) -> str:
     """Envoy's configuration as YAML, ready for `envoy -c <file>.yaml`: Envoy goes by the file's suffix."""
-    values = {name.upper(): value for name, value in asdict(edge).items()}
-    values |= {"ADMIN": _address(edge.admin), "SUBMIT": _address(edge.submit), "RESULTS": _address(edge.results)}
-    values["UPSTREAM_TYPE"] = "STRICT_DNS" if unix_socket(edge.submit) is None else "STATIC"
-    return _template("envoy.yaml").substitute(values)
+    return _template(edge.folder, "envoy.yaml").substitute(edge.placeholders())
 
 
 def render_s3(address: str, port: int, upstream: str) -> str:
     """YAML for `envoy --config-yaml`: at an IP address and a port, the S3 that listens at `upstream`."""
-    return _template("s3.yaml").substitute(ADDRESS=address, PORT=port, UPSTREAM=_address(upstream))
+    return _template(bundled_folder(), "s3.yaml").substitute(ADDRESS=address, PORT=port, UPSTREAM=_address(upstream))
 
 
-def _template(name: str) -> Template:
-    return Template((files("insula_envoy") / name).read_text(encoding="utf-8"))
+def _template(folder: Path, name: str) -> Template:
+    return Template((folder / name).read_text(encoding="utf-8"))
 
 
 def _address(address: str) -> str:

@@ -1,39 +1,52 @@
--- Written by the edge and trusted behind it: a client's own copy would be believed.
-local TRUSTED = {"x-client-id", "x-envoy-original-path", "x-envoy-original-method"}
-local FROM_GRPC = {"grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding"}
--- Of a refusal whose own number came too late for a header: in the trailers, after the body was read to its end.
+-- guard: refuse what no service can be sent, and finish the errors of the services.
+-- The query is dropped: the transcoder sets a request's fields from it, and no field is meant to be set there.
+local REQUEST_ID_CHARS_MAX = 128
+-- For a refusal whose own number came too late for a header: in the trailers, after the body was read to its end.
 local RETRY_AFTER_S = {["429"] = "5", ["503"] = "2"}
+-- What gRPC itself says of a message over its limit, having read five bytes of it, and of metadata that it cannot read.
+-- Neither is ours to repeat: the first it calls RESOURCE_EXHAUSTED, the second INTERNAL.
+local OVER_THE_LIMIT = "larger than max"
+local UNREADABLE = {"^Error parsing '", "^Illegal header ", "^Compression bit "}
+local TOO_LARGE = "the payload is larger than the limit of 4194304 bytes for one message; UploadWorkload takes it in pieces"
+-- google.rpc.Status with ErrorInfo: PAYLOAD_TOO_LARGE, insula.
+local TOO_LARGE_DETAILS = "CAMaRwoodHlwZS5nb29nbGVhcGlzLmNvbS9nb29nbGUucnBjLkVycm9ySW5mbxIbChFQQVlMT0FEX1RPT19MQVJHRRIGaW5zdWxh"
+
+-- envoy.yaml answers 422 as 400 with this text: Envoy's own texts for 400 name its parts.
+local function refuse(handle, status, text)
+  handle:respond({[":status"] = status}, text)
+end
 
 local function unescaped(path)
   return (path:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
 
--- gRPC refuses what is not base64 in such a header, as a 500; nobody here reads any from HTTP.
-local function remove_binary(headers)
-  local found = {}
-  for name in pairs(headers) do
-    if name:find("-bin", -4, true) then found[#found + 1] = name end
-  end
-  for _, name in ipairs(found) do headers:remove(name) end
+-- Each of Envoy's threads runs its own copy of this, all of them from the same seed if none is set.
+math.randomseed(os.time() + tonumber(tostring({}):match("0x(%x+)"), 16))
+
+local function new_request_id()
+  return (("xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx"):gsub("x", function() return ("%x"):format(math.random(0, 15)) end))
 end
 
 function envoy_on_request(handle)
   local headers = handle:headers()
-  for _, name in ipairs(TRUSTED) do headers:remove(name) end
-  local content_type = headers:get("content-type") or ""
-  if not content_type:find("^application/grpc") then remove_binary(headers) end
-  if content_type:find("[^\t -~]") then
-    handle:respond({[":status"] = "400"}, "the Content-Type header may hold printable ASCII only")
-    return
+  local target = headers:get(":path")
+  local path = target:match("^[^?]*")
+  if path ~= target then headers:replace(":path", path) end
+  if path:find("[^%w/._-]") then
+    local plain = unescaped(path)
+    if path:gsub("%%%x%x", ""):find("%%") or plain:find("[^ -~]") then
+      -- No endpoint and no id can hold such a byte; one that no protobuf string can would end as a 500.
+      return refuse(handle, "422", "the path may hold printable ASCII and valid escapes only")
+    elseif plain:find("^/~") then
+      -- What host names are turned into; from a client it would name an API without its host.
+      return refuse(handle, "404", "")
+    end
   end
-  local path = (headers:get(":path") or ""):match("^[^?]*")
-  if path:gsub("%%%x%x", ""):find("%%") or unescaped(path):find("[^ -~]") then
-    -- No endpoint and no id can hold such a byte; one that no protobuf string can would end as a 500.
-    handle:respond({[":status"] = "400"}, "the path may hold printable ASCII and valid escapes only")
-  elseif unescaped(path):find("^/~") then
-    -- What host names are turned into; from a client it would name an API without its host.
-    handle:respond({[":status"] = "404"}, "there is nothing at this path")
+  if (headers:get("content-type") or ""):find("[^\t -~]") then
+    return refuse(handle, "422", "the Content-Type header may hold printable ASCII only")
   end
+  local id = headers:get("x-request-id")
+  if #id > REQUEST_ID_CHARS_MAX or id:find("[^!-~]") then headers:replace("x-request-id", new_request_id()) end
 end
 
 -- A caller that has gone sees no answer, so this one comes from a service that ends over the call: 499 would blame the
@@ -46,17 +59,37 @@ local function answer_for_a_stop(handle)
   end
 end
 
+local function is_unreadable(message)
+  for _, pattern in ipairs(UNREADABLE) do
+    if message:find(pattern) then return true end
+  end
+end
+
+local function correct_grpcs_own(headers, message)
+  if message:find(OVER_THE_LIMIT, 1, true) then
+    headers:replace("grpc-status", "3")
+    headers:replace("grpc-message", TOO_LARGE)
+    headers:replace("grpc-status-details-bin", TOO_LARGE_DETAILS)
+  elseif is_unreadable(message) then
+    headers:replace("grpc-status", "3")
+    headers:replace("grpc-message", "malformed metadata or compression")
+  end
+end
+
 function envoy_on_response(handle)
   local headers = handle:headers()
-  if (headers:get("content-type") or ""):find("^application/grpc") then return end
-  for _, name in ipairs(FROM_GRPC) do headers:remove(name) end
-  local cancelled = headers:get(":status") == "499"
-  if cancelled then headers:replace(":status", "503") end
-  local wait_s = RETRY_AFTER_S[headers:get(":status")]
+  local status = headers:get(":status")
+  if status == "200" then
+    local message = headers:get("grpc-message")
+    if message then correct_grpcs_own(headers, message) end
+    return
+  end
+  local cancelled = status == "499"
+  if cancelled then
+    status = "503"
+    headers:replace(":status", status)
+  end
+  local wait_s = RETRY_AFTER_S[status]
   if wait_s and not headers:get("retry-after") then headers:add("retry-after", wait_s) end
   if cancelled then answer_for_a_stop(handle) end
-  -- A streamed reply ends in trailers, which HTTP/2 clients would see. The body does not wait.
-  local trailers = handle:trailers()
-  if not trailers then return end
-  for _, name in ipairs(FROM_GRPC) do trailers:remove(name) end
 end

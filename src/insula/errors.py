@@ -3,6 +3,7 @@
     InsulaError
     ├── InvalidArgument             the caller sent something malformed
     │   ├── ContentTypeMissing
+    │   ├── PayloadTooLarge
     │   └── ProjectInvalid          a project directory or its cortex.yaml is refused
     ├── NotFound
     │   ├── ApiNotFound
@@ -13,7 +14,6 @@
     ├── ResourceExhausted           try again later
     │   ├── QueueFull
     │   └── StoreFull
-    ├── PayloadTooLarge
     ├── StoreUnavailable            Redis or S3 does not answer
     │   ├── ObjectUnreadable        S3 answers, but does not give this one object
     │   └── StorageFull             the disk of the stores has no room
@@ -43,6 +43,14 @@ class ContentTypeMissing(InvalidArgument):
 
     def __init__(self) -> None:
         super().__init__('the "Content-Type" header is missing; send one, such as "application/json"')
+
+
+class PayloadTooLarge(InvalidArgument):
+    """The payload is over a limit; nothing was stored. `advice` says what to do, where something can be done."""
+
+    def __init__(self, limit_bytes: int, advice: str = "") -> None:
+        super().__init__(f"the payload is larger than the limit of {limit_bytes} bytes{advice}")
+        self.limit_bytes = limit_bytes
 
 
 class ProjectInvalid(InvalidArgument):
@@ -123,14 +131,6 @@ class StoreFull(ResourceExhausted):
 
     def __init__(self) -> None:
         super().__init__("Redis is at its memory limit; try again later, or raise its maxmemory", timedelta(seconds=10))
-
-
-class PayloadTooLarge(InsulaError):
-    """The payload is over the configured limit; nothing was stored."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        super().__init__(f"the payload is larger than the limit of {limit_bytes} bytes")
-        self.limit_bytes = limit_bytes
 
 
 class StoreUnavailable(InsulaError):

@@ -1,4 +1,4 @@
-"""The RPC edge: how Insula's errors become gRPC statuses, in one table and one interceptor.
+"""The RPC edge: how requests are read, and how Insula's errors become gRPC statuses, in one table and one interceptor.
 
 Every error carries google.rpc.ErrorInfo: `reason` is the error's class name in upper snake case, `domain` is "insula",
 `metadata` its attributes, as text; a delay is in google.rpc.RetryInfo.
@@ -7,10 +7,12 @@ Anything that is not in the table is a bug: INTERNAL, logged with its traceback,
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NoReturn
@@ -18,7 +20,7 @@ from typing import Any, Final, NoReturn
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 from grpc import StatusCode
@@ -36,13 +38,14 @@ STATUS_CODE_BY_ERROR: Final = MappingProxyType(
         errors.EndpointTaken: StatusCode.ALREADY_EXISTS,
         errors.IdempotencyConflict: StatusCode.ALREADY_EXISTS,
         errors.ResourceExhausted: StatusCode.RESOURCE_EXHAUSTED,
-        errors.PayloadTooLarge: StatusCode.RESOURCE_EXHAUSTED,
         errors.StoreUnavailable: StatusCode.UNAVAILABLE,
         errors.LeaseLost: StatusCode.FAILED_PRECONDITION,
     }
 )
 UNAVAILABLE_RETRY_S: Final = 2
 """What a caller is told to wait when a store does not answer."""
+MESSAGE_S: Final = 10
+"""How long the message of a unary call may take to arrive. A stream may pause for as long as the edge lets it."""
 
 
 def status_code(error: errors.InsulaError) -> StatusCode:
@@ -103,10 +106,13 @@ async def _refuse_anything(context: grpc.aio.ServicerContext[Any, Any], error: E
 
 
 Behaviour = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Any]
+Parse = Callable[[bytes], object]
+Name = Callable[[Exception], Exception]
+Take = Callable[[AsyncIterator[bytes]], Awaitable[object]]
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Turns what a servicer raises into a status; one of the two places that catch everything."""
+    """Reads requests, and turns what a servicer raises into a status; one of the two places that catch everything."""
 
     def __init__(self, stores_folder: Path | None = None) -> None:
         """`stores_folder` is on the disk of the stores, if they are on this machine: an outage may be a full disk."""
@@ -117,17 +123,23 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the method's behaviour; an unknown method stays unknown."""
+        """Wrap the method's behaviour; an unknown method stays unknown.
+
+        For gRPC every method takes a stream of bytes. gRPC itself never answers a unary call that has no message, and
+        answers INTERNAL to a message that cannot be parsed.
+        """
         handler: Any = await continuation(handler_call_details)
         if handler is None:
             return None
         streams = handler.response_streaming
         name = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if streams else 'unary'}"
-        wrap = _wrap_stream if streams else _wrap_unary
-        make: Callable[..., grpc.RpcMethodHandler[Any, Any]] = getattr(grpc, f"{name}_rpc_method_handler")
-        return make(
-            wrap(getattr(handler, name), self._named), handler.request_deserializer, handler.response_serializer
-        )
+        behaviour: Behaviour = getattr(handler, name)
+        take = partial(_every_message if handler.request_streaming else _only_message, handler.request_deserializer)
+        if streams:
+            wrapped = _wrap_stream(behaviour, take, self._named)
+            return grpc.stream_stream_rpc_method_handler(wrapped, None, handler.response_serializer)
+        wrapped = _wrap_unary(behaviour, take, self._named)
+        return grpc.stream_unary_rpc_method_handler(wrapped, None, handler.response_serializer)
 
     def _named(self, error: Exception) -> Exception:
         """Return the error, or StorageFull in the place of an outage that a full disk explains."""
@@ -137,20 +149,48 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         return error
 
 
-def _wrap_unary(behaviour: Behaviour, named: Callable[[Exception], Exception]) -> Behaviour:
-    async def call(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> object:
+async def _only_message(parse: Parse, requests: AsyncIterator[bytes]) -> object:
+    """The message of a unary call. Raises InvalidArgument if none comes within MESSAGE_S, or none that can be read."""
+    try:
+        async with asyncio.timeout(MESSAGE_S):
+            message = await anext(aiter(requests), None)
+    except TimeoutError:
+        raise errors.InvalidArgument(
+            f"the call's message did not arrive within {MESSAGE_S} s; over a slow connection use UploadWorkload"
+        ) from None
+    if message is None:
+        raise errors.InvalidArgument("the call has no message")
+    return _parsed(parse, message)
+
+
+async def _every_message(parse: Parse, requests: AsyncIterator[bytes]) -> AsyncIterator[object]:
+    """The messages of a stream. Reading one raises InvalidArgument if it cannot be read."""
+    return (_parsed(parse, message) async for message in requests)
+
+
+def _parsed(parse: Parse, message: bytes) -> object:
+    try:
+        return parse(message)
+    except DecodeError:
+        raise errors.InvalidArgument("the message is malformed: it is not the one that this call takes") from None
+
+
+def _wrap_unary(behaviour: Behaviour, take: Take, named: Name) -> Behaviour:
+    async def call(requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]) -> object:
         try:
-            return await behaviour(request, context)
+            return await behaviour(await take(requests), context)
         except Exception as error:  # noqa: BLE001 - the RPC edge: whatever it is, the caller gets a status
             await _refuse_anything(context, named(error))
 
     return call
 
 
-def _wrap_stream(behaviour: Behaviour, named: Callable[[Exception], Exception]) -> Behaviour:
-    async def call(request: object, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[object]:
+def _wrap_stream(behaviour: Behaviour, take: Take, named: Name) -> Behaviour:
+    async def call(
+        requests: AsyncIterator[bytes], context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[object]:
         try:
-            async for message in behaviour(request, context):
+            async for message in behaviour(await take(requests), context):
                 yield message
         except Exception as error:  # noqa: BLE001 - as above
             await _refuse_anything(context, named(error))

@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Final
 
 import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
@@ -21,8 +25,11 @@ from insula.rpc import ErrorInterceptor
 
 log = logging.getLogger(__name__)
 
-MESSAGE_BYTES_MAX: Final = 4 * 1024 * 1024 + 64 * 1024
-"""A unary submit's 4 MiB and its other fields. grpc's own limit would show as RESOURCE_EXHAUSTED at exactly 4 MiB."""
+PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
+"""What one message may carry. A larger payload comes in pieces."""
+MESSAGE_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + 64 * 1024
+"""The payload and the other fields. gRPC refuses a larger message before it is read, as RESOURCE_EXHAUSTED; the edge
+answers PAYLOAD_TOO_LARGE in its place."""
 METADATA_BYTES_MAX: Final = 128 * 1024
 """More than the 60 KiB of headers that Envoy lets through: grpc's limit of 8 KiB would show as RESOURCE_EXHAUSTED."""
 GRACE: Final = timedelta(seconds=5)
@@ -42,7 +49,7 @@ class Server:
     def __init__(
         self, address: str, services: Sequence[str], *, token: str | None = None, stores_folder: Path | None = None
     ) -> None:
-        """`address` is host:port or unix:PATH. `services` are the full names that reflection announces.
+        """`address` is host:port or unix:PATH. `services` are the full names that reflection describes, and no others.
 
         With a `token`, every call but the health service's has to bring it. `stores_folder` as in ErrorInterceptor.
         """
@@ -62,7 +69,7 @@ class Server:
             ],
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
-        reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], self.grpc)
+        reflection.enable_server_reflection(services, self.grpc, _descriptions(services))
 
     async def start(self) -> None:
         """Listen; raises PortTaken. Health says NOT_SERVING until `set_serving(True)`."""
@@ -82,6 +89,22 @@ class Server:
         """Say NOT_SERVING, take no new call, let running ones finish within GRACE."""
         await self._health.enter_graceful_shutdown()
         await self.grpc.stop(GRACE.total_seconds())
+
+
+def _descriptions(services: Sequence[str]) -> DescriptorPool:
+    """The files that describe the services, and no other that this process has loaded."""
+    known, described = descriptor_pool.Default(), DescriptorPool()
+
+    def add(file: FileDescriptor) -> None:
+        for needed in file.dependencies:
+            add(needed)
+        copy = FileDescriptorProto()
+        file.CopyToProto(copy)
+        described.Add(copy)
+
+    for name in services:
+        add(known.FindFileContainingSymbol(name))
+    return described
 
 
 def on_stop_signal(callback: Callable[[], None]) -> None:

@@ -10,8 +10,9 @@ from typing import Any, Final, TypeAlias
 
 import grpc
 
-from insula.errors import InsulaError, InvalidArgument
+from insula.errors import InsulaError, InvalidArgument, PayloadTooLarge
 from insula.registry import Registration, RegistryCache
+from insula.server import PAYLOAD_BYTES_MAX
 from insula.v1 import submit_service_pb2_grpc
 from insula.v1.submit_service_pb2 import (
     SubmitWorkloadRequest,
@@ -44,6 +45,8 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
         context: grpc.aio.ServicerContext[SubmitWorkloadRequest, SubmitWorkloadResponse],
     ) -> SubmitWorkloadResponse:
         """Accept a payload that came in one message."""
+        if len(request.payload) > PAYLOAD_BYTES_MAX:
+            raise PayloadTooLarge(PAYLOAD_BYTES_MAX, " for one message; UploadWorkload takes it in pieces")
         api = await self._apis.by_name(request.api)
         chunks = _once(request.payload)
         id = await self._admission.accept(api, _envelope(request.content_type, context), chunks)

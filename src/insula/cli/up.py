@@ -16,37 +16,68 @@ from insula.isolation import Isolation
 _EXIT_REFUSED: Final = 2
 
 
-def up(
-    projects: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[PROJECT_DIR]...", help="Project directories; the current one if none is given."),
-    ] = None,
-    data: Annotated[Path, typer.Option("--data", metavar="DIR", help="Where everything is kept between runs.")] = Path(
-        ".insula"
+Projects = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[PROJECT_DIR]...", help="Project directories; the current one if none is given."),
+]
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where everything is kept between runs.")]
+PublicPort = Annotated[int, typer.Option("--public-port", min=1, max=65535, help="Port that callers use.")]
+PublicAddress = Annotated[
+    str,
+    typer.Option(
+        "--public-address",
+        metavar="IP",
+        help="Address that callers use; 0.0.0.0, with --allow-anyone-to-call, lets other machines in.",
     ),
-    public_port: Annotated[int, typer.Option("--public-port", min=1, max=65535, help="Port that callers use.")] = 8080,
-    public_address: Annotated[
-        str,
-        typer.Option(
-            "--public-address", metavar="IP", help="Address that callers use; 0.0.0.0 lets other machines in."
-        ),
-    ] = "127.0.0.1",
-    internal_address: Annotated[
-        str, typer.Option("--internal-address", metavar="IP", help="Loopback address of the parts; one per stack.")
-    ] = "127.0.0.1",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one line of JSON on stdout once every API is ready or has failed.")
-    ] = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Deploy a project again whenever one of its files is saved.")
-    ] = False,
-    yes: Annotated[
-        bool, typer.Option("--yes", help="Run the projects' dependencies.sh on this machine without asking.")
-    ] = False,
-    isolation: Annotated[
-        Isolation,
-        typer.Option("--isolation", help="Isolate handlers from each other: as far as possible, not, or else refuse."),
-    ] = Isolation.AUTO,
+]
+AnyoneMayCall = Annotated[
+    bool,
+    typer.Option(
+        "--allow-anyone-to-call",
+        help="Accept that --public-address is open to other machines: there is no authentication yet.",
+    ),
+]
+CorsOrigins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cors-origin",
+        metavar="ORIGIN",
+        help="Origin whose web pages may call and read answers; may be repeated. Any page, if none is given.",
+    ),
+]
+RequestsPerAddress = Annotated[
+    int,
+    typer.Option(
+        "--requests-per-address", metavar="N", min=0, help="Requests a second from each client address; 0: no limit."
+    ),
+]
+InternalAddress = Annotated[
+    str, typer.Option("--internal-address", metavar="IP", help="Loopback address of the parts; one per stack.")
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one line of JSON on stdout once every API is ready or has failed.")
+]
+Watch = Annotated[bool, typer.Option("--watch", help="Deploy a project again whenever one of its files is saved.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Run the projects' dependencies.sh on this machine without asking.")]
+Isolated = Annotated[
+    Isolation,
+    typer.Option("--isolation", help="Isolate handlers from each other: as far as possible, not, or else refuse."),
+]
+
+
+def up(
+    projects: Projects = None,
+    data: Data = Path(".insula"),
+    public_port: PublicPort = 8080,
+    public_address: PublicAddress = "127.0.0.1",
+    anyone_may_call: AnyoneMayCall = False,
+    cors_origins: CorsOrigins = None,
+    address_requests_per_s: RequestsPerAddress = 0,
+    internal_address: InternalAddress = "127.0.0.1",
+    as_json: AsJson = False,
+    watch: Watch = False,
+    yes: Yes = False,
+    isolation: Isolated = Isolation.AUTO,
 ) -> None:
     """Run projects on this machine, everything included, until Ctrl-C."""
     from insula.cli.consent import can_ask, confirm_scripts
@@ -65,6 +96,9 @@ def up(
         watch,
         ask=can_ask() and not yes,
         isolation=isolation,
+        anyone_may_call=anyone_may_call,
+        cors_origins=tuple(cors_origins or ["*"]),
+        address_requests_per_s=address_requests_per_s,
     )
     directories = dict.fromkeys(path.resolve() for path in projects or [Path.cwd()])
     try:

@@ -27,6 +27,8 @@ _REPLY_BYTES_MAX: Final = 65 * 2**20
 # Reads repeat after UNAVAILABLE. A submit has no entry: gRPC repeats it by itself only while nothing was sent.
 _SERVICE_CONFIG: Final = json.dumps(
     {
+        # The edge allows 100 calls at once on a connection; further ones open another.
+        "connectionScaling": {"maxConnectionsPerSubchannel": 10},
         "methodConfig": [
             {
                 "name": [{"service": "insula.v1.ResultsService"}],
@@ -38,7 +40,7 @@ _SERVICE_CONFIG: Final = json.dumps(
                     "retryableStatusCodes": ["UNAVAILABLE"],
                 },
             }
-        ]
+        ],
     }
 )
 _OPTIONS: Final[tuple[tuple[str, str | int], ...]] = (

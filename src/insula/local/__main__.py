@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
 from dataclasses import replace
 from typing import Final
@@ -22,12 +23,15 @@ from insula.printing import note, put
 from insula.process import hide_from_others
 
 REFUSED: Final = 2
+OPEN_FILES: Final = 20_000
+"""More than the connections that the edge lets in. A shell's usual 1024 would let one caller shut out all others."""
 
 
 def main(descriptor: int) -> int:
     """Run the stack until it is told to stop; the exit code."""
     hide_from_others()
     plan = read_plan(descriptor)
+    raise_open_files()
     try:
         data = DataDirectory(plan.settings.data, plan.settings.runtime)
         why_open = obstacle(plan.programs.bwrap)
@@ -43,6 +47,14 @@ def main(descriptor: int) -> int:
         return asyncio.run(run(parts, why_open))
     finally:
         data.close()
+
+
+def raise_open_files() -> None:
+    """Let this process and its children have OPEN_FILES, or as many as the machine allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def run(parts: Parts, why_open: str) -> int:

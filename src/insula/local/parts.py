@@ -256,6 +256,8 @@ class Parts:
             results=self.address("results"),
             admin=self.address("envoy-admin"),
             payload_bytes_max=self.plan.payload_bytes_max,
+            cors_origins=self.settings.cors_origins,
+            address_requests_per_s=self.settings.address_requests_per_s,
         )
         configuration = self.data.write("envoy.yaml", render(edge))
         s3 = render_s3(host, self.ports["s3.port"], self.address("s3"))

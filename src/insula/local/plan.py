@@ -57,7 +57,14 @@ class Plan:
             for api in values["apis"]
         )
         return cls(
-            Settings(**settings | {"data": Path(settings["data"]), "isolation": Isolation(settings["isolation"])}),
+            Settings(
+                **settings
+                | {
+                    "data": Path(settings["data"]),
+                    "isolation": Isolation(settings["isolation"]),
+                    "cors_origins": tuple(settings["cors_origins"]),
+                }
+            ),
             tuple(apis),
             Programs(programs["envoy"], programs["valkey"], programs["weed"], programs.get("bwrap")),
             values["payload_bytes_max"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,8 @@ from insula.local.settings import INTERNAL_PORT, Refused, Settings
 from insula.project import Project, read_project
 
 CONNECT_S: Final = 3
+ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.\[\]:_-]+")
+"""As in the Origin header: scheme, host and perhaps a port, in lower case, without a path."""
 
 
 def check(settings: Settings, directories: Iterable[Path]) -> Plan:
@@ -87,6 +90,18 @@ def check_addresses(settings: Settings) -> None:
             f"{settings.internal_address}. Choose another, such as 8080."
         )
     _check_address(settings.public_address)
+    if not _is_loopback(settings.public_address) and not settings.anyone_may_call:
+        raise Refused(
+            f"--public-address {settings.public_address} is refused: there is no authentication yet, so everyone who "
+            "reaches that address could submit workloads and read results. Add --allow-anyone-to-call to accept this, "
+            "or leave it at 127.0.0.1."
+        )
+    for origin in settings.cors_origins:
+        if not ORIGIN.fullmatch(origin):
+            raise Refused(
+                f"--cors-origin {origin!r} is refused: it is no origin. Write one as a browser sends it, such as "
+                'https://app.example or http://localhost:3000, or "*" for any.'
+            )
     _check_port(settings.public_address, settings.public_port, "another port with --public-port.")
     _check_port(
         settings.internal_address,

@@ -31,8 +31,10 @@ class Refused(Exception):
 class Settings:
     """Paths are absolute, addresses IPv4 literals.
 
-    `ask` is whether somebody can, and is to, be asked before a dependencies.sh runs. `environment` is what the parts'
-    own variables are added to.
+    `ask` is whether somebody can, and is to, be asked before a dependencies.sh runs. `anyone_may_call` accepts that the
+    public listener, which asks nobody for a password, is open to other machines. `cors_origins` are the origins whose
+    pages may read answers, "*" being any; `address_requests_per_s` limits each client address, 0 is no limit.
+    `environment` is what the parts' own variables are added to.
     """
 
     data: Path
@@ -43,6 +45,9 @@ class Settings:
     watch: bool = False
     ask: bool = False
     isolation: Isolation = Isolation.AUTO
+    anyone_may_call: bool = False
+    cors_origins: tuple[str, ...] = ("*",)
+    address_requests_per_s: int = 0
     environment: Mapping[str, str] = field(default_factory=own_environment)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPConnection
@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from insula.local import ports
-from insula_envoy import EdgeAddresses, render
+from insula_envoy import EdgeAddresses, bundled_folder, render
 from tests.contract.edge.scripted_services import ScriptedServices
 from tests.processes import memory_mb
 
@@ -92,11 +92,20 @@ class Listener:
 class RunningEdge:
     """Envoy as a child process in front of the scripted services."""
 
-    def __init__(self, services: ScriptedServices, folder: Path) -> None:
+    def __init__(
+        self,
+        services: ScriptedServices,
+        folder: Path,
+        source: Path | None = None,
+        *,
+        cors_origins: Sequence[str] = ("*",),
+        address_requests_per_s: int = 0,
+    ) -> None:
+        """Start with its files in `folder`; `source` holds another edge than the shipped one."""
         public, internal, self.admin_port = free_ports(3)
         self.public, self.internal = Listener(public), Listener(internal)
         self.configuration = folder / "envoy.yaml"
-        addresses = EdgeAddresses(
+        self.addresses = EdgeAddresses(
             public_address="127.0.0.1",
             public_port=public,
             internal_address="127.0.0.1",
@@ -105,8 +114,11 @@ class RunningEdge:
             results=f"127.0.0.1:{services.results_server.port}",
             admin=f"127.0.0.1:{self.admin_port}",
             payload_bytes_max=PAYLOAD_BYTES_MAX,
+            folder=source or bundled_folder(),
+            cors_origins=cors_origins,
+            address_requests_per_s=address_requests_per_s,
         )
-        self.configuration.write_text(render(addresses), encoding="utf-8")
+        self.configuration.write_text(render(self.addresses), encoding="utf-8")
         self.log = folder / "envoy.log"
         command = [str(envoy_binary()), "-c", str(self.configuration), "--disable-hot-restart", "--concurrency", "2"]
         # Names the process, so that the admin port can tell that it is ours.

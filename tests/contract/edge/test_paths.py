@@ -92,19 +92,6 @@ def test_an_invalid_escape_is_400(public: Listener, services: ScriptedServices, 
     assert services.submit.uploads == []
 
 
-def test_the_query_overrides_nothing(public: Listener, services: ScriptedServices) -> None:
-    """Neither path nor payload; unknown and undecodable parameters are ignored too."""
-    query = "endpoint=x&api=x&path=x&id=x&payload=x&payload.data=eA==&payload.content_type=x&payload.contentType=x"
-    query += "&payload.extensions=x&payload.extensions.type_url=x&payload.extensions.value=x&unknown=%ff&%ff=1&a.b=c"
-    assert public.post(f"/predict?{query}", b"body", content_type="text/plain").status == 200
-    assert public.get(f"/predict/1?{query}").status == 200
-    [upload] = services.submit.uploads
-    assert (upload.first.endpoint, upload.first.api, upload.first.payload.content_type) == ("predict", "", "text/plain")
-    assert (upload.first.payload.data, list(upload.first.payload.extensions)) == (b"body", [])
-    [read] = services.results.downloads
-    assert (read.path, read.api, read.id) == ("predict/1", "", "")
-
-
 def test_a_client_cannot_send_what_services_trust(public: Listener, submit: ScriptedSubmit) -> None:
     """x-client-id says who was authenticated, and x-envoy-original-path what was asked for: its own are dropped."""
     public.post("/predict", x_client_id="root", x_envoy_original_path="/x", x_envoy_original_method="HEAD")

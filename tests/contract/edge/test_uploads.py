@@ -82,8 +82,9 @@ def test_a_declared_length_over_the_limit_is_413_before_any_service_hears_of_it(
     """The limit is PAYLOAD_BYTES_MAX; the error names it."""
     length = str(PAYLOAD_BYTES_MAX + 1)
     reply = public.call("POST", "/predict", b"x", {"content-type": "x/y", "content-length": length})
-    assert (reply.status, reply.error["code"]) == (413, 8)
+    assert (reply.status, reply.error["code"]) == (413, 3)
     assert str(PAYLOAD_BYTES_MAX) in str(reply.error["message"])
+    assert '"reason":"PAYLOAD_TOO_LARGE"' in reply.body.decode()
     assert submit.uploads == []
 
 
@@ -91,7 +92,7 @@ def test_chunks_over_the_limit_are_413(public: Listener, submit: ScriptedSubmit)
     """Without a declared length the service has seen a part by then, and its call is cancelled."""
     pieces = (bytes(MIB) for _ in range(PAYLOAD_BYTES_MAX // MIB + 1))
     reply = public.post("/predict", pieces, content_type="x/y")
-    assert (reply.status, reply.error["code"]) == (413, 8)
+    assert (reply.status, reply.error["code"]) == (413, 3)
     assert submit.uploads[0].sha256 == "", "the service must not have seen an end"
 
 

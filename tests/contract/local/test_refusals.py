@@ -96,6 +96,21 @@ def test_a_public_address_that_is_none_of_this_machine(project: Path, address: s
     check_refused(up(project, project, "--public-address", address), f"--public-address {address} is refused")
 
 
+def test_a_public_address_that_other_machines_reach(project: Path) -> None:
+    """There is no authentication yet: only a flag that names the risk opens the API to others."""
+    refusal = up(project, "--public-address", "0.0.0.0")
+    check_refused(refusal, "--public-address 0.0.0.0 is refused", "--allow-anyone-to-call")
+    _, internal = free_addresses()
+    preflight.check_addresses(
+        Settings(project, public_address="0.0.0.0", internal_address=internal, anyone_may_call=True)
+    )
+
+
+@pytest.mark.parametrize("origin", ["app.example", "https://app.example/path", "https://App.example", "", "https://*"])
+def test_a_cors_origin_that_no_browser_sends(project: Path, origin: str) -> None:
+    check_refused(up(project, "--cors-origin", origin), f"--cors-origin {origin!r} is refused")
+
+
 def test_two_apis_of_one_name(tmp_path: Path) -> None:
     """Both files are named."""
     one, two = write_project(tmp_path / "one"), write_project(tmp_path / "two")

@@ -8,6 +8,8 @@ import re
 from tests.unit.house.tree import files, generated, name, python_files
 
 FILE_LINES_MAX = 400
+ENVOY_LINES_MAX = 540
+"""Envoy takes one file, in which an anchor of YAML is known."""
 FUNCTION_LINES_MAX = 60
 CODE = {".py", ".lua", ".proto", ".yaml", ".yml", ".toml", ".sh", ""}
 
@@ -15,6 +17,7 @@ CODE = {".py", ".lua", ".proto", ".yaml", ".yml", ".toml", ".sh", ""}
 def test_no_file_is_longer_than_400_lines() -> None:
     code = [path for path in files() if path.suffix in CODE and not generated(path) and path.name != "LICENSE"]
     lines = {name(path): path.read_text(encoding="utf-8").count("\n") for path in code}
+    assert lines.pop("envoy/insula_envoy/envoy.yaml") <= ENVOY_LINES_MAX
     assert {path: count for path, count in lines.items() if count > FILE_LINES_MAX} == {}
 
 

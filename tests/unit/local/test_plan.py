@@ -14,7 +14,17 @@ from insula.local.storage import Keys
 def test_a_plan_survives_the_change_of_program() -> None:
     """All but the environment, which the process keeps by itself."""
     plan = Plan(
-        Settings(Path("/data"), 80, "0.0.0.0", "127.0.0.2", as_json=True, watch=True, environment={"A": "a"}),
+        Settings(
+            Path("/data"),
+            80,
+            "0.0.0.0",
+            "127.0.0.2",
+            as_json=True,
+            watch=True,
+            anyone_may_call=True,
+            cors_origins=("https://app.example",),
+            environment={"A": "a"},
+        ),
         (ApiFound("api", "/endpoint", Path("/project"), Path("/project/cortex.yaml")),),
         Programs(Path("/envoy"), Path("/valkey"), Path("/weed"), None),
         1000,
@@ -25,6 +35,8 @@ def test_a_plan_survives_the_change_of_program() -> None:
     assert parsed.settings.internal_address == "127.0.0.2"
     assert parsed.settings.as_json
     assert parsed.settings.watch
+    assert parsed.settings.anyone_may_call
+    assert parsed.settings.cors_origins == ("https://app.example",)
     assert '"A"' not in plan.render()
 
 

@@ -1,0 +1,85 @@
+"""What the edge costs: Envoy's CPU time for a request, for one or more folders that hold an edge, interleaved.
+
+    .venv/bin/python -m benchmarks.edge [--seconds 4] [--rounds 5] [FOLDER ...]
+
+A folder is laid out as envoy/insula_envoy, which is the default; a copy made before a change shows what the change
+costs. Needs wrk. The services behind are the scripted ones of tests/contract/edge. Printed for each folder: the median
+over the rounds of microseconds of CPU for one request, and the requests that were answered otherwise than with 200.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from insula_envoy import bundled_folder
+from tests.contract.edge.running_edge import RunningEdge
+from tests.contract.edge.scripted_services import ScriptedServices
+
+POST_JSON: Final = 'wrk.method = "POST"\nwrk.body = "{}"\nwrk.headers["Content-Type"] = "application/json"\n'
+REQUESTS: Final[Mapping[str, tuple[str, str]]] = {
+    "POST": ("/predict", POST_JSON),
+    "GET": ("/predict/01890a5d-ac96-774b-bcce-b302099a8057", ""),
+    "health": ("/healthz", ""),
+}
+"""Path and wrk script. The last one reaches no service, so it shows the filters alone."""
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time that the process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cost_us(edge: RunningEdge, request: str, seconds: int, script: Path) -> tuple[float, int]:
+    """CPU of Envoy for one request, and how many requests failed."""
+    target, lua = REQUESTS[request]
+    script.write_text(lua)
+    url = f"http://{edge.public.address}{target}"
+    before = cpu_s(edge.process.pid)
+    command = ["wrk", "-t1", "-c16", f"-d{seconds}s", "-s", str(script), url]
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    used_s = cpu_s(edge.process.pid) - before
+    requests = int(re.findall(r"(\d+) requests in", output)[0])
+    failed = sum(map(int, re.findall(r"Non-2xx or 3xx responses: (\d+)", output)))
+    return used_s / requests * 1e6, failed
+
+
+def main() -> None:
+    """Run the folders in turn, several times, and print one line for each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="*", type=Path, default=[bundled_folder()])
+    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    services = ScriptedServices()
+    services.start()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        edges: dict[Path, RunningEdge] = {}
+        for number, source in enumerate(chosen.folders):
+            (folder / str(number)).mkdir()
+            edges[source] = RunningEdge(services, folder / str(number), source.resolve())
+        costs: dict[tuple[Path, str], list[tuple[float, int]]] = {}
+        for _ in range(chosen.rounds):
+            for request in REQUESTS:
+                for source, edge in edges.items():
+                    found = cost_us(edge, request, chosen.seconds, folder / "wrk.lua")
+                    costs.setdefault((source, request), []).append(found)
+        for (source, request), rounds in sorted(costs.items()):
+            median = statistics.median(cost for cost, _ in rounds)
+            print(f"{source}  {request}  {median:.1f} µs  failed {sum(failed for _, failed in rounds)}")
+        for edge in edges.values():
+            edge.stop()
+    services.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,186 @@
+"""Bytes as no well-behaved client sends them, over HTTP/1.1, HTTP/2 and gRPC, and what comes back."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from hpack import Decoder, HPACKError
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
+END_STREAM, END_HEADERS, ACK = 1, 4, 1
+ANSWER_S: Final = 5.0
+"""How long an answer may take; a request that is never ended has none, see `reply_to`."""
+
+
+@dataclass
+class RawReply:
+    """One answer: the names of headers are in lower case, those of the trailers among them."""
+
+    headers: dict[str, str] = field(default_factory=dict[str, str])
+    body: bytes = b""
+    reset: bool = False
+
+    @property
+    def status(self) -> int:
+        """The HTTP status, 0 if there was no answer."""
+        return int(self.headers.get(":status", "0"))
+
+
+def connect(address: tuple[str, int], timeout_s: float = ANSWER_S) -> socket.socket:
+    """A TCP connection whose reads end after `timeout_s`."""
+    return socket.create_connection(address, timeout_s)
+
+
+def receive(connection: socket.socket) -> bytes:
+    """The next bytes; none at the end, at a reset, and when nothing came in time."""
+    try:
+        return connection.recv(1 << 16)
+    except OSError:
+        return b""
+
+
+def http1(address: tuple[str, int], request: bytes, timeout_s: float = ANSWER_S) -> list[RawReply]:
+    """Every answer to the bytes, once the edge has closed the connection, or `timeout_s` passed."""
+    with connect(address, timeout_s) as connection:
+        received = b""
+        with suppress(OSError):  # it may be closed before everything was read
+            connection.sendall(request)
+        while data := receive(connection):
+            received += data
+    return list(_http1_replies(received))
+
+
+def _http1_replies(received: bytes) -> Iterable[RawReply]:
+    while received.startswith(b"HTTP/1.1 "):
+        head, _, received = received.partition(b"\r\n\r\n")
+        status_line, *lines = head.decode("latin-1").split("\r\n")
+        reply = RawReply({":status": status_line.split(" ")[1]})
+        for line in lines:
+            name, _, value = line.partition(":")
+            reply.headers[name.lower()] = value.strip()
+        if reply.headers.get("transfer-encoding") == "chunked":
+            reply.body, received = _chunked(received)
+        else:
+            length = int(reply.headers.get("content-length", "0"))
+            reply.body, received = received[:length], received[length:]
+        yield reply
+
+
+def _chunked(received: bytes) -> tuple[bytes, bytes]:
+    body = b""
+    while True:
+        size, _, rest = received.partition(b"\r\n")
+        length = int(size or b"0", 16)
+        if not length:
+            return body, rest.removeprefix(b"\r\n")
+        body, received = body + rest[:length], rest[length + 2 :]
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """One frame of HTTP/2."""
+    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def block(headers: Headers) -> bytes:
+    """A header block of literals that no table remembers."""
+    return b"".join(b"\0" + _literal(name) + _literal(value) for name, value in headers)
+
+
+def _literal(text: bytes) -> bytes:
+    if len(text) < 127:
+        return bytes([len(text)]) + text
+    rest, length = len(text) - 127, bytearray([127])
+    while rest >= 128:
+        length.append(rest % 128 | 128)
+        rest //= 128
+    return bytes([*length, rest]) + text
+
+
+def grpc_headers(path: bytes, *more: tuple[bytes, bytes], te: bool = True) -> Headers:
+    """What a gRPC client sends."""
+    pseudo = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"localhost")]
+    return [*pseudo, (b"content-type", b"application/grpc"), *([(b"te", b"trailers")] if te else []), *more]
+
+
+def message_frame(message: bytes, *, flag: int = 0, length: int | None = None) -> bytes:
+    """One message of gRPC; `length` other than its own is a lie."""
+    return struct.pack(">BI", flag, len(message) if length is None else length) + message
+
+
+class Http2:
+    """A connection of HTTP/2 with streams that are made by hand."""
+
+    def __init__(self, address: tuple[str, int], timeout_s: float = ANSWER_S) -> None:
+        self._socket = connect(address, timeout_s)
+        self._decoder = Decoder()
+        self._received = b""
+        self.replies: dict[int, RawReply] = {}
+        self.ended: set[int] = set()
+        self.gone = False
+        self.send(PREFACE + frame(SETTINGS, 0, 0))
+
+    def __enter__(self) -> Http2:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the connection."""
+        self._socket.close()
+
+    def send(self, data: bytes) -> None:
+        """Send bytes; a connection that the edge has closed takes none."""
+        try:
+            self._socket.sendall(data)
+        except OSError:
+            self.gone = True
+
+    def read_until_ended(self, streams: Iterable[int]) -> None:
+        """Read until each of the streams has ended, or the connection has."""
+        wanted = set(streams)
+        while not wanted <= self.ended and not self.gone:
+            self.read()
+
+    def read(self) -> None:
+        """Take what has come, and answer what has to be answered."""
+        data = receive(self._socket)
+        self.gone = self.gone or not data
+        self._received += data
+        while len(self._received) >= 9:
+            length = int.from_bytes(self._received[:3], "big")
+            if len(self._received) < 9 + length:
+                return
+            kind, flags, stream = struct.unpack(">BBI", self._received[3:9])
+            payload, self._received = self._received[9 : 9 + length], self._received[9 + length :]
+            self._take(kind, flags, stream & 0x7FFFFFFF, payload)
+
+    def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        reply = self.replies.setdefault(stream, RawReply())
+        if kind == HEADERS:  # Envoy neither pads nor splits them, nor do we ask for priorities
+            try:
+                decoded = self._decoder.decode(payload, raw=True)
+            except HPACKError:
+                raise AssertionError(f"the edge sent a header block that cannot be read: {payload!r}") from None
+            reply.headers |= {bytes(name).decode("latin-1"): bytes(value).decode("latin-1") for name, value in decoded}
+        elif kind == DATA:
+            reply.body += payload
+        elif kind == RST_STREAM:
+            reply.reset = True
+            self.ended.add(stream)
+        elif kind == SETTINGS and not flags & ACK:
+            self.send(frame(SETTINGS, ACK, 0))
+        elif kind == PING and not flags & ACK:
+            self.send(frame(PING, ACK, 0, payload))
+        elif kind == GOAWAY:
+            self.gone = True
+        if kind in (DATA, HEADERS) and flags & END_STREAM:
+            self.ended.add(stream)
