@@ -51,15 +51,18 @@ class Program:
         """
         ours, theirs = os.pipe()
         os.set_blocking(ours, False)
+        words = os.memfd_create("command", 0)
         try:
+            os.write(words, b"".join(os.fsencode(word) + b"\0" for word in command))
+            os.lseek(words, 0, os.SEEK_SET)
             process = await asyncio.create_subprocess_exec(
-                *start.command(command, theirs),
+                *start.command(command, theirs, words),
                 stdin=DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
                 cwd=directory,
                 env=variables,
-                pass_fds=[*keep, *([theirs] if start.own_init else [])],
+                pass_fds=[*keep, *([theirs, words] if start.own_init else [])],
                 start_new_session=True,
             )
         except BaseException:
@@ -67,6 +70,7 @@ class Program:
             raise
         finally:
             os.close(theirs)
+            os.close(words)
         return cls(process, start, ours)
 
     @property

@@ -40,12 +40,13 @@ class Start:
     hosts: Path | None = None
     confined: bool = False
 
-    def command(self, command: Sequence[str], status: int) -> list[str]:
-        """Return the whole command; `status` is the descriptor for init."""
+    def command(self, command: Sequence[str], status: int, words: int) -> list[str]:
+        """Return the whole command; `status` and `words` are the descriptors for init."""
         if not self.words:
             return tethered(command, self.hosts, lost=LOST_CAPABILITIES.values() if self.confined else ())
-        first = [sys.executable, "-I", "-S", str(INIT), str(status)] if self.own_init else []
-        return [*self.words, *first, *command]
+        if self.own_init:
+            return [*self.words, sys.executable, "-I", "-S", str(INIT), str(status), str(words)]
+        return [*self.words, *command]
 
 
 @dataclass(frozen=True)

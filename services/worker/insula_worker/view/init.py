@@ -1,6 +1,8 @@
 """The first process of a handler's process namespace: starts the command, reaps orphans, reports how the command ended.
 
-    python -I -S init.py STATUS_DESCRIPTOR COMMAND [ARGUMENT ...]
+    python -I -S init.py STATUS_DESCRIPTOR COMMAND_DESCRIPTOR
+
+The command comes by a descriptor, its words ended by NULs: in a list of processes only the command looks like itself.
 
 Writes a newline to the descriptor once the command's process is there, and its wait status as text once it has ended:
 bubblewrap's own exit code cannot tell a signal from a code above 128. Run as a script; it needs the standard library
@@ -13,8 +15,10 @@ import os
 import sys
 
 
-def main(status: int, command: list[str]) -> None:
+def main(status: int, words: int) -> None:
     """Return when the command has ended. Whatever else runs in the namespace then ends with us."""
+    with open(words, "rb") as file:
+        command = [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
     child = os.fork()
     if child == 0:
         os.close(status)
@@ -37,4 +41,4 @@ def main(status: int, command: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2:])
+    main(int(sys.argv[1]), int(sys.argv[2]))
