@@ -62,6 +62,9 @@ class Server:
                 ("grpc.so_reuseport", 0),
                 # Without it each connection's window grows to what the network could hold, and that is held in memory.
                 ("grpc.http2.bdp_probe", 0),
+                # Callers share the edge's connections. gRPC keeps metadata that it cannot parse in this table, and then
+                # refuses the calls of others that use the same name.
+                ("grpc.http2.hpack_table_size.decoder", 0),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.max_metadata_size", METADATA_BYTES_MAX),
                 ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),

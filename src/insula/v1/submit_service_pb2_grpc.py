@@ -29,9 +29,10 @@ class SubmitServiceStub:
     """Accepts workloads. Reachable through the edge's public and in-cluster listeners.
 
     A call that returned an id is on disk (invariant I1); a call that failed stored nothing. Codes of both calls:
-    INVALID_ARGUMENT    a field is missing or malformed; the message names it
+    INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
+    reason PAYLOAD_TOO_LARGE; the message of a unary call did not arrive within 10 s
     NOT_FOUND           no such API or endpoint
-    RESOURCE_EXHAUSTED  the API's queue or the store is full, or the payload is over the limit;
+    RESOURCE_EXHAUSTED  the API's queue or the store is full;
     RetryInfo and the trailer retry-after say when to come back
     UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
@@ -61,9 +62,10 @@ class SubmitServiceServicer:
     """Accepts workloads. Reachable through the edge's public and in-cluster listeners.
 
     A call that returned an id is on disk (invariant I1); a call that failed stored nothing. Codes of both calls:
-    INVALID_ARGUMENT    a field is missing or malformed; the message names it
+    INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
+    reason PAYLOAD_TOO_LARGE; the message of a unary call did not arrive within 10 s
     NOT_FOUND           no such API or endpoint
-    RESOURCE_EXHAUSTED  the API's queue or the store is full, or the payload is over the limit;
+    RESOURCE_EXHAUSTED  the API's queue or the store is full;
     RetryInfo and the trailer retry-after say when to come back
     UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
@@ -112,9 +114,10 @@ class SubmitService:
     """Accepts workloads. Reachable through the edge's public and in-cluster listeners.
 
     A call that returned an id is on disk (invariant I1); a call that failed stored nothing. Codes of both calls:
-    INVALID_ARGUMENT    a field is missing or malformed; the message names it
+    INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
+    reason PAYLOAD_TOO_LARGE; the message of a unary call did not arrive within 10 s
     NOT_FOUND           no such API or endpoint
-    RESOURCE_EXHAUSTED  the API's queue or the store is full, or the payload is over the limit;
+    RESOURCE_EXHAUSTED  the API's queue or the store is full;
     RetryInfo and the trailer retry-after say when to come back
     UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at

@@ -180,7 +180,8 @@ class ScriptedServer:
         self.run(self._stop())
 
     async def _start(self) -> None:
-        self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 8 << 20)])
+        options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 8 << 20)]
+        self.server = grpc.aio.server(options=[*options, ("grpc.http2.hpack_table_size.decoder", 0)])
         self.register(self.server)
         self.server.add_generic_rpc_handlers((AnswersEverything(),))
         self.port = self.server.add_insecure_port(f"127.0.0.1:{self.port}")
