@@ -79,9 +79,15 @@ def try_as_a_stranger(user: OrdinaryUser, **values: Any) -> dict[str, Any]:
     """Run TRY_ALL as one more user of the machine, beside `user`; what it found."""
     code = "\n".join([*(f"{name} = {value!r}" for name, value in values.items()), TRY_ALL])
     code += "\nimport json\nprint(json.dumps(found))"
-    stranger: dict[str, Any] = user.process | {"user": STRANGER, "group": STRANGER, "cwd": "/"}
-    done: subprocess.CompletedProcess[bytes] = subprocess.run(
-        [user.python, "-I", "-c", code], capture_output=True, check=True, **stranger
+    done = subprocess.run(
+        [user.python, "-I", "-c", code],
+        env=user.process["env"],
+        cwd="/",
+        user=STRANGER,
+        group=STRANGER,
+        extra_groups=[],
+        capture_output=True,
+        check=True,
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
