@@ -57,9 +57,15 @@ found = [bool(effective >> bit & 1) for bit in (16, 17, 19, 21, 27)], os.environ
     with (tmp_path / "said").open("wb") as said:
         async with running_stack([PROJECT], data=tmp_path / "data", said=said, mode=Mode.NO_NAMESPACES) as stack:
             assert run(stack, code) == [[False] * 5, True]
-    lines = [line for line in (tmp_path / "said").read_text().splitlines() if "isolated" in line]
-    assert len(lines) == 1
-    assert lines[0].startswith("insula up: handlers are not isolated completely: no namespace can be made (bwrap: ")
+    lines = (tmp_path / "said").read_text().splitlines()
+    isolation = [line for line in lines if "isolated" in line]
+    assert len(isolation) == 1
+    assert isolation[0].startswith("insula up: handlers are not isolated completely: no namespace can be made (bwrap: ")
+    stores = [line for line in lines if "delete payloads" in line]
+    assert len(stores) == 1
+    assert stores[0].startswith(
+        "  any user of this machine can delete payloads: there is no network namespace (bwrap: "
+    )
 
 
 async def test_off_leaves_handlers_the_machine(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
+from insula.local.storage import Keys
 from tests.contract.isolation import walk
 from tests.http_api import HttpApi
 from tests.ordinary_user import ROOT, OrdinaryUser, ordinary_user
+from tests.processes import command_line, environment
 from tests.stack import Stack, running_stack
 
 PROJECT = Path("tests", "projects", "isolation")
@@ -71,7 +74,7 @@ def test_the_stack_listens_on_four_tcp_addresses(walked: Walked) -> None:
 
 def test_another_user_reaches_the_four_addresses_and_nothing_else(walked: Walked) -> None:
     """No socket, no process, no file."""
-    found = walk.try_as_a_stranger(walked.user, **walked.tries())
+    found = walk.try_as(walk.STRANGER, walked.user, **walked.tries())
     assert set(found["ports"].values()) == {"connected"}
     assert set(found["sockets"].values()) <= {"PermissionError", "FileNotFoundError"}
     assert set(found["processes"].values()) <= {"PermissionError", "FileNotFoundError"}  # one may have ended
@@ -79,13 +82,24 @@ def test_another_user_reaches_the_four_addresses_and_nothing_else(walked: Walked
     assert found["files"] == []
 
 
-def test_no_command_line_holds_a_secret(walked: Walked) -> None:
-    """Command lines are for everybody to read."""
-    keys = (Path(walked.stack.info["data"]) / "keys.json").read_text()
-    secrets = [value for value in keys.split('"') if len(value) >= 20]
-    lines = [Path(f"/proc/{pid}/cmdline").read_bytes().decode() for pid in walked.pids if Path(f"/proc/{pid}").exists()]
-    assert len(secrets) == 5
-    assert [line for line in lines for secret in secrets if secret in line] == []
+def test_no_command_line_and_no_environment_holds_a_secret(walked: Walked) -> None:
+    """A handler's environment holds the keys that are meant for handlers, and so does its worker's."""
+    keys = Keys.parse((Path(walked.stack.info["data"]) / "keys.json").read_text())
+    ours = [keys.secret_key, keys.token_key]
+    lines = [command_line(pid) for pid in walked.pids]
+    assert [line for line in lines for secret in [*ours, keys.handlers_secret_key] if secret in line] == []
+    environments = {pid: b"\0".join(environment(pid)).decode() for pid in walked.pids}
+    assert any(environments.values())
+    assert [lines[walked.pids.index(pid)] for pid, text in environments.items() for key in ours if key in text] == []
+
+
+def test_the_same_user_cannot_read_a_services_environment(walked: Walked) -> None:
+    """As a handler that is not isolated could try: PR_SET_DUMPABLE is 0."""
+    services = [pid for pid in walked.pids if re.search(r"-m insula(_\w+|\.local) ?", command_line(pid))]
+    assert len(services) >= 4
+    if walked.stack.info["data"].startswith(str(walked.user.home)):
+        found = walk.try_as(walked.user.uid, walked.user, **walked.tries() | {"pids": services})
+        assert set(found["processes"].values()) == {"PermissionError"}
 
 
 def test_a_handler_reaches_the_four_addresses_and_nothing_else(walked: Walked) -> None:

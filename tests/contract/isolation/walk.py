@@ -18,6 +18,7 @@ LISTENS: Final = 0x10000
 """__SO_ACCEPTCON in the flags of /proc/net/unix."""
 
 STRANGER: Final = UID + 1
+"""One more user of the machine, beside the ordinary one."""
 
 TRY_ALL: Final = """
 import os, socket
@@ -75,16 +76,16 @@ def everyone(pid: int) -> list[int]:
     return [pid, *descendants(pid)]
 
 
-def try_as_a_stranger(user: OrdinaryUser, **values: Any) -> dict[str, Any]:
-    """Run TRY_ALL as one more user of the machine, beside `user`; what it found."""
+def try_as(uid: int, user: OrdinaryUser, **values: Any) -> dict[str, Any]:
+    """Run TRY_ALL as a user of the machine, with the Python of `user`; what it found."""
     code = "\n".join([*(f"{name} = {value!r}" for name, value in values.items()), TRY_ALL])
     code += "\nimport json\nprint(json.dumps(found))"
     done = subprocess.run(
         [user.python, "-I", "-c", code],
         env=user.process["env"],
         cwd="/",
-        user=STRANGER,
-        group=STRANGER,
+        user=uid,
+        group=uid,
         extra_groups=[],
         capture_output=True,
         check=True,
