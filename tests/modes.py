@@ -1,6 +1,6 @@
 """How a test's stack is run: isolated as far as the machine allows, or one of the other ways users run it.
 
-INSULA_TEST_MODE chooses for every test that does not choose itself: `INSULA_TEST_MODE=ordinary pytest
+INSULA_TEST_MODE sets the mode of every test that does not set its own: `INSULA_TEST_MODE=ordinary pytest
 tests/contract/seed_document` proves the document for an unprivileged user.
 """
 
@@ -40,7 +40,7 @@ def chosen_mode() -> Mode:
 
 
 def options_of(mode: Mode) -> list[str]:
-    """What `insula up` is told."""
+    """The options of `insula up`."""
     return ["--isolation", "off"] if mode is Mode.OFF else []
 
 

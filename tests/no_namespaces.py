@@ -1,7 +1,7 @@
 """Run a command on a kernel that grants no namespaces: `python no_namespaces.py COMMAND [ARGUMENT ...]`.
 
-A seccomp filter refuses unshare, setns, mount, and clone with a flag of a namespace, as Docker's default one does. It
-holds for everything the command starts.
+A seccomp filter refuses unshare, setns, mount, and clone with a flag of a namespace, as Docker's default filter does.
+The command's children inherit it.
 """
 
 from __future__ import annotations

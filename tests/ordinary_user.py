@@ -1,7 +1,7 @@
 """An unprivileged user with a world-readable copy of this project and of the environment it runs in.
 
-Whatever the tests run as, `ordinary_user` gives a user without any privilege: another one under root, ourselves
-otherwise. It never skips: what is missing is an error.
+`ordinary_user` gives a user without any privilege: another user under root, the current one otherwise. It never skips;
+a missing file or tool is an error.
 """
 
 from __future__ import annotations

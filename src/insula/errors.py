@@ -142,7 +142,7 @@ class ObjectUnreadable(StoreUnavailable):
 
 
 class StorageFull(StoreUnavailable):
-    """The disk of the stores has no room. Nothing was stored; what was accepted is kept. The call may be repeated."""
+    """The disk of the stores has no room. Nothing was stored; accepted workloads are kept. The call may be repeated."""
 
     def __init__(self) -> None:
         super().__init__("storage has no room; free some space on the disk that holds Insula's data")

@@ -47,7 +47,7 @@ class Attempts:
         changed: Callable[[], None],
         patience: Patience,
     ) -> None:
-        """`ended` is told the status and the handler's seconds of each workload that ended here.
+        """`ended` is called with the status and the handler's seconds of each workload that ended here.
 
         `changed` is called when an attempt begins to wait for its payload.
         """

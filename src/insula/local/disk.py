@@ -1,4 +1,4 @@
-"""The disk of the data directory: enough for a start, and what the user is told of it later."""
+"""The disk of the data directory: whether it has room for a start, and one message each time it fills or empties."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def check_room(data: Path) -> None:
 
 
 class DiskNews:
-    """Tells once that a disk is nearly full, and once that it has room again, however often it is looked at."""
+    """Reports once that a disk is nearly full, and once that it has room again."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
         self.full = False
-        """Whether the last thing that was told is that it is full."""
+        """Whether the last message said that the disk is full."""
 
     def look(self) -> str | None:
         """A sentence if something has changed."""
@@ -43,7 +43,7 @@ class DiskNews:
             self.full = True
             return (
                 f"The disk of {self._data} is full: {_mebibytes(room.free_bytes)} are free, the stores need {needed}. "
-                "New workloads are answered with 503 until there is room; what was accepted is kept."
+                "New workloads are answered with 503 until there is room; accepted ones are kept."
             )
         if self.full and room.free_bytes >= 2 * room.needed_bytes:
             self.full = False

@@ -271,7 +271,7 @@ class Parts:
         return self._part(name, _python(f"insula_{name}"), self._stores() | variables, probes.listening(*sockets))
 
     def _stores(self) -> dict[str, str]:
-        """What every service of ours is told; the secrets are in files that the user alone may read."""
+        """The environment that all services share; secrets are in files that only the user may read."""
         keys, data = self.data.keys, self.data
         credentials = storage.credentials(keys.access_key, keys.secret_key)
         return {

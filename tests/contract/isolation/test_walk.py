@@ -42,7 +42,7 @@ class Walked:
     sockets: set[str]
 
     def tries(self) -> dict[str, Any]:
-        """What an intruder is told to try."""
+        """Everything that an intruder tries."""
         data = str(self.stack.info["data"])
         return {"pids": self.pids, "ports": sorted(self.ports), "sockets": sorted(self.sockets), "data": data}
 
