@@ -142,8 +142,8 @@ async def test_a_pickle_is_deployed_and_answers_through_a_whole_stack(launch: Ru
     """Nobody on the way to the runner takes it for source."""
     write(launch, CLASS)
     entry = "- {name: pickled, kind: AsyncAPI, handler: {type: python, path: handler.pickle, config: {name: you}}}"
-    (tmp_path / "cortex.yaml").write_text(entry)
-    async with running_stack([tmp_path], data=tmp_path.with_name("data")) as stack:
+    (launch.project / "cortex.yaml").write_text(entry)
+    async with running_stack([launch.project], data=tmp_path / "data") as stack:
         assert stack.state("pickled") == ("ready", "")
         answered = HttpApi(f"{stack.public}/pickled").run(b"[1]", "application/json")
     assert (answered["result"]["said"], answered["result"]["payload"]) == ("hello you", [1])
