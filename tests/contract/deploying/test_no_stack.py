@@ -27,4 +27,4 @@ def test_without_a_stack_in_this_directory_it_says_how_to_start_or_name_one(tmp_
 def test_where_nobody_answers_it_says_what_to_check(tmp_path: Path, words: list[str]) -> None:
     done = insula(tmp_path, *words, "--admin", "127.0.0.1:1")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("insula: no Insula answers at this admin port; check that `insula up` is running")
+    assert done.stderr.startswith("insula: no Insula answers at this admin address; check that `insula up` is running")
