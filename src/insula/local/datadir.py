@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 import tempfile
 import time
 from collections.abc import Mapping
@@ -106,10 +107,14 @@ class DataDirectory:
         os.close(self.lock)
 
     def _socket_folder(self) -> Path:
-        """Return the folder of the Unix sockets: `run`, or a new one with a short path where `run`'s is too long."""
-        if len(os.fsencode(self.run)) + 1 + SOCKET_NAME_BYTES_MAX <= SOCKET_PATH_BYTES_MAX:
-            for socket in self.run.glob("*.sock"):
-                socket.unlink()
+        """Return the folder of the Unix sockets: `run`, or a new one elsewhere.
+
+        A path in `run` may be too long for a socket, or its file system may take none, as folders shared with another
+        system do.
+        """
+        for left_over in self.run.glob("*.sock"):
+            left_over.unlink()
+        if len(os.fsencode(self.run)) + 1 + SOCKET_NAME_BYTES_MAX <= SOCKET_PATH_BYTES_MAX and _takes_sockets(self.run):
             return self.run
         short = tempfile.mkdtemp(prefix="insula-", dir=self._runtime)
         self._short_folder.symlink_to(short)
@@ -160,6 +165,17 @@ class DataDirectory:
         if keys.render() != text:
             _write(path, keys.render())
         return keys
+
+
+def _takes_sockets(folder: Path) -> bool:
+    path = folder / "probe.sock"
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.bind(str(path))
+        except OSError:
+            return False
+    path.unlink()
+    return True
 
 
 def _write(path: Path, text: str) -> None:
