@@ -40,7 +40,8 @@ def over_tcp(host, port):
 
 def read(path):
     with open(path, "rb") as file:
-        file.read(1)
+        if not file.read(1):  # a process that has ended and is not reaped: anybody may open its files
+            raise ProcessLookupError
 
 found = {
     "sockets": {path: tried(lambda: over_unix(path)) for path in sockets},
