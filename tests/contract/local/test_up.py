@@ -244,7 +244,7 @@ async def test_a_part_that_never_comes_up_ends_the_attempt(tmp_path: Path) -> No
 
 @pytest.mark.slow
 async def test_a_start_with_a_cached_environment_is_quick_and_small(tmp_path: Path) -> None:
-    """Under 10 s from the command to its line of JSON; idle, the resident memory of all processes is under 500 MB.
+    """Under 10 s from the command to its line of JSON; idle, all processes together take under 450 MB.
 
     With the example of `make demo`, of which 100 MB are numpy and the model. The quickest of three starts counts: the
     others may have had to share the machine.
@@ -256,11 +256,15 @@ async def test_a_start_with_a_cached_environment_is_quick_and_small(tmp_path: Pa
         began = time.monotonic()
         async with running_stack([EXAMPLE], data=tmp_path / f"data{len(starts_s)}") as stack:
             starts_s.append(time.monotonic() - began)
-            await until(lambda: sum(resident_mb(stack).values()) < 500, within_s=30, shown=lambda: resident_mb(stack))
+            if os.geteuid() == 0:  # no other user may look into the services
+                await until(lambda: sum(taken_mb(stack).values()) < 450, within_s=30, shown=lambda: taken_mb(stack))
     assert min(starts_s) < 10
 
 
-def resident_mb(stack: Stack) -> dict[str, float]:
-    """The memory of each process; until the stack is idle, programs are among them that run for a moment."""
+def taken_mb(stack: Stack) -> dict[str, float]:
+    """The proportional set size of each process: a page that n processes share counts as 1/n of one.
+
+    Until the stack is idle, programs are among them that run for a moment.
+    """
     commands = {stack.pid: "insula up"} | descendants(stack.pid)
-    return {f"{pid} {command[:80]}": memory_mb(pid) for pid, command in commands.items()}
+    return {f"{pid} {command[:80]}": memory_mb(pid, "Pss", "smaps_rollup") for pid, command in commands.items()}

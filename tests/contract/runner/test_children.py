@@ -14,6 +14,7 @@ import pytest
 from insula_worker.runner_process import Completed, Failed, RunnerLaunch
 from tests.contract.runner.conftest import Start, handler, job
 from tests.processes import descendants
+from tests.waiting import until
 
 SPAWN = """
 import multiprocessing
@@ -83,8 +84,12 @@ async def test_children_end_with_their_runner(start: Start) -> None:
     runner = await start(handler("import subprocess", "child = subprocess.Popen(['sleep', '99'])", "return {}"))
     outcome = await runner.run(job())
     assert isinstance(outcome, Completed)
-    [pid] = [pid for pid, command in descendants(runner.pid).items() if command.startswith("sleep")]
-    child = os.pidfd_open(pid)
+
+    def sleeping() -> list[int]:  # exec closes what Popen waits for a moment before the command line is there
+        return [pid for pid, command in descendants(runner.pid).items() if command.startswith("sleep")]
+
+    await until(sleeping)
+    child = os.pidfd_open(sleeping()[0])
     os.kill(runner.pid, signal.SIGKILL)
     await runner.wait_exit()
     ended, _, _ = await asyncio.to_thread(select.select, [child], [], [], 10)
