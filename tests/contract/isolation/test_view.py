@@ -12,6 +12,7 @@ from insula_worker.runner_memory import bytes_over
 from insula_worker.runner_process import Job, RunnerDied
 from tests.contract.isolation.conftest import Machine
 from tests.processes import descendants
+from tests.waiting import until
 
 
 async def test_tmp_and_shared_memory_are_new_at_each_start_and_tmp_is_on_disk(machine: Machine) -> None:
@@ -70,8 +71,12 @@ async def test_orphans_are_reaped_and_daemons_end_with_the_handler(machine: Mach
     """
     handler = await machine.api("echo").start()
     assert await handler.found(leave) == "reaped"
-    [pid] = [pid for pid, command in descendants(handler.runner.pid).items() if command.startswith("sleep 4242")]
-    daemon = os.pidfd_open(pid)
+
+    def sleeping() -> list[int]:
+        return [pid for pid, command in descendants(handler.runner.pid).items() if command.startswith("sleep 4242")]
+
+    await until(sleeping)  # its command line comes a moment after exec
+    daemon = os.pidfd_open(sleeping()[0])
     await handler.runner.stop(0)
     ended, _, _ = select.select([daemon], [], [], 0)  # by now, not soon
     os.close(daemon)
