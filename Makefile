@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help demo up check test test-frameworks protos reference locks clean
 PYTHON_IN_VENV := .venv/bin/python
+# Side by side, as many as there are cores; conftest.py says what stays together.
+PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 PROJECT ?= examples/language-identifier
 
 help: ## list these targets
@@ -22,7 +24,7 @@ check: ## format, lint, types, imports, protos, quick tests (under 2 minutes)
 
 test: ## check, then every test against the real stack (about 25 minutes)
 	@scripts/setup dev
-	@checked=0; $(PYTHON_IN_VENV) -m scripts.check || checked=1; $(PYTHON_IN_VENV) -m pytest && exit $$checked
+	@checked=0; $(PYTHON_IN_VENV) -m scripts.check || checked=1; $(PYTHON_IN_VENV) -m pytest $(PARALLEL) && exit $$checked
 
 test-frameworks: ## the examples of PyTorch and its like; the first time installs about 1 GB each
 	@scripts/setup dev

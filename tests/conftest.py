@@ -6,6 +6,7 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 # The same examples in every run: one that fails does so for everybody. No time limit: a machine may pause.
@@ -24,3 +25,13 @@ os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(TEMPORARY))
 
 for name in ("NO_PROXY", "no_proxy"):  # a proxy is for pip
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,127.0.0.0/8"]))
+
+ONE_STACK = ("dependencies", "edge", "isolation", "ledger", "rules", "seed_document", "stack")
+"""Folders of tests/contract whose files share a stack, or a part of one, that starts once."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Side by side run files, or whole folders where these share a stack."""
+    for item in items:
+        together = item.path.parent if item.path.parent.name in ONE_STACK else item.path
+        item.add_marker(pytest.mark.xdist_group(str(together)))

@@ -19,10 +19,10 @@ import grpc
 from redis import Redis
 
 from insula.keys import ApiKeys
-from insula.local import ports
 from insula.local.storage import Keys
 from insula.v1.api_service_pb2 import Api, DeleteApiRequest, GetApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
+from tests.addresses import free_addresses
 from tests.modes import Mode, adopt, chosen_mode, options_of, user_of, wrapper_of
 from tests.ordinary_user import OrdinaryUser
 from tests.processes import descendants
@@ -156,12 +156,6 @@ def status_of(redis: Redis, api: str, id: str) -> str:
     live = cast(bytes | None, redis.hget(keys.workload(id), "status"))
     ended = cast(bytes | None, redis.hget(*keys.ended_bucket(id)))
     return (live or ended or b"").decode().split(" ")[0]
-
-
-def free_addresses() -> tuple[int, str]:
-    """A free port, and a loopback address nobody else of this test session has."""
-    port = ports.choose(["public"], {})["public"]
-    return port, f"127.{os.getpid() % 250 + 2}.{next(_numbers) % 250 + 2}.1"
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from insula.local import ports
+from tests.addresses import free_port
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Valkey:
 @contextmanager
 def running_valkey(folder: Path) -> Generator[Valkey]:
     """A server that ends with the block."""
-    valkey = Valkey(ports.choose(["valkey"], {})["valkey"], folder)
+    valkey = Valkey(free_port(), folder)
     valkey.start()
     try:
         yield valkey

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.addresses import free_addresses
 from tests.contract.local.test_refusals import check_refused, up, write_project
-from tests.stack import free_addresses
 
 SCRIPT = "touch ran\n"
 QUESTION = "Run it, and not ask again while it stays the same? [y/N] "

@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.request import urlopen
 
-from insula.local import ports
 from insula_envoy import EdgeAddresses, bundled_folder, render
+from tests.addresses import free_port
 from tests.contract.edge.scripted_services import ScriptedServices
 from tests.processes import memory_mb
 
@@ -29,7 +29,7 @@ def envoy_binary() -> Path:
 
 
 def free_ports(count: int) -> list[int]:
-    return list(ports.choose(map(str, range(count)), {}).values())
+    return [free_port() for _ in range(count)]
 
 
 @dataclass(frozen=True)

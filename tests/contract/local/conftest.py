@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +22,11 @@ from insula.local.rollout.events import Task
 from insula.local.settings import Settings
 from insula.local.storage import BUCKET
 from insula.local.supervise import Part, Supervised
+from tests.addresses import free_addresses
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
-
-_numbers = itertools.count(1)
 
 
 @dataclass
@@ -90,12 +87,12 @@ def make_parts(tmp_path: Path) -> Iterator[Callable[[], Parts]]:
     made: list[Parts] = []
 
     def make() -> Parts:
-        address = f"127.{os.getpid() % 250 + 2}.{next(_numbers) % 250 + 2}.2"
-        chosen = ports.choose(("public", *PORTS), {})
-        settings = Settings(tmp_path / "data", chosen["public"], internal_address=address)
+        port, address = free_addresses()
+        settings = Settings(tmp_path / "data", port, internal_address=address)
         for parts in made:  # a data directory serves one stack
             parts.data.close()
         data = DataDirectory(settings.data, settings.runtime)
+        chosen = ports.choose(PORTS, {}, [port])
         made[:] = [Parts(Plan(settings, (), find(), 1000), data, chosen, (), enclosed=True)]
         return made[0]
 

@@ -14,7 +14,7 @@ import pytest
 
 from insula.local import binaries, preflight
 from insula.local.settings import Refused, Settings
-from tests.stack import free_addresses
+from tests.addresses import free_addresses
 
 HANDLER = "class Handler:\n    def handle_async(self, payload):\n        return {}\n"
 CONFIG = "- name: {name}\n  kind: AsyncAPI\n  handler: {{type: python, path: handler.py}}\n"

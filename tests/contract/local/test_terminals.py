@@ -20,9 +20,9 @@ from pathlib import Path
 import pytest
 
 from insula.printing import visible
+from tests.addresses import free_addresses
 from tests.contract.local.test_refusals import write_project
 from tests.http_api import HttpApi
-from tests.stack import free_addresses
 from tests.waiting import until_blocking
 
 CONFIG = """

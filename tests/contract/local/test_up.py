@@ -18,10 +18,11 @@ from redis import Redis
 
 from insula import Client
 from insula.local.parts import WORKER_GRACE_S
+from tests.addresses import free_addresses
 from tests.contract.local.test_refusals import up, write_project
 from tests.http_api import HttpApi
 from tests.processes import command_line, descendants, memory_mb
-from tests.stack import Stack, free_addresses, running_stack
+from tests.stack import Stack, running_stack
 from tests.valkey import running_valkey
 from tests.waiting import until
 

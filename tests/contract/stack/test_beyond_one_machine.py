@@ -15,11 +15,11 @@ import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from insula.admin import admin_channel
-from insula.local import ports
 from insula.v1.api_service_pb2 import ListApisRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
 from insula.v1.worker_service_pb2 import DescribeWorkerRequest, StreamLogsRequest
 from insula.v1.worker_service_pb2_grpc import WorkerServiceStub
+from tests.addresses import free_port
 from tests.stack import Stack
 from tests.waiting import until_blocking
 
@@ -63,7 +63,7 @@ def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, bool]:
 @pytest.mark.parametrize("token", ["", "another token", f"{TOKEN} "])
 def test_api_service_is_refused_without_its_token(stack: Stack, token: str, tmp_path: Path) -> None:
     """The health service answers; the right token lists the APIs, from the command line too."""
-    address = f"127.0.0.1:{ports.choose(['admin'], {})['admin']}"
+    address = f"127.0.0.1:{free_port()}"
     listens = {"INSULA_LISTEN": f"unix:{tmp_path}/submit.sock", "INSULA_ADMIN_LISTEN": address}
     with service(stack, "insula_submit", **listens):
         until_blocking(lambda: is_serving(address), within_s=60)
@@ -84,7 +84,7 @@ def test_api_service_is_refused_without_its_token(stack: Stack, token: str, tmp_
 
 def test_worker_service_is_refused_without_its_token(stack: Stack, tmp_path: Path) -> None:
     """Its logs are for administrators."""
-    address = f"127.0.0.1:{ports.choose(['admin'], {})['admin']}"
+    address = f"127.0.0.1:{free_port()}"
     worker = {"INSULA_API": "nobodys", "INSULA_LISTEN": address, "INSULA_SCRATCH": str(tmp_path)}
     with service(stack, "insula_worker", **worker):
         with admin_channel(address, TOKEN) as channel:

@@ -10,11 +10,11 @@ import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from insula.local import ports
 from insula.status import Status
 from insula.telemetry import MetricsPortTaken, MetricsServer, Telemetry
 from insula_worker.metrics import HandlerMetrics, WorkerMetrics
 from insula_worker.runner_process import Completed, Metric
+from tests.addresses import free_port
 from tests.contract.worker.conftest import Printed, Start, job
 
 
@@ -32,7 +32,7 @@ async def metrics(telemetry: Telemetry, printed: Printed) -> WorkerMetrics:
 
 @pytest.fixture
 async def address(telemetry: Telemetry, metrics: WorkerMetrics) -> AsyncIterator[str]:
-    address = f"127.0.0.1:{ports.choose(['metrics'], {})['metrics']}"
+    address = f"127.0.0.1:{free_port()}"
     server = MetricsServer(address, telemetry, metrics.look)
     await server.start()
     yield address

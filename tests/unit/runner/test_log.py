@@ -54,7 +54,7 @@ def test_reserved_keys_are_refused_in_a_line_of_their_own_and_never_raise(
     )
 
 
-@pytest.mark.parametrize("value", [b"bytes", {1, 2}, float("nan"), {("tuple",): 1}, "\ud800", object()], ids=repr)
+@pytest.mark.parametrize("value", [b"bytes", {1, 2}, float("nan"), {("tuple",): 1}, "\ud800", object], ids=repr)
 def test_what_json_cannot_say_becomes_text(
     log: logging.Logger, capsys: pytest.CaptureFixture[str], value: object
 ) -> None:
