@@ -1,7 +1,8 @@
-"""Run a command on a kernel that grants no namespaces: `python no_namespaces.py COMMAND [ARGUMENT ...]`.
+"""Run a command where namespaces are refused: `python no_namespaces.py [processes|layers] COMMAND [ARGUMENT ...]`.
 
 A seccomp filter refuses unshare, setns, mount, and clone with a flag of a namespace, as Docker's default filter does.
-The command's children inherit it.
+With `processes` it refuses a process namespace only, with `layers` only to mount an overlay. The command's children
+inherit it.
 """
 
 from __future__ import annotations
@@ -21,12 +22,17 @@ ALLOW: Final = 0x7FFF0000
 REFUSE: Final = 0x00050000 | errno.EPERM
 MISSING: Final = 0x00050000 | errno.ENOSYS
 LOAD, EQUAL, ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06  # of classic BPF
-NUMBER_AT, FIRST_ARGUMENT_AT = 0, 16  # in struct seccomp_data
+NUMBER_AT, ARGUMENTS_AT = 0, 16  # in struct seccomp_data; an argument has 8 bytes
 NAMESPACES: Final = 0x7E020000  # every CLONE_NEW*
+PROCESS_NAMESPACE: Final = 0x20000000  # CLONE_NEWPID
+NO_FLAGS: Final = 0xC0ED0000  # MS_MGC_VAL: how bubblewrap mounts an overlay, and nothing else
 CALLS: Final = {
     "x86_64": {"clone": 56, "unshare": 272, "setns": 308, "mount": 165, "clone3": 435},
     "aarch64": {"clone": 220, "unshare": 97, "setns": 268, "mount": 40, "clone3": 435},
 }
+
+Instruction = tuple[int, int, int, int]
+"""Code, how many instructions to jump if true and if false, value."""
 
 
 class Program(ctypes.Structure):
@@ -35,20 +41,39 @@ class Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def instructions() -> list[tuple[int, int, int, int]]:
-    """Code, jumps if true and if false, value. clone3's flags are out of a filter's reach: glibc does without it."""
-    calls = CALLS[platform.machine()]
-    refused = [(LOAD, 0, 0, NUMBER_AT)]
-    for name in ("unshare", "setns", "mount"):
-        refused += [(EQUAL, 0, 1, calls[name]), (RETURN, 0, 0, REFUSE)]
-    refused += [(EQUAL, 0, 1, calls["clone3"]), (RETURN, 0, 0, MISSING)]
-    refused += [(EQUAL, 0, 3, calls["clone"]), (LOAD, 0, 0, FIRST_ARGUMENT_AT)]
-    return [*refused, (ANY_BIT, 0, 1, NAMESPACES), (RETURN, 0, 0, REFUSE), (RETURN, 0, 0, ALLOW)]
+def always(call: str, answer: int = REFUSE) -> list[Instruction]:
+    """Refuse a call. Each rule begins with the call's number loaded, and leaves it so for the next."""
+    return [(EQUAL, 0, 1, CALLS[platform.machine()][call]), (RETURN, 0, 0, answer)]
 
 
-def main(command: list[str]) -> None:
+def where(call: str, argument: int, test: int, value: int) -> list[Instruction]:
+    """Refuse a call if its argument passes the test."""
+    look = [(LOAD, 0, 0, ARGUMENTS_AT + 8 * argument), (test, 0, 1, value), (RETURN, 0, 0, REFUSE)]
+    return [(EQUAL, 0, len(look) + 1, CALLS[platform.machine()][call]), *look, (LOAD, 0, 0, NUMBER_AT)]
+
+
+# clone3's flags are out of a filter's reach: glibc does without it.
+NO_CLONE3: Final = always("clone3", MISSING)
+FILTERS: Final = {
+    "namespaces": [
+        *(rule for call in ("unshare", "setns", "mount") for rule in always(call)),
+        *NO_CLONE3,
+        *where("clone", 0, ANY_BIT, NAMESPACES),
+    ],
+    "processes": [
+        *NO_CLONE3,
+        *where("unshare", 0, ANY_BIT, PROCESS_NAMESPACE),
+        *where("clone", 0, ANY_BIT, PROCESS_NAMESPACE),
+    ],
+    "layers": where("mount", 3, EQUAL, NO_FLAGS),
+}
+
+
+def main(words: list[str]) -> None:
     """Install the filter and become the command."""
-    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions())
+    name, command = (words[0], words[1:]) if words[0] in FILTERS else ("namespaces", words)
+    instructions = [(LOAD, 0, 0, NUMBER_AT), *FILTERS[name], (RETURN, 0, 0, ALLOW)]
+    code = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
     program = Program(len(code) // 8, code)
     libc = ctypes.CDLL(None, use_errno=True)
     for arguments in ((PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), (PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program))):

@@ -113,7 +113,7 @@ def _probe(bwrap: Path, folder: Path) -> Sandbox:
             return Sandbox(bwrap, processes=True, layers=True)
         _try(bwrap, [], ["true"])
         refused: list[str] = []
-        processes = _allowed(bwrap, own_processes(), ["true"], "a process namespace", refused)
+        processes = _allowed(bwrap, own_processes(), ["true"], "process namespace", refused)
         layers = _allowed(bwrap, layer, ["touch", str(lower / "written")], f"writable layers in {folder}", refused)
         return Sandbox(bwrap, processes=processes, layers=layers, missing="no " + ", no ".join(refused))
 
@@ -122,7 +122,7 @@ def _allowed(bwrap: Path, arguments: list[str], command: list[str], name: str, r
     try:
         _try(bwrap, arguments, command)
     except _Refused as refusal:
-        refused.append(f"{name} ({refusal})")
+        refused.append(f"{name} ({str(refusal).rsplit(': ', 1)[-1]})")
         return False
     return True
 

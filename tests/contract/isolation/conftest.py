@@ -1,11 +1,11 @@
-"""Releases as the worker prepares them, in the view of an API, and handlers started in them."""
+"""Releases as the worker prepares them and handlers started in them; and a whole stack of a user's, and of root's."""
 
 from __future__ import annotations
 
 import json
 import os
 import textwrap
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,13 +13,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from insula.isolation import Sandbox
 from insula_worker.environment import EnvironmentInputs, ensure_environment
 from insula_worker.runner_process import Completed, Job, RunnerLaunch, RunnerProcess
 from insula_worker.view import View, ViewSettings
+from tests.http_api import HttpApi
+from tests.ordinary_user import ROOT, OrdinaryUser, ordinary_user
+from tests.stack import Stack, running_stack
 from tests.views import complete_sandbox
 
+PROJECT = Path("tests", "projects", "isolation")
 START_TIMEOUT_S = 60
 EXECUTES = """
 class Handler:
@@ -132,3 +137,45 @@ def _machine(tmp_path: Path, ending: AsyncExitStack) -> Machine:
     hosts.write_text("127.0.0.1 localhost\n127.8.7.6 api-echo\n")
     (tmp_path / "data" / "keys.json").write_text("secret")
     return Machine(complete_sandbox(tmp_path), tmp_path / "data", tmp_path / "cache", hosts, ending)
+
+
+@dataclass(frozen=True)
+class Isolated:
+    """A stack, of an ordinary user's or of root's, with two APIs that run the code they are sent."""
+
+    stack: Stack
+    user: OrdinaryUser
+    is_root: bool
+
+    @property
+    def data(self) -> Path:
+        return Path(self.stack.info["data"])
+
+    def run(self, api: str, code: str, **values: object) -> Any:
+        """What the code leaves in `found`; `values` are names it may use."""
+        lines = [f"{name} = {value!r}" for name, value in values.items()]
+        payload = "\n".join([*lines, textwrap.dedent(code)])
+        answer = HttpApi(f"{self.stack.public}/{api}").run(json.dumps(payload).encode(), "application/json")
+        assert answer["status"] == "completed", answer
+        return answer["result"]["found"]
+
+
+@pytest.fixture(scope="session")
+def user() -> Iterator[OrdinaryUser]:
+    with ordinary_user() as user:
+        yield user
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["ordinary", "root"])
+async def isolated(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, user: OrdinaryUser
+) -> AsyncGenerator[Isolated]:
+    complete_sandbox(tmp_path_factory.mktemp("probe"))
+    is_root = request.param == "root"
+    if is_root and os.geteuid() != 0:
+        pytest.skip("only root can run a stack as root")
+    data = tmp_path_factory.mktemp("stack") / "data" if is_root else user.folder("data")
+    project = (ROOT if is_root else user.root) / PROJECT
+    options = ["--isolation", "required"]
+    async with running_stack([project], data=data, options=options, user=None if is_root else user) as stack:
+        yield Isolated(stack, user, is_root)

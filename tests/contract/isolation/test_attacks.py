@@ -2,69 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
-import textwrap
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from insula.local.storage import Keys
-from tests.http_api import HttpApi
-from tests.ordinary_user import ROOT, ordinary_user
-from tests.stack import Stack, running_stack
-from tests.views import complete_sandbox
+from tests.contract.isolation.conftest import Isolated
 
-PROJECT = Path("tests", "projects", "isolation")
 FORBIDDEN_UNDER_ROOT = {16: "SYS_MODULE", 17: "SYS_RAWIO", 19: "SYS_PTRACE", 21: "SYS_ADMIN", 27: "MKNOD"}
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-@dataclass(frozen=True)
-class Attacked:
-    """A stack with two APIs that run the code they are sent."""
-
-    stack: Stack
-    is_root: bool
-
-    @property
-    def data(self) -> Path:
-        return Path(self.stack.info["data"])
-
-    def run(self, api: str, code: str, **values: object) -> Any:
-        """What the code leaves in `found`; `values` are names it may use."""
-        lines = [f"{name} = {value!r}" for name, value in values.items()]
-        payload = "\n".join([*lines, textwrap.dedent(code)])
-        answer = HttpApi(f"{self.stack.public}/{api}").run(json.dumps(payload).encode(), "application/json")
-        assert answer["status"] == "completed", answer
-        return answer["result"]["found"]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["ordinary", "root"])
-async def attacked(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncGenerator[Attacked]:
-    complete_sandbox(tmp_path_factory.mktemp("probe"))
-    is_root = request.param == "root"
-    if is_root and os.geteuid() != 0:
-        pytest.skip("only root can run a stack as root")
-    async with AsyncExitStack() as ending:
-        user = None if is_root else ending.enter_context(ordinary_user())
-        data = tmp_path_factory.mktemp("stack") / "data" if user is None else user.folder("data")
-        project = (ROOT if user is None else user.root) / PROJECT
-        stack = await ending.enter_async_context(
-            running_stack([project], data=data, options=["--isolation", "required"], user=user)
-        )
-        yield Attacked(stack, is_root)
-
-
-def test_the_data_directory_holds_its_project_and_nothing_else(attacked: Attacked) -> None:
+def test_the_data_directory_holds_its_project_and_nothing_else(isolated: Isolated) -> None:
     """keys.json, the stores' files, the logs, and the projects of other APIs among them."""
     code = """
         import os
@@ -75,15 +26,15 @@ def test_the_data_directory_holds_its_project_and_nothing_else(attacked: Attacke
         except FileNotFoundError:
             found.append("no keys")
     """
-    *parents, keys = attacked.run("attacker", code, data=str(attacked.data))
-    project = Path(attacked.run("attacker", "import os; found = os.getcwd()"))
+    *parents, keys = isolated.run("attacker", code, data=str(isolated.data))
+    project = Path(isolated.run("attacker", "import os; found = os.getcwd()"))
     assert keys == "no keys"
     assert [Path(path) for path in parents] == sorted(
-        parent for parent in project.parents if parent.is_relative_to(attacked.data) and parent != attacked.data
+        parent for parent in project.parents if parent.is_relative_to(isolated.data) and parent != isolated.data
     )
 
 
-def test_no_process_but_its_own_can_be_seen_read_or_stopped(attacked: Attacked) -> None:
+def test_no_process_but_its_own_can_be_seen_read_or_stopped(isolated: Isolated) -> None:
     """The environment of the supervisor, with the keys of our bucket and the address of Redis, was the prize."""
     code = """
         import os
@@ -98,39 +49,39 @@ def test_no_process_but_its_own_can_be_seen_read_or_stopped(attacked: Attacked) 
             except OSError:
                 pass
     """
-    theirs = [pid for pid in [attacked.stack.pid, *attacked.stack.processes("worker")] if pid > 10]
-    found = attacked.run("attacker", code, theirs=theirs)
-    keys = Keys.parse((attacked.data / "keys.json").read_text())
+    theirs = [pid for pid in [isolated.stack.pid, *isolated.stack.processes("worker")] if pid > 10]
+    found = isolated.run("attacker", code, theirs=theirs)
+    keys = Keys.parse((isolated.data / "keys.json").read_text())
     seen = "".join(found.values())
     assert set(found) <= {"1", "2"}
     for secret in (keys.secret_key, keys.token_key, "INSULA_REDIS_URL"):
         assert secret not in seen
 
 
-def test_what_another_api_leaves_in_tmp_and_shared_memory_is_not_there(attacked: Attacked) -> None:
+def test_what_another_api_leaves_in_tmp_and_shared_memory_is_not_there(isolated: Isolated) -> None:
     code = "found = [open(f'{folder}/secret', 'w').write('x') for folder in ('/tmp', '/var/tmp', '/dev/shm')]"
-    assert attacked.run("victim", code) == [1, 1, 1]
+    assert isolated.run("victim", code) == [1, 1, 1]
     look = "import os; found = [os.path.exists(f'{folder}/secret') for folder in ('/tmp', '/var/tmp', '/dev/shm')]"
-    assert attacked.run("attacker", look) == [False, False, False]
+    assert isolated.run("attacker", look) == [False, False, False]
     assert not Path("/tmp/secret").exists()
 
 
-def test_the_environment_and_the_layers_of_another_api_are_out_of_reach(attacked: Attacked) -> None:
+def test_the_environment_and_the_layers_of_another_api_are_out_of_reach(isolated: Isolated) -> None:
     """So a .pth file, or a changed module, runs nowhere else."""
-    prefix = Path(attacked.run("attacker", "import sys; found = sys.prefix"))
-    assert attacked.run("attacker", "import os; found = os.listdir(folder)", folder=str(prefix.parent)) == [prefix.name]
+    prefix = Path(isolated.run("attacker", "import sys; found = sys.prefix"))
+    assert isolated.run("attacker", "import os; found = os.listdir(folder)", folder=str(prefix.parent)) == [prefix.name]
     write = """
         import sysconfig
         path = sysconfig.get_path("purelib") + "/evil.pth"
         open(path, "w").write("import os; os.environ['EVIL'] = '1'")
         found = path
     """
-    assert not Path(attacked.run("attacker", write)).exists()
+    assert not Path(isolated.run("attacker", write)).exists()
     look = "import os, sysconfig; found = os.path.exists(sysconfig.get_path('purelib') + '/evil.pth')"
-    assert attacked.run("victim", look) is False
+    assert isolated.run("victim", look) is False
 
 
-def test_what_is_hidden_cannot_be_uncovered(attacked: Attacked) -> None:
+def test_what_is_hidden_cannot_be_uncovered(isolated: Isolated) -> None:
     """By unmounting, in a namespace of its own or not, or through another process' root."""
     code = """
         import os, subprocess
@@ -147,12 +98,12 @@ def test_what_is_hidden_cannot_be_uncovered(attacked: Attacked) -> None:
         found = [subprocess.run(one.replace("{data}", data), shell=True, capture_output=True) for one in attempts]
         found = [(one.returncode, one.stdout.decode()) for one in found]
     """
-    for code_returned, printed in attacked.run("attacker", code, data=str(attacked.data)):
+    for code_returned, printed in isolated.run("attacker", code, data=str(isolated.data)):
         assert code_returned != 0
         assert printed == ""
 
 
-def test_the_kernels_switches_are_read_only(attacked: Attacked) -> None:
+def test_the_kernels_switches_are_read_only(isolated: Isolated) -> None:
     """Root owns them, capabilities or not."""
     code = """
         found = []
@@ -163,10 +114,10 @@ def test_the_kernels_switches_are_read_only(attacked: Attacked) -> None:
             except OSError:
                 pass
     """
-    assert attacked.run("attacker", code) == []
+    assert isolated.run("attacker", code) == []
 
 
-def test_the_hosts_file_and_the_code_of_insula_cannot_be_changed(attacked: Attacked) -> None:
+def test_the_hosts_file_and_the_code_of_insula_cannot_be_changed(isolated: Isolated) -> None:
     """The one leads other APIs to each other, the other runs as the supervisor."""
     code = """
         found = []
@@ -177,14 +128,14 @@ def test_the_hosts_file_and_the_code_of_insula_cannot_be_changed(attacked: Attac
             except OSError:
                 pass
     """
-    init, runner = attacked.run(
+    init, runner = isolated.run(
         "attacker", "import sys, insula_runner; found = [sys.orig_argv[0], insula_runner.__file__]"
     )
     assert init
-    assert attacked.run("attacker", code, paths=["/etc/hosts", runner]) == []
+    assert isolated.run("attacker", code, paths=["/etc/hosts", runner]) == []
 
 
-def test_capabilities_are_gone_that_reach_beyond_a_namespace(attacked: Attacked) -> None:
+def test_capabilities_are_gone_that_reach_beyond_a_namespace(isolated: Isolated) -> None:
     code = """
         import ctypes, os
         status = open("/proc/self/status").read()
@@ -199,18 +150,18 @@ def test_capabilities_are_gone_that_reach_beyond_a_namespace(attacked: Attacked)
             "iopl": libc.iopl(3),
         }
     """
-    found = attacked.run("attacker", code)
+    found = isolated.run("attacker", code)
     effective = found.pop("effective")
     assert found.pop("no_new_privs")
     assert found == dict.fromkeys(found, -1)
-    if attacked.is_root:
+    if isolated.is_root:
         assert [name for bit, name in FORBIDDEN_UNDER_ROOT.items() if effective >> bit & 1] == []
         assert effective >> 0 & 1, "CAP_CHOWN, which apt-get needs"
     else:
         assert effective == 0
 
 
-def test_what_root_writes_to_the_systems_folders_stays_with_its_api(attacked: Attacked) -> None:
+def test_what_root_writes_to_the_systems_folders_stays_with_its_api(isolated: Isolated) -> None:
     code = """
         found = []
         for folder in ("/etc", "/usr/bin", "/var/lib", "/opt"):
@@ -221,13 +172,13 @@ def test_what_root_writes_to_the_systems_folders_stays_with_its_api(attacked: At
             except OSError:
                 pass
     """
-    written = attacked.run("attacker", code)
-    assert len(written) == (4 if attacked.is_root else 0)
-    assert attacked.run("victim", "import os; found = list(filter(os.path.exists, paths))", paths=written) == []
+    written = isolated.run("attacker", code)
+    assert len(written) == (4 if isolated.is_root else 0)
+    assert isolated.run("victim", "import os; found = list(filter(os.path.exists, paths))", paths=written) == []
     assert not any(map(os.path.exists, written))
 
 
-def test_devices_home_run_sys_and_the_network_stay(attacked: Attacked) -> None:
+def test_devices_home_run_sys_and_the_network_stay(isolated: Isolated) -> None:
     code = """
         import os, socket
         open("/dev/null", "w").write("x")
@@ -239,4 +190,4 @@ def test_devices_home_run_sys_and_the_network_stay(attacked: Attacked) -> None:
         found.append(sorted(set(os.listdir("/mnt")) - {"project"}))
     """
     mnt = sorted({path.name for path in Path("/mnt").iterdir()} - {"project"})
-    assert attacked.run("attacker", code) == [True, True, True, True, mnt]
+    assert isolated.run("attacker", code) == [True, True, True, True, mnt]

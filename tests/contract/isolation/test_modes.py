@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests import no_namespaces
+from tests.addresses import free_addresses
 from tests.http_api import HttpApi
 from tests.modes import Mode
 from tests.ordinary_user import ROOT
-from tests.stack import Stack, free_addresses, running_stack
+from tests.stack import Stack, running_stack
 
 PROJECT = ROOT / "tests" / "projects" / "isolation"
 
@@ -66,6 +68,40 @@ found = [bool(effective >> bit & 1) for bit in (16, 17, 19, 21, 27)], os.environ
     assert stores[0].startswith(
         "  any user of this machine can delete payloads: there is no network namespace (bwrap: "
     )
+
+
+@pytest.mark.parametrize(
+    ("refused", "said", "seen"),
+    [
+        ("processes", "no process namespace (Operation not permitted)", {"machine": True, "layer": True}),
+        ("layers", "no writable layers in ", {"machine": False, "layer": False}),
+    ],
+)
+async def test_what_is_refused_falls_back_alone_and_is_named(
+    refused: str, said: str, seen: dict[str, bool], tmp_path: Path
+) -> None:
+    code = f"""
+import os, sys
+mounts = [line.split() for line in open("/proc/self/mountinfo")]
+found = {{
+    "machine": os.path.exists("/proc/{os.getpid()}"),
+    "layer": any(mount[4] == sys.prefix and "overlay" in mount for mount in mounts),
+    "own /tmp": os.listdir("/tmp") == [],
+    "hidden": not os.path.exists({str(tmp_path / "data" / "keys.json")!r}),
+    "project": os.environ["CORTEX_PROJECT_DIR"] == "/mnt/project" and os.path.samefile("/mnt/project", os.getcwd()),
+}}
+"""
+    inside = [sys.executable, no_namespaces.__file__, refused]
+    with (tmp_path / "said").open("wb") as out:
+        async with running_stack(
+            [PROJECT], data=tmp_path / "data", said=out, mode=Mode.ISOLATED, inside=inside
+        ) as stack:
+            assert run(stack, code) == {"own /tmp": True, "hidden": True, "project": True, **seen}
+            stack.kill("runner")  # reported as always, and started again
+            assert run(stack, code) == {"own /tmp": True, "hidden": True, "project": True, **seen}
+    [line] = [line for line in (tmp_path / "said").read_text().splitlines() if "isolated" in line]
+    assert line.startswith(f"insula up: handlers are not isolated completely: {said}")
+    assert line.count(" no ") == 1
 
 
 async def test_off_leaves_handlers_the_machine(tmp_path: Path) -> None:

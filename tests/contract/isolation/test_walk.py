@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import pytest_asyncio
 
 from insula.local.storage import Keys
 from tests.contract.isolation import walk
-from tests.http_api import HttpApi
-from tests.ordinary_user import ROOT, OrdinaryUser, ordinary_user
+from tests.contract.isolation.conftest import Isolated
 from tests.processes import command_line, environment
-from tests.stack import Stack, running_stack
 
-PROJECT = Path("tests", "projects", "isolation")
 ENDED = ("FileNotFoundError", "ProcessLookupError")
 """What a process answers that has ended meanwhile."""
 
@@ -34,19 +27,21 @@ pytestmark = [
 
 
 @dataclass(frozen=True)
-class Walked:
-    """A stack, who may use a copy of this project, and what root sees of the stack."""
+class Walked(Isolated):
+    """The stack, and what root sees of it."""
 
-    stack: Stack
-    user: OrdinaryUser
     pids: list[int]
     ports: set[tuple[str, int]]
     sockets: set[str]
 
     def tries(self) -> dict[str, Any]:
         """Everything that an intruder tries."""
-        data = str(self.stack.info["data"])
-        return {"pids": self.pids, "ports": sorted(self.ports), "sockets": sorted(self.sockets), "data": data}
+        return {
+            "pids": self.pids,
+            "ports": sorted(self.ports),
+            "sockets": sorted(self.sockets),
+            "data": str(self.data),
+        }
 
     def open_ports(self) -> set[tuple[str, int]]:
         """The four addresses that anybody may use."""
@@ -55,16 +50,11 @@ class Walked:
         return {(str(part.hostname), int(part.port or 0)) for part in parts}
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["ordinary", "root"])
-async def walked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Walked]:
-    async with AsyncExitStack() as ending:
-        user = ending.enter_context(ordinary_user())
-        is_root = request.param == "root"
-        data = tmp_path_factory.mktemp("stack") / "data" if is_root else user.folder("data")
-        project = (ROOT if is_root else user.root) / PROJECT
-        stack = await ending.enter_async_context(running_stack([project], data=data, user=None if is_root else user))
-        pids = walk.everyone(stack.pid)
-        yield Walked(stack, user, pids, walk.tcp_listeners(pids), walk.unix_listeners(pids))
+@pytest.fixture
+def walked(isolated: Isolated) -> Walked:
+    pids = walk.everyone(isolated.stack.pid)
+    found = pids, walk.tcp_listeners(pids), walk.unix_listeners(pids)
+    return Walked(isolated.stack, isolated.user, isolated.is_root, *found)
 
 
 def test_the_stack_listens_on_four_tcp_addresses(walked: Walked) -> None:
@@ -86,7 +76,7 @@ def test_another_user_reaches_the_four_addresses_and_nothing_else(walked: Walked
 
 def test_no_command_line_and_no_environment_holds_a_secret(walked: Walked) -> None:
     """A handler's environment holds the keys that are meant for handlers, and so does its worker's."""
-    keys = Keys.parse((Path(walked.stack.info["data"]) / "keys.json").read_text())
+    keys = Keys.parse((walked.data / "keys.json").read_text())
     ours = [keys.secret_key, keys.token_key]
     lines = [command_line(pid) for pid in walked.pids]
     assert [line for line in lines for secret in [*ours, keys.handlers_secret_key] if secret in line] == []
@@ -99,7 +89,7 @@ def test_the_same_user_cannot_read_a_services_environment(walked: Walked) -> Non
     """As a handler that is not isolated could try: PR_SET_DUMPABLE is 0."""
     services = [pid for pid in walked.pids if re.search(r"-m insula(_\w+|\.local) ", command_line(pid))]
     assert len(services) >= 4
-    if walked.stack.info["data"].startswith(str(walked.user.home)):
+    if not walked.is_root:
         found = walk.try_as(walked.user.uid, walked.user, **walked.tries() | {"pids": services})
         assert "PermissionError" in found["processes"].values()
         assert set(found["processes"].values()) <= {"PermissionError", *ENDED}
@@ -107,20 +97,11 @@ def test_the_same_user_cannot_read_a_services_environment(walked: Walked) -> Non
 
 def test_a_handler_reaches_the_four_addresses_and_nothing_else(walked: Walked) -> None:
     """It is a process of the stack's own user; what it sees of the data directory is its project."""
-    tries = walked.tries()
-    payload = "\n".join([*(f"{name} = {value!r}" for name, value in tries.items()), walk.TRY_ALL])
-    found = run(walked.stack, payload)
+    found = walked.run("attacker", walk.TRY_ALL, **walked.tries())
     assert set(found["ports"].values()) == {"connected"}
     assert set(found["sockets"].values()) == {"FileNotFoundError"}
     assert {result for name, result in found["processes"].items() if name.split("/")[0] not in ("1", "2")} <= {
         "FileNotFoundError"
     }
-    project = Path(run(walked.stack, "import os; found = os.getcwd()"))
+    project = Path(walked.run("attacker", "import os; found = os.getcwd()"))
     assert [path for path in found["files"] if not Path(path).is_relative_to(project)] == []
-
-
-def run(stack: Stack, code: str) -> Any:
-    """What the code leaves in `found` when a handler runs it."""
-    answer = HttpApi(f"{stack.public}/attacker").run(json.dumps(code).encode(), "application/json")
-    assert answer["status"] == "completed", answer
-    return answer["result"]["found"]
