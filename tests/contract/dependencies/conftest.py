@@ -12,7 +12,7 @@ from insula_worker.environment import EnvironmentInputs, ensure_environment
 from tests.views import open_view
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def python_with_dill(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An environment of its own, with the one package of the base set that loads pickles."""
     folder = tmp_path_factory.mktemp("dill")

@@ -8,7 +8,7 @@ from tests.contract.edge.running_edge import Listener, RunningEdge
 from tests.contract.edge.scripted_services import ScriptedResults, ScriptedServices, ScriptedSubmit
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def started_services() -> Generator[ScriptedServices]:
     services = ScriptedServices()
     services.start()
@@ -16,7 +16,7 @@ def started_services() -> Generator[ScriptedServices]:
     services.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def edge(started_services: ScriptedServices, tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningEdge]:
     running = RunningEdge(started_services, tmp_path_factory.mktemp("edge"))
     yield running

@@ -160,13 +160,13 @@ class Isolated:
         return answer["result"]["found"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def user() -> Iterator[OrdinaryUser]:
     with ordinary_user() as user:
         yield user
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session", params=["ordinary", "root"])
+@pytest_asyncio.fixture(scope="package", loop_scope="session", params=["ordinary", "root"])
 async def isolated(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, user: OrdinaryUser
 ) -> AsyncGenerator[Isolated]:

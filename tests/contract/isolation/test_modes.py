@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import pytest
 
@@ -70,6 +72,13 @@ found = [bool(effective >> bit & 1) for bit in (16, 17, 19, 21, 27)], os.environ
     )
 
 
+@pytest.fixture
+def marker() -> Iterator[Path]:
+    """A file in the machine's /tmp."""
+    with NamedTemporaryFile(dir="/tmp") as file:
+        yield Path(file.name)
+
+
 @pytest.mark.parametrize(
     ("refused", "said", "seen"),
     [
@@ -78,7 +87,7 @@ found = [bool(effective >> bit & 1) for bit in (16, 17, 19, 21, 27)], os.environ
     ],
 )
 async def test_what_is_refused_falls_back_alone_and_is_named(
-    refused: str, said: str, seen: dict[str, bool], tmp_path: Path
+    refused: str, said: str, seen: dict[str, bool], marker: Path, tmp_path: Path
 ) -> None:
     code = f"""
 import os, sys
@@ -86,7 +95,7 @@ mounts = [line.split() for line in open("/proc/self/mountinfo")]
 found = {{
     "machine": os.path.exists("/proc/{os.getpid()}"),
     "layer": any(mount[4] == sys.prefix and "overlay" in mount for mount in mounts),
-    "own /tmp": os.listdir("/tmp") == [],
+    "own /tmp": not os.path.exists({str(marker)!r}),
     "hidden": not os.path.exists({str(tmp_path / "data" / "keys.json")!r}),
     "project": os.environ["CORTEX_PROJECT_DIR"] == "/mnt/project" and os.path.samefile("/mnt/project", os.getcwd()),
 }}

@@ -16,7 +16,7 @@ TTL_FREE = ("queue", "ended", "counts", "updates", "dead", "uploads", "closed")
 """Kinds of keys that may live without a TTL (invariant I9), besides live workloads."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Generator[Valkey]:
     folder: Path = tmp_path_factory.mktemp("valkey")
     with running_valkey(folder) as server:

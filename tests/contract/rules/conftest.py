@@ -14,14 +14,14 @@ from tests.stack import Stack, running_stack
 PROJECTS = Path(__file__).parents[2] / "projects"
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     projects = [PROJECTS / "rules", PROJECTS / "failing"]
     async with running_stack(projects, data=tmp_path_factory.mktemp("stack")) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api(stack: Stack) -> Callable[[str], HttpApi]:
     """Finds an API by its name."""
     return lambda name: HttpApi(f"{stack.public}/{name}")

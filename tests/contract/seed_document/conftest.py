@@ -58,7 +58,7 @@ def complete(project: Path) -> Path:
     return project
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def document(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Document]:
     copies = tmp_path_factory.mktemp("projects")
     names = ("my-classifier", "api-requests", "chaining")

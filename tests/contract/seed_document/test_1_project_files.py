@@ -11,7 +11,7 @@ from tests.contract.local.test_refusals import up, write_project
 from tests.contract.seed_document.conftest import LEFT_OUT, PROJECTS, SIZE_LIMIT_BYTES, Document
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def found(document: Document) -> dict[str, Any]:
     """What the handler found."""
     result: dict[str, Any] = document.api("my-classifier").run(b"{}", "application/json")["result"]

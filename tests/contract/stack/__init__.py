@@ -1,0 +1,1 @@
+"""One package, so that what its files share ends with its last test."""
