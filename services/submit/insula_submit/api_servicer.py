@@ -126,6 +126,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
             update_time=_timestamp(registration.updated_ms),
             workers=workers,
             spec_json=registration.spec.encode(),
+            generation=registration.generation,
         )
 
 

@@ -46,6 +46,7 @@ class Release:
         observers: Observers,
     ) -> None:
         self.version: Final = registration.version
+        self.generation: Final = registration.generation
         self.slot: Final = RunnerSlot(self._enter, settings.start_timeout.total_seconds(), observers)
         self.phase = Phase.INSTALLING
         self.reason = ""
@@ -60,8 +61,7 @@ class Release:
 
     def is_for(self, registration: Registration) -> bool:
         """Whether it is what the registry wants: the version, and as fresh as the last refresh."""
-        mine = self._registration
-        return (mine.version, mine.generation) == (registration.version, registration.generation)
+        return (self.version, self.generation) == (registration.version, registration.generation)
 
     def retire(self) -> None:
         """Claim nothing more for it; what runs goes on until `end`."""

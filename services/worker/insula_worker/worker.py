@@ -74,6 +74,7 @@ class Worker:
             reason=release.reason,
             address=self._settings.listen,
             running=self._claiming.running_in(release.slot),
+            generation=release.generation,
         )
 
     async def run(self, stopping: asyncio.Event) -> None:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from insula.addresses import is_this_machine
-from insula.errors import InsulaError, ProjectInvalid
+from insula.cli.connection import EXIT_FAILED, Admin, Data, address_of, channel_to, spoken_errors
+from insula.cli.progress import FAILING, READY, REPLACED, follow, remark
 from insula.printing import note, put, visible
 
 if TYPE_CHECKING:
@@ -28,17 +28,10 @@ if TYPE_CHECKING:
     from insula.v1.api_service_pb2 import Api
     from insula.v1.api_service_pb2_grpc import ApiServiceStub
 
-STACK_FILE: Final = Path(".insula", "run", "stack.json")
-"""Where `insula up` with its default --data says how it is reached."""
 CALL_S: Final = 10
-LOOK_S: Final = 0.5
 WATCH_S: Final = 2.0
-UNSERVED_S: Final = 10.0
-"""After this long without any worker, `insula deploy` stops waiting for one."""
 PIPE_COLUMNS: Final = 240
 """Width of a table that no terminal limits: nothing is cut."""
-_EXIT_FAILED: Final = 1
-_EXIT_USAGE: Final = 2
 
 
 class Output(StrEnum):
@@ -49,48 +42,45 @@ class Output(StrEnum):
 
 
 Name = Annotated[str, typer.Argument(metavar="API", help="Name of the API.", show_default=False)]
-Admin = Annotated[
-    str | None,
-    typer.Option(
-        "--admin",
-        envvar="INSULA_ADMIN",
-        metavar="ADDRESS",
-        help="Admin address, HOST:PORT or unix:PATH; by default that of the `insula up` of this directory.",
-        show_default=False,
-    ),
-]
 
 
 def deploy(
     config: Annotated[Path, typer.Argument(metavar="[CONFIG]", help="Project directory or configuration.")] = Path(),
     admin: Admin = None,
+    data: Data = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Run the project's dependencies.sh, if it is this machine, without asking.")
     ] = False,
 ) -> None:
     """Deploy a project's APIs, and wait until each is ready or failing. The version before serves until then."""
     from insula.cli.consent import confirm_scripts
+    from insula.deploy import DeploymentRefused
     from insula.deploy import deploy as send
     from insula.local.settings import own_environment
     from insula.project import read_project
 
-    failing = False
     with spoken_errors():
-        projects, address = read_project(config), admin_address(admin)
+        projects, address = read_project(config), address_of(admin, data)
         if is_this_machine(address):
             confirm_scripts("insula deploy", {project.config_path for project in projects}, own_environment(), yes=yes)
-    with spoken_errors(), channel_to(address) as channel:
-        for project in projects:
-            api = send(channel, project.spec, project.bundle().data)
-            note(f"{api.name}: version {api.version[:12]} at {api.endpoint}")
-            settled = _settled(channel, api)
-            replaced = settled.version != api.version
-            put(f"{api.name} {'replaced' if replaced else settled.state}")
-            if why := _by(settled) if replaced else settled.reason or _unserved(settled):
-                note(why)
-            failing = failing or replaced or settled.state == "failing"
-    if failing:
-        raise typer.Exit(_EXIT_FAILED)
+        archives = [project.bundle().data for project in projects]
+    with spoken_errors(), channel_to(admin, data) as channel:
+        before = {api.name: api.version for api in _look_at_all(channel)}
+        refused = False
+        sent: list[Api] = []
+        for project, archive in zip(projects, archives, strict=True):
+            try:
+                api = send(channel, project.spec, archive)
+            except DeploymentRefused as error:
+                note(f"insula: {error}")
+                refused = True
+                continue
+            unchanged = ", unchanged" if before.get(api.name) == api.version else ""
+            note(f"{api.name}: version {api.version[:12]} at {api.endpoint}{unchanged}")
+            sent.append(api)
+        failed = _tell_ends(channel, sent)
+    if refused or failed:
+        raise typer.Exit(EXIT_FAILED)
 
 
 def get(
@@ -100,6 +90,7 @@ def get(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again and again, until Ctrl-C.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="table or json.")] = Output.TABLE,
     admin: Admin = None,
+    data: Data = None,
 ) -> None:
     """List APIs with their state, or one of them, with the reason if it is failing."""
     from rich.console import Console
@@ -107,7 +98,7 @@ def get(
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = PIPE_COLUMNS
-    with spoken_errors(), channel_to(admin) as channel:
+    with spoken_errors(), channel_to(admin, data) as channel:
         while True:
             apis = [look(channel, name)] if name else _look_at_all(channel)
             if watch and console.is_terminal:
@@ -117,53 +108,49 @@ def get(
             else:
                 console.print(_table(apis))
                 for api in apis:
-                    if api.reason:
-                        put(f"{api.name} is failing: {api.reason}")
+                    if said := remark(api):
+                        put(said)
             if not watch:
                 return
             time.sleep(WATCH_S)
 
 
-def describe(name: Name, admin: Admin = None) -> None:
+def describe(name: Name, admin: Admin = None, data: Data = None) -> None:
     """Print all that is known of an API as JSON, its configuration and its workers included."""
-    with spoken_errors(), channel_to(admin) as channel:
+    with spoken_errors(), channel_to(admin, data) as channel:
         api = look(channel, name)
         put(json.dumps({**_plain(api), "spec": json.loads(api.spec_json)}, indent=2))
 
 
-def refresh(name: Name, admin: Admin = None) -> None:
-    """Replace an API's handler processes by fresh ones of the same version, losing nothing."""
+def refresh(name: Name, admin: Admin = None, data: Data = None) -> None:
+    """Replace an API's handler processes by fresh ones of the same version, losing nothing, and wait for them."""
     from insula.v1.api_service_pb2 import RefreshApiRequest
 
-    with spoken_errors(), channel_to(admin) as channel:
-        _stub(channel).RefreshApi(RefreshApiRequest(name=name), timeout=CALL_S)
-        put(f"{name} is being refreshed")
+    with spoken_errors(), channel_to(admin, data) as channel:
+        api = _stub(channel).RefreshApi(RefreshApiRequest(name=name), timeout=CALL_S).api
+        failed = _tell_ends(channel, [api], "refreshed")
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
 
 
-def delete(name: Name, admin: Admin = None) -> None:
+def delete(name: Name, admin: Admin = None, data: Data = None) -> None:
     """Delete an API: what waits is cancelled, what runs is finished, and results can still be read."""
     from insula.v1.api_service_pb2 import DeleteApiRequest
 
-    with spoken_errors(), channel_to(admin) as channel:
+    with spoken_errors(), channel_to(admin, data) as channel:
         cancelled = _stub(channel).DeleteApi(DeleteApiRequest(name=name), timeout=6 * CALL_S).cancelled
         put(f"{name} is deleted; waiting workloads cancelled: {cancelled}")
 
 
-def _settled(channel: grpc.Channel, api: Api) -> Api:
-    """The API once this version of it is ready, failing or replaced, or when no worker turns up for it."""
-    version, give_up = api.version, time.monotonic() + UNSERVED_S
-    while api.version == version and api.state == "pending" and (api.workers or time.monotonic() < give_up):
-        time.sleep(LOOK_S)
-        api = look(channel, api.name)
-    return api
-
-
-def _by(api: Api) -> str:
-    return f"somebody deployed version {api.version[:12]} before this one was ready"
-
-
-def _unserved(api: Api) -> str:
-    return "" if api.workers else "no worker serves it yet; start one with INSULA_API set to its name"
+def _tell_ends(channel: grpc.Channel, apis: Sequence[Api], done: str = READY) -> bool:
+    """Wait for each API and say what became of it; whether one is failing or was replaced."""
+    failed = False
+    for name, end in follow(apis, lambda name: look(channel, name)):
+        put(f"{name} {done if end.state == READY else end.state}")
+        if end.reason:
+            note(end.reason)
+        failed = failed or end.state in {FAILING, REPLACED}
+    return failed
 
 
 def look(channel: grpc.Channel, name: str) -> Api:
@@ -216,56 +203,3 @@ def _stub(channel: grpc.Channel) -> ApiServiceStub:
     from insula.v1.api_service_pb2_grpc import ApiServiceStub
 
     return ApiServiceStub(channel)
-
-
-@contextmanager
-def channel_to(admin: str | None) -> Generator[grpc.Channel]:
-    """A channel to ApiService, given or found. Raises ProjectInvalid if there is none to be found."""
-    with open_channel(admin_address(admin)) as channel:
-        yield channel
-
-
-def open_channel(address: str) -> grpc.Channel:
-    """A channel to an admin service, with the token of this environment. Raises SettingInvalid."""
-    from insula.admin import admin_channel
-    from insula.local.settings import own_environment
-    from insula.settings import secret
-
-    return admin_channel(address, secret(own_environment(), "INSULA_ADMIN_TOKEN"))
-
-
-def admin_address(admin: str | None) -> str:
-    """The address of ApiService, given or found. Raises ProjectInvalid if there is none to be found."""
-    if not admin and not STACK_FILE.is_file():
-        raise ProjectInvalid(
-            f"there is no Insula to talk to: no {STACK_FILE} here. Start one with `insula up` in this directory, "
-            "or name its admin address with --admin HOST:PORT or --admin unix:PATH (INSULA_ADMIN)"
-        )
-    return admin or str(json.loads(STACK_FILE.read_text(encoding="utf-8"))["admin"])
-
-
-def _advice(error: grpc.RpcError) -> str:
-    """What the service says, or, if none does, what to look at."""
-    import grpc
-
-    if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.DEADLINE_EXCEEDED}:
-        return (
-            "no Insula answers at this admin address; check that `insula up` is running, and that --admin or "
-            f'INSULA_ADMIN, if set, is what it prints as "admin" ({error.details()})'
-        )
-    return error.details() or str(error.code())
-
-
-@contextmanager
-def spoken_errors() -> Generator[None]:
-    """Say an error in one paragraph, without a traceback."""
-    import grpc
-
-    try:
-        yield
-    except InsulaError as error:
-        note(f"insula: {error}")
-        raise typer.Exit(_EXIT_USAGE if isinstance(error, ProjectInvalid) else _EXIT_FAILED) from None
-    except grpc.RpcError as error:
-        note(f"insula: {_advice(error)}")
-        raise typer.Exit(_EXIT_FAILED) from None

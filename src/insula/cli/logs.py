@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from insula.cli.apis import Admin, Name, channel_to, look, open_channel, spoken_errors
+from insula.cli.apis import Name, look
+from insula.cli.connection import Admin, Data, channel_to, open_channel, spoken_errors
 from insula.printing import note, put
 
 if TYPE_CHECKING:
@@ -25,9 +26,10 @@ def logs(
         str, typer.Option("--workload", metavar="ID", help="Only the lines of this workload.", show_default=False)
     ] = "",
     admin: Admin = None,
+    data: Data = None,
 ) -> None:
     """Print the latest log lines of an API's workers as JSON, one a line."""
-    with spoken_errors(), channel_to(admin) as channel:
+    with spoken_errors(), channel_to(admin, data) as channel:
         addresses = sorted({worker.address for worker in look(channel, name).workers})
     if not addresses:
         note(f"insula: no worker of {name} has reported lately")

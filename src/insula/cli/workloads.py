@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import typer
 
+from insula.cli.connection import URL_DEFAULT, Data, NoStack, url_of
 from insula.errors import InsulaError, InvalidArgument
 from insula.printing import note, put
 
 if TYPE_CHECKING:
     from insula.client import Client, Workload
 
-URL_DEFAULT: Final = "http://127.0.0.1:8080"
 _BYTES: Final = "application/octet-stream"
 _EXIT_FAILED: Final = 1
 _EXIT_USAGE: Final = 2
@@ -30,7 +30,15 @@ _EXIT_PENDING: Final = 3
 _EXIT_INTERRUPTED: Final = 130
 
 Api = Annotated[str, typer.Argument(help="Name of the API.", show_default=False)]
-Url = Annotated[str, typer.Option("--url", envvar="INSULA_URL", help="Public URL of the Insula.")]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url",
+        envvar="INSULA_URL",
+        help=f"Public URL of the Insula; by default that of the `insula up` of --data, else {URL_DEFAULT}.",
+        show_default=False,
+    ),
+]
 
 
 def submit(
@@ -51,10 +59,11 @@ def submit(
         str | None, typer.Option("--content-type", help="Media type to send instead.", show_default=False)
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end and print the result.")] = False,
-    url: Url = URL_DEFAULT,
+    url: Url = None,
+    data: Data = None,
 ) -> None:
     """Submit a workload and print its id; with --wait, print its result."""
-    with _spoken_errors(), _payload(json_text, file, text) as (payload, usual_type), _client(url) as client:
+    with _spoken_errors(), _payload(json_text, file, text) as (payload, usual_type), _client(url, data) as client:
         id = client.submit(api, payload, content_type=content_type or usual_type)
         if not wait:
             put(id)
@@ -67,10 +76,11 @@ def result(
     api: Api,
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the workload.", show_default=False)],
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end.")] = False,
-    url: Url = URL_DEFAULT,
+    url: Url = None,
+    data: Data = None,
 ) -> None:
     """Print the result of a workload. Exits 1 if it failed, 3 if it has not ended."""
-    with _spoken_errors(), _client(url) as client:
+    with _spoken_errors(), _client(url, data) as client:
         _print_end(client.wait(api, id) if wait else client.get(api, id))
 
 
@@ -86,11 +96,11 @@ def _print_end(workload: Workload) -> None:
     raise typer.Exit(_EXIT_FAILED if workload.ended else _EXIT_PENDING)
 
 
-def _client(url: str) -> Client:
+def _client(url: str | None, data: Path | None) -> Client:
     # Only now: `insula --help` should not load gRPC.
     from insula.client import Client
 
-    return Client(url)
+    return Client(url_of(url, data))
 
 
 @contextlib.contextmanager
@@ -140,7 +150,7 @@ def _spoken_errors() -> Generator[None]:
         yield
     except (InsulaError, OSError) as error:
         note(f"insula: {' '.join(str(error).split())}")
-        raise typer.Exit(_EXIT_USAGE if isinstance(error, InvalidArgument) else _EXIT_FAILED) from None
+        raise typer.Exit(_EXIT_USAGE if isinstance(error, InvalidArgument | NoStack) else _EXIT_FAILED) from None
     except KeyboardInterrupt:
         note("insula: interrupted; a submitted workload runs on, `insula result` shows it")
         raise typer.Exit(_EXIT_INTERRUPTED) from None

@@ -62,7 +62,6 @@ async def run(parts: Parts, why_open: str) -> int:
     apis = [ApiState(api.name, parts.public_url + api.endpoint, api.root) for api in parts.plan.apis]
 
     def announce(announcement: Announcement) -> None:
-        parts.data.write("stack.json", announcement.as_json())  # where `insula get` and its like find the admin address
         put(announcement.as_json() if parts.plan.settings.as_json else announcement.as_text())
 
     shown = view()

@@ -27,6 +27,19 @@ SOCKET_NAME_BYTES_MAX: Final = 64
 _LOCK_EVERY_S: Final = 0.05
 
 
+def stack_file(path: Path) -> Path:
+    """Where the stack of a data directory says how it is reached, from its start to its end."""
+    return path / "run" / "stack.json"
+
+
+def holder(path: Path) -> int | None:
+    """Return the process that runs a stack on this data directory."""
+    with suppress(OSError, ValueError):
+        pid = int((path / "run" / "pid").read_text())
+        return pid if command_of(pid) else None
+    return None
+
+
 class DataDirectory:
     """An open, locked data directory. Readable by its user only: it holds keys and everybody's payloads."""
 
@@ -42,7 +55,7 @@ class DataDirectory:
                 each.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.lock: Final = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             self._take_lock()
-            (self.run / "stack.json").unlink(missing_ok=True)  # of a stack that was killed
+            stack_file(self.path).unlink(missing_ok=True)  # of a stack that was killed
             self._remove_short_folder()
             self.sockets: Final = self._socket_folder()
             self.keys: Final = self._keys()
@@ -100,9 +113,9 @@ class DataDirectory:
 
     def close(self) -> None:
         """Give the directory up; the lock itself lasts until the last store that inherited it has ended."""
-        for name in ("pid", "stack.json"):  # who looks for a stack finds none
+        for path in (self.run / "pid", stack_file(self.path)):  # who looks for a stack finds none
             with suppress(OSError):
-                (self.run / name).unlink()
+                path.unlink()
         self._remove_short_folder()
         os.close(self.lock)
 
@@ -136,20 +149,14 @@ class DataDirectory:
             with suppress(BlockingIOError):
                 fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-            holder = self._holder()
-            if holder is not None or time.monotonic() > give_up:
-                who = f"by the `insula up` with pid {holder}" if holder else "by a store of a stack that has ended"
+            pid = holder(self.path)
+            if pid is not None or time.monotonic() > give_up:
+                who = f"by the `insula up` with pid {pid}" if pid else "by a store of a stack that has ended"
                 raise Refused(
                     f"The data directory {self.path} is in use {who}. Stop that one first, "
                     "or give this stack a directory of its own with --data."
                 )
             time.sleep(_LOCK_EVERY_S)  # the stack was killed and its stores are about to end
-
-    def _holder(self) -> int | None:
-        with suppress(OSError, ValueError):
-            pid = int((self.run / "pid").read_text())
-            return pid if command_of(pid) else None
-        return None
 
     def _keys(self) -> Keys:
         """The keys of keys.json; those it lacks are made and added."""

@@ -73,6 +73,7 @@ class Stack:
         return self._exit_code or 0
 
     async def _come_up(self) -> None:
+        self._write_down()
         parts = self._parts
         stores = [] if parts.settings.redis_url else [self._start(parts.valkey())]
         stores.append(self._start(parts.seaweedfs()))
@@ -83,7 +84,12 @@ class Stack:
         await asyncio.gather(self._settled.wait(), *(part.ready.wait() for part in (edge, *services)))
         self._exit_code = 0
         self._view.up()
+        self._write_down()
         self._announce(self._announcement())
+
+    def _write_down(self) -> None:
+        """Say where we are to `insula get` and its like; they find us while we start, too."""
+        self._parts.data.write("stack.json", self._announcement().as_json())
 
     async def _watch_disk(self) -> None:
         while True:

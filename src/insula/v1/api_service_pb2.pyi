@@ -263,6 +263,7 @@ class Api(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     WORKERS_FIELD_NUMBER: _builtins.int
     SPEC_JSON_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, 1 to 42 characters of [a-z0-9-], unique."""
     endpoint: _builtins.str
@@ -277,6 +278,8 @@ class Api(_message.Message):
     """Why it is failing; empty otherwise. At most 16 KiB."""
     spec_json: _builtins.bytes
     """The configuration as deployed: a JSON object, defaults filled in."""
+    generation: _builtins.int
+    """How often it has been refreshed."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was first deployed, by Redis' clock."""
@@ -302,10 +305,11 @@ class Api(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         workers: _abc.Iterable[_worker_service_pb2.Worker] | None = ...,
         spec_json: _builtins.bytes = ...,
+        generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_version", b"active_version", "create_time", b"create_time", "endpoint", b"endpoint", "name", b"name", "reason", b"reason", "spec_json", b"spec_json", "state", b"state", "update_time", b"update_time", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_version", b"active_version", "create_time", b"create_time", "endpoint", b"endpoint", "generation", b"generation", "name", b"name", "reason", b"reason", "spec_json", b"spec_json", "state", b"state", "update_time", b"update_time", "version", b"version", "workers", b"workers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

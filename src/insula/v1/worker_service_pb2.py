@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1einsula/v1/worker_service.proto\x12\tinsula.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"5\n\x11StreamLogsRequest\x12\x0e\n\x06\x66ollow\x18\x01 \x01(\x08\x12\x10\n\x08workload\x18\x02 \x01(\t\"\"\n\x12StreamLogsResponse\x12\x0c\n\x04line\x18\x01 \x01(\t\"\x17\n\x15\x44\x65scribeWorkerRequest\"<\n\x16\x44\x65scribeWorkerResponse\x12\"\n\x07workers\x18\x01 \x03(\x0b\x32\x11.insula.v1.Worker\"\xa6\x01\n\x06Worker\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x61pi\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05phase\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12\x0f\n\x07running\x18\x07 \x01(\r\x12/\n\x0breport_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xb3\x01\n\rWorkerService\x12U\n\x0e\x44\x65scribeWorker\x12 .insula.v1.DescribeWorkerRequest\x1a!.insula.v1.DescribeWorkerResponse\x12K\n\nStreamLogs\x12\x1c.insula.v1.StreamLogsRequest\x1a\x1d.insula.v1.StreamLogsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1einsula/v1/worker_service.proto\x12\tinsula.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"5\n\x11StreamLogsRequest\x12\x0e\n\x06\x66ollow\x18\x01 \x01(\x08\x12\x10\n\x08workload\x18\x02 \x01(\t\"\"\n\x12StreamLogsResponse\x12\x0c\n\x04line\x18\x01 \x01(\t\"\x17\n\x15\x44\x65scribeWorkerRequest\"<\n\x16\x44\x65scribeWorkerResponse\x12\"\n\x07workers\x18\x01 \x03(\x0b\x32\x11.insula.v1.Worker\"\xba\x01\n\x06Worker\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x61pi\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\r\n\x05phase\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12\x0f\n\x07running\x18\x07 \x01(\r\x12/\n\x0breport_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ngeneration\x18\t \x01(\r2\xb3\x01\n\rWorkerService\x12U\n\x0e\x44\x65scribeWorker\x12 .insula.v1.DescribeWorkerRequest\x1a!.insula.v1.DescribeWorkerResponse\x12K\n\nStreamLogs\x12\x1c.insula.v1.StreamLogsRequest\x1a\x1d.insula.v1.StreamLogsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,7 +41,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBEWORKERRESPONSE']._serialized_start=194
   _globals['_DESCRIBEWORKERRESPONSE']._serialized_end=254
   _globals['_WORKER']._serialized_start=257
-  _globals['_WORKER']._serialized_end=423
-  _globals['_WORKERSERVICE']._serialized_start=426
-  _globals['_WORKERSERVICE']._serialized_end=605
+  _globals['_WORKER']._serialized_end=443
+  _globals['_WORKERSERVICE']._serialized_start=446
+  _globals['_WORKERSERVICE']._serialized_end=625
 # @@protoc_insertion_point(module_scope)

@@ -129,6 +129,7 @@ class Worker(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     RUNNING_FIELD_NUMBER: _builtins.int
     REPORT_TIME_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, unique while it runs; the consumer name in the queue's group. Set by the worker's environment."""
     api: _builtins.str
@@ -138,11 +139,13 @@ class Worker(_message.Message):
     phase: _builtins.str
     """One of "installing", "starting", "ready", "failing", "draining"; draining once a later version serves, or at the end."""
     reason: _builtins.str
-    """Why it is failing; empty otherwise. At most 16 KiB, the end of a traceback or of pip's output."""
+    """Why it is failing: the end of a traceback or of pip's output, at most 16 KiB. While it is installing, what it is at."""
     address: _builtins.str
     """Address of its WorkerService: "host:port", or "unix:///path" on one machine."""
     running: _builtins.int
     """Workloads whose handler is running now."""
+    generation: _builtins.int
+    """How often its API had been refreshed when this version was taken up here."""
     @_builtins.property
     def report_time(self) -> _timestamp_pb2.Timestamp:
         """When it last reported, by Redis' clock. Set by the registry."""
@@ -158,10 +161,11 @@ class Worker(_message.Message):
         address: _builtins.str = ...,
         running: _builtins.int = ...,
         report_time: _timestamp_pb2.Timestamp | None = ...,
+        generation: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report_time", b"report_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "api", b"api", "name", b"name", "phase", b"phase", "reason", b"reason", "report_time", b"report_time", "running", b"running", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "api", b"api", "generation", b"generation", "name", b"name", "phase", b"phase", "reason", b"reason", "report_time", b"report_time", "running", b"running", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

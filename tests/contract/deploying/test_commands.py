@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
@@ -21,108 +24,201 @@ class Handler:
         print("saw", payload)
         return {"version": 1}
 """
+_numbers = itertools.count()
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
+def write(folder: Path, *names: str) -> Path:
     folder.mkdir()
-    entry = "- {name: commanded, kind: AsyncAPI, handler: {type: python, path: handler.py}}\n"
-    (folder / "cortex.yaml").write_text(entry)
-    (folder / "handler.py").write_text(HANDLER)
+    entry = "- {{name: {name}, kind: AsyncAPI, handler: {{type: python, path: {name}.py}}}}\n"
+    (folder / "cortex.yaml").write_text("".join(entry.format(name=name) for name in names))
+    for name in names:
+        (folder / f"{name}.py").write_text(HANDLER)
     return folder
 
 
-@pytest.fixture
-async def stack(project: Path, tmp_path: Path) -> AsyncIterator[Stack]:
-    async with running_stack([project], data=tmp_path / ".insula") as running:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    folder = tmp_path_factory.mktemp("here")
+    async with running_stack([write(folder / "project", "resident")], data=folder / ".insula") as running:
         yield running
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A project with one API of its own on the stack, and a shell in the directory of the stack."""
+
+    stack: Stack
+    project: Path
+    name: str
+
+    def write(self, handler: str) -> None:
+        (self.project / f"{self.name}.py").write_text(handler)
+
+    def run(self) -> dict[str, object]:
+        return HttpApi(f"{self.stack.public}/{self.name}").run(b'"this"', "application/json")
+
+    @property
+    def here(self) -> Path:
+        return Path(self.stack.info["data"]).parent
+
+    def insula(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return insula(self.here, *words)
+
+
+@pytest.fixture
+def deployed(stack: Stack, tmp_path: Path) -> Deployed:
+    name = f"commanded-{next(_numbers)}"
+    found = Deployed(stack, write(tmp_path / "project", name), name)
+    done = found.insula("deploy", str(found.project))
+    assert (done.returncode, done.stdout) == (0, f"{name} ready\n"), done.stderr
+    return found
 
 
 def insula(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "insula.cli.main", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
-def test_deploy_get_describe_logs_refresh_and_delete(stack: Stack, project: Path, tmp_path: Path) -> None:
+def test_deploy_get_describe_logs_refresh_and_delete(deployed: Deployed) -> None:
     """Found without any option, because the stack keeps its data in this directory's .insula."""
-    (project / "handler.py").write_text(HANDLER.replace("1}", "2}"))
-    deployed = insula(tmp_path, "deploy", str(project))
-    assert (deployed.returncode, deployed.stdout) == (0, "commanded ready\n"), deployed.stderr
-    answer = HttpApi(f"{stack.public}/commanded").run(b'"this"', "application/json")
+    name, insula = deployed.name, deployed.insula
+    deployed.write(HANDLER.replace("1}", "2}"))
+    again = insula("deploy", str(deployed.project))
+    assert (again.returncode, again.stdout) == (0, f"{name} ready\n"), again.stderr
+    assert "unchanged" not in again.stderr
+    answer = deployed.run()
     assert answer["result"] == {"version": 2}
 
-    [listed] = json.loads(insula(tmp_path, "get", "-o", "json").stdout)
+    listed = next(api for api in json.loads(insula("get", "-o", "json").stdout) if api["name"] == name)
     assert (listed["state"], listed["version"]) == ("ready", listed["active_version"])
-    table = insula(tmp_path, "get").stdout.splitlines()
-    assert table[1].split()[:4] == ["commanded", "/commanded", "ready", "1/1"]
-    described = json.loads(insula(tmp_path, "describe", "commanded").stdout)
-    assert described["spec"]["handler"]["path"] == "handler.py"
+    table = insula("get").stdout.splitlines()
+    assert [name, f"/{name}", "ready", "1/1"] in [line.split()[:4] for line in table]
+    described = json.loads(insula("describe", name).stdout)
+    assert described["spec"]["handler"]["path"] == f"{name}.py"
 
-    lines = [json.loads(line) for line in insula(tmp_path, "logs", "commanded").stdout.splitlines()]
+    lines = [json.loads(line) for line in insula("logs", name).stdout.splitlines()]
     assert [line["id"] for line in lines if line["message"] == "saw this"] == [answer["id"]]
-    of_one = insula(tmp_path, "logs", "commanded", "--workload", answer["id"]).stdout.splitlines()
+    of_one = insula("logs", name, "--workload", str(answer["id"])).stdout.splitlines()
     assert {json.loads(line)["id"] for line in of_one} == {answer["id"]}
 
-    assert insula(tmp_path, "refresh", "commanded").stdout == "commanded is being refreshed\n"
-    deleted = insula(tmp_path, "delete", "commanded")
-    assert deleted.stdout == "commanded is deleted; waiting workloads cancelled: 0\n"
-    gone = insula(tmp_path, "get", "commanded")
+    assert insula("refresh", name).stdout == f"{name} refreshed\n"
+    deleted = insula("delete", name)
+    assert deleted.stdout == f"{name} is deleted; waiting workloads cancelled: 0\n"
+    gone = insula("get", name)
     assert gone.returncode == 1
-    assert "there is no API at 'commanded'" in gone.stderr
+    assert f"there is no API at '{name}'" in gone.stderr
 
 
-def test_a_version_that_is_replaced_before_it_is_ready_is_told(stack: Stack, project: Path, tmp_path: Path) -> None:
+def test_every_command_finds_the_stack_of_a_data_directory(deployed: Deployed, tmp_path: Path) -> None:
+    """From anywhere, and although an address in the environment names another."""
+    name, where = deployed.name, ["--data", str(deployed.here / ".insula")]
+    submitted = insula(tmp_path, "submit", name, "--json", "1", "--wait", *where)
+    assert (submitted.returncode, submitted.stdout) == (0, '{"version": 1}\n'), submitted.stderr
+    id = submitted.stderr.split()[0]
+    assert insula(tmp_path, "result", name, id, *where).stdout == '{"version": 1}\n'
+    assert deployed.insula("result", name, id).stdout == '{"version": 1}\n', "nor does it in the directory of the stack"
+    for words in (["get", name], ["describe", name], ["logs", name], ["refresh", name], ["delete", name]):
+        done = insula(tmp_path, *words, *where)
+        assert (done.returncode, name in done.stdout) == (0, True), (words, done.stderr)
+    assert insula(tmp_path, "deploy", str(deployed.project), *where).returncode == 0
+
+
+def test_only_what_changed_is_deployed_again_and_all_at_once(stack: Stack, tmp_path: Path) -> None:
+    """Each waits for a file, and the second is let go first."""
+    names = [f"{kind}-{next(_numbers)}" for kind in ("first", "second", "third")]
+    project = write(tmp_path / "project", *names)
+    here = Path(stack.info["data"]).parent
+    assert insula(here, "deploy", str(project)).returncode == 0
+    text = (project / "cortex.yaml").read_text()
+    for name in names[:2]:
+        wait = f"import os\nwhile not os.path.exists({str(tmp_path / name)!r}): pass\n"
+        (project / f"{name}.py").write_text(wait + HANDLER)
+    (project / "cortex.yaml").write_text(text.replace(f"{names[2]}.py", f"{names[2]}.py, config: {{a: 1}}"))
+    command = [sys.executable, "-u", "-m", "insula.cli.main", "deploy", str(project)]
+    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"{names[2]} ready\n"
+        (tmp_path / names[1]).touch()
+        assert process.stdout.readline() == f"{names[1]} ready\n"
+        (tmp_path / names[0]).touch()
+        said, told = process.communicate(timeout=120)
+    assert (process.returncode, said) == (0, f"{names[0]} ready\n")
+    assert f"{names[0]}: starting" in told
+    (project / "cortex.yaml").write_text(text)
+    again = insula(here, "deploy", str(project))
+    assert [line.endswith(", unchanged") for line in again.stderr.splitlines()][:3] == [True, True, False]
+
+
+def test_a_version_that_is_replaced_before_it_is_ready_is_told(deployed: Deployed, tmp_path: Path) -> None:
     """It never served: whoever deployed it has to know."""
-    waiting = f"import os\nwhile not os.path.exists({str(tmp_path / 'gate')!r}): pass\n"
-    (project / "handler.py").write_text(waiting + HANDLER)
-    command = [sys.executable, "-m", "insula.cli.main", "deploy", str(project)]
-    first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    until_blocking(lambda: stack.api("commanded").state == "pending")
-    (project / "handler.py").write_text(HANDLER.replace("1}", "2}"))
-    assert insula(tmp_path, "deploy", str(project)).returncode == 0
+    deployed.write(f"import os\nwhile not os.path.exists({str(tmp_path / 'gate')!r}): pass\n" + HANDLER)
+    command = [sys.executable, "-m", "insula.cli.main", "deploy", str(deployed.project)]
+    first = subprocess.Popen(command, cwd=deployed.here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until_blocking(lambda: deployed.stack.api(deployed.name).state == "pending")
+    deployed.write(HANDLER.replace("1}", "2}"))
+    assert deployed.insula("deploy", str(deployed.project)).returncode == 0
     said, why = first.communicate(timeout=60)
-    assert (first.returncode, said) == (1, "commanded replaced\n")
-    assert f"somebody deployed version {stack.api('commanded').version[:12]} before" in why
+    assert (first.returncode, said) == (1, f"{deployed.name} replaced\n")
+    assert f"somebody deployed version {deployed.stack.api(deployed.name).version[:12]} before" in why
 
 
-def test_a_version_that_fails_is_told_with_its_reason(stack: Stack, project: Path, tmp_path: Path) -> None:
-    (project / "handler.py").write_text("import nowhere_to_be_found\n" + HANDLER)
-    failed = insula(tmp_path, "deploy", str(project))
-    assert (failed.returncode, failed.stdout) == (1, "commanded failing\n")
+def test_a_version_that_fails_is_told_with_its_reason_and_with_what_serves(deployed: Deployed) -> None:
+    before = deployed.stack.api(deployed.name).version
+    deployed.write("import nowhere_to_be_found\n" + HANDLER)
+    failed = deployed.insula("deploy", str(deployed.project))
+    assert (failed.returncode, failed.stdout) == (1, f"{deployed.name} failing\n")
     assert "nowhere_to_be_found" in failed.stderr
-    assert "nowhere_to_be_found" in insula(tmp_path, "get").stdout
-    answer = HttpApi(f"{stack.public}/commanded").run(b"1", "application/json")
-    assert answer["result"] == {"version": 1}, "the version before serves on"
+    said = deployed.insula("get", deployed.name).stdout
+    assert f"{deployed.name} is failing; version {before[:12]} serves on: " in said
+    assert "nowhere_to_be_found" in said
+    assert deployed.run()["result"] == {"version": 1}
 
 
-def test_without_a_stack_the_way_out_is_told(project: Path, tmp_path: Path) -> None:
-    for words in (["get"], ["deploy", str(project)], ["logs", "x"]):
+def test_a_refresh_whose_process_fails_is_told_with_its_reason(deployed: Deployed, tmp_path: Path) -> None:
+    """The process before it serves on, and the fresh one is tried again."""
+    deployed.write(f"import os\nassert not os.path.exists({str(tmp_path / 'closed')!r}), 'no model'\n" + HANDLER)
+    assert deployed.insula("deploy", str(deployed.project)).returncode == 0
+    (tmp_path / "closed").touch()
+    failed = deployed.insula("refresh", deployed.name)
+    assert (failed.returncode, failed.stdout) == (1, f"{deployed.name} failing\n")
+    assert "no model" in failed.stderr
+    said = deployed.insula("get", deployed.name).stdout
+    assert f"{deployed.name} is ready, but a fresh process of it is failing; the one before serves on: " in said
+    assert deployed.run()["result"] == {"version": 1}
+    (tmp_path / "closed").unlink()
+    until_blocking(lambda: "fresh process" not in deployed.insula("get", deployed.name).stdout)
+
+
+def test_without_a_stack_the_way_out_is_told(tmp_path: Path) -> None:
+    project = write(tmp_path / "project", "alone")
+    for words in (["get"], ["deploy", str(project)], ["logs", "x"], ["submit", "x", "--json", "1", "--data", "x"]):
         alone = insula(tmp_path, *words)
         assert alone.returncode == 2
         assert "insula up" in alone.stderr
         assert "Traceback" not in alone.stderr
 
 
-def test_logs_that_break_off_are_no_success(stack: Stack, tmp_path: Path) -> None:
+def test_logs_that_break_off_are_no_success(stack: Stack) -> None:
     """Whoever follows them in a script has to see that the worker was lost."""
-    command = [sys.executable, "-m", "insula.cli.main", "logs", "commanded", "--follow"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "insula.cli.main", "logs", "resident", "--follow"]
+    here = Path(stack.info["data"]).parent
+    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("{")
-        stack.kill("worker")
+        stack.kill("worker")  # the first one, which started with the stack
         _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "does not tell" in said
 
 
-def test_get_watch_shows_the_apis_again_and_again(stack: Stack, tmp_path: Path) -> None:
+def test_get_watch_shows_the_apis_again_and_again(stack: Stack) -> None:
     command = [sys.executable, "-u", "-m", "insula.cli.main", "get", "--watch", "-o", "json"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    here = Path(stack.info["data"]).parent
+    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         looks = [json.loads(process.stdout.readline()) for _ in range(2)]
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-    assert [[api["name"] for api in look] for look in looks] == [["commanded"]] * 2
+    assert all("resident" in [api["name"] for api in look] for look in looks)
     assert process.returncode != 0
     assert "Traceback" not in said

@@ -1,0 +1,77 @@
+"""Where an API stands on its way to what was asked for: a version, and processes as fresh as a refresh wants them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from insula.cli.connection import LOOK_S
+from insula.printing import note
+
+if TYPE_CHECKING:
+    from insula.v1.api_service_pb2 import Api
+
+UNSERVED_S: Final = 10.0
+"""After this long without any worker, nobody waits for one."""
+READY: Final = "ready"
+FAILING: Final = "failing"
+REPLACED: Final = "replaced"
+
+
+class Progress(NamedTuple):
+    """`state` is ready, failing, replaced by another version, or the phase on the way; `reason` says more of it."""
+
+    state: str
+    reason: str = ""
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is nothing to wait for."""
+        return self.state in {READY, FAILING, REPLACED}
+
+
+def progress(api: Api, version: str, generation: int) -> Progress:
+    """Return where the API stands on its way to this version, refreshed so often."""
+    if api.version != version:
+        return Progress(REPLACED, f"somebody deployed version {api.version[:12]} before this one was ready")
+    workers = [one for one in api.workers if one.version == version and one.generation >= generation]
+    for state in (READY, FAILING):
+        for worker in workers:
+            if worker.phase == state:
+                return Progress(state, worker.reason)
+    return Progress(workers[0].phase, workers[0].reason) if workers else Progress("pending")
+
+
+def follow(apis: Sequence[Api], look: Callable[[str], Api]) -> Iterator[tuple[str, Progress]]:
+    """Yield each API's name and its end as it comes; tell what they are at. Gives up where no worker turns up."""
+    waiting, told = {api.name: api for api in apis}, dict[str, Progress]()
+    give_up = time.monotonic() + UNSERVED_S
+    while waiting:
+        for name, wanted in list(waiting.items()):
+            api = look(name)
+            found = progress(api, wanted.version, wanted.generation)
+            unserved = not api.workers and time.monotonic() > give_up
+            if found.ended or unserved:
+                del waiting[name]
+                why = "no worker serves it yet; start one with INSULA_API set to its name"
+                yield name, Progress("pending", why) if unserved else found
+            elif found != told.get(name, Progress("pending")):
+                told[name] = found
+                note(f"{name}: {': '.join(filter(None, found))}")
+        if waiting:
+            time.sleep(LOOK_S)
+
+
+def remark(api: Api) -> str:
+    """What there is to say of an API beside its state, in a sentence; empty if all is well."""
+    found = progress(api, api.version, api.generation)
+    serving = next((worker.version for worker in api.workers if worker.phase == READY), "")
+    if found.state == READY or not (found.reason or found.state == FAILING or api.workers):
+        return ""
+    if found.state != FAILING:
+        return f"{api.name} is {': '.join(filter(None, found))}"
+    if serving == api.version:
+        return f"{api.name} is ready, but a fresh process of it is failing; the one before serves on: {found.reason}"
+    on = f"; version {serving[:12]} serves on" if serving else ""
+    return f"{api.name} is failing{on}: {found.reason}"

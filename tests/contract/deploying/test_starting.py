@@ -1,0 +1,64 @@
+"""The commands beside an `insula up` that has not come up yet, and after one that was killed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from insula.local.datadir import stack_file
+from tests.addresses import free_addresses
+from tests.contract.deploying.test_commands import HANDLER, insula, write
+from tests.waiting import until_blocking
+
+
+@dataclass(frozen=True)
+class Starting:
+    """`process` comes up once `gate` exists."""
+
+    process: subprocess.Popen[bytes]
+    here: Path
+    gate: Path
+
+
+@pytest.fixture
+def starting(tmp_path: Path) -> Iterator[Starting]:
+    project, gate = write(tmp_path / "project", "slow"), tmp_path / "gate"
+    waiting = f"import os\nprint('still loading', flush=True)\nwhile not os.path.exists({str(gate)!r}): pass\n"
+    (project / "slow.py").write_text(waiting + HANDLER)
+    port, address = free_addresses()
+    where = ["--public-port", str(port), "--internal-address", address]
+    command = [sys.executable, "-m", "insula.cli.main", "up", str(project), *where]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            until_blocking(lambda: stack_file(tmp_path / ".insula").exists() or process.poll() is not None)
+            yield Starting(process, tmp_path, gate)
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_what_is_there_is_shown_and_what_is_not_is_waited_for(starting: Starting) -> None:
+    here = starting.here
+    first = insula(here, "get", "-o", "json")  # at once: the services do not listen yet
+    assert first.returncode == 0, first.stderr
+    until_blocking(lambda: "slow is starting" in insula(here, "get").stdout)
+    described = json.loads(insula(here, "describe", "slow").stdout)
+    assert (described["state"], described["workers"][0]["phase"]) == ("pending", "starting")
+    until_blocking(lambda: "still loading" in insula(here, "logs", "slow").stdout)
+    done = insula(here, "deploy", str(write(here / "another", "quick")))
+    assert (done.returncode, done.stdout) == (0, "quick ready\n"), done.stderr
+    assert starting.process.poll() is None
+    starting.gate.touch()
+    until_blocking(lambda: json.loads(insula(here, "describe", "slow").stdout)["state"] == "ready")
+
+    starting.process.kill()
+    starting.process.wait()
+    gone = insula(here, "get")
+    assert gone.returncode == 2
+    assert gone.stderr.startswith("insula: there is no Insula to talk to: the one that was there does not answer")
