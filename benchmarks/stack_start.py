@@ -1,6 +1,6 @@
 """How long a stack takes to start, from the command to its line of JSON, once the environment of its API is cached.
 
-    .venv/bin/python -m benchmarks.stack_start [STARTS]
+.venv/bin/python -m benchmarks.stack_start [STARTS]
 """
 
 from __future__ import annotations
