@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import median
 from urllib.parse import urlsplit
 
 import grpc
@@ -27,10 +26,14 @@ from tests.waiting import until_blocking
 
 MIB = 1 << 20
 ANSWER_S = 2.0
-"""What another client waits: for half of its answers on a machine that is busy with tests, for each on an idle one."""
+"""What another client waits for an answer."""
+LATE_MAX = 1
+"""How many of the more than 50 answers of a listener may come later: the disk that a workload is written to before its
+submit is answered stands still at times, with or without an attack."""
 BUSY_S = 15.0
-GROWTH_MB_MAX = 40
-"""After all attacks of this file in a row. One leaves 11 to 23 MB, most of it in caches of the allocator's threads."""
+"""What it waits for such an answer."""
+GROWTH_MB_MAX = 20
+"""What Envoy may keep of the memory that an attack took, and of what all attacks of this file took in a row."""
 SUBMIT_GROWTH_MB_MAX = 16
 CONNECTIONS, CALLS = 11, 999
 IDLE = 10_000
@@ -123,7 +126,7 @@ class Neighbour:
             thread.join()
         assert self.refused == []
         for listener, times in self.answers_s.items():
-            assert median(times) < ANSWER_S, f"{listener}: {times}"
+            assert sum(time > ANSWER_S for time in times) <= LATE_MAX, f"{listener}: {times}"
             assert max(times) < BUSY_S, f"{listener}: {times}"
 
 
