@@ -27,6 +27,10 @@ local function new_request_id()
   return (("xxxxxxxx-xxxx-4xxx-8xxx-xxxxxxxxxxxx"):gsub("x", function() return ("%x"):format(math.random(0, 15)) end))
 end
 
+local function is_http_1_0(handle)
+  return handle:streamInfo():protocol() == "HTTP/1.0"
+end
+
 function envoy_on_request(handle)
   local headers = handle:headers()
   local target = headers:get(":path")
@@ -44,6 +48,10 @@ function envoy_on_request(handle)
   end
   if (headers:get("content-type") or ""):find("[^\t -~]") then
     return refuse(handle, "422", "the Content-Type header may hold printable ASCII only")
+  end
+  if headers:get(":method") == "POST" and not headers:get("content-length") and is_http_1_0(handle) then
+    -- Without a length a body of HTTP/1.0 has no end that a server could see.
+    return refuse(handle, "411", "a POST over HTTP/1.0 needs the Content-Length header; HTTP/1.1 may also send chunks")
   end
   local id = headers:get("x-request-id")
   if #id > REQUEST_ID_CHARS_MAX or id:find("[^!-~]") then headers:replace("x-request-id", new_request_id()) end

@@ -59,7 +59,7 @@ def http1(address: tuple[str, int], request: bytes, timeout_s: float = ANSWER_S)
 
 
 def _http1_replies(received: bytes) -> Iterable[RawReply]:
-    while received.startswith(b"HTTP/1.1 "):
+    while received.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
         head, _, received = received.partition(b"\r\n\r\n")
         status_line, *lines = head.decode("latin-1").split("\r\n")
         reply = RawReply({":status": status_line.split(" ")[1]})
@@ -68,8 +68,9 @@ def _http1_replies(received: bytes) -> Iterable[RawReply]:
             reply.headers[name.lower()] = value.strip()
         if reply.headers.get("transfer-encoding") == "chunked":
             reply.body, received = _chunked(received)
-        else:
-            length = int(reply.headers.get("content-length", "0"))
+        else:  # without a length, up to the end of the connection
+            closes = reply.headers.get("connection") == "close"
+            length = int(reply.headers.get("content-length", str(len(received)) if closes else "0"))
             reply.body, received = received[:length], received[length:]
         yield reply
 

@@ -15,7 +15,9 @@ def words(listed: str) -> set[str]:
 
 
 def test_a_preflight_is_answered_by_the_edge(public: Listener, services: ScriptedServices) -> None:
-    wanted = {"content-type", "idempotency-key", "x-request-id", "x-grpc-web", "grpc-timeout", "authorization"}
+    of_cortex = {"x-requested-with", "user-agent", "accept", "accept-language", "content-language", "origin"}
+    ours = {"content-type", "content-encoding", "idempotency-key", "x-request-id", "authorization"}
+    wanted = of_cortex | ours | {"x-grpc-web", "grpc-timeout"}
     asked = {"origin": ORIGIN, "access-control-request-method": "POST"}
     reply = public.call("OPTIONS", "/predict", headers=asked | {"access-control-request-headers": ",".join(wanted)})
     assert reply.status == 200
@@ -33,4 +35,5 @@ def test_answers_and_errors_can_be_read_by_a_page(public: Listener, services: Sc
     assert [answer.status for answer in answers] == [200, 200, 404, 404]
     for answer in answers:
         assert answer.headers["access-control-allow-origin"] in {"*", ORIGIN}
-        assert {"grpc-status", "grpc-message", "retry-after"} <= words(answer.headers["access-control-expose-headers"])
+        exposed = words(answer.headers["access-control-expose-headers"])
+        assert {"grpc-status", "grpc-message", "retry-after", "content-length", "content-range"} <= exposed

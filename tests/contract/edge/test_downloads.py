@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import grpc
+
+from tests.contract.edge import raw
 from tests.contract.edge.running_edge import Listener, RunningEdge
-from tests.contract.edge.scripted_services import ScriptedResults
+from tests.contract.edge.scripted_services import Refusal, ScriptedResults
 
 MIB = 1 << 20
 MEMORY_GROWTH_MB_MAX = 24
@@ -43,3 +46,29 @@ def test_health_is_the_edges_own(public: Listener, internal: Listener, results: 
         assert (reply.status, reply.headers["content-type"], reply.body) == (200, "text/plain", b"ok")
     assert public.call("HEAD", "/healthz").status == 200
     assert results.downloads == []
+
+
+def test_head_never_has_a_body(public: Listener, results: ScriptedResults) -> None:
+    """Neither of an answer nor of an error: a client would take it for the start of the next answer."""
+    results.pieces = [b"{" + b" " * 100_000, b"}"]
+    head = b"HEAD /predict/1 HTTP/1.1\r\nHost: x\r\n\r\n"
+    for refusal, status in ((None, b"200 OK"), (Refusal(grpc.StatusCode.NOT_FOUND, "no"), b"404 Not Found")):
+        results.refusal = refusal
+        with raw.connect(("127.0.0.1", public.port)) as connection:
+            connection.sendall(head)
+            received = b""
+            while not received.endswith(b"\r\n\r\n"):
+                received += connection.recv(1 << 16)
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            while data := raw.receive(connection):
+                received += data
+        answers = received.split(b"\r\n\r\n")
+        assert [answers[0].partition(b"\r\n")[0], answers[2:]] == [b"HTTP/1.1 " + status, [b"ok"]]
+
+
+def test_head_never_has_a_body_over_http_2(public: Listener, results: ScriptedResults) -> None:
+    pseudo = [(b":method", b"HEAD"), (b":scheme", b"http"), (b":path", b"/predict/1"), (b":authority", b"x")]
+    with raw.Http2(("127.0.0.1", public.port)) as connection:
+        connection.send(raw.frame(raw.HEADERS, raw.END_HEADERS | raw.END_STREAM, 1, raw.block(pseudo)))
+        connection.read_until_ended([1])
+    assert (connection.replies[1].status, connection.replies[1].body) == (200, b"")

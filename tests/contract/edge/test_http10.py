@@ -1,0 +1,65 @@
+"""HTTP/1.0, which nginx speaks to what it is a proxy of, and ApacheBench to everything."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from tests.contract.edge import raw
+from tests.contract.edge.running_edge import Listener
+from tests.contract.edge.scripted_services import WORKLOAD_ID, ScriptedServices
+
+HEAD = b"POST /predict HTTP/1.0\r\nContent-Type: text/plain\r\n"
+
+
+@pytest.fixture(params=["public", "internal"])
+def listener(request: pytest.FixtureRequest, public: Listener, internal: Listener) -> Listener:
+    return public if request.param == "public" else internal
+
+
+def answers(listener: Listener, data: bytes) -> list[raw.RawReply]:
+    return raw.http1(("127.0.0.1", listener.port), data)
+
+
+def test_a_submit_and_a_read_without_a_host(listener: Listener, services: ScriptedServices) -> None:
+    """As version 1.0 allows; the answer ends with the connection and is not in chunks, which that version has not."""
+    [submitted] = answers(listener, HEAD + b"Content-Length: 5\r\n\r\nhello")
+    assert (submitted.status, submitted.body) == (200, f'{{"id":"{WORKLOAD_ID}"}}'.encode())
+    assert services.submit.uploads[0].sha256 == hashlib.sha256(b"hello").hexdigest()
+    [read] = answers(listener, b"GET /predict/1 HTTP/1.0\r\n\r\n")
+    assert (read.status, read.body) == (200, b"".join(services.results.pieces))
+    assert "transfer-encoding" not in read.headers
+    [healthy] = answers(listener, b"GET /healthz HTTP/1.0\r\n\r\n")
+    assert (healthy.status, healthy.body) == (200, b"ok")
+
+
+def test_the_host_names_the_api_in_http_1_0_too(internal: Listener, services: ScriptedServices) -> None:
+    data = b"POST / HTTP/1.0\r\nHost: api-echo:8888\r\nContent-Type: a/b\r\nContent-Length: 1\r\n\r\nx"
+    assert [reply.status for reply in answers(internal, data)] == [200]
+    assert services.submit.uploads[0].first.api == "echo"
+
+
+def test_a_connection_is_kept_alive_for_a_client_that_asks(listener: Listener, services: ScriptedServices) -> None:
+    """As `ab -k` does: the answer has a length and says so."""
+    kept = HEAD + b"Connection: Keep-Alive\r\nContent-Length: 5\r\n\r\nhello"
+    first, second, last = answers(listener, kept + kept + HEAD + b"Content-Length: 5\r\n\r\nhello")
+    assert [reply.headers["connection"] for reply in (first, second, last)] == ["keep-alive", "keep-alive", "close"]
+    assert {reply.status for reply in (first, second, last)} == {200}
+    assert len(services.submit.uploads) == 3
+
+
+@pytest.mark.parametrize("framing", [b"\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"])
+def test_a_post_without_a_length_is_411(listener: Listener, services: ScriptedServices, framing: bytes) -> None:
+    """Its body has no end that the edge could see, so it is no empty payload; version 1.0 has no chunks."""
+    [reply] = answers(listener, HEAD + framing)
+    assert reply.status == 411
+    assert b'"code":3' in reply.body
+    assert b"Content-Length" in reply.body
+    assert services.submit.uploads == []
+
+
+def test_errors_have_the_one_shape(listener: Listener, services: ScriptedServices) -> None:
+    replies = answers(listener, b"PUT /predict HTTP/1.0\r\n\r\n") + answers(listener, b"GET /%zz HTTP/1.0\r\n\r\n")
+    assert [reply.status for reply in replies] == [405, 400]
+    assert all(reply.body.startswith(b'{"code":') for reply in replies)
