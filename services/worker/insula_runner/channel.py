@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 from collections import deque
-from typing import Deque, Optional
+from typing import Callable, Deque, Optional
 
 from insula_runner.frames import RECEIVE_BYTES, Buffer, Frame, FrameBuffer, Header, encode_frame
 
@@ -47,10 +47,17 @@ class Channel:
         """Whether `receive` would return at once; False may also mean that it is not known yet."""
         return bool(self._received)
 
-    def receive(self) -> Optional[Frame]:
-        """Wait for the next frame; None once the supervisor has closed its side. Raises FrameInvalid."""
+    def receive(self, wait: Optional[Callable[[int], None]] = None) -> Optional[Frame]:
+        """Wait for the next frame; None once the supervisor has closed its side. Raises FrameInvalid.
+
+        `wait`, if given, is called with the descriptor and returns when there is something to read.
+        """
         space = memoryview(self._space)
         while not self._received:
+            if wait is not None:
+                wait(self._socket.fileno())
+            if self.closed:
+                raise SystemExit(0)  # a forked child that came back here instead of ending
             received_bytes = self._socket.recv_into(space)
             if received_bytes == 0:
                 return None

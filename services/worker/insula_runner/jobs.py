@@ -9,6 +9,7 @@ import time
 from typing import Any, Callable, Dict, Optional, Tuple, Type
 
 from insula_runner.channel import Channel
+from insula_runner.event_loop import EventLoop
 from insula_runner.frames import Frame, FrameInvalid
 from insula_runner.output import Output
 from insula_runner.payload import PayloadInvalid, decode_payload
@@ -23,64 +24,42 @@ REASON_BY_ERROR: Dict[Type[BaseException], str] = {
 HANDLER_ERROR = "HANDLER_ERROR"
 
 
-class EventLoop:
-    """One asyncio loop for all jobs, made for the first coroutine: clients that a handler keeps in it stay usable."""
-
-    def __init__(self) -> None:
-        self._loop: Any = None
-
-    def finish(self, coroutine: Any) -> Any:
-        """Run the coroutine to its end and return its result."""
-        if self._loop is None:
-            import asyncio
-
-            self._loop = asyncio.new_event_loop()
-            asyncio.set_event_loop(self._loop)
-        return self._loop.run_until_complete(coroutine)
-
-    def close(self) -> None:
-        """End what still runs in the loop, as asyncio.run does: background tasks, asynchronous generators."""
-        if self._loop is None:
-            return
-        import asyncio
-
-        tasks = asyncio.all_tasks(self._loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            self._loop.run_until_complete(asyncio.wait(tasks))
-        self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-        self._loop.close()
-
-
 class Jobs:
     """Runs jobs on one handler instance until the supervisor closes the channel."""
 
     def __init__(
-        self, channel: Channel, output: Output, handle_async: Callable[..., Any], arguments: Tuple[str, ...]
+        self,
+        channel: Channel,
+        output: Output,
+        loop: EventLoop,
+        handle_async: Callable[..., Any],
+        arguments: Tuple[str, ...],
     ) -> None:
         self._channel = channel
         self._output = output
         self._handle_async = handle_async
         self._takes_payload = "payload" in arguments
         self._takes_request_id = "request_id" in arguments
-        self._loop = EventLoop()
+        self._loop = loop
 
     def serve(self) -> None:
         """Answer jobs in order; returns at end of file. Raises OSError if the supervisor is gone, FrameInvalid."""
         while True:
             if not self._channel.has_frame:
                 self._output.end()  # otherwise the next begin says it too, for half the writes
-            frame = self._channel.receive()
+            frame = self._receive()
             if frame is None:
                 call_user_code(self._loop.close)
                 return
             if frame.type != "job":
                 raise FrameInvalid(f"expected a job, got {frame.type!r}")
-            header, payload = frame.header, receive_payload(self._channel, frame)
+            header, payload = frame.header, receive_payload(self._receive, frame)
             del frame
             if payload is not None:
                 self._answer(header, payload)
+
+    def _receive(self) -> Optional[Frame]:
+        return self._channel.receive(self._loop.wait_readable if self._loop.runs else None)
 
     def _answer(self, header: Dict[str, Any], payload: bytes) -> None:
         self._output.begin(header["id"], header.get("trace_id", ""))
@@ -103,12 +82,12 @@ class Jobs:
         if self._takes_request_id:
             arguments["request_id"] = header["id"]
         result = self._handle_async(**arguments)
-        if inspect.iscoroutine(result):
+        if inspect.isawaitable(result):
             result = self._loop.finish(result)
         return encode_result(result)
 
 
-def receive_payload(channel: Channel, job: Frame) -> Optional[bytes]:
+def receive_payload(receive: Callable[[], Optional[Frame]], job: Frame) -> Optional[bytes]:
     """Return the whole payload of a job, reading its chunks; None if the supervisor gave the job up.
 
     Raises FrameInvalid, and EOFError if the supervisor closes in between.
@@ -119,7 +98,7 @@ def receive_payload(channel: Channel, job: Frame) -> Optional[bytes]:
     assembled = io.BytesIO()
     assembled.write(job.body)
     while assembled.tell() < payload_bytes:
-        frame = channel.receive()
+        frame = receive()
         if frame is None:
             raise EOFError("the supervisor closed the channel within a payload")
         if frame.type == "abort":

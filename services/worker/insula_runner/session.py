@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import sys
@@ -10,8 +11,9 @@ from typing import Any, Dict, MutableMapping, NamedTuple, Optional
 from cortex_internal.lib import log
 from insula_runner import old_botocore
 from insula_runner.channel import Channel
+from insula_runner.event_loop import EventLoop
 from insula_runner.frames import FrameInvalid
-from insula_runner.handler_class import INIT, INIT_WITH_MODELS, HandlerClass, HandlerInvalid
+from insula_runner.handler_class import HANDLE_ASYNC, INIT, INIT_WITH_MODELS, HandlerClass, HandlerInvalid
 from insula_runner.handler_module import HANDLER_VARIABLE, import_handler
 from insula_runner.jobs import Jobs
 from insula_runner.metrics import MetricsClient
@@ -106,6 +108,10 @@ def load(channel: Channel, output: Output, order: Start, path: str, environment:
     if order.models is not None:
         offered["tensorflow_client"] = load_models(channel, ModelOrder(**order.models), environment)
     arguments = {name: offered[name] for name in handler.init_arguments}
+    loop = EventLoop()
+    awaits = inspect.iscoroutinefunction(getattr(handler.cls, HANDLE_ASYNC.method))
+    if awaits:
+        loop.adopt()  # what __init__ makes for the current loop is usable in handle_async
     made = call_user_code(lambda: handler.cls(**arguments))
     leave_if_forked(channel, made)
     if isinstance(made, Raised):
@@ -113,7 +119,9 @@ def load(channel: Channel, output: Output, order: Start, path: str, environment:
             f"failed to initialize handler implementation: {order.handler_path}: __init__: {made.text or made.message}"
         )
         raise Refusal(text, made.traceback)
-    return Jobs(channel, output, made.value.handle_async, handler.handle_async_arguments)
+    if awaits:
+        loop.adopt()  # __init__ may have set another
+    return Jobs(channel, output, loop, made.value.handle_async, handler.handle_async_arguments)
 
 
 def load_models(channel: Channel, order: ModelOrder, environment: MutableMapping[str, str]) -> TensorFlowClient:

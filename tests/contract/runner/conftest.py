@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import textwrap
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.runner_process import Job, Metric, RunnerLaunch, RunnerProcess
+from insula_worker.runner_process import Completed, Failed, Job, Metric, RunnerLaunch, RunnerProcess
 from tests.views import isolated_view, open_view
 
 START_TIMEOUT_S = 30
@@ -29,6 +30,21 @@ def handler(*lines: str) -> str:
     return (
         f"class Handler:\n    def __init__(self, config):\n        pass\n    def handle_async(self, payload):\n{body}\n"
     )
+
+
+async def result(runner: RunnerProcess, task: Job) -> dict[str, object]:
+    """The dictionary that the job's handler returned."""
+    outcome = await runner.run(task)
+    assert isinstance(outcome, Completed), outcome
+    answer: dict[str, object] = json.loads(outcome.result_json)
+    return answer
+
+
+async def failure(runner: RunnerProcess, task: Job) -> Failed:
+    """How the job failed."""
+    outcome = await runner.run(task)
+    assert isinstance(outcome, Failed), outcome
+    return outcome
 
 
 @pytest.fixture(params=[isolated_view, open_view], ids=["isolated", "open"])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import json
 from collections.abc import AsyncIterator
 
 import pytest
 
-from insula_worker.runner_process import Completed, Failed, Job, Metric, RunnerLaunch, RunnerProcess
-from tests.contract.runner.conftest import Start, handler, job
+from insula_worker.runner_process import Completed, Job, Metric
+from tests.contract.runner.conftest import Start, failure, handler, job, result
 
 ECHO = """
 class Handler:
@@ -19,19 +18,6 @@ class Handler:
     def handle_async(self, payload, request_id):
         return {"type": type(payload).__name__, "payload": str(payload), "id": request_id}
 """
-
-
-async def result(runner: RunnerProcess, task: Job) -> dict[str, object]:
-    outcome = await runner.run(task)
-    assert isinstance(outcome, Completed), outcome
-    answer: dict[str, object] = json.loads(outcome.result_json)
-    return answer
-
-
-async def failure(runner: RunnerProcess, task: Job) -> Failed:
-    outcome = await runner.run(task)
-    assert isinstance(outcome, Failed), outcome
-    return outcome
 
 
 @pytest.mark.parametrize(
@@ -154,45 +140,6 @@ async def test_a_cancelled_job_does_not_disturb_the_next(start: Start) -> None:
     await asyncio.wait({given_up}, timeout=0)
     given_up.cancel()
     assert await follower == {"number": 2}
-
-
-async def test_coroutines_are_awaited_on_one_loop(start: Start) -> None:
-    """A client that a handler made in its first job still works in the second."""
-    runner = await start(
-        """
-        import asyncio
-        class Handler:
-            async def handle_async(self, payload):
-                await asyncio.sleep(0)
-                self.loops = getattr(self, "loops", set()) | {asyncio.get_running_loop()}
-                return {"loops": len(self.loops)}
-        """
-    )
-    assert [await result(runner, job()) for _ in range(2)] == [{"loops": 1}] * 2
-
-
-async def test_what_still_runs_in_the_loop_ends_with_the_runner(start: Start, launch: RunnerLaunch) -> None:
-    """A background task is cancelled, and cleans up after itself."""
-    runner = await start(
-        """
-        import asyncio, pathlib
-        async def background(begun):
-            begun.set()
-            try:
-                await asyncio.sleep(600)
-            finally:
-                pathlib.Path("cleaned").touch()
-        class Handler:
-            async def handle_async(self):
-                begun = asyncio.Event()
-                self.task = asyncio.create_task(background(begun))
-                await begun.wait()
-                return {}
-        """
-    )
-    assert await result(runner, job()) == {}
-    assert await runner.stop(30)
-    assert (launch.project / "cleaned").exists()
 
 
 async def test_metrics_reach_the_worker(start: Start) -> None:

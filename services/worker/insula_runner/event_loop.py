@@ -1,0 +1,136 @@
+"""The asyncio loop of a handler with coroutines: one for the whole life of the process, on the main thread.
+
+It runs while a coroutine of the handler is awaited, and while the runner waits for its next workload: a background task
+lives on, a client that was kept learns that its connection was closed. It stands still only while plain code of the
+handler has the main thread, where `asyncio.run` works as in any program.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any, Awaitable, Dict, Optional
+
+from cortex_internal.lib.log import logger
+
+UNNAMED = "an error in the event loop"
+
+
+class EventLoop:
+    """The loop, from its first use on. The handler chooses its kind: by a policy, as uvloop does, or with its own."""
+
+    def __init__(self) -> None:
+        self._loop: Any = None
+        self._process = os.getpid()
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is a loop that has to go on while nothing else happens."""
+        return self._loop is not None
+
+    def adopt(self) -> Any:
+        """Make the main thread's current loop ours, or ours the current one; `asyncio.get_event_loop()` finds it."""
+        import asyncio
+
+        loop: Any = current_loop()
+        if loop is None:
+            usable = self._loop is not None and not self._loop.is_closed()
+            loop = self._loop if usable else asyncio.new_event_loop()
+            asyncio.set_event_loop(loop)
+        if loop is not self._loop:
+            self._loop = loop
+            if loop.get_exception_handler() is None:
+                loop.set_exception_handler(log_error)
+        return loop
+
+    def finish(self, awaitable: Awaitable[Any]) -> Any:
+        """Run the loop until the awaitable is done; return its result, or raise what it raised.
+
+        A SystemExit of a background task is that task's failure. A KeyboardInterrupt is a signal to the process: what
+        is awaited is cancelled first, or it would go on under the next workload.
+        """
+        import asyncio
+
+        loop = self._usable()
+        future = asyncio.ensure_future(awaitable, loop=loop)
+
+        def stop(_: object) -> None:
+            loop.stop()
+
+        future.add_done_callback(stop)
+        interrupt: Optional[KeyboardInterrupt] = None
+        while not future.done():  # the handler, too, may stop its loop
+            interrupt = self._run(loop, future) or interrupt
+        future.remove_done_callback(stop)
+        if interrupt is not None:
+            raise interrupt
+        return future.result()
+
+    def _run(self, loop: Any, future: Any) -> Optional[KeyboardInterrupt]:
+        """Run the loop until it is stopped; the interrupt that `future` is cancelled for."""
+        try:
+            loop.run_forever()
+        except SystemExit as error:
+            if os.getpid() != self._process:
+                raise  # a child that a background task forked
+            if not (future.done() and not future.cancelled() and future.exception() is error):
+                logger.error("a background task raised SystemExit: %s", error)
+        except KeyboardInterrupt as error:
+            return error if future.cancel() else None
+        return None
+
+    def wait_readable(self, descriptor: int) -> None:
+        """Run the loop until there is something to read. Raises KeyboardInterrupt."""
+        loop = self._usable()
+        readable = loop.create_future()
+        loop.add_reader(descriptor, settle, readable)
+        try:
+            self.finish(readable)
+        finally:
+            loop.remove_reader(descriptor)
+
+    def _usable(self) -> Any:
+        return self.adopt() if self._loop is None or self._loop.is_closed() else self._loop
+
+    def close(self) -> None:
+        """End what still runs in the loop, as asyncio.run does: background tasks, asynchronous generators."""
+        if self._loop is None or self._loop.is_closed():
+            return
+        import asyncio
+
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            self.finish(asyncio.wait(tasks))
+        self.finish(self._loop.shutdown_asyncgens())
+        self._loop.close()
+
+
+def current_loop() -> Any:
+    """Return the loop that is set for this thread and not closed, or that its policy makes; None without one."""
+    import asyncio
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.10 to 3.13, where it makes one
+        try:
+            loop = asyncio.get_event_loop()
+        except RuntimeError:
+            return None
+    return None if loop.is_closed() else loop
+
+
+def settle(future: Any) -> None:
+    """Wake who waits for it, once."""
+    if not future.done():
+        future.set_result(None)
+
+
+def log_error(loop: Any, context: Dict[str, Any]) -> None:  # noqa: ARG001 - asyncio's signature
+    """Log what nobody awaits, such as the exception of a background task, as a line of the API's log."""
+    source: Optional[object] = context.get("task") or context.get("future") or context.get("handle")
+    logger.error(
+        context.get("message") or UNNAMED,
+        exc_info=context.get("exception"),
+        extra={"source": repr(source)} if source is not None else None,
+    )
