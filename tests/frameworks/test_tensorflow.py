@@ -59,7 +59,7 @@ def exported(stack: Stack, python: Path, tmp_path_factory: pytest.TempPathFactor
     env = stack.s3_env
     s3 = boto3.client(
         "s3",
-        endpoint_url=env["AWS_ENDPOINT_URL"],
+        endpoint_url=env["AWS_ENDPOINT_URL_S3"],
         region_name=env["AWS_REGION"],
         aws_access_key_id=env["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=env["AWS_SECRET_ACCESS_KEY"],

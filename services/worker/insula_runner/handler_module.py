@@ -1,7 +1,9 @@
-"""The user's file as a module, under one fixed name.
+"""The user's file as a module, under the name its author knows.
 
-The name resolves through a finder, not only through sys.modules, so that what the module defines can be pickled to
-children started with multiprocessing's spawn: there `__main__.py` runs again and installs the same finder.
+That is the name by which the project itself imports it: `handler` for handler.py, `app.handler` for app/handler.py. So
+a class is shown as `handler.Thing`, a neighbour that imports `handler` gets the same module, and what is pickled is
+found by children of every kind, which have the same path, and by other programs of the project. A file that no name on
+the path leads to, such as one called like a module that is loaded already, is HANDLER_MODULE; children find that, too.
 A `.pickle` holds the class itself, whatever its name, as dill writes it.
 """
 
@@ -10,11 +12,10 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import os
 import pickle
 import sys
 import tokenize
-from importlib.machinery import ModuleSpec, SourceFileLoader
-from typing import Any
 
 from insula_runner.handler_class import (
     INIT,
@@ -25,26 +26,9 @@ from insula_runner.handler_class import (
     find_handler_class,
 )
 
-MODULE_NAME = "cortex_async_handler"
+HANDLER_MODULE = "cortex_async_handler"  # spelled in startup/sitecustomize.py as well, which finds it
+SOURCE_SUFFIX = ".py"
 PICKLE_SUFFIX = ".pickle"
-HANDLER_VARIABLE = "INSULA_HANDLER_FILE"  # how the children learn the path; sys.argv[0] they get replaced
-
-
-class HandlerFinder:
-    """Finds MODULE_NAME at the handler's path, and nothing else."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:  # noqa: ARG002 - the import system's signature
-        if name != MODULE_NAME:
-            return None
-        return importlib.util.spec_from_file_location(name, self._path, loader=SourceFileLoader(name, self._path))
-
-
-def install_finder(path: str) -> None:
-    """Make the handler's file, by its absolute path, importable as MODULE_NAME."""
-    sys.meta_path.insert(0, HandlerFinder(path))
 
 
 def import_handler(path: str, shown_path: str, init: Signature = INIT) -> HandlerClass:
@@ -54,11 +38,29 @@ def import_handler(path: str, shown_path: str, init: Signature = INIT) -> Handle
     """
     if path.endswith(PICKLE_SUFFIX):
         return unpickle_handler(path, shown_path, init)
-    install_finder(path)
-    module = importlib.import_module(MODULE_NAME)
+    module = importlib.import_module(module_name(path, sys.path[0]) or HANDLER_MODULE)
+    sys.modules[HANDLER_MODULE] = module  # what was pickled under Cortex is found
     with tokenize.open(path) as file:
         source = file.read()
     return find_handler_class(module, source, shown_path, init)
+
+
+def module_name(path: str, root: str) -> str:
+    """Return the name that imports the file at `path` from `root`, the first entry of sys.path; empty if none does.
+
+    Packages around the file are imported, as they are for everybody who imports it.
+    """
+    stem, suffix = os.path.splitext(os.path.relpath(path, root))
+    parts = stem.split(os.sep)
+    if suffix != SOURCE_SUFFIX or any(not part or "." in part for part in parts) or parts[0] in sys.modules:
+        return ""
+    name = ".".join(parts)
+    try:
+        spec = importlib.util.find_spec(name)
+    except Exception:  # noqa: BLE001 - code of the user's packages, which the file does not need
+        return ""
+    found = spec is not None and spec.origin is not None and os.path.exists(spec.origin)
+    return name if found and spec is not None and os.path.samefile(str(spec.origin), path) else ""
 
 
 def unpickle_handler(path: str, shown_path: str, init: Signature = INIT) -> HandlerClass:

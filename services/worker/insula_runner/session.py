@@ -9,18 +9,18 @@ import sys
 from typing import Any, Dict, MutableMapping, NamedTuple, Optional
 
 from cortex_internal.lib import log
-from insula_runner import old_botocore
 from insula_runner.channel import Channel
 from insula_runner.event_loop import EventLoop
 from insula_runner.frames import FrameInvalid
 from insula_runner.handler_class import HANDLE_ASYNC, INIT, INIT_WITH_MODELS, HandlerClass, HandlerInvalid
-from insula_runner.handler_module import HANDLER_VARIABLE, import_handler
+from insula_runner.handler_module import import_handler
 from insula_runner.jobs import Jobs
 from insula_runner.metrics import MetricsClient
 from insula_runner.output import Output, buffer_by_line
 from insula_runner.tensorflow_client import ModelInvalid, ModelOrder, TensorFlowClient
 from insula_runner.user_code import Raised, call_user_code, leave_if_forked
 
+HANDLER_VARIABLE = "INSULA_HANDLER_FILE"  # read by startup/sitecustomize.py
 OOM_SCORE = "500"  # of 1000: when memory runs out, the kernel takes the handler before the supervisor
 
 
@@ -83,7 +83,6 @@ def start(channel: Channel, environment: MutableMapping[str, str]) -> Optional[J
     sys.path.insert(0, root)
     # For the Python programs a handler starts; what the user put there comes first.
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), root)))
-    old_botocore.install(environment)
     try:
         jobs = load(channel, output, order, path, environment)
     except Refusal as refusal:

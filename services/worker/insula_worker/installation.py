@@ -13,6 +13,7 @@ from insula.project.env_file import read_env
 from insula.project.extraction import extract
 from insula.project.spec import ApiSpec
 from insula.registry import Registration
+from insula_runner.aws import GIVEN_VARIABLE
 from insula_worker.environment import EnvironmentInputs, activated, ensure_environment
 from insula_worker.runner_process import RunnerLaunch
 from insula_worker.saved_models import fetch_models
@@ -23,9 +24,13 @@ OWN_PROFILE: Final = frozenset({"AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"})
 OWN_ACCOUNT: Final = OWN_PROFILE | {"AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"}
 REGION: Final = ("AWS_DEFAULT_REGION", "AWS_REGION")
 """boto3 reads the first, others the second."""
-GIVEN_ACCOUNT: Final = frozenset(
-    {"AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_EC2_METADATA_DISABLED"}
-)
+GIVEN_ENDPOINT: Final = frozenset({"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AWS_ALLOW_HTTP"})
+GIVEN_ACCOUNT: Final = GIVEN_ENDPOINT | {
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_EC2_METADATA_DISABLED",
+}
 
 
 async def install(registration: Registration, folder: Path, settings: Settings, views: ViewSettings) -> RunnerLaunch:
@@ -42,6 +47,7 @@ async def install(registration: Registration, folder: Path, settings: Settings, 
     own = _without_blanks({**spec.handler.env, **read_env(project)})
     ours = {"INSULA_API": spec.name, "INSULA_VERSION": registration.version}
     environment = {**given_beside(own, settings.handler_environment), **own, **ours}
+    environment |= marked(environment, settings.handler_environment)
     files, models = spec.handler.dependencies, spec.handler.models
     inputs = EnvironmentInputs(project, environment, files.pip, files.conda, files.shell, tensorflow=models is not None)
     # A script can run any file of the project, and any variable can change what pip finds: no key covers that.
@@ -80,6 +86,14 @@ def given_beside(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, 
     named = next((own[name] for name in REGION if name in own), None)
     region = dict.fromkeys(REGION, named) if named else {}
     return {name: value for name, value in given.items() if name not in withheld} | region
+
+
+def marked(environment: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """Return the variable that says which S3 is ours, for insula_runner.aws; none where the project has its own."""
+    names = ("AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL_S3")
+    if all(name in given and environment.get(name) == given[name] for name in names):
+        return {GIVEN_VARIABLE: " ".join(given[name] for name in names)}
+    return {}
 
 
 def _without_blanks(own: Mapping[str, str]) -> dict[str, str]:

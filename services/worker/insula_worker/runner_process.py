@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 RUNNER = Path(insula_runner.__file__).with_name("__main__.py")
+STARTUP = RUNNER.with_name("startup")
+"""On the PYTHONPATH of the runner and of all that it starts."""
 API_KIND = "AsyncAPI"
 FAREWELL_S = 1.0  # between the end of the socket and the end of the process, either way round
 
@@ -276,7 +279,10 @@ def _environment(launch: RunnerLaunch) -> dict[str, str]:
     project = launch.view.project
     ours = {"CORTEX_API_NAME": launch.api, "CORTEX_API_KIND": API_KIND, "CORTEX_LOG_LEVEL": launch.log_level.upper()}
     ours |= {"CORTEX_PROJECT_DIR": str(project), "CORTEX_PYTHON_PATH": str(project / (launch.python_path or ""))}
-    return {**launch.environment, **ours}
+    # UTF-8 whatever the locale, and integers of any length, as in Cortex' days; the project may say otherwise.
+    defaults = {"PYTHONUTF8": "1", "PYTHONINTMAXSTRDIGITS": "0"}
+    path = os.pathsep.join(filter(None, (str(STARTUP), launch.environment.get("PYTHONPATH"))))
+    return {**defaults, **launch.environment, **ours, "PYTHONPATH": path}
 
 
 def _models(models: RunnerModels) -> dict[str, object]:

@@ -101,9 +101,15 @@ def credentials(access_key: str, secret_key: str) -> str:
 
 
 def endpoint(url: str) -> dict[str, str]:
-    """The AWS_* variables that lead a client to this S3; with a key of an identity nothing is looked up elsewhere."""
+    """The AWS_* variables that lead a client to this S3; with a key of an identity nothing is looked up elsewhere.
+
+    Amazon's SDKs read the first, and take other services to Amazon; object_store, below polars and deltalake, reads the
+    two after it.
+    """
     return {
-        "AWS_ENDPOINT_URL": url,
+        "AWS_ENDPOINT_URL_S3": url,
+        "AWS_ENDPOINT": url,
+        "AWS_ALLOW_HTTP": "true",
         "AWS_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",

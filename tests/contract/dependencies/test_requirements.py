@@ -70,13 +70,20 @@ async def test_pins_that_contradict_ours_win(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_a_boto3_of_2021_and_programs_of_the_environment_work_unchanged(tmp_path: Path) -> None:
-    """It knows no AWS_ENDPOINT_URL; `python` and what packages install are the handler's, whatever PATH it is given."""
+    """Its clients find the local S3, those of other accounts and services find Amazon.
+
+    So do those in children of multiprocessing and joblib, which find the handler's module. `python` and what packages
+    install are the handler's, whatever PATH it is given.
+    """
     async with running_stack([PROJECTS / "old-boto3"], data=tmp_path / "data") as stack:
         assert stack.state("results") == ("ready", "")
         answer = HttpApi(f"{stack.public}/results").run(b"new", "application/octet-stream")
     assert answer["result"] == {
         "versions": ["1.17.53", "1.17.53"],
         "keys": ["from-a-child", "key"],
+        "loky": ["new", "too"],
+        "warnings": [],
+        "endpoints": ["https://s3.amazonaws.com", "https://queue.amazonaws.com", "https://s3.amazonaws.com"],
         "python": True,
         "tqdm": "4.60.0",
         "imported": True,

@@ -45,7 +45,7 @@ class Walked(Isolated):
 
     def open_ports(self) -> set[tuple[str, int]]:
         """The four addresses that anybody may use."""
-        urls = [self.stack.public, self.stack.internal, self.stack.s3_env["AWS_ENDPOINT_URL"]]
+        urls = [self.stack.public, self.stack.internal, self.stack.s3_env["AWS_ENDPOINT_URL_S3"]]
         parts = map(urlsplit, [*urls, self.stack.info["metrics"]["results"]])
         return {(str(part.hostname), int(part.port or 0)) for part in parts}
 

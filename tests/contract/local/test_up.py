@@ -85,7 +85,7 @@ async def test_handlers_find_the_local_s3_and_each_other(tmp_path: Path) -> None
         assert called["result"]["callee"]["result"] == {"n": 1}
         s3 = boto3.client(
             "s3",
-            endpoint_url=stack.s3_env["AWS_ENDPOINT_URL"],
+            endpoint_url=stack.s3_env["AWS_ENDPOINT_URL_S3"],
             region_name=stack.s3_env["AWS_REGION"],
             aws_access_key_id=stack.s3_env["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=stack.s3_env["AWS_SECRET_ACCESS_KEY"],

@@ -12,35 +12,98 @@ from dataclasses import replace
 import pytest
 
 from insula_worker.runner_process import Completed, Failed, RunnerLaunch
-from tests.contract.runner.conftest import Start, handler, job
+from tests.contract.runner.conftest import Start, handler, job, result
 from tests.processes import descendants
 from tests.waiting import until
 
-SPAWN = """
-import multiprocessing
-import multiprocessing.util
+CHILDREN = """
+import multiprocessing, subprocess, sys
+from concurrent.futures import ProcessPoolExecutor
+from cortex_internal.lib.log import logger
+import beside
+
+class Thing:
+    def __init__(self, number):
+        self.number = number
 
 def square(number):
-    from cortex_internal.lib.log import logger
-    return number * number
+    logger.info("squared")
+    return Thing(number * number)
 
 class Handler:
     def __init__(self, config):
-        self.context = multiprocessing.get_context(config["method"])
+        pass
     def handle_async(self, payload):
-        with self.context.Pool(2) as pool:
-            return {"squares": pool.map(square, payload)}
+        if payload == "program":
+            line = "import handler, pickle; print(pickle.dumps(handler.square(7)).hex())"
+            printed = subprocess.check_output([sys.executable, "-c", line], text=True)
+            import pickle
+            things = [pickle.loads(bytes.fromhex(printed.splitlines()[-1]))]
+        else:
+            context = multiprocessing.get_context(payload)
+            with context.Pool(1) as pool:
+                things = pool.map(square, [1, 2]) + [Thing(n) for n in pool.map(beside.cube, [1, 2])]
+            with ProcessPoolExecutor(1, mp_context=context) as pool:
+                things += pool.map(square, [3])
+        return {
+            "numbers": [thing.number for thing in things],
+            "own": all(type(thing) is Thing for thing in things),
+            "name": repr(Thing),
+        }
 """
 
 
-@pytest.mark.parametrize("method", ["spawn", "fork", "forkserver"])
-async def test_multiprocessing_works_with_functions_of_the_handlers_module(
-    start: Start, launch: RunnerLaunch, method: str
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("handler.py", "handler"),
+        ("app/handler.py", "app.handler"),
+        ("my handler.v2.py", "cortex_async_handler"),
+        ("ast.py", "cortex_async_handler"),
+    ],
+)
+async def test_children_of_every_kind_find_what_the_handlers_module_defines(
+    start: Start, launch: RunnerLaunch, path: str, name: str
 ) -> None:
-    runner = await start(SPAWN, replace(launch, config={"method": method}))
-    outcome = await runner.run(job(b"[1, 2, 3]"))
-    assert isinstance(outcome, Completed), outcome
-    assert json.loads(outcome.result_json) == {"squares": [1, 4, 9]}
+    """Its classes have the name their author knows; where none leads to the file, there is Cortex' own."""
+    (launch.project / path).parent.mkdir(exist_ok=True)
+    (launch.project / "beside.py").write_text("def cube(number):\n    return number ** 3\n")
+    runner = await start(CHILDREN, replace(launch, handler_path=path))
+    shown = {"own": True, "name": f"<class '{name}.Thing'>"}
+    for method in ("spawn", "forkserver", "fork") if path == "handler.py" else ("spawn",):
+        assert await result(runner, job(json.dumps(method).encode())) == {"numbers": [1, 4, 1, 8, 9], **shown}
+    if path == "handler.py":
+        assert await result(runner, job(b'"program"')) == {"numbers": [49], **shown}
+
+
+async def test_a_neighbour_that_imports_the_handlers_module_gets_the_same_one(
+    start: Start, launch: RunnerLaunch
+) -> None:
+    """Its code runs once, and a pickle made by either is of the same class, also one made under Cortex."""
+    (launch.project / "neighbour.py").write_text("def module():\n    import handler\n    return handler\n")
+    runner = await start(
+        """
+        import pickle
+        import neighbour
+        class Thing:
+            pass
+        class Handler:
+            def handle_async(self):
+                as_cortex = pickle.dumps(Thing(), protocol=0).replace(b"handler", b"cortex_async_handler")
+                same = neighbour.module().Thing is Thing and type(pickle.loads(as_cortex)) is Thing
+                return {"same": same}
+        """
+    )
+    assert await result(runner, job()) == {"same": True}
+
+
+async def test_a_sitecustomize_of_the_environments_own_still_runs(start: Start, launch: RunnerLaunch) -> None:
+    own = launch.project / "own"
+    own.mkdir()
+    (own / "sitecustomize.py").write_text("import builtins\nbuiltins.customized = __file__\n")
+    environment = {**launch.environment, "PYTHONPATH": str(own)}
+    runner = await start(handler("return {'by': customized}"), replace(launch, environment=environment))
+    assert await result(runner, job()) == {"by": str(own / "sitecustomize.py")}
 
 
 @pytest.mark.parametrize(

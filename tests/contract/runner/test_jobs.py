@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from insula_worker.json_object import is_json_object
 from insula_worker.runner_process import Completed, Job, Metric
 from tests.contract.runner.conftest import Start, failure, handler, job, result
 
@@ -46,6 +47,22 @@ async def test_result_bytes_are_what_the_dictionary_serialised_to(start: Start) 
     expected = '{"z": 9223372036854775809, "a": 0.30000000000000004, "text": "Grüße", "big": 1%s}' % ("0" * 30)
     assert outcome.result_json == expected.encode()
     assert outcome.handler_s > 0
+
+
+async def test_integers_of_any_length_survive(start: Start) -> None:
+    """In and out, of either sign, and as text in the handler and in its children."""
+    runner = await start(
+        handler(
+            "import subprocess, sys",
+            "printed = subprocess.check_output([sys.executable, '-c', 'print(7 ** 20000)'], text=True)",
+            "return {'same': payload, 'negative': -payload, 'text': len(str(payload)), 'child': len(printed)}",
+        )
+    )
+    digits = b"9" * 10_000
+    outcome = await runner.run(job(digits))
+    assert isinstance(outcome, Completed), outcome
+    assert outcome.result_json == b'{"same": %s, "negative": -%s, "text": 10000, "child": 16903}' % (digits, digits)
+    assert is_json_object(outcome.result_json)
 
 
 @pytest.mark.parametrize(

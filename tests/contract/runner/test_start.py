@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from insula_runner.aws import GIVEN_VARIABLE
 from insula_worker.runner_process import Completed, HandlerStartFailed, RunnerLaunch, RunnerProcess
 from tests.contract.runner.conftest import Start, handler, job
 from tests.processes import descendants
@@ -121,7 +122,7 @@ async def test_environment_and_config_are_what_the_worker_gave(start: Start, lau
         "config": {"model": {"path": "s3://x"}, "seen": True},
         "names": [
             *("CORTEX_API_KIND", "CORTEX_API_NAME", "CORTEX_LOG_LEVEL", "CORTEX_PROJECT_DIR", "CORTEX_PYTHON_PATH"),
-            *("MINE", "PYTHONPATH"),
+            *("MINE", "PYTHONINTMAXSTRDIGITS", "PYTHONPATH", "PYTHONUTF8"),
         ],
         "mine": "1",
     }
@@ -229,3 +230,67 @@ async def test_prints_and_log_lines_come_out_at_once(start: Start, capfd: pytest
     line = json.loads(logged)
     assert (line["message"], line["payload"], line["process"]) == ("logged", {}, runner.own_pid)
     assert line["labels"] == {"apiName": "echo", "apiKind": "AsyncAPI"}
+
+
+@pytest.mark.parametrize("locale", [{"LANG": "C"}, {"LC_ALL": "POSIX"}, {"LC_ALL": "en_US.ISO-8859-1"}])
+async def test_text_is_utf_8_whatever_the_locale(start: Start, launch: RunnerLaunch, locale: dict[str, str]) -> None:
+    """Of files, of what is printed and of file names, in the handler and in the Python programs it starts."""
+    (launch.project / "läuft.txt").write_text("grüße ✓", encoding="utf-8")
+    runner = await start(
+        """
+        import os, subprocess, sys
+        PRINT = "import os; print(open(os.listdir('.')[0]).read())"
+        class Handler:
+            def handle_async(self):
+                os.mkdir("only")
+                os.rename("läuft.txt", "only/läuft.txt")
+                printed = subprocess.check_output([sys.executable, "-c", PRINT], cwd="only")
+                print("grüße ✓")
+                return {"read": open("only/läuft.txt").read(), "printed": printed.decode("utf-8").strip()}
+        """,
+        replace(launch, environment={**launch.environment, **locale}),
+    )
+    assert await ask(runner) == {"read": "grüße ✓", "printed": "grüße ✓"}
+
+
+AMAZON = """
+import os
+from multiprocessing import get_context
+import boto3
+
+def endpoint(service, **given):
+    return boto3.session.Session().client(service, **given).meta.endpoint_url
+
+class Handler:
+    def __init__(self, config):
+        self.endpoints = {
+            "ours": endpoint("s3"),
+            "keys in code": endpoint("s3", aws_access_key_id="OWN", aws_secret_access_key="own"),
+            "sqs": endpoint("sqs"),
+        }
+        os.environ["AWS_ACCESS_KEY_ID"] = "OWN"
+        self.endpoints["keys set later"] = endpoint("s3")
+    def handle_async(self):
+        with get_context("spawn").Pool(1) as pool:
+            return {**self.endpoints, "in a child": pool.apply(endpoint, ["s3"])}
+"""
+
+
+async def test_clients_with_other_keys_and_other_services_reach_amazon(start: Start, launch: RunnerLaunch) -> None:
+    """With a boto3 of 2021: tests/contract/dependencies."""
+    given = {
+        "AWS_ACCESS_KEY_ID": "GIVEN",
+        "AWS_SECRET_ACCESS_KEY": "given",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
+        GIVEN_VARIABLE: "GIVEN http://127.0.0.1:1",
+    }
+    runner = await start(AMAZON, replace(launch, environment={**launch.environment, **given}))
+    amazon = "https://s3.eu-west-1.amazonaws.com"
+    assert await ask(runner) == {
+        "ours": "http://127.0.0.1:1",
+        "keys in code": amazon,
+        "sqs": "https://sqs.eu-west-1.amazonaws.com",
+        "keys set later": amazon,
+        "in a child": amazon,
+    }

@@ -159,6 +159,7 @@ def test_a_handler_gets_its_own_s3_identity_and_none_of_our_settings(stack: Stac
         "INSULA_API",
         "INSULA_VERSION",
         "INSULA_HANDLER_FILE",
+        "INSULA_GIVEN_S3",
     }
 
 

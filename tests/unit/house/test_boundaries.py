@@ -12,6 +12,7 @@ from tests.unit.house.tree import OURS, dotted, files, name, python_files, strin
 MAY_READ_THE_ENVIRONMENT = {
     "__main__.py": "builds the process",
     "settings.py": "reads the settings, once",
+    "sitecustomize.py": "Python runs it before any program: nothing of ours builds it",
     "cortex_internal": "user code imports it and nothing of ours builds it: the environment is how the runner tells it",
 }
 MAY_WRITE_TO_A_STREAM = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from insula_worker.claiming import AHEAD_MAX, capacity
-from insula_worker.installation import given_beside
+from insula_worker.installation import given_beside, marked
 from insula_worker.payloads import Patience
 from insula_worker.release import remove_leftovers
 from insula_worker.runner_slot import RESTART_S_MAX, restart_delay_s
@@ -46,7 +46,9 @@ def test_a_handler_inherits_neither_our_identity_nor_our_settings() -> None:
 
 GIVEN = {
     "LANG": "C.UTF-8",
-    "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+    "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1",
+    "AWS_ENDPOINT": "http://127.0.0.1:1",
+    "AWS_ALLOW_HTTP": "true",
     "AWS_REGION": "us-east-1",
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "given",
@@ -70,6 +72,14 @@ UNNAMED = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
 )
 def test_a_project_with_an_account_of_its_own_is_left_to_aws(own: dict[str, str], beside: dict[str, str]) -> None:
     assert given_beside(own, GIVEN) == {"LANG": "C.UTF-8", **beside}
+
+
+def test_the_given_s3_is_marked_unless_the_project_has_its_own() -> None:
+    """By this mark the handler's side knows which clients are not for Amazon."""
+    assert list(marked(GIVEN, GIVEN).values()) == ["given http://127.0.0.1:1"]
+    assert marked({**GIVEN, "AWS_ENDPOINT_URL_S3": "http://own"}, GIVEN) == {}
+    assert marked({"AWS_ACCESS_KEY_ID": "own"}, GIVEN) == {}
+    assert marked({}, {}) == {}
 
 
 def test_only_folders_of_releases_are_removed_from_the_scratch(tmp_path: Path) -> None:

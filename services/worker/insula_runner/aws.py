@@ -1,0 +1,87 @@
+"""Clients of botocore: those with the identity we give a handler use the S3 we give; all others mean Amazon.
+
+The environment names our S3 in AWS_ENDPOINT_URL_S3. That is a matter of S3 alone, and of who asks: a client with keys
+of the handler's own is for their owner's account. botocore reads the variable since 1.31 (boto3 1.28, July 2023).
+Handlers of Cortex' days pin older ones, which would take our keys to Amazon; they get their endpoint here.
+https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.machinery import ModuleSpec, PathFinder
+from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+
+READS_IT_SINCE = (1, 31)
+VARIABLE = "AWS_ENDPOINT_URL"
+VARIABLE_S3 = "AWS_ENDPOINT_URL_S3"
+GIVEN_VARIABLE = (
+    "INSULA_GIVEN_S3"  # access key and endpoint of the S3 that is ours; not set where the project has its own
+)
+CREATORS = {"botocore.client": "ClientCreator", "aiobotocore.client": "AioClientCreator"}
+
+
+def find_changed(name: str, path: Any, target: Any, environment: Mapping[str, str]) -> Optional[ModuleSpec]:
+    """Find one of CREATORS as everybody else does, and have it changed once it is loaded."""
+    spec = PathFinder.find_spec(name, path, target)
+    if spec is not None and spec.loader is not None:
+        load: Callable[[Any], None] = spec.loader.exec_module
+
+        def load_and_change(module: Any) -> None:
+            load(module)
+            version = version_of(importlib.import_module("botocore").__version__)
+            change(getattr(module, CREATORS[name]), version, environment)
+
+        spec.loader.exec_module = load_and_change  # type: ignore[method-assign]  # this one loader, of this one module
+    return spec
+
+
+def change(creator: Any, version: Tuple[int, int], environment: Mapping[str, str]) -> None:
+    """Have the class make clients with the right endpoint, unless they are given one.
+
+    `environment` is looked at for each client: the handler may set its own endpoints at any time.
+    """
+    create: Callable[..., Any] = creator.create_client
+
+    def create_client(self: Any, *args: Any, **kwargs: Any) -> Any:
+        service = kwargs.get("service_name")  # botocore names all arguments
+        if isinstance(service, str) and kwargs.get("endpoint_url") is None:
+            if is_for_amazon(service, kwargs.get("credentials"), environment):
+                if version >= READS_IT_SINCE:
+                    kwargs["client_config"] = without_endpoints(kwargs.get("client_config"))
+            elif version < READS_IT_SINCE:
+                kwargs["endpoint_url"] = endpoint_of(service, environment)
+        return create(self, *args, **kwargs)
+
+    creator.create_client = create_client
+
+
+def is_for_amazon(service: str, credentials: Any, environment: Mapping[str, str]) -> bool:
+    """Whether a client of S3 has keys that are not those of the S3 which the environment names for it."""
+    key, _, endpoint = environment.get(GIVEN_VARIABLE, "").partition(" ")
+    if service != "s3" or credentials is None or not key or environment.get(VARIABLE_S3) != endpoint:
+        return False
+    # Only keys that are refreshed, which are nobody's but a role's, have none among their attributes.
+    attributes: Dict[str, Any] = vars(credentials)
+    return attributes.get("access_key") != key
+
+
+def without_endpoints(config: Any) -> Any:
+    """Return the client's configuration, such that no endpoint of the environment is used."""
+    made = importlib.import_module("botocore.config").Config(ignore_configured_endpoint_urls=True)
+    return made if config is None else config.merge(made)
+
+
+def endpoint_of(service: str, environment: Mapping[str, str]) -> Optional[str]:
+    """Return the endpoint of one service: its own variable wins."""
+    own = f"{VARIABLE}_{service.upper().replace('-', '_')}"
+    return environment.get(own) or environment.get(VARIABLE) or None
+
+
+def version_of(text: str) -> Tuple[int, int]:
+    """Return major and minor of a version; one that cannot be read is taken for new."""
+    try:
+        major, minor = text.split(".")[:2]
+        return int(major), int(minor)
+    except ValueError:
+        return READS_IT_SINCE

@@ -1,0 +1,67 @@
+"""Which endpoint a client of botocore gets; with a real one, old and new: tests/contract."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from insula_runner.aws import GIVEN_VARIABLE, READS_IT_SINCE, change, version_of
+
+OLD, NEW = (1, 20), READS_IT_SINCE
+HERE = "http://here"
+ENVIRONMENT = {
+    GIVEN_VARIABLE: f"GIVEN {HERE}",
+    "AWS_ACCESS_KEY_ID": "GIVEN",
+    "AWS_ENDPOINT_URL_S3": HERE,
+    "AWS_ENDPOINT_URL_DYNAMODB": "http://there",
+}
+
+
+def asked_with(version: tuple[int, int], environment: dict[str, str], service: str, key: str, **more: Any) -> Any:
+    """What botocore is asked for: the endpoint, and whether those of the environment are to be ignored."""
+
+    class Creator:
+        def create_client(self, **kwargs: Any) -> Any:
+            config = kwargs.get("client_config")
+            return kwargs.get("endpoint_url"), bool(config and config.ignore_configured_endpoint_urls)
+
+    change(Creator, version, environment)
+    credentials = SimpleNamespace(access_key=key) if key else None
+    return Creator().create_client(service_name=service, credentials=credentials, **more)
+
+
+@pytest.mark.parametrize(
+    ("service", "key", "old", "new"),
+    [
+        ("s3", "GIVEN", (HERE, False), (None, False)),
+        ("s3", "", (HERE, False), (None, False)),
+        ("s3", "OWN", (None, False), (None, True)),
+        ("dynamodb", "GIVEN", ("http://there", False), (None, False)),
+        ("sqs", "GIVEN", (None, False), (None, False)),
+        ("sqs", "OWN", (None, False), (None, False)),
+    ],
+)
+def test_s3_with_the_given_keys_is_ours_and_all_else_is_amazons(service: str, key: str, old: Any, new: Any) -> None:
+    """A new botocore reads the environment by itself."""
+    assert asked_with(OLD, ENVIRONMENT, service, key) == old
+    assert asked_with(NEW, ENVIRONMENT, service, key) == new
+
+
+@pytest.mark.parametrize("environment", [{"AWS_ENDPOINT_URL_S3": "http://own"}, {"AWS_ENDPOINT_URL": "http://own"}])
+def test_an_endpoint_of_the_projects_own_is_for_all_its_keys(environment: dict[str, str]) -> None:
+    """Named in .env, where nothing was given, or set by the handler since."""
+    for variables in (environment, {**ENVIRONMENT, "AWS_ENDPOINT_URL_S3": "http://own"}):
+        assert asked_with(OLD, variables, "s3", "OWN") == ("http://own", False)
+        assert asked_with(NEW, variables, "s3", "OWN") == (None, False)
+
+
+def test_a_client_that_is_given_an_endpoint_has_it() -> None:
+    for version in (OLD, NEW):
+        assert asked_with(version, ENVIRONMENT, "s3", "OWN", endpoint_url="http://mine") == ("http://mine", False)
+
+
+@pytest.mark.parametrize("version", ["1.31.0", "1.40", "2.0.0", "unreadable"])
+def test_new_versions_are_known(version: str) -> None:
+    assert version_of(version) >= READS_IT_SINCE
