@@ -1,8 +1,8 @@
 """The handler's own virtual environment: built once for what it is made of, then found again.
 
-Owns `<cache>/environments`: one folder for each key, built in its final path under a lock between processes and marked
-ready last, so one that failed or was interrupted is never used. Packages come by the environment's own pip: pip.conf is
-where users keep private indexes and find-links, and uv does not read it.
+Owns `<cache>/environments`: one folder for each key, built in its final path under a lock between processes, checked
+and marked ready last, so one that failed or was interrupted is never used. Packages come by the environment's own pip:
+pip.conf is where users keep private indexes and find-links, and uv does not read it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import logging
 import os
 import shlex
 import shutil
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,9 @@ from insula_worker.environment_key import (
     describe_interpreter,
     environment_key,
 )
-from insula_worker.processes import Program, running
+from insula_worker.installed import missing
+from insula_worker.package_settings import LIST_ALL, beside_files, without_places
+from insula_worker.processes import DEVNULL, Program, running
 from insula_worker.view import View
 
 __all__ = ["EnvironmentFailed", "EnvironmentInputs", "activated", "ensure_environment"]
@@ -55,14 +57,14 @@ async def ensure_environment(
     """
     key = await asyncio.to_thread(environment_key, inputs)
     target = cache / "environments" / key
-    python = target / "bin" / "python"
+    python = _python(target)
     script = inputs.existing(inputs.shell)
     target.parent.mkdir(parents=True, exist_ok=True)
     await asyncio.to_thread(view.take, target)
-    if script is None and _is_ready(target, python):
+    if script is None and await asyncio.to_thread(_is_ready, inputs, target):
         return python
     async with _locked(target.with_suffix(".lock")):
-        if not _is_ready(target, python):
+        if not await asyncio.to_thread(_is_ready, inputs, target):
             await _build(Build(inputs, target, view, timeout_s))
         elif script is not None:
             found = Build(inputs, target, view, timeout_s, anew=False)
@@ -81,9 +83,13 @@ class Build:
     anew: bool = True
 
 
-def _is_ready(target: Path, python: Path) -> bool:
-    """Whether the build came to its end, and the interpreter it links to is still installed."""
-    return (target / READY_MARK).exists() and python.exists()
+def _is_ready(inputs: EnvironmentInputs, target: Path) -> bool:
+    """Whether the build came to its end, holds what it should, and the interpreter it links to is still installed."""
+    return (target / READY_MARK).exists() and _python(target).exists() and not missing(inputs, target)
+
+
+def _python(target: Path) -> Path:
+    return target / "bin" / "python"
 
 
 @asynccontextmanager
@@ -111,6 +117,11 @@ async def _build(build: Build) -> None:
     await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
     target.mkdir()
     await _run_steps(steps, build, target.with_suffix(".log"))
+    if lacking := await asyncio.to_thread(missing, build.inputs, target):
+        advice = "check the settings of pip in .env, handler.env and dependencies.sh"
+        raise EnvironmentFailed(
+            f"pip reported success, but did not install {', '.join(lacking)} where it should; {advice}"
+        )
     (target / READY_MARK).touch()
 
 
@@ -141,7 +152,7 @@ def _build_steps(inputs: EnvironmentInputs, target: Path) -> list[Sequence[str]]
         version = ".".join(describe_interpreter(inputs.interpreter).split(".")[:2])
         steps.append([program, "create", "--yes", "--prefix", str(target), f"python={version}", "pip"])
     else:
-        steps.append([str(inputs.interpreter), "-m", "venv", str(target)])
+        steps.append([str(inputs.interpreter), "-I", "-m", "venv", str(target)])
     if inputs.base_set:
         steps.append([*pip, *inputs.base_set])
     if shell:
@@ -171,9 +182,9 @@ def _tensorflow_step(inputs: EnvironmentInputs, target: Path) -> Sequence[str]:
     return [*_pip(target), TENSORFLOW, *more]
 
 
-def _pip(target: Path) -> list[str]:
+def _pip(target: Path, command: str = "install") -> list[str]:
     # -I: a file of the project that is called like a module of pip's must not be taken for it.
-    return [str(target / "bin" / "python"), "-I", "-m", "pip", "install"]
+    return [str(_python(target)), "-I", "-m", "pip", command]
 
 
 def _find_conda(asked_by: str) -> str:
@@ -190,14 +201,31 @@ async def _run_step(command: Sequence[str], build: Build, output: IO[bytes]) -> 
     output.write(f"+ {shlex.join(command)}\n".encode())
     output.flush()
     inputs = build.inputs
-    variables = activated(inputs, build.target) | _QUIET
+    variables = without_places(activated(inputs, build.target)) | _QUIET
     try:
+        variables = await _settled(build, variables)
         async with running(build.view.step(building=build.anew), command, inputs.project, variables, output) as program:
             code = await _telling_progress(program, path)
     except OSError as error:
         raise EnvironmentFailed(f"{shlex.join(command)} cannot be started: {error}") from error
     if code != 0:
         raise EnvironmentFailed(f"{shlex.join(command)} failed with exit code {code}:\n{_tail(path, start)}")
+
+
+async def _settled(build: Build, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables with which no pip.conf leads elsewhere.
+
+    Looked up before each step, since a dependencies.sh may write such a file. Where pip cannot read one, the step
+    itself fails and says why.
+    """
+    if not _python(build.target).exists():
+        return dict(variables)
+    command = [*_pip(build.target, "config"), "list"]
+    start, project = build.view.step(building=build.anew), build.inputs.project
+    async with running(start, command, project, {**variables, **LIST_ALL}, asyncio.subprocess.PIPE, DEVNULL) as program:
+        listed = await program.stdout.read() if program.stdout is not None else b""
+        await program.wait()
+    return beside_files(variables, listed.decode(errors="replace"))
 
 
 async def _telling_progress(program: Program, path: Path) -> int:

@@ -12,10 +12,12 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from insula.errors import InsulaError
+from insula.project.text import encoding_of
 
 # What handlers import without naming it: Cortex' image had it, and the document's samples need Pillow. Unpinned.
 BASE_SET = (
@@ -27,7 +29,9 @@ DESCRIBE_TIMEOUT_S = 60
 BUILD_LEFTOVERS = ("__pycache__", "build")  # what installing a local package leaves in its folder
 _FILE_OPTION = re.compile(r"(?:-r|-c|--requirement|--constraint)\b")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")  # as pip reads them
-_FILE_LINE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)[\s=]*(\S+)")
+_FILE_LINE = re.compile(r"\s*(-r|-c|--requirement|--constraint)[\s=]*(\S+)")
+_CONSTRAINTS = ("-c", "--constraint")
+_CODING = re.compile(rb"\s*#.*?coding[:=]\s*([-\w.]+)")
 _PATH_OPTION = re.compile(r"(?:-e|-f|--editable|--find-(?:links))[\s=]*")
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tar\.gz|tgz)$")
 
@@ -117,17 +121,58 @@ def is_editable(line: str) -> bool:
 
 
 def requirement_lines(requirements: Path, project: Path) -> Iterator[str]:
-    """Yield the lines of a requirements file and of those of the project it names, each file once."""
-    pending, seen = [requirements], {requirements.resolve()}
+    """Yield the lines of a requirements file and of those of the project it names, each file once.
+
+    Lines are joined as pip joins them; their comments stay.
+    """
+    for _, lines in _requirement_files(requirements, project):
+        yield from lines
+
+
+def requirements_of(inputs: EnvironmentInputs) -> Iterator[str]:
+    """Yield the lines that ask for something to be installed: constraints are left out."""
+    requirements = inputs.existing(inputs.pip)
+    for constrains, lines in _requirement_files(requirements, inputs.project) if requirements else ():
+        if not constrains:
+            yield from (
+                stripped for line in lines if (stripped := line.strip()) and not stripped.startswith(("-", "#"))
+            )
+
+
+def _requirement_files(requirements: Path, project: Path) -> Iterator[tuple[bool, list[str]]]:
+    """Yield whether each file is one of constraints, and its lines."""
+    pending, seen = [(requirements, False)], {requirements.resolve()}
     while pending:
-        path = pending.pop()
-        for line in path.read_text(errors="replace").splitlines():
-            yield line
+        path, constrains = pending.pop()
+        lines = _joined(_decoded(path.read_bytes()))
+        yield constrains, lines
+        for line in lines:
             named = _FILE_LINE.match(line)
-            nested = (path.parent / named[1]).resolve() if named else path
-            if nested not in seen and nested.is_relative_to(project.resolve()) and nested.is_file():
+            nested = (path.parent / named[2]).resolve() if named else path
+            if named and nested not in seen and nested.is_relative_to(project.resolve()) and nested.is_file():
                 seen.add(nested)
-                pending.append(nested)
+                pending.append((nested, constrains or named[1] in _CONSTRAINTS))
+
+
+def _decoded(data: bytes) -> str:
+    """Return a requirements file as pip reads it: by its mark, by a line of its own, or as UTF-8."""
+    own = next((match[1].decode() for line in data.split(b"\n")[:2] if (match := _CODING.match(line))), None)
+    for encoding in (encoding_of(data), own or "utf-8"):
+        with suppress(UnicodeError, LookupError):
+            return data.decode(encoding)
+    return data.decode(errors="replace")
+
+
+def _joined(text: str) -> list[str]:
+    """Return the lines of a requirements file; one that ends with a backslash, and is no comment, goes on."""
+    lines: list[str] = []
+    goes_on = False
+    for line in text.splitlines():
+        unfinished = line.endswith("\\") and not line.lstrip().startswith("#")
+        piece = line.rstrip("\\") if unfinished else line
+        lines[-1:] = [lines[-1] + piece] if goes_on else [*lines[-1:], piece]
+        goes_on = unfinished
+    return lines
 
 
 def project_files(project: Path) -> Iterator[Path]:

@@ -13,6 +13,7 @@ from typing import Final, Self
 
 from insula.isolation import Isolation, environments_folder
 from insula.settings import StoreSettings, admin_token, one_of, positive_number, required
+from insula_worker.package_settings import of_the_machine
 
 HANDLER_PREFIX: Final = "INSULA_HANDLER_"
 WITHHELD_PREFIXES: Final = ("AWS_", "CORTEX_", "INSULA_", "PYTHON", "VIRTUAL_ENV")
@@ -27,8 +28,9 @@ class Settings:
     `scratch` belongs to this worker alone. `hidden` are folders that no handler may see, in INSULA_HIDDEN with ":"
     between them.
 
-    `handler_environment` is the weakest layer of what a handler gets: ours without WITHHELD_PREFIXES, and for each
-    INSULA_HANDLER_AWS_X the variable AWS_X, the S3 identity meant for handlers.
+    `handler_environment` is the weakest layer of what a handler gets: ours without WITHHELD_PREFIXES and without what
+    leads package managers elsewhere, and for each INSULA_HANDLER_AWS_X the variable AWS_X, the S3 identity meant for
+    handlers.
     """
 
     stores: StoreSettings
@@ -73,7 +75,8 @@ class Settings:
 
 
 def _handler_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    inherited = {name: value for name, value in environment.items() if not name.startswith(WITHHELD_PREFIXES)}
+    own = of_the_machine(environment)
+    inherited = {name: value for name, value in own.items() if not name.startswith(WITHHELD_PREFIXES)}
     given_prefix = f"{HANDLER_PREFIX}AWS_"
     given = {
         name.removeprefix(HANDLER_PREFIX): value for name, value in environment.items() if name.startswith(given_prefix)

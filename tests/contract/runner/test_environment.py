@@ -8,12 +8,13 @@ import os
 import select
 import subprocess
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from insula_worker.environment import EnvironmentFailed, EnvironmentInputs, ensure_environment
+from insula_worker.environment import READY_MARK, EnvironmentFailed, EnvironmentInputs, ensure_environment
 from insula_worker.environment_key import environment_key
 from tests.views import open_view
 
@@ -148,3 +149,56 @@ async def test_base_set_and_requirements_are_installed_and_pins_win(inputs: Envi
         "print(tuple(map(int, urllib3.__version__.split('.')[:2])) < (2, 7))"
     )
     assert output(python, script) == "True\n"
+
+
+async def test_settings_of_the_users_own_pip_do_not_lead_elsewhere(
+    inputs: EnvironmentInputs, cache: Path, tmp_path: Path
+) -> None:
+    """In a pip.conf, for the steps and for dependencies.sh. Its find-links count, and so do those of a later file."""
+    one, two = (wheel(tmp_path / name, name) for name in ("from-the-users-links", "from-the-scripts-links"))
+    home = tmp_path / "home"
+    (home / ".config" / "pip").mkdir(parents=True)
+    (home / ".config" / "pip" / "pip.conf").write_text(
+        f"[global]\nuser = true\nrequire-hashes = true\nno-index = true\nfind-links = {one}\n"
+        f"[install]\ntarget = {tmp_path / 'elsewhere'}\n"
+    )
+    (inputs.project / "dependencies.sh").write_text(
+        f"pip install from-the-users-links\nprintf '[global]\\nfind-links = {two}\\n' > $VIRTUAL_ENV/pip.conf\n"
+    )
+    (inputs.project / "requirements.txt").write_text("from-the-scripts-links\n")
+    variables = {**inputs.variables, "HOME": str(home), "PIP_PREFIX": str(tmp_path / "elsewhere")}
+    variables = {name: value for name, value in variables.items() if name != "PIP_FIND_LINKS"}
+    python = await ensure_environment(replace(inputs, variables=variables), cache, open_view(inputs.project))
+    assert output(python, "import from_the_users_links, from_the_scripts_links") == ""
+    assert not (tmp_path / "elsewhere").exists()
+
+
+async def test_an_environment_that_lacks_what_it_should_hold_is_not_kept(
+    inputs: EnvironmentInputs, cache: Path, tmp_path: Path
+) -> None:
+    """Neither one that is built, nor one that an earlier version marked as ready."""
+    links = wheel(tmp_path / "wheels", "wanted")
+    (inputs.project / "requirements.txt").write_text(f"--no-index\n--find-links {links}\nwanted\n")
+    empty = cache / "environments" / environment_key(inputs)
+    (empty / "bin").mkdir(parents=True)
+    (empty / "bin" / "python").symlink_to(inputs.interpreter)
+    (empty / READY_MARK).touch()
+    python = await ensure_environment(inputs, cache, open_view(inputs.project))
+    assert output(python, "import wanted") == ""
+    (inputs.project / "dependencies.sh").write_text("echo > $(echo $VIRTUAL_ENV/lib/*/site-packages/pip/__main__.py)\n")
+    with pytest.raises(EnvironmentFailed, match="pip reported success, but did not install wanted where it should"):
+        await ensure_environment(inputs, cache, open_view(inputs.project))
+
+
+def wheel(folder: Path, name: str) -> Path:
+    """A folder with a wheel of this name, whose module does nothing."""
+    module = name.replace("-", "_")
+    folder.mkdir()
+    with zipfile.ZipFile(folder / f"{module}-1-py3-none-any.whl", "w") as archive:
+        archive.writestr(f"{module}.py", "")
+        archive.writestr(f"{module}-1.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
+        archive.writestr(
+            f"{module}-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{module}-1.dist-info/RECORD", "")
+    return folder

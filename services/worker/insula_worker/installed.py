@@ -1,0 +1,46 @@
+"""Whether an environment holds what its project asks for by name: pip can succeed and have installed it elsewhere.
+
+Looks at names alone; which versions fit each other is pip's business. A requirement with a marker, a variable, or no
+name proves nothing and is passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from insula_worker.environment_key import EnvironmentInputs, requirements_of
+
+_NAMED: Final = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[|[<>=!~@(]|--|\s#|$)")
+_SEPARATORS: Final = re.compile(r"[-_.]+")
+
+
+def missing(inputs: EnvironmentInputs, environment: Path) -> list[str]:
+    """Return the packages that the environment should hold and does not, as the project spells them.
+
+    A dependencies.sh may remove packages of the base set, so beside one only the requirements count. Reads files.
+    """
+    names = list(named_requirements(inputs))
+    if inputs.existing(inputs.shell) is None:
+        names += inputs.base_set
+    found = [_plain(path.name) for path in environment.glob("lib/python*/site-packages/*-info")]
+    return [name for name in dict.fromkeys(names) if not _is_among(_plain(name), found)]
+
+
+def named_requirements(inputs: EnvironmentInputs) -> Iterator[str]:
+    """Yield the name of each requirement of the project that is required everywhere."""
+    for line in requirements_of(inputs):
+        match = _NAMED.match(line)
+        if match is not None and ";" not in line and "${" not in line:
+            yield match[1]
+
+
+def _plain(name: str) -> str:
+    return _SEPARATORS.sub("-", name).lower()
+
+
+def _is_among(name: str, folders: list[str]) -> bool:
+    # The version follows the name; other packages may begin with the same words.
+    return any(folder.startswith(f"{name}-") and folder[len(name) + 1 :][:1].isdigit() for folder in folders)

@@ -1,0 +1,54 @@
+"""What an environment is checked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from insula_worker.environment_key import EnvironmentInputs
+from insula_worker.installed import missing, named_requirements
+
+
+def inputs(project: Path, requirements: str) -> EnvironmentInputs:
+    (project / "requirements.txt").write_text(requirements)
+    return EnvironmentInputs(project, {}, base_set=("PyYAML",))
+
+
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("numpy", ["numpy"]),
+        ("  ruamel.yaml[jinja2] >= 0.17  # why", ["ruamel.yaml"]),
+        ("six==1.16 \\\n  --hash=sha256:00", ["six"]),
+        ("tool @ https://host/tool.zip", ["tool"]),
+        ("numpy; python_version < '3'", []),
+        ("six==${SIX}", []),
+        ("# six", []),
+        ("-e git+https://host/tool#egg=tool", []),
+        ("-i https://host/simple", []),
+        ("./lib", []),
+        ("lib/x.whl", []),
+        ("https://host/x.whl", []),
+        ("-r more.txt", ["more-of-it"]),
+        ("-c more.txt", []),
+    ],
+)
+def test_names_that_have_to_be_there(tmp_path: Path, line: str, names: list[str]) -> None:
+    (tmp_path / "more.txt").write_text("more-of-it\n")
+    assert list(named_requirements(inputs(tmp_path, line))) == names
+
+
+def test_an_empty_environment_lacks_everything(tmp_path: Path) -> None:
+    """Spellings of one name are the same, and a longer name is another package."""
+    asked = inputs(tmp_path, "ruamel.yaml\nPillow\nnumpy\n")
+    environment = tmp_path / "environment"
+    assert missing(asked, environment) == ["ruamel.yaml", "Pillow", "numpy", "PyYAML"]
+    for name in ("ruamel_yaml-0.17.dist-info", "pillow-12.dist-info", "numpy_quaternion-1.dist-info"):
+        (environment / "lib" / "python3.11" / "site-packages" / name).mkdir(parents=True)
+    assert missing(asked, environment) == ["numpy", "PyYAML"]
+
+
+def test_a_script_may_remove_what_nobody_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "dependencies.sh").touch()
+    assert missing(inputs(tmp_path, "numpy"), tmp_path) == ["numpy"]
