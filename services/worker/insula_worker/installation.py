@@ -10,7 +10,6 @@ from typing import Final
 
 from insula.bundles import Bundles
 from insula.project.env_file import read_env
-from insula.project.extraction import extract
 from insula.project.spec import ApiSpec
 from insula.registry import Registration
 from insula_runner.aws import GIVEN_VARIABLE
@@ -18,6 +17,7 @@ from insula_worker.environment import EnvironmentInputs, activated, ensure_envir
 from insula_worker.runner_process import RunnerLaunch
 from insula_worker.saved_models import fetch_models
 from insula_worker.settings import Settings
+from insula_worker.unpacking import unpack
 from insula_worker.view import View, ViewSettings, remove
 
 OWN_PROFILE: Final = frozenset({"AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"})
@@ -43,7 +43,7 @@ async def install(registration: Registration, folder: Path, settings: Settings, 
     spec = ApiSpec.from_json(registration.spec.encode())
     archive = await Bundles(settings.stores.bucket).fetch(registration.version)
     project = folder / "project"
-    await asyncio.to_thread(_unpack, archive, project)
+    await asyncio.to_thread(unpack, archive, project, spec.handler.dependencies)
     own = _without_blanks({**spec.handler.env, **read_env(project)})
     ours = {"INSULA_API": spec.name, "INSULA_VERSION": registration.version}
     environment = {**given_beside(own, settings.handler_environment), **own, **ours}
@@ -107,9 +107,3 @@ async def uninstall(folder: Path, launch: RunnerLaunch | None) -> None:
     if launch is not None:
         launch.view.close()
     await asyncio.to_thread(remove, folder)
-
-
-def _unpack(archive: bytes, project: Path) -> None:
-    """A fresh copy at every start: a handler may have changed the files it runs among."""
-    remove(project.parent)
-    extract(archive, project)

@@ -17,6 +17,7 @@ from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from insula.errors import ProjectInvalid
 from insula.project.spec import ApiSpec, read_entry
+from insula.project.text import decode
 from insula.project.tree import DEPTH_MAX, INTEGER_BITS_MAX, NODES_MAX, Invalid, Node, Scalar, checked_text
 
 FILE_BYTES_MAX: Final = 2**20
@@ -88,7 +89,7 @@ def _check_unique(specs: list[ApiSpec], entries: list[Node], file: str) -> None:
 
 def _parse_tree(data: bytes, file: str) -> Node:
     try:
-        root = yaml.compose(data.decode("utf-8-sig"), Loader=_Loader)
+        root = yaml.compose(decode(data), Loader=_Loader)
         if root is None:
             raise ProjectInvalid(f"{file}: is empty; it must describe at least one API")
         return _Converter().convert(root, 0)

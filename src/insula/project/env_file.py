@@ -13,6 +13,7 @@ from dotenv.parser import parse_stream
 
 from insula.errors import ProjectInvalid
 from insula.project.sections import environment_problem
+from insula.project.text import decode
 
 ENV_FILE: Final = ".env"
 ENV_FILE_BYTES_MAX: Final = 2**20
@@ -35,7 +36,7 @@ def parse_env(data: bytes) -> dict[str, str]:
     if len(data) > ENV_FILE_BYTES_MAX:
         raise ProjectInvalid(f"{ENV_FILE}: must not be larger than {ENV_FILE_BYTES_MAX} bytes")
     try:
-        text = data.decode("utf-8-sig")
+        text = decode(data).replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ProjectInvalid(f"{ENV_FILE}: line {line}: must be UTF-8 text") from None

@@ -19,6 +19,7 @@ from pathspec import GitIgnoreSpec
 
 from insula.errors import ProjectInvalid
 from insula.project.env_file import ENV_FILE, ENV_FILE_BYTES_MAX
+from insula.project.text import decode
 
 IGNORE_FILE: Final = ".cortexignore"
 MEBIBYTE: Final = 2**20
@@ -76,7 +77,7 @@ def project_files(root: Path, config_name: str) -> tuple[ProjectFile, ...]:
 
 def _ignored(root: Path) -> GitIgnoreSpec:
     try:
-        lines = (root / IGNORE_FILE).read_text("utf-8-sig").splitlines()
+        lines = decode((root / IGNORE_FILE).read_bytes()).splitlines()
     except (FileNotFoundError, IsADirectoryError):
         lines = []
     except (OSError, UnicodeDecodeError) as error:

@@ -243,7 +243,7 @@ WRONG_FILES = [
     ('- "\\UFFFFFFFF"', "is not valid YAML"),
     ("- {<<: 1}", "<< must be followed by a map"),
     ("[" * 5000, "must not be nested deeper than"),
-    (b"\xff\xfe", "is not valid YAML"),
+    (b"\xff\xff", "is not valid YAML"),
     (b"- " + b"9" * 5000, "does not fit its tag"),
     (b"x" * (2**20 + 1), "must not be larger than"),
 ]

@@ -1,0 +1,76 @@
+"""What a project's scripts find: Unix text, and the script of Cortex' image that some of them call."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from insula.project.bundle import collect
+from insula.project.spec import Dependencies
+from insula_worker.environment import EnvironmentInputs, ensure_environment
+from insula_worker.environment_key import environment_key
+from insula_worker.unpacking import unpack
+from tests.views import isolated_view, open_view
+
+SCRIPT = """\
+# As Cortex' document calls it, and in other ways.
+/usr/local/cortex/install-core-dependencies.sh
+bash "/usr/local/cortex/install-core-dependencies.sh"
+source /usr/local/cortex/install-core-dependencies.sh
+if true; then
+  echo done > done.txt
+fi
+"""
+FILES = Dependencies("requirements.txt", "conda-packages.txt", "dependencies.sh")
+
+
+def unpacked(folder: Path, files: dict[str, bytes]) -> Path:
+    """The files as the worker has them, after they went through a bundle."""
+    written = folder / "written"
+    written.mkdir(parents=True)
+    for name, data in files.items():
+        (written / name).write_bytes(data)
+    project = folder / "release" / "project"
+    unpack(collect(written, "cortex.yaml").data, project, FILES)
+    return project
+
+
+async def test_a_script_that_windows_wrote_runs_and_may_call_cortex_script(tmp_path: Path) -> None:
+    """Isolated or not, and with the project unchanged where the user keeps it."""
+    for encoding, view_of in (("utf-8-sig", open_view), ("utf-16", isolated_view)):
+        written = SCRIPT.replace("\n", "\r\n").encode(encoding)
+        project = unpacked(tmp_path / encoding, {"dependencies.sh": written})
+        inputs = EnvironmentInputs(project=project, variables=dict(os.environ), base_set=())
+        await ensure_environment(inputs, tmp_path / "cache", view_of(project))
+        assert (project / "done.txt").read_text() == "done\n"
+        assert (project.parents[1] / "written" / "dependencies.sh").read_bytes() == written
+
+
+def test_conda_gets_unix_text_and_pip_decodes_itself(tmp_path: Path) -> None:
+    """Other text keeps its bytes, and so does what cannot be decoded."""
+    files = {
+        "conda-packages.txt": b"\xef\xbb\xbfnumpy\r\n",
+        "requirements.txt": "six\r\n".encode("utf-16"),
+        "dependencies.sh": b"echo \xff\r\n",
+        "notes.txt": b"\xef\xbb\xbfa\r\n",
+    }
+    project = unpacked(tmp_path, files)
+    assert (project / "conda-packages.txt").read_bytes() == b"numpy\n"
+    assert (project / "dependencies.sh").read_bytes() == b"echo \xff\n"
+    for name in ("requirements.txt", "notes.txt"):
+        assert (project / name).read_bytes() == files[name]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-be"])
+def test_the_files_that_requirements_name_count_in_every_encoding(tmp_path: Path, encoding: str) -> None:
+    """Else an environment would stay as it is while they change."""
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    named = mark + "-r base.txt\r\n-c \\\r\n  pins.txt\r\n".encode(encoding)
+    keys: set[str] = set()
+    for number, (base, pins) in enumerate([("six", ""), ("toml", ""), ("six", "six<2")]):
+        files = {"base.txt": base.encode(), "pins.txt": pins.encode(), "requirements.txt": named}
+        project = unpacked(tmp_path / str(number), files)
+        keys.add(environment_key(EnvironmentInputs(project=project, variables={})))
+    assert len(keys) == 3
