@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from insula.cache import cache_folder
 from insula_worker.environment import EnvironmentInputs, ensure_environment
 from insula_worker.view import View, ViewSettings
 
@@ -16,8 +17,7 @@ async def python_of(project: Path, *, tensorflow: bool = False) -> Path:
 
     A project with a dependencies.sh is one whose API is called like its folder.
     """
-    home_cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    cache = Path(os.environ.get("INSULA_CACHE") or Path(home_cache) / "insula")
+    cache = cache_folder(os.environ, Path.cwd())
     inputs = EnvironmentInputs(project, dict(os.environ), tensorflow=tensorflow)
     if inputs.existing(inputs.shell) is not None:
         inputs = replace(inputs, owner=project.name)

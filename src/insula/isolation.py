@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,12 +53,6 @@ class Sandbox:
     processes: bool = False
     layers: bool = False
     missing: str = ""
-
-
-def environments_folder(environment: Mapping[str, str]) -> Path:
-    """Return where the environments of handlers are kept, and beside them the layers."""
-    users = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(environment.get("INSULA_CACHE") or Path(users, "insula"), "environments")
 
 
 def find_sandbox(isolation: Isolation, folder: Path) -> Sandbox:

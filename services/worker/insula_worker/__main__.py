@@ -7,6 +7,7 @@ import logging
 import os
 from contextlib import AsyncExitStack
 
+from insula.cache import ENVIRONMENTS
 from insula.isolation import Isolation, find_sandbox
 from insula.objects import ObjectStore
 from insula.process import run_service
@@ -61,7 +62,7 @@ async def run(settings: Settings) -> None:
 
 def look(settings: Settings) -> ViewSettings:
     """Find out how far handlers can be isolated, and log what is missing. Raises IsolationMissing."""
-    sandbox = find_sandbox(settings.isolation, settings.cache / "environments")
+    sandbox = find_sandbox(settings.isolation, settings.cache / ENVIRONMENTS)
     if sandbox.missing:
         logging.getLogger(__name__).warning("handlers are not isolated completely", extra={"missing": sandbox.missing})
     return ViewSettings(

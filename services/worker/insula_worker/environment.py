@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from insula.cache import ENVIRONMENTS
 from insula_worker.environment_key import (
     TENSORFLOW,
     EnvironmentFailed,
@@ -56,7 +57,7 @@ async def ensure_environment(
     running step with everything it started. `timeout_s` is for the build as a whole, not for the waiting.
     """
     key = await asyncio.to_thread(environment_key, inputs)
-    target = cache / "environments" / key
+    target = cache / ENVIRONMENTS / key
     python = _python(target)
     script = inputs.existing(inputs.shell)
     target.parent.mkdir(parents=True, exist_ok=True)

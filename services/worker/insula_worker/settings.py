@@ -11,11 +11,14 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Self
 
-from insula.isolation import Isolation, environments_folder
+from insula.cache import cache_folder, home_of
+from insula.isolation import Isolation
 from insula.settings import StoreSettings, admin_token, one_of, positive_number, required
 from insula_worker.package_settings import of_the_machine
 
 HANDLER_PREFIX: Final = "INSULA_HANDLER_"
+HOMELESS: Final = {"HOME": "/tmp", "PIP_NO_CACHE_DIR": "1"}  # noqa: S108 - the handler's own
+"""For a user without a home. Libraries keep files there; pip's cache would be copied to the /tmp of each handler."""
 WITHHELD_PREFIXES: Final = ("AWS_", "CORTEX_", "INSULA_", "PYTHON", "VIRTUAL_ENV")
 """Of our own environment, what a handler must not inherit: our S3 identity, our settings, our interpreter."""
 
@@ -62,7 +65,7 @@ class Settings:
             worker=worker,
             listen=listen,
             admin_token=admin_token(environment, listen),
-            cache=environments_folder(environment).parent,
+            cache=cache_folder(environment, Path(f"{scratch}.cache").absolute()),
             scratch=Path(scratch),
             hosts_file=Path(hosts_file) if hosts_file else None,
             isolation=Isolation(one_of(environment, "INSULA_ISOLATION", tuple(Isolation))),
@@ -81,4 +84,6 @@ def _handler_environment(environment: Mapping[str, str]) -> dict[str, str]:
     given = {
         name.removeprefix(HANDLER_PREFIX): value for name, value in environment.items() if name.startswith(given_prefix)
     }
+    if home_of(environment) is None:
+        inherited |= HOMELESS
     return inherited | given

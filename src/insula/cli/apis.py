@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from insula.addresses import is_this_machine
-from insula.cli.connection import EXIT_FAILED, Admin, Data, address_of, channel_to, spoken_errors
+from insula.cli.connection import DATA_DEFAULT, EXIT_FAILED, Admin, Data, address_of, channel_to, spoken_errors
 from insula.cli.progress import FAILING, READY, REPLACED, follow, remark
 from insula.printing import note, put, visible
 
@@ -53,6 +53,7 @@ def deploy(
     ] = False,
 ) -> None:
     """Deploy a project's APIs, and wait until each is ready or failing. The version before serves until then."""
+    from insula.cache import cache_folder
     from insula.cli.consent import confirm_scripts
     from insula.deploy import DeploymentRefused
     from insula.deploy import deploy as send
@@ -62,7 +63,8 @@ def deploy(
     with spoken_errors():
         projects, address = read_project(config), address_of(admin, data)
         if is_this_machine(address):
-            confirm_scripts("insula deploy", {project.config_path for project in projects}, own_environment(), yes=yes)
+            cache = cache_folder(own_environment(), (data or DATA_DEFAULT).absolute() / "cache")
+            confirm_scripts("insula deploy", {project.config_path for project in projects}, cache, yes=yes)
         archives = [project.bundle().data for project in projects]
     with spoken_errors(), channel_to(admin, data) as channel:
         before = {api.name: api.version for api in _look_at_all(channel)}

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from insula.errors import ProjectInvalid
 from insula.printing import note, visible
-from insula.project.consent import Confirmations, Decision, Script, cache_folder, decide, scripts
+from insula.project.consent import Confirmations, Decision, Script, decide, scripts
 
 
-def confirm_scripts(command: str, configurations: Iterable[Path], environment: Mapping[str, str], *, yes: bool) -> None:
+def confirm_scripts(command: str, configurations: Iterable[Path], cache: Path, *, yes: bool) -> None:
     """Return if every dependencies.sh of these configurations may run, asking where it is not known.
 
-    Raises ProjectInvalid, at the first that may not.
+    `cache` is where they are remembered. Raises ProjectInvalid, at the first that may not.
     """
-    confirmations = Confirmations(cache_folder(environment))
+    confirmations = Confirmations(cache)
     terminal = can_ask()
     for script in scripts(configurations):
         match decide(confirmed=confirmations.hold(script), yes=yes, terminal=terminal):

@@ -104,7 +104,7 @@ def up(
     try:
         plan = preflight.check(settings, directories)
         missing = preflight.check_isolation(settings)
-        confirm_scripts("insula up", dict.fromkeys(api.config_path for api in plan.apis), settings.environment, yes=yes)
+        confirm_scripts("insula up", dict.fromkeys(api.config_path for api in plan.apis), settings.cache, yes=yes)
     except (Refused, ProjectInvalid) as error:
         note(f"insula up: {error}")
         raise typer.Exit(_EXIT_REFUSED) from None

@@ -302,7 +302,7 @@ class Parts:
         direct = [self.settings.internal_address, "127.0.0.1", "localhost", *(f"api-{api}" for api in self.names)]
         for name in ("NO_PROXY", "no_proxy"):
             inherited[name] = ",".join(filter(None, [inherited.get(name), *direct]))
-        return inherited
+        return inherited | {"INSULA_CACHE": str(self.settings.cache)}
 
     def _part(self, name: str, command: Iterable[str], variables: dict[str, str], probe: Probe) -> Part:
         return Part(

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from insula.cache import ENVIRONMENTS
 from insula.errors import ProjectInvalid
-from insula.isolation import IsolationMissing, environments_folder, find_sandbox
+from insula.isolation import IsolationMissing, find_sandbox
 from insula.local import binaries, ports
 from insula.local.disk import check_room
 from insula.local.plan import ApiFound, Plan
@@ -28,6 +29,7 @@ def check(settings: Settings, directories: Iterable[Path]) -> Plan:
     check_addresses(settings)
     check_data(settings.data, apis)
     check_room(settings.data)
+    check_cache(settings)
     if settings.redis_url is not None:
         check_redis(settings.redis_url)
     return Plan(settings, apis, programs, settings.payload_bytes_max)
@@ -75,6 +77,25 @@ def check_data(data: Path, apis: Iterable[ApiFound]) -> None:
                 f"--data {data} is refused: it lies in the project {api.root}, whose files are deployed. "
                 "Choose a folder elsewhere, or a hidden one, such as .insula."
             )
+
+
+def check_cache(settings: Settings) -> None:
+    """The cache must be a place for virtual environments: their folders become a part of PATH, which colons divide."""
+    cache = settings.cache
+    if ":" in str(cache) or "\n" in str(cache):
+        raise Refused(
+            f"The cache {str(cache)!r} is refused: its path holds a colon or a line break, and no Python environment "
+            "can lie in such a folder. Choose another with INSULA_CACHE."
+        )
+    try:
+        if cache.is_relative_to(settings.data):
+            settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)  # it will hold keys
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Refused(
+            f"The cache {cache} cannot be used: {error.strerror} ({error.filename}). "
+            "Choose a folder you may write to with INSULA_CACHE."
+        ) from error
 
 
 def check_addresses(settings: Settings) -> None:
@@ -132,7 +153,7 @@ def check_isolation(settings: Settings) -> str:
     Tried where the writable layers will be, beside the environments. Raises Refused if all of it is required.
     """
     try:
-        return find_sandbox(settings.isolation, environments_folder(settings.environment)).missing
+        return find_sandbox(settings.isolation, settings.cache / ENVIRONMENTS).missing
     except (IsolationMissing, OSError) as error:
         raise Refused(
             f"--isolation required is refused: {error}. Allow what is missing, or start with --isolation auto: "

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from insula.cache import cache_folder
 from insula.isolation import Isolation
 
 INTERNAL_PORT: Final = 8888
@@ -60,6 +61,11 @@ class Settings:
         """Where short-lived folders with short paths belong."""
         given = Path(self.environment.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108 - any path below TMPDIR may be long
         return given if given.is_dir() else Path("/tmp")  # noqa: S108
+
+    @property
+    def cache(self) -> Path:
+        """What all parts use; in the data directory for a user without a home."""
+        return cache_folder(self.environment, self.data / "cache")
 
     @property
     def payload_bytes_max(self) -> int:

@@ -8,7 +8,7 @@ command line's business.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -70,9 +70,3 @@ class Confirmations:
         """Keep that this text was confirmed. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / script.sha256).touch()
-
-
-def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Return the user's cache, where the worker keeps the environments too."""
-    home_cache = environment.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(environment.get("INSULA_CACHE") or Path(home_cache) / "insula")

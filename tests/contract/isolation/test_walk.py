@@ -64,6 +64,15 @@ def test_the_stack_listens_on_four_tcp_addresses(walked: Walked) -> None:
     assert [path for path in walked.sockets if path.startswith("@")] == []
 
 
+def test_a_user_without_a_home_has_the_cache_in_the_data_directory(walked: Walked) -> None:
+    """A handler finds a home in its /tmp, and its environment although the data directory is hidden."""
+    data, homeless = walked.data, not walked.is_root
+    assert (data / "cache" / "environments").exists() == homeless
+    code = "import os, sys; found = [os.path.expanduser('~'), sys.prefix]"
+    home, prefix = walked.run("attacker", code)
+    assert (home == "/tmp", Path(prefix).is_relative_to(data / "cache")) == (homeless, homeless)
+
+
 def test_another_user_reaches_the_four_addresses_and_nothing_else(walked: Walked) -> None:
     """No socket, no process, no file."""
     found = walk.try_as(walk.STRANGER, walked.user, **walked.tries())

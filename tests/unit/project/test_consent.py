@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from insula.project.consent import Confirmations, Decision, cache_folder, decide, scripts
+from insula.project.consent import Confirmations, Decision, decide, scripts
 from tests.unit.project.entries import MINIMAL, project
 
 
@@ -46,9 +46,3 @@ def test_a_confirmation_is_for_one_text(tmp_path: Path) -> None:
     (root / "dependencies.sh").write_text("echo 2\n")
     (changed,) = scripts([root / "cortex.yaml"])
     assert not confirmations.hold(changed)
-
-
-def test_the_cache_is_the_workers() -> None:
-    assert cache_folder({"INSULA_CACHE": "/one", "XDG_CACHE_HOME": "/two"}) == Path("/one")
-    assert cache_folder({"XDG_CACHE_HOME": "/two"}) == Path("/two/insula")
-    assert cache_folder({}) == Path.home() / ".cache" / "insula"

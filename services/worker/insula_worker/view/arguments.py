@@ -57,7 +57,8 @@ def arguments(sandbox: Sandbox, machine: Machine, sight: Sight) -> list[str]:
     words += ["--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108 - a new one
     words += _mnt(machine) if machine.mnt is not None else []
     words += ["--bind", str(sight.tmp), str(TMP)]
-    words += _bind("--bind", machine.home) if _is_covered(machine.home, machine) else []
+    if machine.home is not None and _is_covered(machine.home, machine):
+        words += _bind("--bind", machine.home)
     words += _bind("--ro-bind", machine.interpreter) if machine.interpreter.is_relative_to(TMP) else []
     for folder in machine.ours:
         words += _bind("--ro-bind", folder)

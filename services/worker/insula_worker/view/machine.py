@@ -23,7 +23,8 @@ class Machine:
     `system` are the folders of the system, but for those that are links. `mounts` are the mount points below `/`,
     parents first. `sockets` are Unix sockets that somebody serves: the kernel does not connect to one through a
     writable layer. `mnt` is what stands in /mnt, with the target of each symbolic link, None for all else; it is None
-    itself if there is no /mnt that can be listed. `ours` is where the interpreter and the code of Insula lie.
+    itself if there is no /mnt that can be listed. `home` is the user's, if there is one. `ours` is where the interpreter
+    and the code of Insula lie.
     """
 
     root: bool
@@ -31,7 +32,7 @@ class Machine:
     mounts: tuple[Path, ...]
     sockets: tuple[Path, ...]
     mnt: Mapping[str, str | None] | None
-    home: Path
+    home: Path | None
     interpreter: Path
     ours: tuple[Path, ...]
 
@@ -44,7 +45,7 @@ class Machine:
             mounts=tuple(_mounts(Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape"))),
             sockets=tuple(_sockets(Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape"))),
             mnt=_entries(MNT),
-            home=Path.home().resolve(),
+            home=_home(),
             interpreter=Path(sys.base_prefix).resolve(),
             ours=tuple(_ours()),
         )
@@ -63,6 +64,14 @@ def _sockets(table: str) -> Iterator[Path]:
                 yield path
         except OSError:  # it was removed, or is not ours to see
             continue
+
+
+def _home() -> Path | None:
+    try:
+        home = Path.home().resolve()
+    except RuntimeError:  # the user has no entry in the password file
+        return None
+    return home if home.is_dir() else None
 
 
 def _entries(folder: Path) -> dict[str, str | None] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from insula.local.rollout import stores
 from insula.local.rollout.apis import Rollout, connect
 from insula.local.rollout.events import STORED, Event, Task
-from insula.project.consent import Confirmations, cache_folder
+from insula.project.consent import Confirmations
 
 
 def tell(event: Event) -> None:
@@ -26,7 +26,7 @@ def main() -> None:
     stores.prepare(Path(os.environ["INSULA_S3_SOCKET"]), Path(task.filer), task.token_key, task.bucket)
     tell(Event(STORED))
     with connect(task.admin) as channel:
-        confirmations = Confirmations(cache_folder(os.environ)) if task.ask else None
+        confirmations = Confirmations(Path(os.environ["INSULA_CACHE"])) if task.ask else None
         rollout = Rollout(channel, tell, confirmations=confirmations, all_apis=task.all_apis)
         rollout.deploy_all(task.apis)
         if task.watch:
