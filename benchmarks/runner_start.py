@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from insula.isolation import Isolation, environments_folder, find_sandbox
+from insula.cache import ENVIRONMENTS, cache_folder
+from insula.isolation import Isolation, find_sandbox
 from insula_worker.environment import EnvironmentInputs, ensure_environment
 from insula_worker.runner_process import RunnerLaunch, RunnerProcess
 from insula_worker.view import View, ViewSettings
@@ -26,13 +27,13 @@ HANDLER = "class Handler:\n    def handle_async(self, payload):\n        return 
 
 async def launch(isolation: Isolation, folder: Path) -> RunnerLaunch:
     """Prepare a release as a worker does."""
-    cache = environments_folder(os.environ)
+    cache = cache_folder(os.environ, folder)
     project = folder / isolation / "release" / "project"
     project.mkdir(parents=True)
     (project / "handler.py").write_text(HANDLER)
-    settings = ViewSettings(find_sandbox(isolation, cache), isolation, folder / isolation, (folder / "data",))
+    settings = ViewSettings(find_sandbox(isolation, cache / ENVIRONMENTS), isolation, folder / isolation, (folder / "data",))
     view = View(settings, project.parent, project)
-    python = await ensure_environment(EnvironmentInputs(project, dict(os.environ)), cache.parent, view)
+    python = await ensure_environment(EnvironmentInputs(project, dict(os.environ)), cache, view)
     return RunnerLaunch(python, project, view, isolation, "handler.py", None, {}, dict(os.environ))
 
 

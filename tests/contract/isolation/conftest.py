@@ -176,7 +176,7 @@ async def isolated(
         pytest.skip("only root can run a stack as root")
     data = tmp_path_factory.mktemp("stack") / "data" if is_root else user.folder("data")
     project = (ROOT if is_root else user.root) / PROJECT
-    home = {} if is_root else {"HOME": "/nonexistent"}
+    home: dict[str, Any] = {} if is_root else {"HOME": "/nonexistent"}
     required = ["--isolation", "required"]
     async with running_stack([project], data=data, options=required, user=None if is_root else user, **home) as stack:
         yield Isolated(stack, user, is_root)
