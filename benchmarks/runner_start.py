@@ -31,7 +31,8 @@ async def launch(isolation: Isolation, folder: Path) -> RunnerLaunch:
     project = folder / isolation / "release" / "project"
     project.mkdir(parents=True)
     (project / "handler.py").write_text(HANDLER)
-    settings = ViewSettings(find_sandbox(isolation, cache / ENVIRONMENTS), isolation, folder / isolation, (folder / "data",))
+    sandbox = find_sandbox(isolation, cache / ENVIRONMENTS)
+    settings = ViewSettings(sandbox, isolation, folder / isolation, (folder / "data",))
     view = View(settings, project.parent, project)
     python = await ensure_environment(EnvironmentInputs(project, dict(os.environ)), cache, view)
     return RunnerLaunch(python, project, view, isolation, "handler.py", None, {}, dict(os.environ))

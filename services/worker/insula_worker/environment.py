@@ -13,7 +13,8 @@ import logging
 import os
 import shlex
 import shutil
-from collections.abc import AsyncGenerator, Mapping, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,7 +38,8 @@ __all__ = ["EnvironmentFailed", "EnvironmentInputs", "activated", "ensure_enviro
 BUILD_TIMEOUT_S = 1800.0
 LOG_TAIL_BYTES = 16 << 10
 LOCK_POLL_S = 0.2
-PROGRESS_S = 10.0
+PROGRESS_S = 1.0
+LOGGED_EVERY_S = 10.0
 PROGRESS_CHARACTERS_MAX = 200
 READY_MARK = ".insula-ready"
 SHELL = "bash"
@@ -46,15 +48,25 @@ _QUIET = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 log = logging.getLogger(__name__)
 
 
+def _nobody(line: str) -> None:
+    """Nobody wants to know."""
+
+
 async def ensure_environment(
-    inputs: EnvironmentInputs, cache: Path, view: View, *, timeout_s: float = BUILD_TIMEOUT_S
+    inputs: EnvironmentInputs,
+    cache: Path,
+    view: View,
+    *,
+    timeout_s: float = BUILD_TIMEOUT_S,
+    tell: Callable[[str], None] = _nobody,
 ) -> Path:
     """Return the Python of the environment for these inputs, building it if there is none yet.
 
     Every step sees the release's `view`, which takes the environment. dependencies.sh runs in every project it is
     called for, also when the environment is found: what it does to files is not kept. `cache` is absolute. Waits while
     another process builds the same one. Raises EnvironmentFailed; the next call then builds anew. Cancelling ends the
-    running step with everything it started. `timeout_s` is for the build as a whole, not for the waiting.
+    running step with everything it started. `timeout_s` is for the build as a whole, not for the waiting. `tell` takes
+    what a step said last, at most once a second.
     """
     key = await asyncio.to_thread(environment_key, inputs)
     target = cache / ENVIRONMENTS / key
@@ -66,9 +78,9 @@ async def ensure_environment(
         return python
     async with _locked(target.with_suffix(".lock")):
         if not await asyncio.to_thread(_is_ready, inputs, target):
-            await _build(Build(inputs, target, view, timeout_s))
+            await _build(Build(inputs, target, view, timeout_s, tell))
         elif script is not None:
-            found = Build(inputs, target, view, timeout_s, anew=False)
+            found = Build(inputs, target, view, timeout_s, tell, anew=False)
             await _run_steps([_script_step(script)], found, target.with_suffix(".script"))
     return python
 
@@ -81,6 +93,7 @@ class Build:
     target: Path
     view: View
     timeout_s: float
+    tell: Callable[[str], None]
     anew: bool = True
 
 
@@ -206,7 +219,7 @@ async def _run_step(command: Sequence[str], build: Build, output: IO[bytes]) -> 
     try:
         variables = await _settled(build, variables)
         async with running(build.view.step(building=build.anew), command, inputs.project, variables, output) as program:
-            code = await _telling_progress(program, path)
+            code = await _telling_progress(program, path, build.tell)
     except OSError as error:
         raise EnvironmentFailed(f"{shlex.join(command)} cannot be started: {error}") from error
     if code != 0:
@@ -229,18 +242,21 @@ async def _settled(build: Build, variables: Mapping[str, str]) -> dict[str, str]
     return beside_files(variables, listed.decode(errors="replace"))
 
 
-async def _telling_progress(program: Program, path: Path) -> int:
-    """Wait for the end of a step and return its exit code; say its last line now and then, until there is another."""
-    said = ""
+async def _telling_progress(program: Program, path: Path, tell: Callable[[str], None]) -> int:
+    """Wait for the end of a step and return its exit code; tell its last line, and log it now and then."""
+    told, logged, log_at = "", "", time.monotonic() + LOGGED_EVERY_S
     while True:
         try:
             async with asyncio.timeout(PROGRESS_S):
                 return await program.wait()
         except TimeoutError:
-            line = "".join(_tail(path).splitlines()[-1:])
-            if line != said:
-                log.info("installing", extra={"progress": line[:PROGRESS_CHARACTERS_MAX]})
-            said = line
+            line = "".join(_tail(path).splitlines()[-1:])[:PROGRESS_CHARACTERS_MAX]
+        if line != told:
+            tell(line)
+        told = line
+        if line != logged and time.monotonic() >= log_at:
+            log.info("installing", extra={"progress": line})
+            logged, log_at = line, time.monotonic() + LOGGED_EVERY_S
 
 
 def activated(inputs: EnvironmentInputs, target: Path) -> dict[str, str]:

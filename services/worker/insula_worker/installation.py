@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -33,10 +33,13 @@ GIVEN_ACCOUNT: Final = GIVEN_ENDPOINT | {
 }
 
 
-async def install(registration: Registration, folder: Path, settings: Settings, views: ViewSettings) -> RunnerLaunch:
+async def install(
+    registration: Registration, folder: Path, settings: Settings, views: ViewSettings, tell: Callable[[str], None]
+) -> RunnerLaunch:
     """Unpack the bundle of a version into a folder, fetch its models, make sure its environment exists.
 
-    What is in the folder from a start before is removed. `uninstall` gives back what the launch holds.
+    What is in the folder from a start before is removed. `uninstall` gives back what the launch holds. `tell` takes
+    what it is at.
 
     Raises EnvironmentFailed, ModelsUnavailable, ProjectInvalid or StoreUnavailable.
     """
@@ -56,7 +59,7 @@ async def install(registration: Registration, folder: Path, settings: Settings, 
     view = await asyncio.to_thread(View, views, folder, project)
     try:
         fetched = await fetch_models(models, folder / "models", environment, view) if models is not None else None
-        python = await ensure_environment(inputs, settings.cache, view)
+        python = await ensure_environment(inputs, settings.cache, view, tell=tell)
     except BaseException:
         view.close()
         raise

@@ -83,12 +83,18 @@ class Release:
         failures = 0
         while True:
             try:
-                return await install(self._registration, self._folder, self._settings, self._views)
+                return await install(self._registration, self._folder, self._settings, self._views, self._tell)
             except (InsulaError, OSError) as error:
                 log.warning("installation failed", extra={"version": self.version, "reason": str(error)})
                 self._enter(Phase.FAILING, str(error))
             failures += 1
             await asyncio.sleep(max(1.0, restart_delay_s(failures)))
+
+    def _tell(self, line: str) -> None:
+        """Say what the installation is at; while it is tried again, its last failure is what a user needs."""
+        if self.phase is Phase.INSTALLING:
+            self.reason = line
+            self._changed()
 
     def _enter(self, phase: Phase, reason: str) -> None:
         # A failure is shown until something is ready: while it is tried again, its reason is what a user needs.

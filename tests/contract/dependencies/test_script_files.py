@@ -46,6 +46,7 @@ async def test_a_long_step_says_how_far_it_is(
 ) -> None:
     """Its last line, each once: what a pip that downloads a gigabyte, or compiles, is at."""
     monkeypatch.setattr(environment, "PROGRESS_S", 0.05)
+    monkeypatch.setattr(environment, "LOGGED_EVERY_S", 0)
     caplog.set_level("INFO", logger=environment.__name__)
     script = "for step in one two; do echo half of it; echo step $step; until [ -e $step ]; do sleep 0.05; done; done\n"
     (inputs.project / "dependencies.sh").write_text(script)
@@ -57,10 +58,13 @@ async def test_a_long_step_says_how_far_it_is(
         await until(lambda: f"step {step}" in told(), within_s=60)
         (inputs.project / step).touch()
 
-    building = asyncio.create_task(ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project)))
+    lines: list[str] = []
+    view = open_view(inputs.project)
+    building = asyncio.create_task(ensure_environment(inputs, tmp_path / "cache", view, tell=lines.append))
     await go_on("one")
     await go_on("two")
     await building
+    assert lines.count("step one") == lines.count("step two") == 1
     assert told().count("step one") == told().count("step two") == 1
 
 

@@ -19,25 +19,27 @@ from tests.waiting import until_blocking
 
 @dataclass(frozen=True)
 class Starting:
-    """`process` comes up once `gate` exists."""
+    """`process` comes up once `installed` and then `loaded` exist."""
 
     process: subprocess.Popen[bytes]
     here: Path
-    gate: Path
+    installed: Path
+    loaded: Path
 
 
 @pytest.fixture
 def starting(tmp_path: Path) -> Iterator[Starting]:
-    project, gate = write(tmp_path / "project", "slow"), tmp_path / "gate"
-    waiting = f"import os\nprint('still loading', flush=True)\nwhile not os.path.exists({str(gate)!r}): pass\n"
+    project, installed, loaded = write(tmp_path / "project", "slow"), tmp_path / "installed", tmp_path / "loaded"
+    (project / "dependencies.sh").write_text(f"echo a gigabyte; until [ -e '{installed}' ]; do sleep 0.05; done\n")
+    waiting = f"import os\nprint('a model', flush=True)\nwhile not os.path.exists({str(loaded)!r}): pass\n"
     (project / "slow.py").write_text(waiting + HANDLER)
     port, address = free_addresses()
     where = ["--public-port", str(port), "--internal-address", address]
-    command = [sys.executable, "-m", "insula.cli.main", "up", str(project), *where]
+    command = [sys.executable, "-m", "insula.cli.main", "up", str(project), "--yes", *where]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             until_blocking(lambda: stack_file(tmp_path / ".insula").exists() or process.poll() is not None)
-            yield Starting(process, tmp_path, gate)
+            yield Starting(process, tmp_path, installed, loaded)
         finally:
             process.kill()
 
@@ -47,14 +49,16 @@ def test_what_is_there_is_shown_and_what_is_not_is_waited_for(starting: Starting
     here = starting.here
     first = insula(here, "get", "-o", "json")  # at once: the services do not listen yet
     assert first.returncode == 0, first.stderr
+    until_blocking(lambda: "slow is installing: a gigabyte" in insula(here, "get").stdout)
+    starting.installed.touch()
     until_blocking(lambda: "slow is starting" in insula(here, "get").stdout)
     described = json.loads(insula(here, "describe", "slow").stdout)
     assert (described["state"], described["workers"][0]["phase"]) == ("pending", "starting")
-    until_blocking(lambda: "still loading" in insula(here, "logs", "slow").stdout)
+    until_blocking(lambda: "a model" in insula(here, "logs", "slow").stdout)
     done = insula(here, "deploy", str(write(here / "another", "quick")))
     assert (done.returncode, done.stdout) == (0, "quick ready\n"), done.stderr
     assert starting.process.poll() is None
-    starting.gate.touch()
+    starting.loaded.touch()
     until_blocking(lambda: json.loads(insula(here, "describe", "slow").stdout)["state"] == "ready")
 
     starting.process.kill()

@@ -105,12 +105,12 @@ def test_the_same_user_cannot_read_a_services_environment(walked: Walked) -> Non
 
 
 def test_a_handler_reaches_the_four_addresses_and_nothing_else(walked: Walked) -> None:
-    """It is a process of the stack's own user; what it sees of the data directory is its project."""
+    """It is a process of the stack's own user; of the data directory it sees its project, and its environment there."""
     found = walked.run("attacker", walk.TRY_ALL, **walked.tries())
     assert set(found["ports"].values()) == {"connected"}
     assert set(found["sockets"].values()) == {"FileNotFoundError"}
     assert {result for name, result in found["processes"].items() if name.split("/")[0] not in ("1", "2")} <= {
         "FileNotFoundError"
     }
-    project = Path(walked.run("attacker", "import os; found = os.getcwd()"))
-    assert [path for path in found["files"] if not Path(path).is_relative_to(project)] == []
+    own = walked.run("attacker", "import os, sys; found = [os.getcwd(), sys.prefix]")
+    assert [path for path in found["files"] if not any(Path(path).is_relative_to(each) for each in own)] == []

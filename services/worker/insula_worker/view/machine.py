@@ -23,8 +23,8 @@ class Machine:
     `system` are the folders of the system, but for those that are links. `mounts` are the mount points below `/`,
     parents first. `sockets` are Unix sockets that somebody serves: the kernel does not connect to one through a
     writable layer. `mnt` is what stands in /mnt, with the target of each symbolic link, None for all else; it is None
-    itself if there is no /mnt that can be listed. `home` is the user's, if there is one. `ours` is where the interpreter
-    and the code of Insula lie.
+    itself if there is no /mnt that can be listed. `home` is the user's, if there is one. `ours` is where the
+    interpreter and the code of Insula lie.
     """
 
     root: bool
