@@ -14,6 +14,7 @@ import pytest
 from insula.local.datadir import stack_file
 from tests.addresses import free_addresses
 from tests.contract.deploying.test_commands import HANDLER, insula, write
+from tests.stack import READY_S
 from tests.waiting import until_blocking
 
 
@@ -49,17 +50,17 @@ def test_what_is_there_is_shown_and_what_is_not_is_waited_for(starting: Starting
     here = starting.here
     first = insula(here, "get", "-o", "json")  # at once: the services do not listen yet
     assert first.returncode == 0, first.stderr
-    until_blocking(lambda: "slow is installing: a gigabyte" in insula(here, "get").stdout)
+    until_blocking(lambda: "slow is installing: a gigabyte" in insula(here, "get").stdout, within_s=READY_S)
     starting.installed.touch()
-    until_blocking(lambda: "slow is starting" in insula(here, "get").stdout)
+    until_blocking(lambda: "slow is starting" in insula(here, "get").stdout, within_s=READY_S)
     described = json.loads(insula(here, "describe", "slow").stdout)
     assert (described["state"], described["workers"][0]["phase"]) == ("pending", "starting")
-    until_blocking(lambda: "a model" in insula(here, "logs", "slow").stdout)
+    until_blocking(lambda: "a model" in insula(here, "logs", "slow").stdout, within_s=READY_S)
     done = insula(here, "deploy", str(write(here / "another", "quick")))
     assert (done.returncode, done.stdout) == (0, "quick ready\n"), done.stderr
     assert starting.process.poll() is None
     starting.loaded.touch()
-    until_blocking(lambda: json.loads(insula(here, "describe", "slow").stdout)["state"] == "ready")
+    until_blocking(lambda: json.loads(insula(here, "describe", "slow").stdout)["state"] == "ready", within_s=READY_S)
 
     starting.process.kill()
     starting.process.wait()

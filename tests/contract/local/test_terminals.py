@@ -143,6 +143,7 @@ def test_insula_up(session: Session) -> None:
     until_blocking(lambda: "failed to process workload" in session.screen.text)
     shown = session.screen.text
     assert "\x1b[38;5;77m" not in shown
+    assert f"Admin address {session.admin}" in shown
     check_harmless(OWN_STYLING.sub("", shown), times=4)
 
 
