@@ -19,10 +19,11 @@ import grpc
 from redis import Redis
 
 from insula.keys import ApiKeys
+from insula.local.parts import SEAWEEDFS_PORTS
 from insula.local.storage import Keys
 from insula.v1.api_service_pb2 import Api, DeleteApiRequest, GetApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
-from tests.addresses import free_addresses
+from tests.addresses import free_addresses, free_port
 from tests.modes import Mode, adopt, chosen_mode, options_of, user_of, wrapper_of
 from tests.ordinary_user import OrdinaryUser
 from tests.processes import descendants
@@ -178,6 +179,8 @@ async def running_stack(
     mode = mode or chosen_mode()
     if user is None and (user := user_of(mode)) is not None:
         projects, data = adopt(user, projects), user.folder(f"data-{next(_numbers)}")
+    if mode is Mode.NO_NAMESPACES and not (data / "ports.json").exists():
+        _choose_ports(data)
     port, address = free_addresses()
     where = ["--data", str(data), "--public-port", str(port), "--internal-address", address]
     python, process_of = (user.python, dict(user.process)) if user is not None else (sys.executable, {})
@@ -193,6 +196,12 @@ async def running_stack(
         yield Stack(process.pid, json.loads(line))
     finally:
         await _end(process)
+
+
+def _choose_ports(data: Path) -> None:
+    """For a SeaweedFS beside the others: it refuses a port that anybody has on any address, and looks for them late."""
+    data.mkdir(mode=0o700, parents=True)
+    (data / "ports.json").write_text(json.dumps({name: free_port() for name in SEAWEEDFS_PORTS}))
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
