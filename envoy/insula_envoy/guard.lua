@@ -57,6 +57,18 @@ function envoy_on_request(handle)
   if #id > REQUEST_ID_CHARS_MAX or id:find("[^!-~]") then headers:replace("x-request-id", new_request_id()) end
 end
 
+-- HTTP has a status of its own for two refusals that are INVALID_ARGUMENT in gRPC, and so 400 here. A service alone can
+-- make them: it sees how large a payload is once it is decompressed, and which types it decodes. A quote in a text is
+-- escaped, so none can say this.
+local STATUS_OF_REASON = {PAYLOAD_TOO_LARGE = "413", ENCODING_UNSUPPORTED = "415"}
+
+local function status_by_reason(handle)
+  local body = handle:body(true)
+  local length = body and body:length() or 0
+  local reason = length > 0 and body:getBytes(0, length):match('"reason":"([A-Z_]+)"')
+  return reason and STATUS_OF_REASON[reason]
+end
+
 -- A caller that has gone sees no answer, so this one comes from a service that ends over the call: 499 would blame the
 -- caller, and clients do not repeat it.
 local function answer_for_a_stop(handle)
@@ -90,6 +102,10 @@ function envoy_on_response(handle)
   if status == "200" then
     local message = headers:get("grpc-message")
     if message then correct_grpcs_own(headers, message) end
+    return
+  elseif status == "400" then
+    status = status_by_reason(handle)
+    if status then handle:headers():replace(":status", status) end -- the ones above are of before the body was read
     return
   end
   local cancelled = status == "499"

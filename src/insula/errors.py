@@ -3,6 +3,8 @@
     InsulaError
     ├── InvalidArgument             the caller sent something malformed
     │   ├── ContentTypeMissing
+    │   ├── EncodingInvalid         a payload is not what its Content-Encoding says
+    │   ├── EncodingUnsupported
     │   ├── PayloadTooLarge
     │   └── ProjectInvalid          a project directory or its cortex.yaml is refused
     ├── NotFound
@@ -43,6 +45,21 @@ class ContentTypeMissing(InvalidArgument):
 
     def __init__(self) -> None:
         super().__init__('the "Content-Type" header is missing; send one, such as "application/json"')
+
+
+class EncodingInvalid(InvalidArgument):
+    """A payload is not what its Content-Encoding says; nothing was stored. Over HTTP 400."""
+
+
+class EncodingUnsupported(InvalidArgument):
+    """JSON or text came in a Content-Encoding that is not undone here; nothing was stored. Over HTTP 415."""
+
+    def __init__(self, encoding: str) -> None:
+        self.encoding = encoding[:NAME_CHARS_SHOWN]
+        super().__init__(
+            f"the Content-Encoding {self.encoding!r} of JSON and text is not supported; send gzip, or identity "
+            "for none. Other types may have any: their handlers get the bytes as they are"
+        )
 
 
 class PayloadTooLarge(InvalidArgument):

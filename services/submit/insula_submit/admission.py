@@ -5,51 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from insula.disk import room_of
-from insula.errors import (
-    ContentTypeMissing,
-    InsulaError,
-    InvalidArgument,
-    PayloadTooLarge,
-    QueueFull,
-    StorageFull,
-    StoreUnavailable,
-)
+from insula.errors import InsulaError, PayloadTooLarge, QueueFull, StorageFull, StoreUnavailable
 from insula.ids import new_id
 from insula.keys import payload_object
 from insula.ledger import Idempotency, Payload, WorkloadLedger
 from insula.objects import ObjectStore
 from insula.registry import Registration
+from insula_submit.encodings import decompressed
+from insula_submit.envelope import Envelope
 
 INLINE_BYTES_MAX: Final = 32 * 1024
 """Larger payloads go to S3: Redis holds its data in memory, and with every write on disk."""
-HEADER_BYTES_MAX: Final = 255
-
-
-@dataclass(frozen=True)
-class Envelope:
-    """What a caller says about a payload. `idempotency_key` and `traceparent` may be empty."""
-
-    content_type: str
-    idempotency_key: str
-    traceparent: str
-
-    @property
-    def idempotency_hash(self) -> str:
-        """What the Idempotency-Key is stored under."""
-        return hashlib.sha256(self.idempotency_key.encode()).hexdigest()
-
-    def check(self) -> None:
-        """Raise ContentTypeMissing or InvalidArgument, naming the header."""
-        if not self.content_type:
-            raise ContentTypeMissing
-        for name, value in (("Content-Type", self.content_type), ("Idempotency-Key", self.idempotency_key)):
-            if len(value.encode()) > HEADER_BYTES_MAX:
-                raise InvalidArgument(f'the "{name}" header must be at most {HEADER_BYTES_MAX} bytes long')
 
 
 class Admission:
@@ -68,17 +38,17 @@ class Admission:
     async def accept(self, api: Registration, envelope: Envelope, chunks: AsyncIterator[bytes]) -> str:
         """Enqueue one workload and return its id; when this returns, both are on disk (invariant I1).
 
-        Raises ContentTypeMissing, InvalidArgument, PayloadTooLarge, QueueFull, StoreFull, IdempotencyConflict or
-        StoreUnavailable; then nothing stays stored.
+        A gzip is decompressed first: limits, digest and record are those of what the handler gets. Raises
+        EncodingInvalid, PayloadTooLarge, QueueFull, StoreFull, IdempotencyConflict or StoreUnavailable; then nothing
+        stays stored.
         """
-        envelope.check()
         self._check_disk()
         if self._depths.get(api.name, 0) >= api.queue_limit:  # refused before the body is read, where we can know
             await self._check_room(api, envelope)
         id, digest = new_id(), hashlib.sha256(envelope.content_type.encode() + b"\0")
 
         async def hashed() -> AsyncIterator[bytes]:
-            async for chunk in chunks:
+            async for chunk in decompressed(chunks) if envelope.is_gzip else chunks:
                 digest.update(chunk)
                 yield chunk
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import grpc
 
@@ -20,7 +19,8 @@ from insula.v1.submit_service_pb2 import (
     UploadWorkloadRequest,
     UploadWorkloadResponse,
 )
-from insula_submit.admission import Admission, Envelope
+from insula_submit.admission import Admission
+from insula_submit.envelope import Envelope
 
 UploadContext: TypeAlias = grpc.aio.ServicerContext[UploadWorkloadRequest, UploadWorkloadResponse]
 
@@ -28,8 +28,6 @@ REFUSED_BYTES_READ: Final = 8 * 1024 * 1024
 """How much of a refused body is read and dropped: many HTTP clients see a reset, not the answer, if they still send."""
 REFUSED_S: Final = 5
 """How long it is read at most, should the client neither send nor end it."""
-TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-"""W3C Trace Context, level 1; anything else is ignored, as it says."""
 
 
 class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
@@ -48,8 +46,8 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
         if len(request.payload) > PAYLOAD_BYTES_MAX:
             raise PayloadTooLarge(PAYLOAD_BYTES_MAX, " for one message; UploadWorkload takes it in pieces")
         api = await self._apis.by_name(request.api)
-        chunks = _once(request.payload)
-        id = await self._admission.accept(api, _envelope(request.content_type, context), chunks)
+        envelope = Envelope.read(request.content_type, context.invocation_metadata() or ())
+        id = await self._admission.accept(api, envelope, _once(request.payload))
         return SubmitWorkloadResponse(id=id)
 
     async def UploadWorkload(
@@ -63,7 +61,8 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
         chunks = _data(first, messages, context)
         try:
             api = await self._resolve(first)
-            id = await self._admission.accept(api, _envelope(first.payload.content_type, context), chunks)
+            envelope = Envelope.read(first.payload.content_type, context.invocation_metadata() or ())
+            id = await self._admission.accept(api, envelope, chunks)
         except InsulaError:
             await _drop(messages)
             raise
@@ -78,13 +77,6 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
         if first.api:
             return await self._apis.by_name(first.api)
         return await self._apis.by_endpoint(first.endpoint)
-
-
-def _envelope(content_type: str, context: grpc.aio.ServicerContext[Any, Any]) -> Envelope:
-    metadata = {name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)}
-    sent = metadata.get("traceparent", "")
-    traceparent = sent if TRACEPARENT.fullmatch(sent) else ""
-    return Envelope(content_type, metadata.get("idempotency-key", ""), traceparent)
 
 
 async def _once(payload: bytes) -> AsyncIterator[bytes]:

@@ -92,6 +92,8 @@ _ERRORS: Final[Mapping[str, Callable[[_Refusal], errors.InsulaError]]] = Mapping
     {
         "INVALID_ARGUMENT": lambda it: errors.InvalidArgument(it.message),
         "CONTENT_TYPE_MISSING": lambda _: errors.ContentTypeMissing(),
+        "ENCODING_INVALID": lambda it: errors.EncodingInvalid(it.message),
+        "ENCODING_UNSUPPORTED": lambda it: errors.EncodingUnsupported(it.metadata.get("encoding", "")),
         "PROJECT_INVALID": lambda it: errors.ProjectInvalid(it.message),
         "ENDPOINT_TAKEN": lambda it: errors.EndpointTaken(
             it.metadata.get("endpoint", ""), it.metadata.get("owner", "")

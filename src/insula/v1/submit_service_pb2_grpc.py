@@ -30,14 +30,22 @@ class SubmitServiceStub:
 
     A call that returned an id is on disk (invariant I1); a call that failed stored nothing. Codes of both calls:
     INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
-    reason PAYLOAD_TOO_LARGE; the message of a unary call did not arrive within 10 s
+    reason PAYLOAD_TOO_LARGE (over HTTP 413); the message of a unary call did not arrive within
+    10 s; the payload is not what content-encoding says, reasons ENCODING_INVALID and
+    ENCODING_UNSUPPORTED (over HTTP 415)
     NOT_FOUND           no such API or endpoint
     RESOURCE_EXHAUSTED  the API's queue or the store is full;
     RetryInfo and the trailer retry-after say when to come back
     UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
     most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
-    ALREADY_EXISTS if its payload or type differs.
+    ALREADY_EXISTS if its payload or type differs. A key in quotes, with a backslash before each quote and backslash
+    within, equals the key without them; one that begins with a quote and is no such string is INVALID_ARGUMENT.
+
+    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For the content types
+    application/json and text/plain it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
+    its limit, its idempotency and what the handler gets are those of the decompressed one. Any other encoding of these types
+    is refused. The payload of another content type is stored as it came, whatever content-encoding says.
     """
 
     def __init__(self, channel):
@@ -63,14 +71,22 @@ class SubmitServiceServicer:
 
     A call that returned an id is on disk (invariant I1); a call that failed stored nothing. Codes of both calls:
     INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
-    reason PAYLOAD_TOO_LARGE; the message of a unary call did not arrive within 10 s
+    reason PAYLOAD_TOO_LARGE (over HTTP 413); the message of a unary call did not arrive within
+    10 s; the payload is not what content-encoding says, reasons ENCODING_INVALID and
+    ENCODING_UNSUPPORTED (over HTTP 415)
     NOT_FOUND           no such API or endpoint
     RESOURCE_EXHAUSTED  the API's queue or the store is full;
     RetryInfo and the trailer retry-after say when to come back
     UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
     most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
-    ALREADY_EXISTS if its payload or type differs.
+    ALREADY_EXISTS if its payload or type differs. A key in quotes, with a backslash before each quote and backslash
+    within, equals the key without them; one that begins with a quote and is no such string is INVALID_ARGUMENT.
+
+    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For the content types
+    application/json and text/plain it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
+    its limit, its idempotency and what the handler gets are those of the decompressed one. Any other encoding of these types
+    is refused. The payload of another content type is stored as it came, whatever content-encoding says.
     """
 
     def SubmitWorkload(self, request, context):
@@ -82,7 +98,7 @@ class SubmitServiceServicer:
 
     def UploadWorkload(self, request_iterator, context):
         """Submits a payload of any size up to the configured limit, streamed: the form behind HTTP, where
-        the body is the payload, verbatim, and Content-Type its type.
+        the body is the payload and Content-Type its type.
         HTTP: POST /{endpoint} on the public listener, POST http://api-{api}:8888/ inside the cluster.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -115,14 +131,22 @@ class SubmitService:
 
     A call that returned an id is on disk (invariant I1); a call that failed stored nothing. Codes of both calls:
     INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
-    reason PAYLOAD_TOO_LARGE; the message of a unary call did not arrive within 10 s
+    reason PAYLOAD_TOO_LARGE (over HTTP 413); the message of a unary call did not arrive within
+    10 s; the payload is not what content-encoding says, reasons ENCODING_INVALID and
+    ENCODING_UNSUPPORTED (over HTTP 415)
     NOT_FOUND           no such API or endpoint
     RESOURCE_EXHAUSTED  the API's queue or the store is full;
     RetryInfo and the trailer retry-after say when to come back
     UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
     most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
-    ALREADY_EXISTS if its payload or type differs.
+    ALREADY_EXISTS if its payload or type differs. A key in quotes, with a backslash before each quote and backslash
+    within, equals the key without them; one that begins with a quote and is no such string is INVALID_ARGUMENT.
+
+    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For the content types
+    application/json and text/plain it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
+    its limit, its idempotency and what the handler gets are those of the decompressed one. Any other encoding of these types
+    is refused. The payload of another content type is stored as it came, whatever content-encoding says.
     """
 
     @staticmethod

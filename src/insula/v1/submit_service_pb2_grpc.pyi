@@ -31,14 +31,22 @@ class SubmitServiceStub:
 
     A call that returned an id is on disk (invariant I1); a call that failed stored nothing. Codes of both calls:
       INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
-                          reason PAYLOAD_TOO_LARGE; the message of a unary call did not arrive within 10 s
+                          reason PAYLOAD_TOO_LARGE (over HTTP 413); the message of a unary call did not arrive within
+                          10 s; the payload is not what content-encoding says, reasons ENCODING_INVALID and
+                          ENCODING_UNSUPPORTED (over HTTP 415)
       NOT_FOUND           no such API or endpoint
       RESOURCE_EXHAUSTED  the API's queue or the store is full;
                           RetryInfo and the trailer retry-after say when to come back
       UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
     most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
-    ALREADY_EXISTS if its payload or type differs.
+    ALREADY_EXISTS if its payload or type differs. A key in quotes, with a backslash before each quote and backslash
+    within, equals the key without them; one that begins with a quote and is no such string is INVALID_ARGUMENT.
+
+    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For the content types
+    application/json and text/plain it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
+    its limit, its idempotency and what the handler gets are those of the decompressed one. Any other encoding of these types
+    is refused. The payload of another content type is stored as it came, whatever content-encoding says.
     """
 
     @_typing.overload
@@ -49,7 +57,7 @@ class SubmitServiceStub:
     """Submits a payload of at most 4 MiB in one message: the form for gRPC clients."""
     UploadWorkload: _grpc.StreamUnaryMultiCallable[_submit_service_pb2.UploadWorkloadRequest, _submit_service_pb2.UploadWorkloadResponse]
     """Submits a payload of any size up to the configured limit, streamed: the form behind HTTP, where
-    the body is the payload, verbatim, and Content-Type its type.
+    the body is the payload and Content-Type its type.
     HTTP: POST /{endpoint} on the public listener, POST http://api-{api}:8888/ inside the cluster.
     """
 
@@ -59,14 +67,22 @@ class SubmitServiceAsyncStub(SubmitServiceStub):
 
     A call that returned an id is on disk (invariant I1); a call that failed stored nothing. Codes of both calls:
       INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
-                          reason PAYLOAD_TOO_LARGE; the message of a unary call did not arrive within 10 s
+                          reason PAYLOAD_TOO_LARGE (over HTTP 413); the message of a unary call did not arrive within
+                          10 s; the payload is not what content-encoding says, reasons ENCODING_INVALID and
+                          ENCODING_UNSUPPORTED (over HTTP 415)
       NOT_FOUND           no such API or endpoint
       RESOURCE_EXHAUSTED  the API's queue or the store is full;
                           RetryInfo and the trailer retry-after say when to come back
       UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
     most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
-    ALREADY_EXISTS if its payload or type differs.
+    ALREADY_EXISTS if its payload or type differs. A key in quotes, with a backslash before each quote and backslash
+    within, equals the key without them; one that begins with a quote and is no such string is INVALID_ARGUMENT.
+
+    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For the content types
+    application/json and text/plain it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
+    its limit, its idempotency and what the handler gets are those of the decompressed one. Any other encoding of these types
+    is refused. The payload of another content type is stored as it came, whatever content-encoding says.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -74,7 +90,7 @@ class SubmitServiceAsyncStub(SubmitServiceStub):
     """Submits a payload of at most 4 MiB in one message: the form for gRPC clients."""
     UploadWorkload: _aio.StreamUnaryMultiCallable[_submit_service_pb2.UploadWorkloadRequest, _submit_service_pb2.UploadWorkloadResponse]  # type: ignore[assignment]
     """Submits a payload of any size up to the configured limit, streamed: the form behind HTTP, where
-    the body is the payload, verbatim, and Content-Type its type.
+    the body is the payload and Content-Type its type.
     HTTP: POST /{endpoint} on the public listener, POST http://api-{api}:8888/ inside the cluster.
     """
 
@@ -83,14 +99,22 @@ class SubmitServiceServicer(metaclass=_abc_1.ABCMeta):
 
     A call that returned an id is on disk (invariant I1); a call that failed stored nothing. Codes of both calls:
       INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
-                          reason PAYLOAD_TOO_LARGE; the message of a unary call did not arrive within 10 s
+                          reason PAYLOAD_TOO_LARGE (over HTTP 413); the message of a unary call did not arrive within
+                          10 s; the payload is not what content-encoding says, reasons ENCODING_INVALID and
+                          ENCODING_UNSUPPORTED (over HTTP 415)
       NOT_FOUND           no such API or endpoint
       RESOURCE_EXHAUSTED  the API's queue or the store is full;
                           RetryInfo and the trailer retry-after say when to come back
       UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
     A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
     most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
-    ALREADY_EXISTS if its payload or type differs.
+    ALREADY_EXISTS if its payload or type differs. A key in quotes, with a backslash before each quote and backslash
+    within, equals the key without them; one that begins with a quote and is no such string is INVALID_ARGUMENT.
+
+    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For the content types
+    application/json and text/plain it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
+    its limit, its idempotency and what the handler gets are those of the decompressed one. Any other encoding of these types
+    is refused. The payload of another content type is stored as it came, whatever content-encoding says.
     """
 
     @_abc_1.abstractmethod
@@ -108,7 +132,7 @@ class SubmitServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_submit_service_pb2.UploadWorkloadResponse, _abc.Awaitable[_submit_service_pb2.UploadWorkloadResponse]]:
         """Submits a payload of any size up to the configured limit, streamed: the form behind HTTP, where
-        the body is the payload, verbatim, and Content-Type its type.
+        the body is the payload and Content-Type its type.
         HTTP: POST /{endpoint} on the public listener, POST http://api-{api}:8888/ inside the cluster.
         """
 

@@ -8,11 +8,13 @@ import pytest_asyncio
 
 from tests.stack import Stack, running_stack
 
+PAYLOAD_BYTES_MAX = 32 << 20
 PROBE = Path(__file__).parent.parent.parent / "projects" / "probe"
 
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     """One stack for the folder: its tests look from outside and leave no trace that another would see."""
-    async with running_stack([PROBE], data=tmp_path_factory.mktemp("stack")) as running:
+    data = tmp_path_factory.mktemp("stack")
+    async with running_stack([PROBE], data=data, INSULA_PAYLOAD_BYTES_MAX=str(PAYLOAD_BYTES_MAX)) as running:
         yield running
