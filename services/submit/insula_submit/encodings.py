@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Final
 
 from insula.errors import EncodingInvalid, EncodingUnsupported
@@ -20,9 +20,10 @@ GZIP: Final = frozenset({"gzip", "x-gzip"})
 PIECE_BYTES: Final = 256 * 1024
 """What is decompressed at once, at most. 1 KiB of gzip can hold 1 MiB."""
 SLICE_BYTES: Final = 64 * 1024
-"""What is handed to zlib at once: it copies what it has not read yet at each step."""
-IN_LOOP_BYTES: Final = 4 * 1024
-"""A larger slice is decompressed in a thread."""
+"""What is read at once: zlib copies what it has not read yet, at each step."""
+IN_LOOP_BYTES: Final = 128 * 1024
+"""What is read and decompressed of a payload before the rest moves to threads. A payload that is kept inline is smaller
+than that: it must not wait for the threads, which an outage of S3 may keep busy."""
 GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
 
 
@@ -42,29 +43,51 @@ async def decompressed(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
     Raises EncodingInvalid if it is no gzip, is damaged, has no end, or goes on with anything but gzip after its end.
     """
-    member = zlib.decompressobj(GZIP_FORMAT)
+    gunzip, done_bytes = _Gunzip(), 0
     async for chunk in chunks:
         for start in range(0, len(chunk), SLICE_BYTES):
-            left = chunk[start : start + SLICE_BYTES]
-            while left:
-                if member.eof:  # gzip files may be joined
-                    member = zlib.decompressobj(GZIP_FORMAT)
-                piece = await _step(member.decompress, left)
-                left = member.unused_data if member.eof else member.unconsumed_tail
+            gunzip.left = chunk[start : start + SLICE_BYTES]
+            done_bytes += len(gunzip.left)
+            piece_bytes = PIECE_BYTES
+            while piece_bytes == PIECE_BYTES:  # there may be more
+                piece = gunzip.piece() if done_bytes < IN_LOOP_BYTES else await asyncio.to_thread(gunzip.piece)
+                piece_bytes = len(piece)
+                done_bytes += piece_bytes
                 if piece:
                     yield piece
-    while not member.eof and (piece := await _step(member.decompress, b"")):  # what zlib had read, and had no room for
-        yield piece
-    if not member.eof:
+    if not gunzip.ended:
         raise EncodingInvalid("the body ends before its gzip does; send all of it")
 
 
-async def _step(decompress: Callable[[bytes, int], bytes], data: bytes) -> bytes:
-    try:
-        if len(data) <= IN_LOOP_BYTES:
-            return decompress(data, PIECE_BYTES)
-        return await asyncio.to_thread(decompress, data, PIECE_BYTES)
-    except zlib.error:
-        raise EncodingInvalid(
-            "the body is not the gzip that its Content-Encoding says: compress it, or leave the header out"
-        ) from None
+class _Gunzip:
+    """One gzip, or several joined ones, of which `left` holds what has come and was not read yet."""
+
+    def __init__(self) -> None:
+        self.left = b""
+        self._one = zlib.decompressobj(GZIP_FORMAT)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is missing."""
+        return self._one.eof
+
+    def piece(self) -> bytes:
+        """Return up to PIECE_BYTES; fewer say that all that has come was read. Raises EncodingInvalid."""
+        pieces, room_bytes = list[bytes](), PIECE_BYTES
+        while room_bytes:
+            if self._one.eof:
+                if not self.left:
+                    break
+                self._one = zlib.decompressobj(GZIP_FORMAT)
+            try:
+                piece = self._one.decompress(self.left, room_bytes)
+            except zlib.error:
+                raise EncodingInvalid(
+                    "the body is not the gzip that its Content-Encoding says: compress it, or leave the header out"
+                ) from None
+            self.left = self._one.unused_data if self._one.eof else self._one.unconsumed_tail
+            pieces.append(piece)
+            room_bytes -= len(piece)
+            if not self.left and not self._one.eof:
+                break
+        return b"".join(pieces)

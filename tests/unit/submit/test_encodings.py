@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import time
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from random import Random
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insula.errors import EncodingInvalid, EncodingUnsupported
+from insula_submit.admission import INLINE_BYTES_MAX
 from insula_submit.encodings import PIECE_BYTES, decompressed, is_gzip
 
 TEXT = b"zdanie " * 100
@@ -71,6 +73,27 @@ def test_a_large_payload_comes_in_pieces(size_bytes: int, random: bool) -> None:
     pieces = inflate(gzip.compress(payload))
     assert b"".join(pieces) == payload
     assert max(map(len, pieces)) <= PIECE_BYTES
+
+
+def test_nothing_small_waits_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept inline is accepted while S3 is away, and every thread waits for it."""
+
+    def no_thread(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(asyncio, "to_thread", no_thread)
+    for payload in (Random(7).randbytes(INLINE_BYTES_MAX), bytes(INLINE_BYTES_MAX)):
+        assert b"".join(inflate(*cut(gzip.compress(payload), 20_000))) == payload
+    with pytest.raises(AssertionError):
+        inflate(gzip.compress(bytes(PIECE_BYTES * 2)))
+
+
+def test_many_gzips_of_nothing_cost_little() -> None:
+    """100,000 of them in 2 MB: each is no step of its own in the event loop."""
+    nothing = gzip.compress(b"")
+    started = time.process_time()
+    assert inflate(*cut(nothing * 100_000, 1 << 20)) == []
+    assert time.process_time() - started < 5
 
 
 def test_joined_gzips_are_one_payload() -> None:
