@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Final, TypeVar
 
-from insula import logs
+from insula import logs, startup
 from insula.errors import InsulaError
 
 Settings = TypeVar("Settings")
@@ -49,6 +49,7 @@ def run_service(
     run: Callable[[Settings], Coroutine[object, object, None]],
 ) -> None:
     """Read the settings, run the service to its end; exit 1 with one line if it cannot start."""
+    startup.begin()
     hide_from_others()
     give_memory_back()
     logs.configure(name, environment.get("INSULA_LOG_LEVEL", "info"))

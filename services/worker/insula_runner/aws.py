@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from importlib.machinery import ModuleSpec, PathFinder
-from typing import Any, Callable, Dict, Mapping, Optional, Tuple
+from typing import Any, Callable, Mapping, Optional, Tuple
 
 READS_IT_SINCE = (1, 31)
 VARIABLE = "AWS_ENDPOINT_URL"
@@ -62,8 +62,7 @@ def is_for_amazon(service: str, credentials: Any, environment: Mapping[str, str]
     if service != "s3" or credentials is None or not key or environment.get(VARIABLE_S3) != endpoint:
         return False
     # Only keys that are refreshed, which are nobody's but a role's, have none among their attributes.
-    attributes: Dict[str, Any] = vars(credentials)
-    return attributes.get("access_key") != key
+    return bool(credentials.__dict__.get("access_key") != key)
 
 
 def without_endpoints(config: Any) -> Any:

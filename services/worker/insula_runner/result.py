@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from insula_runner.frames import RESULT_BYTES_MAX
+from insula_runner.result_fault import describe_kind, find_fault
 
 # Not ASCII only: text in other scripts stays readable, and takes a third of the bytes.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
@@ -27,16 +28,25 @@ def encode_result(result: Any) -> bytes:
     Raises ResultInvalid, ResultTooLarge.
     """
     if not isinstance(result, dict):
-        raise ResultInvalid(f"user response must be json serializable dictionary, got {type(result)} instead")
+        kind = f"got {type(result)} instead: {describe_kind(result)}"
+        raise ResultInvalid(f"user response must be json serializable dictionary, {kind}")
     try:
         encoded = _encode_utf8(result)
     except Exception as error:  # a dictionary of the user's own kind runs their code here
-        raise ResultInvalid(f"user response is not json serializable: {error}") from error
+        raise ResultInvalid(f"user response is not json serializable: {explain(result, error)}") from error
     if len(encoded) > RESULT_BYTES_MAX:
         limit = f"the limit is {RESULT_BYTES_MAX} bytes ({RESULT_BYTES_MAX >> 20} MiB)"
         advice = "store large results elsewhere and return where they are"
         raise ResultTooLarge(f"the result is {len(encoded)} bytes of JSON, {limit}; {advice}")
     return encoded
+
+
+def explain(result: Any, error: Exception) -> str:
+    """Return the place and the cure; the encoder's words where they are not found."""
+    try:
+        return find_fault(result) or str(error)
+    except Exception:  # noqa: BLE001 - the user's own kind of dictionary again
+        return str(error)
 
 
 def _encode_utf8(result: Any) -> bytes:

@@ -49,7 +49,7 @@ class Bundles:
 
     async def _ask(self, *question: str, told: bytes = b"") -> bytes:
         """Run the program, which ends with us, with `told` on its stdin; return what it writes."""
-        command = [sys.executable, "-I", "-m", "insula.bundles", self._bucket, *question]
+        command = [sys.executable, "-X", "utf8", "-I", "-m", "insula.bundles", self._bucket, *question]
         try:
             process = await asyncio.create_subprocess_exec(*tethered(command), stdin=PIPE, stdout=PIPE, stderr=PIPE)
         except OSError as error:

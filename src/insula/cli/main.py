@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from insula import startup
 from insula.cli import apis, workloads
 from insula.cli.logs import logs
 from insula.cli.up import up
@@ -45,5 +46,11 @@ def main(
     """Turns a Python Handler class into a durable asynchronous API."""
 
 
-if __name__ == "__main__":
+def run() -> None:
+    """The program `insula`."""
+    startup.begin()
     app()
+
+
+if __name__ == "__main__":
+    run()

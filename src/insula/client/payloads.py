@@ -13,13 +13,16 @@ import json
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import Message
+from functools import partial
 from typing import Final, Protocol, TypeAlias, cast, runtime_checkable
 
+from insula.client.integers import with_any_integers
 from insula.errors import InvalidArgument
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
 BYTES: Final = "application/octet-stream"
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 # One message up to here, a stream beyond: the pieces of a stream are as large.
 CHUNK_BYTES: Final = 2**20
 
@@ -72,7 +75,7 @@ def _whole(body: bytes, content_type: str) -> Outgoing:
 
 def _json_bytes(value: object) -> bytes:
     try:
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        return with_any_integers(partial(_encode, value)).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidArgument(f"payload: cannot be written as JSON: {error}") from None
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
+from insula.client.integers import with_any_integers
 from insula.status import Status
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Workload:
         """The handler's dictionary, parsed when first asked for; None unless the status is completed."""
         if self.result_json is None:
             return None
-        parsed: dict[str, Any] = json.loads(self.result_json)
+        parsed: dict[str, Any] = with_any_integers(partial(json.loads, self.result_json))
         return parsed
 
 

@@ -318,4 +318,4 @@ class Parts:
 
 def _python(module: str) -> tuple[str, ...]:
     """-P: a file of the user's that is called like one of our imports must not be taken for it."""
-    return (sys.executable, "-P", "-m", module)
+    return (sys.executable, "-X", "utf8", "-P", "-m", module)

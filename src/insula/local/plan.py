@@ -85,7 +85,7 @@ def become_stack(plan: Plan) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     # What follows the descriptor is for the reader of a process list.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "insula.local", str(descriptor), *sys.argv[1:]])
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", "-P", "-m", "insula.local", str(descriptor), *sys.argv[1:]])
 
 
 def read_plan(descriptor: int) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -61,8 +62,8 @@ class Deployed:
     def here(self) -> Path:
         return Path(self.stack.info["data"]).parent
 
-    def insula(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return insula(self.here, *words)
+    def insula(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return insula(self.here, *words, **environment)
 
 
 @pytest.fixture
@@ -74,9 +75,16 @@ def deployed(stack: Stack, tmp_path: Path) -> Deployed:
     return found
 
 
-def insula(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+LATIN_1 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "latin-1"}
+"""A locale without UTF-8, as Python sees one."""
+
+
+def insula(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "insula.cli.main", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    variables = os.environ | environment
+    return subprocess.run(
+        command, cwd=folder, env=variables, capture_output=True, encoding="utf-8", timeout=120, check=False
+    )
 
 
 def test_deploy_get_describe_logs_refresh_and_delete(deployed: Deployed) -> None:
@@ -164,13 +172,14 @@ def test_a_version_that_is_replaced_before_it_is_ready_is_told(deployed: Deploye
 
 def test_a_version_that_fails_is_told_with_its_reason_and_with_what_serves(deployed: Deployed) -> None:
     before = deployed.stack.api(deployed.name).version
-    deployed.write("import nowhere_to_be_found\n" + HANDLER)
+    deployed.write("raise ImportError('nowhere_to_be_found ✓')\n" + HANDLER)
     failed = deployed.insula("deploy", str(deployed.project))
     assert (failed.returncode, failed.stdout) == (1, f"{deployed.name} failing\n")
     assert "nowhere_to_be_found" in failed.stderr
-    said = deployed.insula("get", deployed.name).stdout
-    assert f"{deployed.name} is failing; version {before[:12]} serves on: " in said
-    assert "nowhere_to_be_found" in said
+    for environment in ({}, LATIN_1):
+        said = deployed.insula("get", deployed.name, **environment).stdout
+        assert f"{deployed.name} is failing; version {before[:12]} serves on: " in said
+        assert "nowhere_to_be_found ✓" in said
     assert deployed.run()["result"] == {"version": 1}
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -11,6 +13,7 @@ import pytest
 import requests
 from redis import Redis
 
+from insula.client import Client
 from insula.keys import ApiKeys
 from insula.local.storage import BUCKET
 from tests.http_api import HttpApi
@@ -54,7 +57,9 @@ def failure(answer: dict[str, Any]) -> str:
 def test_p4_anything_but_a_dictionary_fails_with_cortex_text(
     api: Callable[[str], HttpApi], returned: str, kind: str
 ) -> None:
-    assert failure(api("rough").run(returning(returned), "text/plain")) == NO_DICTIONARY.format(kind)
+    message = failure(api("rough").run(returning(returned), "text/plain"))
+    assert message.startswith(NO_DICTIONARY.format(kind) + ": handle_async returned ")
+    assert "; it must return a dict" in message
 
 
 @pytest.mark.parametrize(
@@ -93,6 +98,23 @@ def test_p6_results_read_as_python_writes_them(api: Callable[[str], HttpApi], re
     id = rough.submit(returning(returned), "text/plain")
     rough.end(id)
     assert f'"result": {expected}, "timestamp"' in requests.get(f"{rough.url}/{id}", timeout=10).text
+
+
+def test_p6_integers_of_any_length_survive(echo: HttpApi, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In and out, also for Python's client in a program that keeps Python's limit of 4,300 digits."""
+    digits = "7" * 10_000
+    id = echo.submit(digits.encode(), "application/json")
+    with Client(stack.public) as client:
+        by_http = client.wait("echo", id, timeout=60)
+        assert f'"payload": {digits}}}'.encode() in (by_http.result_json or b"")
+        number = (10**10_000 - 1) // 9 * 7
+        assert by_http.result == {"type": "int", "payload": number}
+        assert client.run("echo", {"number": number}) == {"type": "dict", "payload": {"number": number}}
+    assert sys.get_int_max_str_digits() == 4300
+    monkeypatch.chdir(stack.info["data"])
+    command = [sys.executable, "-m", "insula.cli.main", "submit", "echo", "--json", digits, "--wait"]
+    done = subprocess.run([*command, "--url", stack.public], capture_output=True, text=True, timeout=60, check=True)
+    assert digits in done.stdout
 
 
 FORGING = """

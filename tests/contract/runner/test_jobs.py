@@ -75,7 +75,7 @@ async def test_integers_of_any_length_survive(start: Start) -> None:
         (
             "return None",
             "RESULT_INVALID",
-            "user response must be json serializable dictionary, got <class 'NoneType'> instead",
+            "user response must be json serializable dictionary, got <class 'NoneType'> instead: handle_async",
         ),
         ("return {'a': float('nan')}", "RESULT_INVALID", "user response is not json serializable: "),
         ("return {'a': 'x' * (64 << 20)}", "RESULT_TOO_LARGE", "the result is 67108873 bytes of JSON, the limit is"),

@@ -17,7 +17,10 @@ from tests.contract.local.test_refusals import up, write_project
 from tests.contract.seed_document.conftest import Document
 from tests.waiting import until_blocking
 
-NOTHING = "user response must be json serializable dictionary, got <class 'NoneType'> instead"
+NOTHING = (
+    "user response must be json serializable dictionary, got <class 'NoneType'> instead: "
+    "handle_async returned None; it must return a dict"
+)
 
 
 def png(width: int, height: int) -> bytes:

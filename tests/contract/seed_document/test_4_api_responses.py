@@ -17,9 +17,9 @@ SEVEN_DAYS_S = 7 * 24 * 3600
 @pytest.mark.parametrize(
     ("payload", "message"),
     [
-        (b'{"return": [1]}', "user response must be json serializable dictionary, got <class 'list'> instead"),
-        (b'{"return": "text"}', "user response must be json serializable dictionary, got <class 'str'> instead"),
-        (b'{"return": null}', "user response must be json serializable dictionary, got <class 'NoneType'> instead"),
+        (b'{"return": [1]}', "user response must be json serializable dictionary, got <class 'list'> instead: "),
+        (b'{"return": "text"}', "user response must be json serializable dictionary, got <class 'str'> instead: "),
+        (b'{"return": null}', "user response must be json serializable dictionary, got <class 'NoneType'> instead: "),
         (b'{"unserializable": 1}', "user response is not json serializable"),
     ],
 )

@@ -45,7 +45,8 @@ def test_dictionaries_of_other_classes_are_dictionaries() -> None:
 def test_anything_but_a_dictionary_is_refused_with_cortex_text(result: object) -> None:
     with pytest.raises(ResultInvalid) as refused:
         encode_result(result)
-    assert str(refused.value) == (f"user response must be json serializable dictionary, got {type(result)} instead")
+    cortex = f"user response must be json serializable dictionary, got {type(result)} instead"
+    assert str(refused.value).startswith(f"{cortex}: handle_async returned ")
 
 
 def circular() -> dict[str, object]:

@@ -42,7 +42,7 @@ async def fetch_models(models: Models, folder: Path, variables: Mapping[str, str
     view.keep(folder)
     task = json.dumps({"folder": str(folder), "sources": [source._asdict() for source in sources(models)]})
     # -I: a PYTHONPATH of the user's is for the handler's interpreter, not for ours.
-    command = [sys.executable, "-I", "-m", "insula_worker.saved_models", task]
+    command = [sys.executable, "-X", "utf8", "-I", "-m", "insula_worker.saved_models", task]
     try:
         async with running(view.step(), command, folder, variables, PIPE, PIPE) as process:
             assert process.stdout is not None, "started with a pipe"

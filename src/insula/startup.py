@@ -1,0 +1,24 @@
+"""What each program of Insula does first: text is UTF-8 whatever the locale, and integers have any length."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Final
+
+_ERRORS: Final = {"stdin": "surrogateescape", "stdout": "surrogateescape", "stderr": "backslashreplace"}
+"""Those of Python's UTF-8 mode."""
+
+
+def begin() -> None:
+    """Set up this process, or replace it by the same program in Python's UTF-8 mode, where file names need that."""
+    sys.set_int_max_str_digits(0)
+    if sys.getfilesystemencoding() != "utf-8":
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+    for name, errors in _ERRORS.items():
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() != "utf-8":
+            stream.reconfigure(encoding="utf-8", errors=errors)
