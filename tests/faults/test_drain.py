@@ -78,5 +78,5 @@ async def test_i5_poison_a_payload_that_kills_its_runner_ends_failed_and_the_nex
         bystander = api.submit(b"{}", "application/json")
         failed = api.end(poison)
         assert failed["error"]["reason"] == "WORKER_LOST"
-        assert "exited with code 3" in failed["error"]["message"]
+        assert failed["error"]["message"] == "the handler's process ended with code 3 in each of 3 attempts"
         assert api.end(bystander)["status"] == "completed"

@@ -68,14 +68,14 @@ class Attempts:
             log.warning("lease lost", extra={"id": lease.id, "attempt": lease.attempt})
             return None
         except AttemptLost as lost:
-            await self._give_back(lease, str(lost) if lost.begun else None)
+            await self._give_back(lease, str(lost), blamed=lost.begun)
             return None
         except WaitEnded:
-            await self._give_back(lease, None)
+            await self._give_back(lease, "not begun because its payload is unavailable; it waits again", blamed=False)
             return None
         except Exception as error:
             log.exception("unexpected error in an attempt", extra={"id": lease.id})
-            await self._give_back(lease, f"internal error: {type(error).__name__}")
+            await self._give_back(lease, f"the worker failed with {type(error).__name__}", blamed=True)
             return None
         return outcome.handler_s
 
@@ -135,16 +135,23 @@ class Attempts:
         await self._objects.write(key, _once(result_json))
         return Result(object=key)
 
-    async def _give_back(self, lease: Lease, lost: str | None) -> None:
+    async def _give_back(self, lease: Lease, why: str, *, blamed: bool) -> None:
+        fields = {"id": lease.id, "attempt": lease.attempt}
         while True:
             try:
-                await self._ledger.requeue(lease, lost=lost)
+                status = await self._ledger.requeue(lease, lost=why if blamed else None)
             except StoreUnavailable:
                 await asyncio.sleep(STORE_RETRY_S)
             except LeaseLost:
                 return
             else:
-                log.warning("attempt given back", extra={"id": lease.id, "attempt": lease.attempt, "lost": lost})
+                if status is Status.FAILED:
+                    log.error("failed to process workload", extra={**fields, "reason": "WORKER_LOST", "error": why})
+                elif status is Status.CANCELLED:
+                    log.warning("workload cancelled because its API is deleted", extra=fields)
+                else:
+                    text = f"lost: {why}; it starts again from the beginning" if blamed else why
+                    log.warning("workload %s", text, extra=fields)
                 return
 
     async def _drop_payload(self, payload: Payload) -> None:

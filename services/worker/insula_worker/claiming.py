@@ -200,7 +200,7 @@ class Claiming:
             runs = lease.id not in held.serving.attempts.payloads.waiting
             held.task.cancel()
             if runs:
-                await held.serving.slot.recycle()
+                await held.serving.slot.recycle("its lease is lost")
 
     async def _doorbell(self, newest: str, timeout_s: float) -> None:
         """Wait until the queue holds an entry after `newest`, or the time has passed."""

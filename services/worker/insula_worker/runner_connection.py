@@ -19,13 +19,13 @@ WRITE_BUFFER_BYTES = 4 * CHUNK_BYTES  # what may wait in memory for a runner tha
 
 
 class RunnerDied(InsulaError):
-    """The runner ended before it answered. `reason` says how, such as "killed by signal 11 (SIGSEGV)".
+    """The runner ended before it answered. `reason` says how, such as "was killed by signal 11 (SIGSEGV)".
 
     `sent` is False if it had ended before the job was written: then the job is not to blame.
     """
 
     def __init__(self, reason: str, *, sent: bool = True) -> None:
-        super().__init__(f"the handler's process ended: {reason}")
+        super().__init__(f"the handler's process {reason}")
         self.reason = reason
         self.sent = sent
 

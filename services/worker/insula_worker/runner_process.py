@@ -199,7 +199,7 @@ class RunnerProcess:
         either: set[asyncio.Future[Any]] = {started, self._watcher}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not started.done():
-            raise HandlerStartFailed(f"the handler's process ended while loading {launch.handler_path}: {self._death}")
+            raise HandlerStartFailed(f"the handler's process {self._death} while loading {launch.handler_path}")
         _check_start(started.result())
 
     @property
@@ -221,7 +221,7 @@ class RunnerProcess:
         return await self._connection.run(job)
 
     async def wait_exit(self) -> str:
-        """Wait for the runner's end, asked for or not; return how it ended, such as "exited with code 1"."""
+        """Wait for the runner's end, asked for or not; return how it ended, such as "ended with code 1"."""
         await asyncio.shield(self._watcher)
         return self._death
 
@@ -296,9 +296,12 @@ def _check_start(answer: Frame) -> None:
 
 
 def _describe_exit(code: int) -> str:
+    """How the process ended, to be read behind its name."""
     if code >= 0:
-        return f"exited with code {code}"
+        return f"ended with code {code}"
     try:
-        return f"killed by signal {-code} ({signal.Signals(-code).name})"
+        name = f" ({signal.Signals(-code).name})"
     except ValueError:
-        return f"killed by signal {-code}"
+        name = ""
+    hint = ", as the kernel does when memory runs out" if code == -signal.SIGKILL else ""
+    return f"was killed by signal {-code}{name}{hint}"

@@ -24,7 +24,10 @@ What a job does to its runner it does only as often as it is delivered."""
 
 
 class AttemptLost(InsulaError):
-    """The runner ended under an attempt. `begun` tells whether it was this attempt's handler that ran then."""
+    """The runner ended under an attempt. `begun` tells whether the attempt is to blame.
+
+    The text is to be read behind the word workload if it is not.
+    """
 
     def __init__(self, reason: str, *, begun: bool) -> None:
         super().__init__(reason)
@@ -46,7 +49,7 @@ class RunnerSlot:
         self._runner: RunnerProcess | None = None
         self._turn = asyncio.Lock()
         self._busy_since: float | None = None
-        self._recycled = False
+        self._recycled = ""
         self._used = False
         self._over_memory = ""
         self._stopped = False
@@ -60,7 +63,7 @@ class RunnerSlot:
             started_at, self._used = loop.time(), False
             try:
                 self._runner = await self._start(launch)
-                self._recycled, self._over_memory = False, ""
+                self._recycled, self._over_memory = "", ""
             except HandlerStartFailed as error:
                 log.warning("handler failed to start", extra={"reason": str(error), "traceback": error.traceback})
                 self._enter(Phase.FAILING, f"{error}\n{error.traceback}".strip())
@@ -73,7 +76,7 @@ class RunnerSlot:
                 self.ready.clear()
                 log.warning("handler process ended", extra={"reason": reason})
                 if not self._used:
-                    self._enter(Phase.FAILING, f"the handler's process ended while it ran nothing: {reason}")
+                    self._enter(Phase.FAILING, f"{reason} while it ran nothing")
             works = self._used or loop.time() - started_at > STEADY_S
             failures = 0 if works else failures + 1
             await asyncio.sleep(restart_delay_s(failures))
@@ -85,7 +88,7 @@ class RunnerSlot:
             death = await runner.wait_exit()
         finally:
             watching.cancel()
-        return self._over_memory or death
+        return self._over_memory or f"the handler's process {death}"
 
     async def _start(self, launch: RunnerLaunch) -> RunnerProcess:
         log.info(f"loading the handler from {launch.handler_path}")  # noqa: G004 - the text users of Cortex know
@@ -131,7 +134,7 @@ class RunnerSlot:
             await self.ready.wait()
             runner = self._runner
             if runner is None or self._stopped:
-                raise AttemptLost("the worker stops", begun=False)
+                raise AttemptLost("not begun because insula is stopping; it waits again", begun=False)
             self._busy_since = asyncio.get_running_loop().time()
             outcome = await runner.run(job)
         except RunnerDied as death:
@@ -140,7 +143,10 @@ class RunnerSlot:
                 self.ready.clear()  # now, not once `keep` hears of it: the next job waits for the next runner
             if self._over_memory and death.sent:
                 return Failed("MEMORY_LIMIT", self._over_memory, traceback="", handler_s=self.busy_s)
-            raise AttemptLost(death.reason, begun=death.sent and not self._recycled) from death
+            if self._recycled:
+                why = f"stopped after {self.busy_s:.1f} s because {self._recycled}; it starts again from the beginning"
+                raise AttemptLost(why, begun=False) from death
+            raise AttemptLost(str(death), begun=death.sent) from death
         else:
             self._used = True
             return outcome
@@ -156,15 +162,17 @@ class RunnerSlot:
                     return
             except TimeoutError:
                 if self.busy_s > patience_s or self._stopped:
-                    raise AttemptLost("it waited behind a slow one", begun=False) from None
+                    raise AttemptLost(
+                        "not begun because the one before it takes long; it waits again", begun=False
+                    ) from None
 
-    async def recycle(self) -> None:
-        """End the runner at once, because what it runs is no longer ours; `keep` starts another. Blames no attempt."""
+    async def recycle(self, because: str) -> None:
+        """End the runner at once, whatever it runs; `keep` starts another. Blames no attempt."""
         if self._runner is not None:
-            self._recycled = True
+            self._recycled = because
             await self._runner.stop(0)
 
-    async def stop(self, leave_s: float) -> None:
+    async def stop(self, leave_s: float, because: str = "insula is stopping") -> None:
         """End the runner for good; cancel `keep` first.
 
         It is killed if it still runs a job, or has not left within `leave_s` as Python programs do: its threads are
@@ -173,7 +181,7 @@ class RunnerSlot:
         self._stopped = True
         self.ready.set()  # whoever waits for a runner need not wait any longer
         if self._runner is None or self._busy_since is not None:
-            await self.recycle()
+            await self.recycle(because)
         elif not await self._runner.stop(leave_s):
             log.warning("handler process was killed", extra={"reason": f"it did not end within {leave_s:g} s"})
 

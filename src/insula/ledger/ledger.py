@@ -25,6 +25,7 @@ _CLAIM: Final = scripts.load("claim")
 _RENEW: Final = scripts.load("renew")
 _FINISH: Final = scripts.load("finish")
 _REQUEUE: Final = scripts.load("requeue")
+_REQUEUED: Final = {1: Status.IN_QUEUE, 2: Status.FAILED, 3: Status.CANCELLED}
 _RECLAIM: Final = scripts.load("reclaim")
 _CANCEL: Final = scripts.load("cancel")
 _REOPEN: Final = scripts.load("reopen")
@@ -159,16 +160,18 @@ class WorkloadLedger:
         if await self._run(_FINISH, lease.api, *arguments) == -1:
             raise LeaseLost(lease.id, lease.attempt)
 
-    async def requeue(self, lease: Lease, *, lost: str | None = None) -> None:
-        """Give an attempt back, ahead of what waits; `lost` says why if the attempt died (invariant I5).
+    async def requeue(self, lease: Lease, *, lost: str | None = None) -> Status:
+        """Give an attempt back, ahead of what waits; `lost` is a sentence why, if the attempt died (invariant I5).
 
-        The workload fails with that reason once it lost `max_deliveries` attempts. Safe to repeat.
+        Returns IN_QUEUE; FAILED once the workload lost `max_deliveries` attempts, with the sentence and their number;
+        CANCELLED if its API is deleted. Safe to repeat.
         Raises LeaseLost if a later attempt holds the workload.
         """
         arguments = (lease.id, lease.attempt, lease.entry, int(lost is not None), self.policy.max_deliveries)
-        reply = await self._run(_REQUEUE, lease.api, *arguments, lost or "", self.policy.retention_s)
+        reply = cast(int, await self._run(_REQUEUE, lease.api, *arguments, lost or "", self.policy.retention_s))
         if reply == -1:
             raise LeaseLost(lease.id, lease.attempt)
+        return _REQUEUED[reply]
 
     async def reclaim(
         self, api: str, claimant: Claimant, *, count: int, held: Collection[str], expired: bool, own_lost: bool

@@ -28,7 +28,7 @@ async def test_tmp_and_shared_memory_are_new_at_each_start_and_tmp_is_on_disk(ma
     assert await handler.found(make) == [True, "1777"]
     with pytest.raises(RunnerDied):
         await handler.runner.run(Job("1", "application/json", b'"import os; os._exit(9)"', 24))
-    assert await handler.runner.wait_exit() == "exited with code 9"
+    assert await handler.runner.wait_exit() == "ended with code 9"
     again = await api.start_again(handler.launch)
     assert await again.found(make) == [True, "1777"]
     await again.runner.stop(0)
@@ -116,9 +116,9 @@ async def test_a_signal_and_a_code_that_looks_like_one_are_told_apart(machine: M
     api = machine.api("echo")
     handler = await api.start()
     for code, end in (
-        ("os._exit(139)", "exited with code 139"),
-        ("os.kill(os.getpid(), 11)", "killed by signal 11 (SIGSEGV)"),
-        ("os.killpg(0, 15)", "killed by signal 15 (SIGTERM)"),
+        ("os._exit(139)", "ended with code 139"),
+        ("os.kill(os.getpid(), 11)", "was killed by signal 11 (SIGSEGV)"),
+        ("os.killpg(0, 15)", "was killed by signal 15 (SIGTERM)"),
     ):
         payload = f'"import os; {code}"'.encode()
         with pytest.raises(RunnerDied):

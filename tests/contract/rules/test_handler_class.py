@@ -19,7 +19,7 @@ REASONS = {
     "broken-import": "error in broken_import.py: ModuleNotFoundError: No module named 'a_package_that_is_missing'",
     "broken-init": "failed to initialize handler implementation: broken_init.py: __init__: no model in {}",
     "broken-signature": f'{SIGNATURE}"headers" is not a supported argument',
-    "broken-exit": "the handler's process ended while loading broken_exit.py: exited with code 7",
+    "broken-exit": "the handler's process ended with code 7 while loading broken_exit.py",
 }
 
 

@@ -16,11 +16,14 @@ from tests.contract.runner.conftest import Start, handler, job
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("import os; os._exit(1)", "exited with code 1"),
-        ("import os; os._exit(0)", "exited with code 0"),
-        ("import ctypes; ctypes.string_at(0)", "killed by signal 11 (SIGSEGV)"),
-        ("import os; os.abort()", "killed by signal 6 (SIGABRT)"),
-        ("import os; os.kill(os.getpid(), 9)", "killed by signal 9 (SIGKILL)"),
+        ("import os; os._exit(1)", "ended with code 1"),
+        ("import os; os._exit(0)", "ended with code 0"),
+        ("import ctypes; ctypes.string_at(0)", "was killed by signal 11 (SIGSEGV)"),
+        ("import os; os.abort()", "was killed by signal 6 (SIGABRT)"),
+        (
+            "import os; os.kill(os.getpid(), 9)",
+            "was killed by signal 9 (SIGKILL), as the kernel does when memory runs out",
+        ),
         ("import os; os.closerange(3, 100); import time; time.sleep(99)", "closed its socket to the worker"),
     ],
 )
@@ -96,7 +99,7 @@ async def test_stop_lets_written_jobs_finish_within_the_grace(start: Start) -> N
     await asyncio.wait(answers, timeout=0)
     await runner.stop(30)
     assert [type(await answer) for answer in answers] == [Completed] * 10
-    assert await runner.wait_exit() == "exited with code 0"
+    assert await runner.wait_exit() == "ended with code 0"
     await runner.stop(0)
 
 

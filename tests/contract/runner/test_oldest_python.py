@@ -59,4 +59,4 @@ async def test_every_part_of_the_runner_works_on_python_38(start: Start, launch:
     assert isinstance(failed, Failed)
     assert failed.message == "TypeError: object of type 'int' has no len()"
     await runner.stop(10)
-    assert await runner.wait_exit() == "exited with code 0"
+    assert await runner.wait_exit() == "ended with code 0"

@@ -11,8 +11,8 @@ import pytest
 from insula_worker.observers import Observers
 from insula_worker.phase import Phase
 from insula_worker.runner_process import RunnerLaunch
-from insula_worker.runner_slot import RunnerSlot
-from tests.contract.runner.conftest import START_TIMEOUT_S
+from insula_worker.runner_slot import AttemptLost, RunnerSlot
+from tests.contract.runner.conftest import START_TIMEOUT_S, job
 from tests.waiting import until
 
 DIES_IDLE = """
@@ -32,6 +32,7 @@ class Handler:
         threading.Thread(target=grow).start()
     def handle_async(self): return {}
 """
+STOPPED = r"^stopped after \d+\.\d s because insula is stopping; it starts again from the beginning$"
 QUIET = "class Handler:\n    def handle_async(self): return {}\n"
 
 
@@ -66,7 +67,10 @@ async def kept() -> AsyncIterator[Kept]:
 
 @pytest.mark.parametrize(
     ("source", "reason"),
-    [(DIES_IDLE, "exited with code 9"), (GROWS_IDLE, "MiB of memory; compute.mem allows 100 MiB")],
+    [
+        (DIES_IDLE, "the handler's process ended with code 9 while it ran nothing"),
+        (GROWS_IDLE, "MiB of memory; compute.mem allows 100 MiB while it ran nothing"),
+    ],
     ids=["exits", "outgrows compute.mem"],
 )
 async def test_a_handler_that_ends_while_it_runs_nothing_is_failing_and_the_reason_is_told(
@@ -78,7 +82,6 @@ async def test_a_handler_that_ends_while_it_runs_nothing_is_failing_and_the_reas
     told = [phase for phase, _ in kept.phases]
     at = told.index(Phase.FAILING)
     assert told[:at] == [Phase.STARTING, Phase.READY]
-    assert kept.phases[at][1].startswith("the handler's process ended while it ran nothing: ")
     assert reason in kept.phases[at][1]
 
 
@@ -89,3 +92,19 @@ async def test_nothing_goes_on_once_a_slot_is_stopped(kept: Kept, launch: Runner
     await until(kept.slot.ready.is_set)
     await kept.stop()
     await until(lambda: asyncio.all_tasks() <= before)
+
+
+async def test_what_a_stop_interrupts_is_told_with_its_time_and_cause(kept: Kept, launch: RunnerLaunch) -> None:
+    """And is not to blame: it starts again from the beginning."""
+    source = "import pathlib, time\nclass Handler:\n    def handle_async(self):\n"
+    kept.keep(launch, source + "        pathlib.Path('begun').touch()\n        time.sleep(600)\n")
+    running = asyncio.create_task(kept.slot.run(job(), patience_s=1))
+    await until((launch.project / "begun").exists)
+    waiting = asyncio.create_task(kept.slot.run(job(), patience_s=600))
+    await asyncio.wait({waiting}, timeout=0)
+    await kept.stop()
+    with pytest.raises(AttemptLost, match=STOPPED) as lost:
+        await running
+    assert not lost.value.begun
+    with pytest.raises(AttemptLost, match=r"^not begun because insula is stopping; it waits again$"):
+        await waiting

@@ -162,7 +162,7 @@ async def test_init_runs_once_after_the_module_and_before_the_first_job(start: S
         ("import nowhere", "error in handler.py: ModuleNotFoundError: No module named 'nowhere'", True),
         ("def f(:", "error in handler.py: SyntaxError: invalid syntax", True),
         ("class Handle:\n    def handle_async(self): pass", "found class Handle, expected Handler", False),
-        ("import os; os._exit(7)", "the handler's process ended while loading handler.py: exited with code 7", False),
+        ("import os; os._exit(7)", "the handler's process ended with code 7 while loading handler.py", False),
     ],
 )
 async def test_a_handler_that_cannot_start_is_refused_with_its_reason(

@@ -96,7 +96,7 @@ async def test_between_workloads_lines_belong_to_none(start: Start, printed: Pri
     )
     await run(runner, "one")
     (tmp_path / "project" / "answered").touch()
-    assert await runner.wait_exit() == "exited with code 0"
+    assert await runner.wait_exit() == "ended with code 0"
     assert [(line["message"], line.get("id")) for line in printed.lines()[1:]] == [("in time", "one"), ("late", None)]
 
 
@@ -141,7 +141,7 @@ async def test_a_program_that_outlives_its_runner_does_not_hold_the_worker(start
         "os._exit(1)",
         view=open_view,
     )
-    with pytest.raises(RunnerDied, match="exited with code 1"):
+    with pytest.raises(RunnerDied, match="ended with code 1"):
         await runner.run(job("one"))
     os.kill(int(printed.lines()[1]["message"]), 9)
 

@@ -87,8 +87,22 @@ local function bury(id, entry, from, attempt, why, retention_s)
   redis.call('HSET', dead_prefix .. id, unpack(redis.call('XRANGE', queue, entry, entry)[1][2]))
   redis.call('EXPIRE', dead_prefix .. id, retention_s + 86400)
   local at = end_workload(id, entry, from, 'failed', attempt, retention_s, 'failure',
-    'WORKER_LOST gave up after its last allowed attempt: ' .. why)
+    'WORKER_LOST ' .. why)
   redis.call('ZADD', dead, at, id)
+end
+
+-- lose: count one more attempt that was lost, and why; returns how many there are, and a sentence of all of them.
+-- lost_why: the reason they have in common; empty if they have none.
+local function lose(id, why)
+  local key = workload_prefix .. id
+  local lost = redis.call('HINCRBY', key, 'lost', 1)
+  if lost == 1 then
+    redis.call('HSET', key, 'lost_why', why)
+    return lost, why .. ' in its only attempt'
+  end
+  if redis.call('HGET', key, 'lost_why') == why then return lost, why .. ' in each of ' .. lost .. ' attempts' end
+  redis.call('HSET', key, 'lost_why', '')
+  return lost, why .. ' in the last of ' .. lost .. ' attempts'
 end
 
 -- start_attempt: lease one delivered entry to a worker. `entry` is {entry id, {field, value, …}}.

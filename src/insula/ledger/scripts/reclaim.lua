@@ -23,9 +23,9 @@ local function take(pending)
   local record = redis.call('HMGET', workload_prefix .. id, 'status', 'attempt')
   local status, attempt = record[1], record[2]
   if status == 'in_progress' then
-    local counted = owner ~= consumer or own_lost == '1'
-    if counted and redis.call('HINCRBY', workload_prefix .. id, 'lost', 1) >= lost_max then
-      return bury(id, entry_id, status, attempt, 'its worker ' .. owner .. ' was lost', retention_s)
+    if owner ~= consumer or own_lost == '1' then
+      local times, why = lose(id, 'the worker ' .. owner .. ' was lost')
+      if times >= lost_max then return bury(id, entry_id, status, attempt, why, retention_s) end
     end
     set_status(id, 'in_progress', 'in_queue', attempt)
   elseif status ~= 'in_queue' then

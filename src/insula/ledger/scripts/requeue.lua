@@ -7,7 +7,6 @@
 --          · -1 lease lost
 -- Cost     O(log N). Safe to repeat.
 local id, attempt, entry, lost = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
-local key = workload_prefix .. id
 local status, holder = state_of(id)
 if holder ~= attempt then return -1 end
 if status == 'in_queue' then return 1 end
@@ -15,9 +14,12 @@ if status == 'failed' then return 2 end
 if status == 'cancelled' then return 3 end
 if status ~= 'in_progress' then return -1 end
 
-if lost == 1 and redis.call('HINCRBY', key, 'lost', 1) >= tonumber(ARGV[6]) then
-  bury(id, entry, 'in_progress', attempt, ARGV[7], tonumber(ARGV[8]))
-  return 2
+if lost == 1 then
+  local times, why = lose(id, ARGV[7])
+  if times >= tonumber(ARGV[6]) then
+    bury(id, entry, 'in_progress', attempt, why, tonumber(ARGV[8]))
+    return 2
+  end
 end
 if redis.call('EXISTS', closed) == 1 then  -- nobody claims any more
   end_workload(id, entry, 'in_progress', 'cancelled', attempt, tonumber(ARGV[8]), 'none', '')
