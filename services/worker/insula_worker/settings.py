@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 import socket
 import tempfile
 from collections.abc import Mapping
@@ -28,8 +28,8 @@ class Settings:
     """`listen` is host:port or unix:PATH, and `metrics_listen` if anybody is to scrape.
 
     `admin_token` is what callers of WorkerService must send, None on a Unix socket.
-    `scratch` belongs to this worker alone. `hidden` are folders that no handler may see, in INSULA_HIDDEN with ":"
-    between them.
+    `scratch` belongs to this worker alone. `hidden` are folders that no handler may see, a JSON list in
+    INSULA_HIDDEN.
 
     `handler_environment` is the weakest layer of what a handler gets: ours without WITHHELD_PREFIXES and without what
     leads package managers elsewhere, and for each INSULA_HANDLER_AWS_X the variable AWS_X, the S3 identity meant for
@@ -69,7 +69,7 @@ class Settings:
             scratch=Path(scratch),
             hosts_file=Path(hosts_file) if hosts_file else None,
             isolation=Isolation(one_of(environment, "INSULA_ISOLATION", tuple(Isolation))),
-            hidden=tuple(map(Path, filter(None, environment.get("INSULA_HIDDEN", "").split(os.pathsep)))),
+            hidden=tuple(map(Path, json.loads(environment.get("INSULA_HIDDEN", "[]")))),
             handler_environment=_handler_environment(environment),
             start_timeout=timedelta(seconds=positive_number(environment, "INSULA_START_TIMEOUT_S", 1800)),
             grace=timedelta(seconds=positive_number(environment, "INSULA_GRACE_S", 30)),

@@ -100,7 +100,7 @@ def up(
         cors_origins=tuple(cors_origins or ["*"]),
         address_requests_per_s=address_requests_per_s,
     )
-    directories = dict.fromkeys(path.resolve() for path in projects or [Path.cwd()])
+    directories = dict.fromkeys(_located(path) for path in projects or [Path.cwd()])
     try:
         plan = preflight.check(settings, directories)
         missing = preflight.check_isolation(settings)
@@ -111,3 +111,8 @@ def up(
     if missing:
         note(f"insula up: handlers are not isolated completely: {missing}")
     become_stack(plan)
+
+
+def _located(path: Path) -> Path:
+    """Return the absolute path; a configuration that is a link belongs to the project in which the link lies."""
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name

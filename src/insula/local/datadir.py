@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from insula.local.ports import command_of
-from insula.local.settings import Refused
+from insula.local.settings import PLAIN_PATH, Refused
 from insula.local.storage import Keys
 
 LAST_CHILDREN_S: Final = 5
@@ -102,6 +102,12 @@ class DataDirectory:
         _write(path, text)
         return path
 
+    def write_plain(self, name: str, text: str) -> Path:
+        """The same for a program to which some characters of a path mean something, such as `$` to boto3."""
+        path = self.sockets / name
+        _write(path, text)
+        return path
+
     def append(self, name: str, text: str) -> None:
         """Add to a file of the current run in place: handlers see the very file, not its name."""
         with (self.run / name).open("a", encoding="utf-8") as file:
@@ -122,16 +128,17 @@ class DataDirectory:
     def _socket_folder(self) -> Path:
         """Return the folder of the Unix sockets: `run`, or a new one elsewhere.
 
-        A path in `run` may be too long for a socket, or its file system may take none, as folders shared with another
-        system do.
+        A path in `run` may be too long for a socket, or hold characters that mean something in an address. Its file
+        system may take no sockets, as folders shared with another system do.
         """
         for left_over in self.run.glob("*.sock"):
             left_over.unlink()
-        if len(os.fsencode(self.run)) + 1 + SOCKET_NAME_BYTES_MAX <= SOCKET_PATH_BYTES_MAX and _takes_sockets(self.run):
+        short = len(os.fsencode(self.run)) + 1 + SOCKET_NAME_BYTES_MAX <= SOCKET_PATH_BYTES_MAX
+        if short and PLAIN_PATH.fullmatch(str(self.run)) and _takes_sockets(self.run):
             return self.run
-        short = tempfile.mkdtemp(prefix="insula-", dir=self._runtime)
-        self._short_folder.symlink_to(short)
-        return Path(short)
+        elsewhere = tempfile.mkdtemp(prefix="insula-", dir=self._runtime)
+        self._short_folder.symlink_to(elsewhere)
+        return Path(elsewhere)
 
     @property
     def _short_folder(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -144,7 +145,7 @@ class Parts:
             "port": "0",
             "unixsocket": str(socket),
             "unixsocketperm": "700",
-            "dir": str(self.data.valkey),
+            "dir": ".",
             "appendonly": "yes",
             "appendfsync": "always",
             "hash-max-listpack-entries": "32",  # the fields of a live record; buckets of ended ones may be large
@@ -157,7 +158,7 @@ class Parts:
             str(self.plan.programs.valkey),
             *(word for name, value in flags.items() for word in (f"--{name}", value)),
         )
-        return self._part("valkey", command, {}, probes.redis(socket))
+        return replace(self._part("valkey", command, {}, probes.redis(socket)), directory=self.data.valkey)
 
     def seaweedfs(self) -> Part:
         """S3, with its master, volume server and filer in the same process, in its own network where possible."""
@@ -169,7 +170,7 @@ class Parts:
         flags = {
             "ip": host,
             "ip.bind": host,
-            "dir": str(data.seaweedfs),
+            "dir": ".",  # a comma in a path would divide it
             "s3.port.iceberg": "0",
             "s3.port.lance": "0",
             "s3.config": "identities.json",
@@ -226,7 +227,7 @@ class Parts:
             "INSULA_METRICS_LISTEN": self.address(metrics_socket(api)),
             "INSULA_HOSTS_FILE": str(self.data.run / "hosts"),
             "INSULA_SCRATCH": str(self.data.run / name),
-            "INSULA_HIDDEN": f"{self.data.path}:{self.data.sockets}",
+            "INSULA_HIDDEN": json.dumps([str(self.data.path), str(self.data.sockets)]),
             "INSULA_ISOLATION": self.settings.isolation,
             "INSULA_GRACE_S": str(WORKER_GRACE_S),
             **{f"INSULA_HANDLER_{variable}": value for variable, value in self.handlers_s3.items()},
@@ -290,7 +291,7 @@ class Parts:
             "INSULA_S3_SOCKET": str(self.socket("s3")),
             "INSULA_STORES_FOLDER": str(data.path),
             **storage.endpoint(self.s3_endpoint),
-            "AWS_SHARED_CREDENTIALS_FILE": str(data.write("s3-credentials", credentials)),
+            "AWS_SHARED_CREDENTIALS_FILE": str(data.write_plain("s3-credentials", credentials)),
             "AWS_CONFIG_FILE": os.devnull,  # the user's own profile may not reach into it
             "PYTHONUNBUFFERED": "1",
         }

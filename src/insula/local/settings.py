@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,10 @@ INTERNAL_PORT: Final = 8888
 
 PAYLOAD_BYTES_MAX: Final = 2 * 1024**3
 """The default of submit, which has to be the edge's too."""
+
+
+PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9/._+-]+")
+"""A path that is the same in the address of a socket and in a URL."""
 
 
 def own_environment() -> dict[str, str]:
@@ -58,9 +63,9 @@ class Settings:
 
     @property
     def runtime(self) -> Path:
-        """Where short-lived folders with short paths belong."""
+        """Where short-lived folders with short and plain paths belong."""
         given = Path(self.environment.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108 - any path below TMPDIR may be long
-        return given if given.is_dir() else Path("/tmp")  # noqa: S108
+        return given if given.is_dir() and PLAIN_PATH.fullmatch(str(given)) else Path("/tmp")  # noqa: S108
 
     @property
     def cache(self) -> Path:
