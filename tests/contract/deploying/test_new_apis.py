@@ -89,13 +89,15 @@ def told_ready(said: Path, api: str) -> int:
 
 @pytest.mark.slow
 async def test_watch_deploys_what_is_saved_and_keeps_what_works(tmp_path: Path) -> None:
-    """A version, an API more, and a slip, which is said and replaces nothing."""
+    """A version, an API more, another configuration of the folder, and a slip, which is said and replaces nothing."""
     project = write(tmp_path / "project", "watched")
+    beside = project / "beside.yaml"
+    save(beside, ENTRY.format("beside"))
     nested = write(project / "nested", "nested")
     said = tmp_path / "said"
     with said.open("wb") as stderr:
         data = project / ".insula"  # the usual place: the stores write in there all the time
-        async with running_stack([project, nested], data=data, options=["--watch"], said=stderr) as stack:
+        async with running_stack([project, beside, nested], data=data, options=["--watch"], said=stderr) as stack:
             url = f"{stack.public}/watched"
             assert version_of(url) == 1
             write(nested, "nested", version=2)
@@ -105,8 +107,14 @@ async def test_watch_deploys_what_is_saved_and_keeps_what_works(tmp_path: Path) 
             await until(lambda: "another" in known(stack.info["admin"]), within_s=30)
             await until(lambda: version_of(url) == 2 == version_of(f"{stack.public}/another"), within_s=30)
 
+            await until(lambda: version_of(f"{stack.public}/beside") == 2, within_s=30)
+            save(beside, ENTRY.format("beside") + ENTRY.format("more"))
+            await until(lambda: "more" in known(stack.info["admin"]), within_s=30)
+
             save(project / "handler.py", "class Handler:\n    def handle_async(self, headers): pass\n")
-            await until(lambda: b"not reloaded, what was there goes on: error in handler.py" in said.read_bytes())
+            await until(
+                lambda: said.read_bytes().count(b"not reloaded, what was there goes on: error in handler.py") == 2
+            )
             assert version_of(url) == 2
             (project / "__pycache__").mkdir()
             (project / "__pycache__" / "handler.pyc").write_bytes(b"nobody's save")
@@ -114,7 +122,8 @@ async def test_watch_deploys_what_is_saved_and_keeps_what_works(tmp_path: Path) 
             (project / ".env").write_text("CHANGED=yes\n")
             write(project, "watched", version=3)
             await until(lambda: version_of(url) == 3, within_s=30)
-    assert said.read_bytes().count(b"not reloaded") == 1
+    assert said.read_bytes().count(b"not reloaded") == 2, "once for each configuration of the folder"
+    assert "watchfiles" not in (data / "logs" / "rollout.log").read_text()
 
 
 def known(admin: str) -> list[str]:

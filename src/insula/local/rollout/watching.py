@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -37,13 +38,16 @@ class Reloading:
 
     def __init__(self, rollout: Rollout, configurations: Iterable[Path]) -> None:
         self._rollout = rollout
-        self._by_root: Final = {path.parent: path for path in configurations}
+        self._by_root: Final[dict[Path, list[Path]]] = {}
+        for path in configurations:
+            self._by_root.setdefault(path.parent, []).append(path)
 
     def run(self) -> None:
         """Tell each change of state, and deploy each project that was saved. Raises OSError if files cannot be watched.
 
         The first time each is deployed unseen: it may have been saved before we looked. The same again changes nothing.
         """
+        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts what the stores write, again and again
         saved, look_at = set(self._by_root), 0.0
         for changed in watch(
             *self._by_root,
@@ -56,7 +60,8 @@ class Reloading:
         ):
             saved |= {root for _, path in changed for root in roots_of(Path(path), self._by_root)}
             for root in sorted(saved):
-                self._deploy(self._by_root[root])
+                for configuration in self._by_root[root]:
+                    self._deploy(configuration)
             if saved or time.monotonic() >= look_at:
                 pause_s = self._rollout.look()
                 look_at = time.monotonic() + (LOOK_AGAIN_EVERY_S if pause_s is None else pause_s)
