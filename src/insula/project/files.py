@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,7 @@ FILES_MAX: Final = 20_000
 DEPTH_MAX: Final = 128
 _BYTE_CODE_SUFFIXES: Final = (".pyc", ".pyo", ".pyd")
 _BYTE_CODE_FOLDER: Final = "__pycache__"
+_ENVIRONMENT_MARKS: Final = {"pyvenv.cfg", "conda-meta"}
 _ADVICE: Final = f"; name what the handler does not need in {IGNORE_FILE}"
 
 
@@ -116,6 +117,7 @@ class _Walk:
         except OSError as error:
             raise ProjectInvalid(f"{folder}: cannot be read: {error.strerror}") from None
         self._count_one()
+        self._check_no_environment(prefix, paths)
         for path in paths:
             name = f"{prefix}{path.name}"
             if self._left_out(name, path.name):
@@ -127,6 +129,15 @@ class _Walk:
                 yield from self.files(path, f"{name}/", depth + 1)
             else:
                 yield self._file(name, path, status)
+
+    def _check_no_environment(self, prefix: str, paths: Iterable[Path]) -> None:
+        """Raise ProjectInvalid if these are the files of a Python environment: thousands, made for another place."""
+        marks = {f"{prefix}{path.name}" for path in paths if path.name in _ENVIRONMENT_MARKS}
+        if any(not self._ignored.match_file(mark) for mark in marks):
+            folder = prefix.rstrip("/") or str(self._root)
+            advice = f"name it in {IGNORE_FILE}" if prefix else "make it elsewhere, such as in .venv"
+            packages = "and the packages that the handler needs in requirements.txt"
+            raise ProjectInvalid(f"{folder}: is a Python environment, which is not deployed; {advice}, {packages}")
 
     def _left_out(self, name: str, base: str) -> bool:
         return (

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from insula.errors import ProjectInvalid
+from insula.project import other_versions
 from insula.project.text import encoding_of
 
 CLASS_NAME: Final = "Handler"
@@ -137,6 +138,8 @@ def _may_come_from_elsewhere(module: ast.Module) -> bool:
 def _other_class(module: ast.Module) -> str:
     """Return the end of the sentence that names the class which was probably meant."""
     for node in module.body:
+        if isinstance(node, ast.ClassDef) and node.name in other_versions.CLASSES:
+            return f": found class {node.name}; {other_versions.CLASS_ADVICE}"
         if isinstance(node, ast.ClassDef) and any(_bindings(node.body, "handle_async")):
             return f": found class {node.name}, expected Handler"
     return ""
@@ -158,7 +161,8 @@ def _method_problem(handler: ast.ClassDef, name: str, method: Method, *, closed:
     if not bindings and any(isinstance(node, ast.ImportFrom | ast.Global) for node in ast.walk(handler)):
         return None
     if not bindings:
-        return f'required method "{name}" is not defined' if closed and not method.may_be_missing else None
+        missing = f'required method "{name}" is not defined{_other_method(handler)}'
+        return missing if closed and not method.may_be_missing else None
     if len(bindings) > 1:
         return None
     match bindings[0]:
@@ -168,6 +172,12 @@ def _method_problem(handler: ast.ClassDef, name: str, method: Method, *, closed:
             return f'"{name}" is defined, but is not a method'
         case _:
             return None
+
+
+def _other_method(handler: ast.ClassDef) -> str:
+    """Return the end of the sentence that names the method which was probably meant."""
+    found = next((name for name in other_versions.METHODS if any(_bindings(handler.body, name))), None)
+    return f": found {found}; {other_versions.METHODS[found]}" if found else ""
 
 
 def _is_constant(handler: ast.ClassDef, name: str) -> bool:

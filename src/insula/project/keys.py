@@ -10,6 +10,14 @@ from datetime import timedelta
 from typing import Final
 
 from insula.project.fields import Amount, Duration, Integer, Number, RelativePath, Share, Text
+from insula.project.other_versions import (
+    API_KEYS,
+    AUTOSCALING_KEYS,
+    COMPUTE_KEYS,
+    HANDLER_KEYS,
+    MODELS_KEYS,
+    NETWORKING_KEYS,
+)
 from insula.project.sections import Environment, FreeForm, Section, Sections, Texts
 from insula.project.units import Quantity
 
@@ -60,10 +68,12 @@ HANDLER: Final = Section(
         "models": Section(
             {"path": MODEL_LOCATION, "paths": Sections(MODEL), "dir": MODEL_LOCATION, "signature_key": Text()},
             optional=True,
+            elsewhere=MODELS_KEYS,
         ),
         "tensorflow_serving_image": Text(),
     },
     required=True,
+    elsewhere=HANDLER_KEYS,
     # Cortex knew them for its other kinds, and accepted them of an AsyncAPI with the value it has anyway.
     fixed={"processes_per_replica": 1, "threads_per_process": 1, "protobuf_path": None, "server_side_batching": None},
 )
@@ -75,7 +85,8 @@ COMPUTE: Final = Section(
         "gpu": Integer(0),
         "inf": Integer(0),
         "node_groups": Texts(),
-    }
+    },
+    elsewhere=COMPUTE_KEYS,
 )
 
 AUTOSCALING: Final = Section(
@@ -92,7 +103,8 @@ AUTOSCALING: Final = Section(
         "max_upscale_factor": Number(1.5, above=1),
         "downscale_tolerance": Number(0.05, minimum=0),
         "upscale_tolerance": Number(0.05, minimum=0),
-    }
+    },
+    elsewhere=AUTOSCALING_KEYS,
 )
 
 API: Final = Section(
@@ -103,6 +115,7 @@ API: Final = Section(
         "compute": COMPUTE,
         "autoscaling": AUTOSCALING,
         "update_strategy": Section({"max_surge": Share("25%"), "max_unavailable": Share("25%")}),
-        "networking": Section({"endpoint": ENDPOINT}),
-    }
+        "networking": Section({"endpoint": ENDPOINT}, elsewhere=NETWORKING_KEYS),
+    },
+    elsewhere=API_KEYS,
 )

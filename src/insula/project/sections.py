@@ -91,13 +91,15 @@ class FreeForm:
 class Section:
     """A map with known keys. `optional` ones are None when left out, others are filled with the defaults.
 
-    `fixed` keys may be written with their one value, or null, and mean nothing.
+    `fixed` keys may be written with their one value, or null, and mean nothing. `elsewhere` are keys of other versions
+    of Cortex, each with what to do.
     """
 
     keys: Mapping[str, Field]
     required: bool = False
     optional: bool = False
     fixed: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    elsewhere: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def absent(self) -> dict[str, object] | None:
         return None if self.optional else self.read(Node({}))
@@ -124,6 +126,8 @@ class Section:
             raise invalid.under(key) from None
 
     def _suggestion(self, key: str) -> str:
+        if key in self.elsewhere:
+            return f": {self.elsewhere[key]}"
         nearest = difflib.get_close_matches(key, self.keys, n=1)
         return f'; did you mean "{nearest[0]}"?' if nearest else f"; supported keys: {', '.join(self.keys)}"
 

@@ -14,9 +14,9 @@ from datetime import timedelta
 from typing import Final, TypeVar, cast
 
 from insula.errors import ProjectInvalid
-from insula.project import rules
+from insula.project import other_versions, rules
 from insula.project.keys import API, KIND
-from insula.project.tree import Invalid, Json, Node, describe, parse_json, quote
+from insula.project.tree import Invalid, Json, Node, describe, locate, parse_json, quote
 from insula.project.units import Quantity, format_duration
 
 SPEC_BYTES_MAX: Final = 2**20
@@ -149,7 +149,7 @@ class ApiSpec:
 def read_entry(entry: Node, source: tuple[str, ...], index: int = 0) -> ApiSpec:
     """Return the spec of one entry. Raises ProjectInvalid; its text starts with `source` and names the API."""
     try:
-        _check_kind(entry)
+        _check_other_versions(entry)
         spec = _build(API.read(entry))
         rules.check_together(spec)
     except Invalid as invalid:
@@ -167,12 +167,19 @@ def _title(entry: Node, index: int) -> str:
     return f"{title} ({kind})" if isinstance(kind, str) and kind.isprintable() else title
 
 
-def _check_kind(entry: Node) -> None:
-    """Refuse other kinds first: every key of theirs would be reported as unknown otherwise."""
-    kind = entry.value.get("kind") if isinstance(entry.value, dict) else None
-    if kind is not None and kind.value is not None and kind.value != KIND:
-        known = f"Insula runs {KIND} only, so leave this entry out, or make it an {KIND}"
-        raise Invalid(f'invalid value (got {quote(kind)}, must be "{KIND}"); {known}', ("kind",))
+def _check_other_versions(entry: Node) -> None:
+    """Refuse other kinds and types first: every key of theirs would be reported as unknown otherwise."""
+    kind = locate(entry, ("kind",))
+    if kind is not entry and kind.value is not None and kind.value != KIND:
+        advice = other_versions.KINDS.get(str(kind.value), other_versions.ANOTHER_KIND)
+        raise Invalid(
+            f'invalid value (got {quote(kind)}, must be "{KIND}"); Insula runs {KIND} only: {advice}', ("kind",)
+        )
+    for section in ("handler", "predictor"):
+        path = (section, "type")
+        if (advice := other_versions.TYPES.get(str(locate(entry, path).value))) is not None:
+            problem = f'invalid value (got {quote(locate(entry, path))}, must be "python" or "tensorflow")'
+            raise Invalid(f"{problem}; {advice}", path)
 
 
 def _build(values: dict[str, object]) -> ApiSpec:

@@ -166,7 +166,7 @@ WRONG_SECTIONS = [
     ("  networking: {endpoint: 1/2/3/4/5/6/7/8/9}\n", "must have at most 8 parts between slashes (got 9)"),
     ("  networking: {endpoint: /v1/apis/}\n", "networking: endpoint: /v1/apis is reserved"),
     ("  networking: {endpoint: healthz}\n", "networking: endpoint: /healthz is reserved"),
-    ("  predictor: {}\n", 'key "predictor" is not supported; supported keys: name, kind, handler'),
+    ("  whatever: {}\n", 'key "whatever" is not supported; supported keys: name, kind, handler'),
 ]
 
 
@@ -199,8 +199,8 @@ def test_models_are_checked(more: str, problem: str) -> None:
 def test_the_sentences_of_the_contract_appear_as_written() -> None:
     no_path = MINIMAL.replace("    path: handler.py\n", "")
     assert refusal(no_path) == "cortex.yaml: my-api (AsyncAPI): handler: path: must be defined (line 3, column 3)"
-    wrong_type = refusal(MINIMAL.replace("python", "onnx"))
-    assert 'handler: type: invalid value (got "onnx", must be "python" or "tensorflow") (line 4' in wrong_type
+    wrong_type = refusal(MINIMAL.replace("python", "torch"))
+    assert 'handler: type: invalid value (got "torch", must be "python" or "tensorflow") (line 4' in wrong_type
     assert refusal("- kind: AsyncAPI\n").startswith("cortex.yaml: index 0 (AsyncAPI): name: must be defined")
 
 

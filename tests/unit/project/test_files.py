@@ -112,6 +112,24 @@ def test_links_that_fan_out_cannot_make_a_project_endless(tmp_path: Path, monkey
     assert "more than 200 files and folders" in refused(tmp_path)
 
 
+def test_an_environment_in_the_project_is_refused_once_by_its_folder(tmp_path: Path) -> None:
+    """Not by a link of its bin, nor by its size. A hidden or ignored one is left out."""
+    for name in ("deep/env", ".venv"):
+        (tmp_path / name / "bin").mkdir(parents=True)
+        (tmp_path / name / "pyvenv.cfg").touch()
+        (tmp_path / name / "bin" / "python").symlink_to("/usr/bin/env")
+    project(tmp_path, {})
+    assert refused(tmp_path).startswith(
+        "deep/env: is a Python environment, which is not deployed; name it in .cortexig"
+    )
+    project(tmp_path, {".cortexignore": "env/\n", "conda/conda-meta/history": ""})
+    assert refused(tmp_path).startswith("conda: is a Python environment")
+    project(tmp_path, {".cortexignore": "env/\nconda\n"})
+    assert names(tmp_path) == ["handler.py"]
+    (tmp_path / "pyvenv.cfg").touch()
+    assert f"{tmp_path}: is a Python environment, which is not deployed; make it elsewhere" in refused(tmp_path)
+
+
 def test_special_files_are_refused(tmp_path: Path) -> None:
     project(tmp_path, {})
     os.mkfifo(tmp_path / "pipe")
