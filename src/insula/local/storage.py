@@ -19,8 +19,13 @@ REGION: Final = "us-east-1"
 FILER_STORE: Final = '[sqlite]\nenabled = true\ndbFile = "./filer.db"\n'
 """SeaweedFS' filer.toml. SQLite syncs every change to disk; the usual LevelDB leaves that to the kernel, and takes
 50 MB more after a restart."""
-FILER_SETTINGS: Final = {"version": 1, "locations": [{"locationPrefix": "/buckets/", "fsync": True}]}
-"""SeaweedFS' path rules: an object's bytes are synced to disk before its PUT is answered."""
+FILER_SETTINGS: Final = {
+    "version": 1,
+    "locations": [{"locationPrefix": "/buckets/", "fsync": True, "collection": "all_buckets"}],
+}
+"""SeaweedFS' path rules. An object's bytes are synced to disk before its PUT is answered. Buckets share volumes: with
+volumes of their own they are as many as the disk has room for 128 MB. Deleting a bucket deletes the collection that is
+called like it, so the shared one has a name that no bucket can have."""
 _TOKENS: Final = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
 MEMORY: Final = {"GOMEMLIMIT": "128MiB", "GOGC": "100"}
 """SeaweedFS' environment: 129 MB instead of 620. With 64 MiB, 7 MB less cost 5 % of a core without end."""

@@ -71,6 +71,23 @@ async def test_objects_are_synced_to_disk_before_their_put_is_answered(bench: Be
     assert (parts.data.seaweedfs / "filer.db").exists()
 
 
+async def test_buckets_are_as_many_as_one_likes_and_go_alone(bench: Bench, parts: Parts) -> None:
+    """They share volumes; deleting one leaves the objects of the others."""
+    await bench.start_ready(parts.seaweedfs())
+    await prepare(bench, parts)
+    s3 = s3_client(parts, handlers=True)
+    names = [f"bucket-{number}" for number in range(80)]
+    for name in names:
+        s3.create_bucket(Bucket=name)
+        s3.put_object(Bucket=name, Key="key", Body=name.encode())
+    for name in names[:5]:
+        s3.delete_object(Bucket=name, Key="key")
+        s3.delete_bucket(Bucket=name)
+    bodies = [s3.get_object(Bucket=name, Key="key")["Body"].read().decode() for name in names[5:]]
+    assert bodies == names[5:]
+    assert len(list(parts.data.seaweedfs.glob("*.dat"))) < 10
+
+
 async def test_handlers_have_a_bucket_of_their_own_and_nothing_of_ours(bench: Bench, parts: Parts) -> None:
     await bench.start_ready(parts.seaweedfs())
     await prepare(bench, parts)
