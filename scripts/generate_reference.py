@@ -13,9 +13,8 @@ from pathlib import Path
 
 from insula.project.fields import INTEGER_MAX, Amount, Duration, Field, Integer, Number, RelativePath, Share, Text
 from insula.project.keys import API
-from insula.project.meanings import MEANINGS
 from insula.project.rules import ENDPOINT_SEGMENTS_MAX, ENDPOINTS_RESERVED
-from insula.project.schema import config_schema, default_of, duration_text
+from insula.project.schema import config_schema, default_of, duration_text, meaning
 from insula.project.sections import RESERVED_PREFIXES, Environment, FreeForm, Section, Sections, Texts
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,6 +40,9 @@ the key out. An error names file, API, key, line and column. The smallest file:
 
 The first line is for editors with a YAML language server: they complete keys, show what each is for and underline
 mistakes. It holds the path from the configuration to [{SCHEMA.name}]({SCHEMA.name}); copy that file to wherever suits.
+
+Some keys are for clusters and have no effect on one machine, where each API has one worker. The table says so, and
+`insula up` and `insula deploy` name those that you set.
 """
 
 TOGETHER = f"""\
@@ -133,7 +135,7 @@ def default_text(field: Field) -> str:
 def reference() -> str:
     """The text of docs/cortex-yaml.md."""
     lines = [
-        f"| `{path}` | {value_text(field)} | {default_text(field)} | {MEANINGS[path]} |" for path, field in rows(API)
+        f"| `{path}` | {value_text(field)} | {default_text(field)} | {meaning(path)} |" for path, field in rows(API)
     ]
     head = ["## Keys", "", "| key | value | default | what it is for |", "|---|---|---|---|"]
     return "\n".join([INTRODUCTION, *head, *lines, "", TOGETHER])

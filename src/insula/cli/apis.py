@@ -59,12 +59,16 @@ def deploy(
     from insula.deploy import deploy as send
     from insula.local.settings import own_environment
     from insula.project import read_project
+    from insula.project.effects import ineffective_keys, warning
 
     with spoken_errors():
         projects, address = read_project(config), address_of(admin, data)
         if is_this_machine(address):
             cache = cache_folder(own_environment(), (data or DATA_DEFAULT).absolute() / "cache")
             confirm_scripts("insula deploy", {project.config_path for project in projects}, cache, yes=yes)
+            for project in projects:
+                if keys := ineffective_keys(project.spec):
+                    note(f"insula deploy: {warning(project.spec.name, keys)}")
         archives = [project.bundle().data for project in projects]
     with spoken_errors(), channel_to(admin, data) as channel:
         before = {api.name: api.version for api in _look_at_all(channel)}

@@ -86,6 +86,7 @@ def up(
     from insula.local.plan import become_stack
     from insula.local.settings import Refused, Settings
     from insula.printing import note
+    from insula.project.effects import warning
 
     settings = Settings(
         data.absolute(),
@@ -110,6 +111,9 @@ def up(
         raise typer.Exit(_EXIT_REFUSED) from None
     if missing:
         note(f"insula up: handlers are not isolated completely: {missing}")
+    for api in plan.apis:
+        if api.ineffective_keys:
+            note(f"insula up: {warning(api.name, api.ineffective_keys)}")
     become_stack(plan)
 
 

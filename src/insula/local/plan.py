@@ -19,12 +19,13 @@ from insula.local.settings import Settings
 
 @dataclass(frozen=True)
 class ApiFound:
-    """An API of the projects: its name, where it answers, and where it comes from."""
+    """An API of the projects: its name, where it answers, where it comes from, and its keys without effect here."""
 
     name: str
     endpoint: str
     root: Path
     config_path: Path
+    ineffective_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from insula.local.disk import check_room
 from insula.local.plan import ApiFound, Plan
 from insula.local.settings import INTERNAL_PORT, Refused, Settings
 from insula.project import Project, read_project
+from insula.project.effects import ineffective_keys
 
 CONNECT_S: Final = 3
 ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.\[\]:_-]+")
@@ -40,7 +41,13 @@ def read_projects(directories: Iterable[Path]) -> tuple[ApiFound, ...]:
     several = list(directories)
     projects = (project for directory in several for project in _read(directory, name=len(several) > 1))
     apis = tuple(
-        ApiFound(project.spec.name, project.spec.networking.endpoint, project.root, project.config_path)
+        ApiFound(
+            project.spec.name,
+            project.spec.networking.endpoint,
+            project.root,
+            project.config_path,
+            ineffective_keys(project.spec),
+        )
         for project in projects
     )
     names: dict[str, ApiFound] = {}

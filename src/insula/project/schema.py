@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import singledispatch
 from typing import Final
 
+from insula.project.effects import WITHOUT_EFFECT
 from insula.project.fields import Amount, Duration, Field, Integer, Number, RelativePath, Share, Text
 from insula.project.keys import API
 from insula.project.meanings import MEANINGS
@@ -46,6 +47,11 @@ def config_schema() -> _Schema:
     }
 
 
+def meaning(path: str) -> str:
+    """Return what the key at the dotted `path` is for, and whether it has no effect on one machine."""
+    return MEANINGS[path] + (" No effect on one machine." if path in WITHOUT_EFFECT else "")
+
+
 def default_of(field: Field) -> Json:
     """Return what a key means when it is left out, as one writes it; None where that is nothing, or many keys."""
     match None if isinstance(field, Section) else field.absent():
@@ -72,7 +78,7 @@ def _schema(field: Field, path: str) -> _Schema:
         return schema
     if not field.required:
         schema = _or_null(schema)
-    schema["description"] = MEANINGS[path]
+    schema["description"] = meaning(path)
     default = default_of(field)
     if default is not None:
         schema["default"] = default

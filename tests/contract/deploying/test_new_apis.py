@@ -57,10 +57,13 @@ def version_of(url: str) -> object:
 async def test_an_api_the_stack_did_not_know_is_served_reached_by_the_others_and_kept(tmp_path: Path) -> None:
     caller, late = write(tmp_path / "caller", "caller"), write(tmp_path / "late", "late")
     (caller / "handler.py").write_text(CALLER)
+    for project in (caller, late):
+        save(project / "cortex.yaml", (project / "cortex.yaml").read_text().replace("}}", "}, compute: {gpu: 1}}"))
     said = tmp_path / "said"
     with said.open("wb") as stderr:
         async with running_stack([caller], data=tmp_path / "data", said=stderr) as stack:
             await late_is_served(stack, late, said)
+    assert "insula up: caller: compute.gpu has no effect on one machine\n" in said.read_text()
     async with running_stack([caller], data=tmp_path / "data") as stack:
         assert [api["name"] for api in stack.info["apis"]] == ["caller", "late"]  # only the first was waited for
         assert version_of(f"{stack.public}/late") == 1
@@ -70,6 +73,7 @@ async def late_is_served(stack: Stack, late: Path, said: Path) -> None:
     """Deploy the API, call it, directly and from a handler that was there before; deploy it again."""
     deployed = deploy(late, stack.info["admin"])
     assert (deployed.returncode, deployed.stdout) == (0, "late ready\n"), deployed.stderr
+    assert deployed.stderr.startswith("insula deploy: late: compute.gpu has no effect on one machine\n")
     await until(lambda: told_ready(said, "late") == 1, within_s=30)
     assert version_of(f"{stack.public}/late") == 1
     chained = HttpApi(f"{stack.public}/caller").run(b'{"callee": "late"}', "application/json")

@@ -1,0 +1,27 @@
+"""Keys that are accepted and change nothing on one machine."""
+
+from __future__ import annotations
+
+from insula.project.effects import WITHOUT_EFFECT, ineffective_keys, warning
+from insula.project.meanings import MEANINGS
+from tests.unit.project.entries import spec
+
+
+def test_defaults_need_no_warning() -> None:
+    assert ineffective_keys(spec("  autoscaling: {min_replicas: 1, window: 1m, max_replicas: 7}\n")) == ()
+
+
+def test_what_is_set_and_has_no_effect_is_named_in_one_sentence() -> None:
+    """The memory limit and the queue's limit do have one."""
+    more = "  compute: {gpu: 1, cpu: 500m, mem: 1Gi}\n  autoscaling: {min_replicas: 2, max_replica_concurrency: 5}\n"
+    keys = ineffective_keys(spec(more))
+    assert keys == ("compute.cpu", "compute.gpu", "autoscaling.min_replicas")
+    assert warning("my-api", keys) == (
+        "my-api: compute.cpu, compute.gpu, autoscaling.min_replicas have no effect on one machine"
+    )
+    only = ineffective_keys(spec("  autoscaling: {init_replicas: 2}\n"))
+    assert warning("my-api", only) == "my-api: autoscaling.init_replicas has no effect on one machine"
+
+
+def test_they_are_keys_of_the_reference() -> None:
+    assert MEANINGS.keys() >= set(WITHOUT_EFFECT)
