@@ -177,9 +177,10 @@ def _check_other_versions(entry: Node) -> None:
         )
     for section in ("handler", "predictor"):
         path = (section, "type")
-        if (advice := other_versions.TYPES.get(str(locate(entry, path).value))) is not None:
-            problem = f'invalid value (got {quote(locate(entry, path))}, must be "python" or "tensorflow")'
-            raise Invalid(f"{problem}; {advice}", path)
+        given = locate(entry, path)
+        if isinstance(given.value, str) and given.value in other_versions.TYPES:
+            problem = f'invalid value (got {quote(given)}, must be "python" or "tensorflow")'
+            raise Invalid(f"{problem}; {other_versions.TYPES[given.value]}", path)
 
 
 def _build(values: dict[str, object]) -> ApiSpec:
