@@ -28,6 +28,11 @@ class Handler:
 _numbers = itertools.count()
 
 
+def once_there(path: Path) -> str:
+    """Code that waits for a file."""
+    return f"import os, time\nwhile not os.path.exists({str(path)!r}): time.sleep(0.05)\n"
+
+
 def write(folder: Path, *names: str) -> Path:
     folder.mkdir()
     entry = "- {{name: {name}, kind: AsyncAPI, handler: {{type: python, path: {name}.py}}}}\n"
@@ -139,8 +144,7 @@ def test_only_what_changed_is_deployed_again_and_all_at_once(stack: Stack, tmp_p
     assert insula(here, "deploy", str(project)).returncode == 0
     text = (project / "cortex.yaml").read_text()
     for name in names[:2]:
-        wait = f"import os\nwhile not os.path.exists({str(tmp_path / name)!r}): pass\n"
-        (project / f"{name}.py").write_text(wait + HANDLER)
+        (project / f"{name}.py").write_text(once_there(tmp_path / name) + HANDLER)
     (project / "cortex.yaml").write_text(text.replace(f"{names[2]}.py", f"{names[2]}.py, config: {{a: 1}}"))
     command = [sys.executable, "-u", "-m", "insula.cli.main", "deploy", str(project)]
     with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -159,7 +163,7 @@ def test_only_what_changed_is_deployed_again_and_all_at_once(stack: Stack, tmp_p
 
 def test_a_version_that_is_replaced_before_it_is_ready_is_told(deployed: Deployed, tmp_path: Path) -> None:
     """It never served: whoever deployed it has to know."""
-    deployed.write(f"import os\nwhile not os.path.exists({str(tmp_path / 'gate')!r}): pass\n" + HANDLER)
+    deployed.write(once_there(tmp_path / "gate") + HANDLER)
     command = [sys.executable, "-m", "insula.cli.main", "deploy", str(deployed.project)]
     first = subprocess.Popen(command, cwd=deployed.here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until_blocking(lambda: deployed.stack.api(deployed.name).state == "pending")

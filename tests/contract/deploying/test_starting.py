@@ -13,7 +13,7 @@ import pytest
 
 from insula.local.datadir import stack_file
 from tests.addresses import free_addresses
-from tests.contract.deploying.test_commands import HANDLER, insula, write
+from tests.contract.deploying.test_commands import HANDLER, insula, once_there, write
 from tests.stack import READY_S
 from tests.waiting import until_blocking
 
@@ -32,8 +32,7 @@ class Starting:
 def starting(tmp_path: Path) -> Iterator[Starting]:
     project, installed, loaded = write(tmp_path / "project", "slow"), tmp_path / "installed", tmp_path / "loaded"
     (project / "dependencies.sh").write_text(f"echo a gigabyte; until [ -e '{installed}' ]; do sleep 0.05; done\n")
-    waiting = f"import os\nprint('a model', flush=True)\nwhile not os.path.exists({str(loaded)!r}): pass\n"
-    (project / "slow.py").write_text(waiting + HANDLER)
+    (project / "slow.py").write_text("print('a model', flush=True)\n" + once_there(loaded) + HANDLER)
     port, address = free_addresses()
     where = ["--public-port", str(port), "--internal-address", address]
     command = [sys.executable, "-m", "insula.cli.main", "up", str(project), "--yes", *where]
