@@ -46,11 +46,14 @@ function envoy_on_request(handle)
       return refuse(handle, "404", "")
     end
   end
-  if (headers:get("content-type") or ""):find("[^\t -~]") then
+  local content_type = headers:get("content-type") or ""
+  if content_type:find("[^\t -~]") then
     return refuse(handle, "422", "the Content-Type header may hold printable ASCII only")
   end
-  if headers:get(":method") == "POST" and not headers:get("content-length") and is_http_1_0(handle) then
-    -- Without a length a body of HTTP/1.0 has no end that a server could see.
+  if headers:get(":method") == "POST" and not headers:get("content-length") and is_http_1_0(handle)
+    and not content_type:find("^application/grpc") then
+    -- Without a length a body of HTTP/1.0 has no end that a server could see. A call of gRPC-Web has lost its length here,
+    -- and without a body it has no message, which is an error of its own.
     return refuse(handle, "411", "a POST over HTTP/1.0 needs the Content-Length header; HTTP/1.1 may also send chunks")
   end
   local id = headers:get("x-request-id")

@@ -6,6 +6,7 @@ import hashlib
 
 import pytest
 
+from insula.v1.submit_service_pb2 import SubmitWorkloadRequest
 from tests.contract.edge import raw
 from tests.contract.edge.running_edge import Listener
 from tests.contract.edge.scripted_services import WORKLOAD_ID, ScriptedServices
@@ -57,6 +58,14 @@ def test_a_post_without_a_length_is_411(listener: Listener, services: ScriptedSe
     assert b'"code":3' in reply.body
     assert b"Content-Length" in reply.body
     assert services.submit.uploads == []
+
+
+def test_a_page_may_call_grpc_web_through_nginx(listener: Listener, services: ScriptedServices) -> None:
+    head = b"POST /insula.v1.SubmitService/SubmitWorkload HTTP/1.0\r\nContent-Type: application/grpc-web\r\n"
+    message = raw.message_frame(SubmitWorkloadRequest(api="echo").SerializeToString())
+    [reply] = answers(listener, head + b"Content-Length: %d\r\n\r\n" % len(message) + message)
+    assert (reply.status, [request.api for request in services.submit.submits]) == (200, ["echo"])
+    assert b"grpc-status:0" in reply.body
 
 
 def test_errors_have_the_one_shape(listener: Listener, services: ScriptedServices) -> None:
