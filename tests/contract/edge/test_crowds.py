@@ -150,7 +150,10 @@ def await_memory(stack: Stack, rested_mb: float) -> None:
 async def test_calls_without_a_message_lock_nobody_out(
     stack: Stack, rested_mb: float, method: bytes, ended: bool
 ) -> None:
-    """11 connections with 999 calls each, whose clients respect no limit; one that does is the next test's."""
+    """11 connections with 999 calls each, whose clients respect no limit, and leave all at once.
+
+    A client that respects the limit is the next test's.
+    """
     flags = raw.END_HEADERS | (raw.END_STREAM if ended else 0)
     block = raw.block(raw.grpc_headers(method))
     calls = b"".join(raw.frame(raw.HEADERS, flags, 1 + 2 * number, block) for number in range(CALLS))
@@ -160,8 +163,10 @@ async def test_calls_without_a_message_lock_nobody_out(
         for attacker in attackers:
             attacker.send(calls)
         until_blocking(lambda: len(neighbour.answers_s.get("in-cluster", [])) > 50)
-    for attacker in attackers:
-        attacker.close()
+        for attacker in attackers:
+            attacker.close()
+        asked = len(neighbour.answers_s["in-cluster"])
+        until_blocking(lambda: len(neighbour.answers_s["in-cluster"]) > asked + 10)
     await_memory(stack, rested_mb)
 
 
