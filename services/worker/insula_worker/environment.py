@@ -29,6 +29,7 @@ from insula_worker.environment_key import (
     environment_key,
 )
 from insula_worker.installed import missing
+from insula_worker.launchers import mend_launchers
 from insula_worker.package_settings import LIST_ALL, beside_files, without_places
 from insula_worker.processes import DEVNULL, Program, running
 from insula_worker.view import View
@@ -146,6 +147,8 @@ async def _run_steps(steps: Sequence[Sequence[str]], build: Build, log_path: Pat
             async with asyncio.timeout(build.timeout_s):
                 for step in steps:
                     await _run_step(step, build, output)
+                    if build.anew:
+                        await asyncio.to_thread(mend_launchers, build.target)
                 if build.inputs.tensorflow and not _has_tensorflow(build.target):
                     await _run_step(_tensorflow_step(build.inputs, build.target), build, output)
         except TimeoutError as error:

@@ -25,7 +25,7 @@ def missing(inputs: EnvironmentInputs, environment: Path) -> list[str]:
     names = list(named_requirements(inputs))
     if inputs.existing(inputs.shell) is None:
         names += inputs.base_set
-    found = [_plain(path.name) for path in environment.glob("lib/python*/site-packages/*-info")]
+    found = [_plain(path.name) for path in environment.glob("lib/*/site-packages/*-info")]
     return [name for name in dict.fromkeys(names) if not _is_among(_plain(name), found)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,8 @@ from insula.project import Project, read_project
 from insula.project.effects import ineffective_keys
 
 CONNECT_S: Final = 3
+DATA_PATH_BYTES_MAX: Final = 480
+"""SQLite opens no path of more than 512 bytes (sqlite3: MAX_PATHNAME); its longest file there is filer.db-journal."""
 ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.\[\]:_-]+")
 """As in the Origin header: scheme, host and perhaps a port, in lower case, without a path."""
 
@@ -77,7 +80,13 @@ def _read(directory: Path, *, name: bool) -> list[Project]:
 
 
 def check_data(data: Path, apis: Iterable[ApiFound]) -> None:
-    """The stores must not lie among the files of a project: each deployment would hold them, and be a change itself."""
+    """The stores must be openable, and not lie among the files of a project: each deployment would hold them."""
+    size_bytes = len(os.fsencode(data))
+    if size_bytes > DATA_PATH_BYTES_MAX:
+        raise Refused(
+            f"--data {data} is refused: its path has {size_bytes} bytes. SQLite, in which SeaweedFS keeps the names of "
+            f"objects, opens no file beyond {DATA_PATH_BYTES_MAX}. Choose a folder with a shorter path."
+        )
     for api in apis:
         if data.is_relative_to(api.root) and not any(part.startswith(".") for part in data.relative_to(api.root).parts):
             raise Refused(

@@ -47,6 +47,11 @@ def test_a_cache_that_can_hold_no_environment_is_refused(tmp_path: Path) -> None
     check_refused(refusal, "INSULA_CACHE", "holds a colon")
 
 
+def test_a_path_that_is_too_long_for_sqlite_is_refused(tmp_path: Path) -> None:
+    project = write_project(tmp_path / "project")
+    check_refused(up(project, "--data", tmp_path / ("a" * 200) / ("b" * 200) / ("c" * 100)), "--data", "bytes")
+
+
 def test_a_configuration_that_is_a_link_belongs_to_the_folder_of_the_link(tmp_path: Path) -> None:
     project = write_project(tmp_path / "project")
     shared = (project / "cortex.yaml").rename(tmp_path / "shared.yaml")

@@ -173,6 +173,15 @@ async def test_settings_of_the_users_own_pip_do_not_lead_elsewhere(
     assert not (tmp_path / "elsewhere").exists()
 
 
+async def test_an_environment_works_wherever_it_lies(inputs: EnvironmentInputs, tmp_path: Path) -> None:
+    """Programs that pip installs hold the path of the interpreter, in a line for a shell."""
+    (inputs.project / "dependencies.sh").write_text("pip --version\n")
+    cache = tmp_path / """-a, "b" 'c' $HOME `d` %41 \\x 🐙"""
+    python = await ensure_environment(inputs, cache, open_view(inputs.project))
+    assert output(python, "import sys; print(sys.prefix)") == f"{python.parents[1]}\n"
+    assert subprocess.check_output([python.with_name("pip"), "--version"], text=True).startswith("pip ")
+
+
 async def test_an_environment_that_lacks_what_it_should_hold_is_not_kept(
     inputs: EnvironmentInputs, cache: Path, tmp_path: Path
 ) -> None:
