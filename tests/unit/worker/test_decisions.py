@@ -39,9 +39,14 @@ def test_a_handler_inherits_neither_our_identity_nor_our_settings() -> None:
         "AWS_SECRET_ACCESS_KEY": "ours",
         "INSULA_HANDLER_AWS_SECRET_ACCESS_KEY": "theirs",
         "PYTHONPATH": "/ours",
+        "PIP_TARGET": "/ours",
+        "PIP_INDEX_URL": "https://host/simple",
         "LANG": "C.UTF-8",
     }
-    assert Settings.read(environment).handler_environment == {"LANG": "C.UTF-8", "AWS_SECRET_ACCESS_KEY": "theirs"}
+    own = {"LANG": "C.UTF-8", "AWS_SECRET_ACCESS_KEY": "theirs", "PIP_INDEX_URL": "https://host/simple"}
+    homeless = Settings.read(environment | {"HOME": "/nonexistent"})
+    assert homeless.handler_environment == own | {"HOME": "/tmp", "PIP_NO_CACHE_DIR": "1"}
+    assert Settings.read(environment | {"HOME": "/usr"}).handler_environment == own | {"HOME": "/usr"}
 
 
 GIVEN = {
