@@ -6,8 +6,8 @@ Owns bytes and their bounds, no sockets and no meaning. One frame is
 
     supervisor -> runner                                     runner -> supervisor
     start   body: JSON of how to load the handler            ready
-    job     id, trace_id, content_type, payload_bytes;       refused    body: JSON {message, traceback}
-            body: payload
+    job     id, trace_id, content_type, payload_bytes,       refused    body: JSON {message, traceback}
+            direct_hosts (optional); body: payload
     chunk   body: more of the payload of the last job        result     id, handler_s; body: the result's JSON bytes
     abort   the last job's payload will not be completed     failure    id, handler_s, reason; body: as refused
                                                              metric     kind, name, value, tags

@@ -6,7 +6,7 @@ import inspect
 import io
 import json
 import time
-from typing import Any, Callable, Dict, Optional, Tuple, Type
+from typing import Any, Callable, Dict, Iterable, MutableMapping, Optional, Tuple, Type
 
 from insula_runner.channel import Channel
 from insula_runner.event_loop import EventLoop
@@ -34,13 +34,16 @@ class Jobs:
         loop: EventLoop,
         handle_async: Callable[..., Any],
         arguments: Tuple[str, ...],
+        environment: MutableMapping[str, str],
     ) -> None:
+        """`environment` is the process' own."""
         self._channel = channel
         self._output = output
         self._handle_async = handle_async
         self._takes_payload = "payload" in arguments
         self._takes_request_id = "request_id" in arguments
         self._loop = loop
+        self._environment = environment
 
     def serve(self) -> None:
         """Answer jobs in order; returns at end of file. Raises OSError if the supervisor is gone, FrameInvalid."""
@@ -62,6 +65,7 @@ class Jobs:
         return self._channel.receive(self._loop.wait_readable if self._loop.runs else None)
 
     def _answer(self, header: Dict[str, Any], payload: bytes) -> None:
+        reach_directly(header.get("direct_hosts", ()), self._environment)
         self._output.begin(header["id"], header.get("trace_id", ""))
         started = time.perf_counter()
         outcome = call_user_code(lambda: self._perform(header, payload))
@@ -85,6 +89,15 @@ class Jobs:
         if inspect.isawaitable(result):
             result = self._loop.finish(result)
         return encode_result(result)
+
+
+def reach_directly(hosts: Iterable[str], environment: MutableMapping[str, str]) -> None:
+    """Have clients that look at each call, such as requests and urllib, take no proxy to these hosts."""
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [host for host in environment.get(name, "").split(",") if host]
+        new = [host for host in hosts if host not in known]
+        if new and known != ["*"]:
+            environment[name] = ",".join([*known, *new])
 
 
 def receive_payload(receive: Callable[[], Optional[Frame]], job: Frame) -> Optional[bytes]:

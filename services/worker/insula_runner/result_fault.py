@@ -6,7 +6,7 @@ Looked for only once the encoder has refused it. Types are told by their names: 
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple, cast
+from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 SHOWN_CHARACTERS_MAX = 200
 PLAIN = (str, int, float, bool, type(None))
@@ -120,7 +120,8 @@ def find_fault(result: Any) -> Optional[str]:
 def children(container: Any) -> Iterator[Tuple[str, Any]]:
     """Yield the way to each value of a container, and the value; for a key that cannot be one, a KeyFault."""
     if isinstance(container, dict):
-        for key, value in cast("Dict[Any, Any]", container).items():
+        entries: Dict[Any, Any] = container
+        for key, value in entries.items():
             sayable = isinstance(key, PLAIN) and not is_no_number(key)
             yield step_of(key), value if sayable else KeyFault(key)
     else:

@@ -120,7 +120,7 @@ def load(channel: Channel, output: Output, order: Start, path: str, environment:
         raise Refusal(text, made.traceback)
     if awaits:
         loop.adopt()  # __init__ may have set another
-    return Jobs(channel, output, loop, made.value.handle_async, handler.handle_async_arguments)
+    return Jobs(channel, output, loop, made.value.handle_async, handler.handle_async_arguments, environment)
 
 
 def load_models(channel: Channel, order: ModelOrder, environment: MutableMapping[str, str]) -> TensorFlowClient:

@@ -12,6 +12,7 @@ from typing import Final
 from insula.errors import InsulaError
 from insula.registry import Registration
 from insula_worker.installation import install, uninstall
+from insula_worker.neighbours import Neighbours
 from insula_worker.observers import Observers
 from insula_worker.phase import Phase
 from insula_worker.runner_process import RunnerLaunch
@@ -47,7 +48,9 @@ class Release:
     ) -> None:
         self.version: Final = registration.version
         self.generation: Final = registration.generation
-        self.slot: Final = RunnerSlot(self._enter, settings.start_timeout.total_seconds(), observers)
+        self.slot: Final = RunnerSlot(
+            self._enter, settings.start_timeout.total_seconds(), observers, Neighbours(settings.hosts_file)
+        )
         self.phase = Phase.INSTALLING
         self.reason = ""
         self._registration = registration

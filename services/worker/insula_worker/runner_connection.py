@@ -66,6 +66,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
         """
         header: Header = {"type": "job", "id": job.id, "trace_id": job.trace_id}
         header |= {"content_type": job.content_type, "payload_bytes": job.payload_bytes}
+        header |= {"direct_hosts": job.direct_hosts} if job.direct_hosts else {}
         payload = job.payload
         if isinstance(payload, bytes) and len(payload) == job.payload_bytes <= CHUNK_BYTES and self._may_write():
             waiting = self._write_job(header, payload)

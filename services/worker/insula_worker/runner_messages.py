@@ -18,6 +18,7 @@ class Job:
     """One attempt as the runner sees it. `payload` has exactly `payload_bytes` bytes, in pieces of any size.
 
     `id` and `trace_id` mark what the handler prints meanwhile: no spaces, 200 characters at most.
+    `direct_hosts` are hosts that the runner's process reaches without a proxy from now on.
     """
 
     id: str
@@ -25,6 +26,7 @@ class Job:
     payload: bytes | AsyncIterator[bytes]
     payload_bytes: int
     trace_id: str = ""
+    direct_hosts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

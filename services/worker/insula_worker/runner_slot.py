@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from insula.errors import InsulaError
+from insula_worker.neighbours import Neighbours
 from insula_worker.observers import Observers
 from insula_worker.phase import Phase
 from insula_worker.runner_connection import RunnerDied
@@ -40,12 +42,23 @@ class RunnerSlot:
     None is handed over early: what the runner has not seen can still be given back to another worker.
     """
 
-    def __init__(self, enter: Callable[[Phase, str], None], start_timeout_s: float, observers: Observers) -> None:
-        """`enter` is told each change of phase, with the reason if it is a failure."""
+    def __init__(
+        self,
+        enter: Callable[[Phase, str], None],
+        start_timeout_s: float,
+        observers: Observers,
+        neighbours: Neighbours | None = None,
+    ) -> None:
+        """`enter` is told each change of phase, with the reason if it is a failure.
+
+        `neighbours` are the hosts that the handler reaches without a proxy, also those that came after its start.
+        """
         self.ready: Final = asyncio.Event()
         self._enter = enter
         self._start_timeout_s = start_timeout_s
         self._observers = observers
+        self._neighbours = neighbours or Neighbours(None)
+        self._told: tuple[str, ...] = ()
         self._runner: RunnerProcess | None = None
         self._turn = asyncio.Lock()
         self._busy_since: float | None = None
@@ -63,7 +76,7 @@ class RunnerSlot:
             started_at, self._used = loop.time(), False
             try:
                 self._runner = await self._start(launch)
-                self._recycled, self._over_memory = "", ""
+                self._recycled, self._over_memory, self._told = "", "", ()
             except HandlerStartFailed as error:
                 log.warning("handler failed to start", extra={"reason": str(error), "traceback": error.traceback})
                 self._enter(Phase.FAILING, f"{error}\n{error.traceback}".strip())
@@ -136,7 +149,7 @@ class RunnerSlot:
             if runner is None or self._stopped:
                 raise AttemptLost("not begun because insula is stopping; it waits again", begun=False)
             self._busy_since = asyncio.get_running_loop().time()
-            outcome = await runner.run(job)
+            outcome = await runner.run(self._with_news(job))
         except RunnerDied as death:
             self._used |= death.sent
             if self._runner is runner and not self._stopped:
@@ -153,6 +166,14 @@ class RunnerSlot:
         finally:
             self._busy_since = None
             self._turn.release()
+
+    def _with_news(self, job: Job) -> Job:
+        """Have the job carry the names of the neighbours, if its runner does not know them all."""
+        names = self._neighbours.names()
+        if names == self._told:
+            return job
+        self._told = names
+        return replace(job, direct_hosts=names)
 
     async def _wait_for_turn(self, patience_s: float) -> None:
         while True:

@@ -55,13 +55,17 @@ def version_of(url: str) -> object:
 
 @pytest.mark.slow
 async def test_an_api_the_stack_did_not_know_is_served_reached_by_the_others_and_kept(tmp_path: Path) -> None:
+    """Also behind a proxy for the outside world, here one that nobody reaches."""
     caller, late = write(tmp_path / "caller", "caller"), write(tmp_path / "late", "late")
     (caller / "handler.py").write_text(CALLER)
     for project in (caller, late):
         save(project / "cortex.yaml", (project / "cortex.yaml").read_text().replace("}}", "}, compute: {gpu: 1}}"))
     said = tmp_path / "said"
     with said.open("wb") as stderr:
-        async with running_stack([caller], data=tmp_path / "data", said=stderr) as stack:
+        nobody = "http://127.0.0.1:1"
+        async with running_stack(
+            [caller], data=tmp_path / "data", said=stderr, HTTP_PROXY=nobody, http_proxy=nobody
+        ) as stack:
             await late_is_served(stack, late, said)
     assert "insula up: caller: compute.gpu has no effect on one machine\n" in said.read_text()
     async with running_stack([caller], data=tmp_path / "data") as stack:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from insula_worker.json_object import is_json_object
-from insula_worker.runner_process import Completed, Job, Metric
+from insula_worker.runner_process import Completed, Job, Metric, RunnerLaunch
 from tests.contract.runner.conftest import Start, failure, handler, job, result
 
 ECHO = """
@@ -190,3 +191,15 @@ async def test_metrics_nobody_asked_for_are_dropped(start: Start) -> None:
         """
     )
     assert await result(runner, job()) == {}
+
+
+async def test_a_job_names_hosts_that_are_reached_without_a_proxy(start: Start, launch: RunnerLaunch) -> None:
+    """From then on, beside those that the project names."""
+    own = {**launch.environment, "NO_PROXY": "own,api-early"}
+    runner = await start(
+        handler("import os", "return {name: os.environ.get(name) for name in ('NO_PROXY', 'no_proxy')}"),
+        replace(launch, environment=own),
+    )
+    expected = {"NO_PROXY": "own,api-early,api-late", "no_proxy": "api-early,api-late"}
+    assert await result(runner, replace(job(), direct_hosts=("api-early", "api-late"))) == expected
+    assert await result(runner, job()) == expected

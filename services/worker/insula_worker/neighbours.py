@@ -1,0 +1,33 @@
+"""The other APIs of the stack, by the names under which handlers call them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+API_PREFIX: Final = "api-"
+
+
+class Neighbours:
+    """Reads the hosts file that handlers see, which grows with each API that is deployed."""
+
+    def __init__(self, hosts: Path | None) -> None:
+        """`hosts` is None where another service resolves the names."""
+        self._hosts = hosts
+        self._seen = (0, 0)
+        self._names: tuple[str, ...] = ()
+
+    def names(self) -> tuple[str, ...]:
+        """The names as they are now: api-<name> for each API."""
+        if self._hosts is None:
+            return ()
+        try:
+            found = self._hosts.stat()
+            seen = (found.st_mtime_ns, found.st_size)
+            if seen != self._seen:
+                lines = self._hosts.read_text(encoding="utf-8", errors="replace").splitlines()
+                words = [word for line in lines for word in line.partition("#")[0].split()[1:]]
+                self._names, self._seen = tuple(word for word in words if word.startswith(API_PREFIX)), seen
+        except OSError:
+            return self._names  # it is being written anew
+        return self._names
