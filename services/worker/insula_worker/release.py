@@ -16,7 +16,7 @@ from insula_worker.neighbours import Neighbours
 from insula_worker.observers import Observers
 from insula_worker.phase import Phase
 from insula_worker.runner_process import RunnerLaunch
-from insula_worker.runner_slot import RunnerSlot, restart_delay_s
+from insula_worker.runner_slot import STOPPING, RunnerSlot, restart_delay_s
 from insula_worker.settings import Settings
 from insula_worker.view import ViewSettings, remove
 
@@ -70,11 +70,11 @@ class Release:
         """Claim nothing more for it; what runs goes on until `end`."""
         self._enter(Phase.DRAINING, "")
 
-    async def end(self, leave_s: float = LEAVE_S) -> None:
+    async def end(self, leave_s: float = LEAVE_S, because: str = STOPPING) -> None:
         """Stop the runner, give back what it still ran, remove the files. An idle handler has `leave_s` to leave."""
         self._keeping.cancel()
         await asyncio.wait({self._keeping})
-        await self.slot.stop(min(leave_s, LEAVE_S))
+        await self.slot.stop(min(leave_s, LEAVE_S), because)
         await uninstall(self._folder, self._launch)
 
     async def _keep(self) -> None:

@@ -20,6 +20,7 @@ from insula_worker.runner_process import HandlerStartFailed, RunnerLaunch, Runne
 log = logging.getLogger(__name__)
 
 RESTART_S_MAX: Final = 30.0
+STOPPING: Final = "insula is stopping"
 STEADY_S: Final = 30.0
 """A runner that lived this long, or got a job to run, has shown that it starts: its successor starts without delay.
 What a job does to its runner it does only as often as it is delivered."""
@@ -193,7 +194,7 @@ class RunnerSlot:
             self._recycled = because
             await self._runner.stop(0)
 
-    async def stop(self, leave_s: float, because: str = "insula is stopping") -> None:
+    async def stop(self, leave_s: float, because: str = STOPPING) -> None:
         """End the runner for good; cancel `keep` first.
 
         It is killed if it still runs a job, or has not left within `leave_s` as Python programs do: its threads are

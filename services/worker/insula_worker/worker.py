@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from insula.errors import ApiNotFound, StoreFull, StoreUnavailable
 from insula.ledger import Claimant, WorkloadLedger
 from insula.objects import ObjectStore
+from insula.project.spec import ApiSpec
 from insula.registry import REPORT_S, Registration, Registry
 from insula.server import Server
 from insula.v1 import worker_service_pb2
@@ -34,6 +35,9 @@ class Worker:
 
     A new version serves once its handler is ready, and the one before it then ends what it runs: no workload is lost
     or run twice by a deployment, and a version that fails never replaces one that works, restarts included.
+
+    With `max_surge: 0` two never run at once: the one before ends first, within the grace period, and is started again
+    if the new one fails. That one is then not tried again until another deployment or a refresh.
     """
 
     def __init__(
@@ -57,21 +61,33 @@ class Worker:
         self._serving: Release | None = None
         self._candidate: Release | None = None
         self._given_up = ""  # an active version that does not start any more
+        self._in_place: Release | None = None  # a candidate for which the one before was ended
+        self._falls_back = False  # whether that one is started again if this one fails
+        self._failed: Release | None = None  # it failed in place, and has ended
         self._retiring: dict[Release, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
 
     def describe(self) -> list[worker_service_pb2.Worker]:
         """The worker as it stands, once for each version it holds: the one that serves, or is to, comes first."""
-        releases = (self._serving, self._candidate, *self._retiring)
+        releases = (self._serving, self._candidate, self._failed, *self._retiring)
         return [self._describe(release) for release in releases if release is not None]
 
     def _describe(self, release: Release) -> worker_service_pb2.Worker:
+        phase, reason = release.phase, release.reason
+        falls_back = release is self._candidate is self._in_place and self._falls_back and phase is Phase.FAILING
+        if release is self._failed or falls_back:
+            again = self._serving or (None if falls_back else self._candidate)
+            if again is None or again.phase not in (Phase.READY, Phase.FAILING):
+                phase, reason = Phase.STARTING, ""  # it is over when the one before serves again
+            else:
+                words = "serves again" if again.phase is Phase.READY else "was started again and fails too"
+                reason = f"{reason}\nversion {again.version[:12]}, the one before, {words}"
         return worker_service_pb2.Worker(
             name=self._settings.worker,
             api=self._settings.api,
             version=release.version,
-            phase=release.phase,
-            reason=release.reason,
+            phase=phase,
+            reason=reason,
             address=self._settings.listen,
             running=self._claiming.running_in(release.slot),
             generation=release.generation,
@@ -128,6 +144,7 @@ class Worker:
         return registration if registration is not None and registration.live else None
 
     async def _want(self, registered: Registration | None) -> None:
+        await self._fall_back(registered)
         wanted = self._first(registered) if registered is not None else None
         newest = self._candidate or self._serving
         if newest is not None and wanted is not None and newest.is_for(wanted):
@@ -139,11 +156,50 @@ class Worker:
             self._claiming.serve(None)
             self._retire(None)
         elif self._serving is None or not self._serving.is_for(wanted):
+            in_place = _in_place(wanted)
+            if in_place:
+                await self._make_room(wanted)
             self._candidate = Release(wanted, self._settings, self._views, self._changed.set, self._observers)
+            self._in_place, self._falls_back = (
+                (self._candidate, wanted.active is not None) if in_place else (None, False)
+            )
+
+    async def _make_room(self, successor: Registration) -> None:
+        """End every release, each after what it runs has finished within the grace period."""
+        self._claiming.serve(None)
+        for task in self._retiring.values():
+            task.cancel()
+        releases = [*filter(None, [self._serving]), *self._retiring]
+        for release in releases:
+            release.retire()
+        idle = [asyncio.create_task(self._claiming.idle_in(release.slot)) for release in releases]
+        if idle:
+            await asyncio.wait(idle, timeout=self._settings.grace.total_seconds())
+        for task in idle:
+            task.cancel()
+        because = f"version {successor.version[:12]} replaces this one"
+        await asyncio.gather(*(release.end(because=because) for release in releases))
+        self._serving = None
+        self._retiring.clear()
+
+    async def _fall_back(self, registered: Registration | None) -> None:
+        """End a candidate that failed in its place, if there is a version to start again; forget the last such one."""
+        if self._failed is not None and (registered is None or not self._failed.is_for(registered)):
+            self._failed = None
+        candidate = self._candidate
+        if registered is None or registered.active is None or candidate is None or not candidate.is_for(registered):
+            return
+        if candidate is self._in_place and candidate.phase is Phase.FAILING:
+            await candidate.end()
+            self._candidate, self._failed = None, candidate
 
     def _first(self, registered: Registration) -> Registration:
         """What to start now: a worker that serves nothing begins with the version that is known to work."""
         active = registered.active
+        if active is not None and self._failed is not None:
+            return active
+        if self._candidate is not None and self._candidate is self._in_place and self._candidate.is_for(registered):
+            return registered
         if self._serving is not None or active is None or active.version == self._given_up:
             return registered
         candidate = self._candidate
@@ -210,3 +266,8 @@ class Worker:
             await self._registry.report(self._settings.api, self._settings.worker, [])
         except StoreUnavailable as error:
             log.warning("still listed for a while", extra={"error": str(error)})
+
+
+def _in_place(registration: Registration) -> bool:
+    """Whether the version before has to end before this one starts."""
+    return ApiSpec.from_json(registration.spec.encode()).update_strategy.in_place

@@ -52,7 +52,7 @@ MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
         "autoscaling.downscale_tolerance": "How far below the current count a recommendation may lie without effect.",
         "autoscaling.upscale_tolerance": "How far above the current count a recommendation may lie without effect.",
         "update_strategy": "How a new version replaces the old one.",
-        "update_strategy.max_surge": "Replicas there may be in addition during an update.",
+        "update_strategy.max_surge": "Replicas there may be in addition during an update; 0: the old one ends first.",
         "update_strategy.max_unavailable": "Replicas that may be missing during an update.",
         "networking": "Where the API answers.",
         "networking.endpoint": "Path of the API, unique in the installation; `/<name>` if left out.",

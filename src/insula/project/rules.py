@@ -53,7 +53,7 @@ def check_together(spec: ApiSpec) -> None:
         problem = "target_replica_concurrency cannot be greater than max_replica_concurrency"
         raise Invalid(f"{problem} ({target:g} > {concurrency})", ("autoscaling",))
     strategy = spec.update_strategy
-    if strategy.max_surge.rstrip("%") == "0" == strategy.max_unavailable.rstrip("%"):
+    if strategy.in_place and strategy.max_unavailable.rstrip("%") == "0":
         raise Invalid("max_surge and max_unavailable cannot both be zero", ("update_strategy",))
     if spec.compute.gpu and spec.compute.inf:
         raise Invalid("gpu and inf cannot both be requested", ("compute",))

@@ -105,6 +105,11 @@ class UpdateStrategy:
     max_surge: str
     max_unavailable: str
 
+    @property
+    def in_place(self) -> bool:
+        """Whether no replica may be there in addition: an old one ends before its successor starts."""
+        return self.max_surge.rstrip("%") == "0"
+
 
 @dataclass(frozen=True, slots=True)
 class Networking:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +19,13 @@ import pytest
 import requests
 
 from insula.deploy import deploy
+from insula.local import ports
 from insula.project import read_project
 from insula.v1.api_service_pb2 import Api, RefreshApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
+from tests.waiting import until
 
 HANDLER = """
 import os
@@ -85,15 +90,22 @@ def write(project: Path, version: int, init: str = "pass") -> None:
 
 @pytest.fixture
 async def versioned(tmp_path: Path) -> AsyncIterator[Versioned]:
-    project = tmp_path / "project"
+    async with running(tmp_path) as found:
+        yield found
+
+
+@asynccontextmanager
+async def running(folder: Path, init: str = "pass", update_strategy: str = "{}") -> AsyncGenerator[Versioned]:
+    project = folder / "project"
     project.mkdir()
     (project / "cortex.yaml").write_text(
-        "- {name: versioned, kind: AsyncAPI, handler: {type: python, path: handler.py}}\n"
+        "- {name: versioned, kind: AsyncAPI, handler: {type: python, path: handler.py}, "
+        f"update_strategy: {update_strategy}}}\n"
     )
-    write(project, 1)
-    async with running_stack([project], data=tmp_path / "data") as stack:
+    write(project, 1, init)
+    async with running_stack([project], data=folder / "data") as stack:
         yield Versioned(stack, project)
-    shutil.rmtree(tmp_path / "data")
+    shutil.rmtree(folder / "data")
 
 
 async def test_a_new_version_takes_over_without_losing_or_repeating_a_workload(versioned: Versioned) -> None:
@@ -204,3 +216,42 @@ async def test_the_same_project_again_is_the_same_version(versioned: Versioned) 
     before = versioned.describe()
     assert await asyncio.to_thread(versioned.deploy, 1) == before.version
     assert versioned.describe().update_time == before.update_time
+
+
+async def test_without_surge_the_old_handler_ends_before_the_new_one_starts(tmp_path: Path) -> None:
+    """It has a port of its own: deployed, refreshed, and started again where its successor fails."""
+    port = ports.choose(["own"], {})["own"]
+    listens = f"self.own = __import__('socket').create_server(('127.0.0.1', {port}))"
+    async with running(tmp_path, listens, "{max_surge: 0}") as versioned:
+        api, good = versioned.api, ""
+
+        begun = api.submit(versioned.payload(gated=True), "application/json")
+        versioned.stack.wait_for_status("versioned", begun, "in_progress")
+        good = await asyncio.to_thread(versioned.deploy, 2, listens)
+        await until(lambda: "draining" in [worker.phase for worker in versioned.describe().workers])
+        versioned.gate.touch()
+        assert api.end(begun)["result"]["version"] == 1, "what ran is finished first"
+        await versioned.until("ready")
+        assert api.run(versioned.payload(), "application/json")["result"]["version"] == 2
+        assert versioned.runs().count(begun) == 1
+
+        [before] = versioned.stack.processes("runner")
+        with grpc.insecure_channel(versioned.stack.info["admin"]) as channel:
+            ApiServiceStub(channel).RefreshApi(RefreshApiRequest(name="versioned"))
+        await until(lambda: before not in versioned.stack.processes("runner"))
+        assert api.run(versioned.payload(), "application/json")["result"]["version"] == 2
+
+        write(versioned.project, 3, f"{listens}; raise RuntimeError('no weights')")
+        command = [sys.executable, "-m", "insula.cli.main", "deploy", str(versioned.project)]
+        admin = ["--admin", versioned.stack.info["admin"]]
+        deployed = await asyncio.to_thread(subprocess.run, [*command, *admin], capture_output=True, text=True)
+        assert (deployed.returncode, deployed.stdout) == (1, "versioned failing\n")
+        assert "no weights" in deployed.stderr
+        assert f"version {good[:12]}, the one before, serves again" in deployed.stderr
+        described = versioned.describe()
+        assert (described.state, described.active_version) == ("failing", good)
+        assert api.run(versioned.payload(), "application/json")["result"]["version"] == 2
+
+        fixed = await asyncio.to_thread(versioned.deploy, 4, listens)
+        assert (await versioned.until("ready")).active_version == fixed
+        assert api.run(versioned.payload(), "application/json")["result"]["version"] == 4
