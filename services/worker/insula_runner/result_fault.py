@@ -6,7 +6,7 @@ Looked for only once the encoder has refused it. Types are told by their names: 
 from __future__ import annotations
 
 import math
-from typing import Any, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Iterator, List, NamedTuple, Optional, Tuple
 
 SHOWN_CHARACTERS_MAX = 200
 PLAIN = (str, int, float, bool, type(None))
@@ -119,13 +119,13 @@ def find_fault(result: Any) -> Optional[str]:
 
 def children(container: Any) -> Iterator[Tuple[str, Any]]:
     """Yield the way to each value of a container, and the value; for a key that cannot be one, a KeyFault."""
+    held: Any = container
     if isinstance(container, dict):
-        entries: Dict[Any, Any] = container
-        for key, value in entries.items():
+        for key, value in held.items():
             sayable = isinstance(key, PLAIN) and not is_no_number(key)
             yield step_of(key), value if sayable else KeyFault(key)
     else:
-        for index, value in enumerate(container):
+        for index, value in enumerate(held):
             yield f"[{index}]", value
 
 

@@ -160,9 +160,8 @@ class Worker:
             if in_place:
                 await self._make_room(wanted)
             self._candidate = Release(wanted, self._settings, self._views, self._changed.set, self._observers)
-            self._in_place, self._falls_back = (
-                (self._candidate, wanted.active is not None) if in_place else (None, False)
-            )
+            self._in_place = self._candidate if in_place else None
+            self._falls_back = wanted.active is not None
 
     async def _make_room(self, successor: Registration) -> None:
         """End every release, each after what it runs has finished within the grace period."""
@@ -183,7 +182,7 @@ class Worker:
         self._retiring.clear()
 
     async def _fall_back(self, registered: Registration | None) -> None:
-        """End a candidate that failed in its place, if there is a version to start again; forget the last such one."""
+        """End a candidate that failed in place, if there is a version to start again; forget the last such one."""
         if self._failed is not None and (registered is None or not self._failed.is_for(registered)):
             self._failed = None
         candidate = self._candidate
