@@ -119,7 +119,8 @@ class Program:
         """The first process of the namespace has made the second, or is gone."""
         self._loop.remove_reader(self._status)
         found = [command for first in _children(self.pid) for command in _children(first)]
-        self._command_pid.set_result(found[0] if found else 0)
+        if not self._command_pid.done():  # who asked may have been cancelled meanwhile
+            self._command_pid.set_result(found[0] if found else 0)
 
     async def _end(self) -> int:
         try:

@@ -45,7 +45,10 @@ class Release:
         views: ViewSettings,
         changed: Callable[[], None],
         observers: Observers,
+        *,
+        waits: bool = False,
     ) -> None:
+        """Install and start; one that `waits` starts once it is told to."""
         self.version: Final = registration.version
         self.generation: Final = registration.generation
         self.slot: Final = RunnerSlot(
@@ -60,11 +63,23 @@ class Release:
         # Of its own: the same version may come again while the one before still finishes what it began.
         self._folder = settings.scratch / f"{registration.version[:VERSION_CHARACTERS]}.{next(_releases)}"
         self._changed = changed
+        self._may_start = asyncio.Event()
+        if not waits:
+            self._may_start.set()
         self._keeping = asyncio.create_task(self._keep(), name=f"release {self.version}")
 
     def is_for(self, registration: Registration) -> bool:
         """Whether it is what the registry wants: the version, and as fresh as the last refresh."""
         return (self.version, self.generation) == (registration.version, registration.generation)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it is installed and has to be told to start."""
+        return self._launch is not None and not self._may_start.is_set()
+
+    def start(self) -> None:
+        """Start it, now that there is room."""
+        self._may_start.set()
 
     def retire(self) -> None:
         """Claim nothing more for it; what runs goes on until `end`."""
@@ -79,6 +94,9 @@ class Release:
 
     async def _keep(self) -> None:
         self._launch = await self._install()
+        if self.waits:
+            self._changed()
+            await self._may_start.wait()
         await self.slot.keep(self._launch)
 
     async def _install(self) -> RunnerLaunch:

@@ -36,8 +36,9 @@ class Worker:
     A new version serves once its handler is ready, and the one before it then ends what it runs: no workload is lost
     or run twice by a deployment, and a version that fails never replaces one that works, restarts included.
 
-    With `max_surge: 0` two never run at once: the one before ends first, within the grace period, and is started again
-    if the new one fails. That one is then not tried again until another deployment or a refresh.
+    With `max_surge: 0` two never run at once: when the new one is installed, the one before ends, within the grace
+    period, and is started again if the new one fails. That one is then not tried again until another deployment or a
+    refresh.
     """
 
     def __init__(
@@ -147,8 +148,16 @@ class Worker:
         await self._fall_back(registered)
         wanted = self._first(registered) if registered is not None else None
         newest = self._candidate or self._serving
-        if newest is not None and wanted is not None and newest.is_for(wanted):
-            return
+        if newest is None or wanted is None or not newest.is_for(wanted):
+            await self._replace(wanted)
+        if registered is not None and self._candidate is not None and self._candidate.waits:
+            await self._make_room(self._candidate)
+            self._in_place, self._falls_back = self._candidate, registered.active is not None
+            self._candidate.start()
+
+    async def _replace(self, wanted: Registration | None) -> None:
+        """Make this version the candidate, instead of the one there is; None ends them all."""
+        self._in_place, self._falls_back = None, False
         if self._candidate is not None:
             await self._candidate.end()
             self._candidate = None
@@ -156,14 +165,10 @@ class Worker:
             self._claiming.serve(None)
             self._retire(None)
         elif self._serving is None or not self._serving.is_for(wanted):
-            in_place = _in_place(wanted)
-            if in_place:
-                await self._make_room(wanted)
-            self._candidate = Release(wanted, self._settings, self._views, self._changed.set, self._observers)
-            self._in_place = self._candidate if in_place else None
-            self._falls_back = wanted.active is not None
+            wake, in_place = self._changed.set, _in_place(wanted)
+            self._candidate = Release(wanted, self._settings, self._views, wake, self._observers, waits=in_place)
 
-    async def _make_room(self, successor: Registration) -> None:
+    async def _make_room(self, successor: Release) -> None:
         """End every release, each after what it runs has finished within the grace period."""
         self._claiming.serve(None)
         for task in self._retiring.values():

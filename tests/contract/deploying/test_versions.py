@@ -19,10 +19,10 @@ import pytest
 import requests
 
 from insula.deploy import deploy
-from insula.local import ports
 from insula.project import read_project
 from insula.v1.api_service_pb2 import Api, RefreshApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
+from tests.addresses import free_port
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
 from tests.waiting import until
@@ -220,8 +220,7 @@ async def test_the_same_project_again_is_the_same_version(versioned: Versioned) 
 
 async def test_without_surge_the_old_handler_ends_before_the_new_one_starts(tmp_path: Path) -> None:
     """It has a port of its own: deployed, refreshed, and started again where its successor fails."""
-    port = ports.choose(["own"], {})["own"]
-    listens = f"self.own = __import__('socket').create_server(('127.0.0.1', {port}))"
+    listens = f"self.own = __import__('socket').create_server(('127.0.0.1', {free_port()}))"
     async with running(tmp_path, listens, "{max_surge: 0}") as versioned:
         api, good = versioned.api, ""
 
@@ -255,3 +254,10 @@ async def test_without_surge_the_old_handler_ends_before_the_new_one_starts(tmp_
         fixed = await asyncio.to_thread(versioned.deploy, 4, listens)
         assert (await versioned.until("ready")).active_version == fixed
         assert api.run(versioned.payload(), "application/json")["result"]["version"] == 4
+
+        (versioned.project / "conda-packages.txt").write_text("no-such-package\n")  # nor a conda, on most machines
+        await asyncio.to_thread(versioned.deploy, 5, listens)
+        await versioned.until("failing")
+        assert api.run(versioned.payload(), "application/json")["result"]["version"] == 4
+        assert "conda" in versioned.describe().reason, "nothing was ended for what cannot be installed"
+        assert [worker.phase for worker in versioned.describe().workers] == ["ready", "failing"]
