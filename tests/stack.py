@@ -200,7 +200,7 @@ async def running_stack(
 
 def _choose_ports(data: Path) -> None:
     """For a SeaweedFS beside the others: it refuses a port that anybody has on any address, and looks for them late."""
-    data.mkdir(mode=0o700, parents=True)
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
     (data / "ports.json").write_text(json.dumps({name: free_port() for name in SEAWEEDFS_PORTS}))
 
 
