@@ -43,6 +43,8 @@ def encode_result(result: Any) -> bytes:
 
 def explain(result: Any, error: Exception) -> str:
     """Return the place and the cure; the encoder's words where they are not found."""
+    if isinstance(error, RecursionError):
+        return "it is nested deeper than Python's encoder goes, about 1,000 levels; return it flatter"
     try:
         return find_fault(result) or str(error)
     except Exception:  # noqa: BLE001 - the user's own kind of dictionary again

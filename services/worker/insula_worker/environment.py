@@ -44,7 +44,7 @@ LOGGED_EVERY_S = 10.0
 PROGRESS_CHARACTERS_MAX = 200
 READY_MARK = ".insula-ready"
 SHELL = "bash"
-_QUIET = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+_QUIET = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_PROGRESS_BAR": "off"}
 
 log = logging.getLogger(__name__)
 
@@ -214,6 +214,7 @@ def _find_conda(asked_by: str) -> str:
 
 async def _run_step(command: Sequence[str], build: Build, output: IO[bytes]) -> None:
     """Run one command inside the environment, its output going to the file. Raises EnvironmentFailed."""
+    log.info("installing", extra={"progress": shlex.join(command)[:PROGRESS_CHARACTERS_MAX]})
     start, path = output.tell(), Path(output.name)
     output.write(f"+ {shlex.join(command)}\n".encode())
     output.flush()

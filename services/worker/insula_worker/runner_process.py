@@ -299,9 +299,9 @@ def _describe_exit(code: int) -> str:
     """How the process ended, to be read behind its name."""
     if code >= 0:
         return f"ended with code {code}"
+    hint = ", which the kernel sends when memory runs out" if code == -signal.SIGKILL else ""
     try:
-        name = f" ({signal.Signals(-code).name})"
+        name = f" ({signal.Signals(-code).name}{hint})"
     except ValueError:
         name = ""
-    hint = ", as the kernel does when memory runs out" if code == -signal.SIGKILL else ""
-    return f"was killed by signal {-code}{name}{hint}"
+    return f"was killed by signal {-code}{name}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +17,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from insula.addresses import is_this_machine
-from insula.cli.connection import DATA_DEFAULT, EXIT_FAILED, Admin, Data, address_of, channel_to, spoken_errors
+from insula.cli.connection import (
+    DATA_DEFAULT,
+    EXIT_FAILED,
+    Admin,
+    Data,
+    address_of,
+    channel_to,
+    spoken_errors,
+    starting,
+)
 from insula.cli.progress import FAILING, READY, REPLACED, follow, remark
 from insula.printing import note, put, visible
 
@@ -78,13 +87,13 @@ def deploy(
             try:
                 api = send(channel, project.spec, archive)
             except DeploymentRefused as error:
-                note(f"insula: {error}")
+                note(f"insula: {project.spec.name}: {error}")
                 refused = True
                 continue
             unchanged = ", unchanged" if before.get(api.name) == api.version else ""
             note(f"{api.name}: version {api.version[:12]} at {api.endpoint}{unchanged}")
             sent.append(api)
-        failed = _tell_ends(channel, sent)
+        failed = _tell_ends(channel, sent, starting(admin, data))
     if refused or failed:
         raise typer.Exit(EXIT_FAILED)
 
@@ -134,7 +143,7 @@ def refresh(name: Name, admin: Admin = None, data: Data = None) -> None:
 
     with spoken_errors(), channel_to(admin, data) as channel:
         api = _stub(channel).RefreshApi(RefreshApiRequest(name=name), timeout=CALL_S).api
-        failed = _tell_ends(channel, [api], "refreshed")
+        failed = _tell_ends(channel, [api], starting(admin, data), "refreshed")
     if failed:
         raise typer.Exit(EXIT_FAILED)
 
@@ -148,13 +157,13 @@ def delete(name: Name, admin: Admin = None, data: Data = None) -> None:
         put(f"{name} is deleted; waiting workloads cancelled: {cancelled}")
 
 
-def _tell_ends(channel: grpc.Channel, apis: Sequence[Api], done: str = READY) -> bool:
+def _tell_ends(channel: grpc.Channel, apis: Sequence[Api], starting: Callable[[], bool], done: str = READY) -> bool:
     """Wait for each API and say what became of it; whether one is failing or was replaced."""
     failed = False
-    for name, end in follow(apis, lambda name: look(channel, name)):
-        put(f"{name} {done if end.state == READY else end.state}")
-        if end.reason:
-            note(end.reason)
+    for api, end in follow(apis, lambda name: look(channel, name), starting=starting):
+        put(f"{api.name} {done if end.state == READY else end.state}")
+        if end.state != READY:
+            note(remark(api) if end.state == FAILING else f"{api.name}: {end.reason}")
         failed = failed or end.state in {FAILING, REPLACED}
     return failed
 

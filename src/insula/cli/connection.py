@@ -6,8 +6,9 @@ Exit codes: 1 the call failed, 2 wrong usage or a refused project.
 from __future__ import annotations
 
 import json
+import shlex
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -108,6 +109,14 @@ def _wait_until_it_answers(channel: grpc.Channel, data: Path) -> None:
             return
 
 
+def starting(admin: str | None, data: Path | None) -> Callable[[], bool]:
+    """Whether an `insula up` found by its data directory runs, and may still be starting what is asked for."""
+    from insula.local.datadir import holder
+
+    give_up, found = time.monotonic() + START_S, data is not None or not admin
+    return lambda: found and time.monotonic() < give_up and holder(data or DATA_DEFAULT) is not None
+
+
 def _file(data: Path) -> Path:
     from insula.local.datadir import stack_file
 
@@ -125,9 +134,9 @@ def _stack(data: Path | None) -> dict[str, Any]:
 
 
 def _no_stack(data: Path, why: str) -> NoStack:
-    where = "in this directory" if data == DATA_DEFAULT else f"with --data {data}"
+    up = "`insula up` in this directory" if data == DATA_DEFAULT else f"`insula up --data {shlex.quote(str(data))}`"
     return NoStack(
-        f"there is no Insula to talk to: {why}. Start one with `insula up` {where}, name its data directory with "
+        f"there is no Insula to talk to: {why}. Start one with {up}, name its data directory with "
         "--data DIR, or its admin address with --admin HOST:PORT or --admin unix:PATH (INSULA_ADMIN)"
     )
 
@@ -139,7 +148,7 @@ def _advice(error: grpc.RpcError) -> str:
     if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.DEADLINE_EXCEEDED}:
         return (
             "no Insula answers at this admin address; check that `insula up` is running, and that --admin or "
-            f'INSULA_ADMIN, if set, is what it prints as "admin" ({error.details()})'
+            f"INSULA_ADMIN, if set, is the admin address that it prints ({error.details()})"
         )
     return error.details() or str(error.code())
 

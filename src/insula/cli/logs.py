@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from insula.cli.apis import Name, look
-from insula.cli.connection import Admin, Data, channel_to, open_channel, spoken_errors
+from insula.cli.connection import LOOK_S, Admin, Data, channel_to, open_channel, spoken_errors, starting
 from insula.printing import note, put
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    import grpc
 
 LINES_WAITING_MAX: Final = 10_000
 """Lines held for a slow terminal; the workers wait then, and tell what was missed."""
@@ -30,7 +33,7 @@ def logs(
 ) -> None:
     """Print the latest log lines of an API's workers as JSON, one a line."""
     with spoken_errors(), channel_to(admin, data) as channel:
-        addresses = sorted({worker.address for worker in look(channel, name).workers})
+        addresses = _addresses(channel, name, starting(admin, data))
     if not addresses:
         note(f"insula: no worker of {name} has reported lately")
         raise typer.Exit(1)
@@ -43,6 +46,17 @@ def logs(
     if lost:
         note(f"insula: {'; '.join(lost)}; what it said since is in `insula logs {name}`, once it is back")
         raise typer.Exit(1)
+
+
+def _addresses(channel: grpc.Channel, name: str, starting: Callable[[], bool]) -> list[str]:
+    """Where the workers answer; of a stack that is starting, as soon as one does."""
+    told = False
+    while not (workers := look(channel, name).workers) and starting():
+        if not told:
+            note(f"insula: no worker of {name} has reported yet; waiting for one")
+        told = True
+        time.sleep(LOOK_S)
+    return sorted({worker.address for worker in workers})
 
 
 def _until_all_ended(lines: queue.Queue[str | None], readers: int) -> Iterable[str]:

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from insula.v1.api_service_pb2 import Api
 
 UNSERVED_S: Final = 10.0
-"""After this long without any worker, nobody waits for one."""
+"""After this long without any worker, nobody waits for one, unless `insula up` is about to start it."""
+UNSEEN: Final = "no worker has taken it up yet"
 READY: Final = "ready"
 FAILING: Final = "failing"
 REPLACED: Final = "replaced"
@@ -40,23 +41,28 @@ def progress(api: Api, version: str, generation: int) -> Progress:
         for worker in workers:
             if worker.phase == state:
                 return Progress(state, worker.reason)
-    return Progress(workers[0].phase, workers[0].reason) if workers else Progress("pending")
+    return Progress(workers[0].phase, workers[0].reason) if workers else Progress("pending", UNSEEN)
 
 
-def follow(apis: Sequence[Api], look: Callable[[str], Api]) -> Iterator[tuple[str, Progress]]:
-    """Yield each API's name and its end as it comes; tell what they are at. Gives up where no worker turns up."""
+def follow(
+    apis: Sequence[Api], look: Callable[[str], Api], *, starting: Callable[[], bool]
+) -> Iterator[tuple[Api, Progress]]:
+    """Yield each API and its end as it comes; tell what they are at.
+
+    Gives up where no worker turns up, and no stack is `starting` that will have one.
+    """
     waiting, told = {api.name: api for api in apis}, dict[str, Progress]()
     give_up = time.monotonic() + UNSERVED_S
     while waiting:
         for name, wanted in list(waiting.items()):
             api = look(name)
             found = progress(api, wanted.version, wanted.generation)
-            unserved = not api.workers and time.monotonic() > give_up
+            unserved = not api.workers and time.monotonic() > give_up and not starting()
             if found.ended or unserved:
                 del waiting[name]
                 why = "no worker serves it yet; start one with INSULA_API set to its name"
-                yield name, Progress("pending", why) if unserved else found
-            elif found != told.get(name, Progress("pending")):
+                yield api, Progress("pending", why) if unserved else found
+            elif found != told.get(name, Progress("pending", UNSEEN)):
                 told[name] = found
                 note(f"{name}: {': '.join(filter(None, found))}")
         if waiting:
@@ -67,7 +73,7 @@ def remark(api: Api) -> str:
     """What there is to say of an API beside its state, in a sentence; empty if all is well."""
     found = progress(api, api.version, api.generation)
     serving = next((worker.version for worker in api.workers if worker.phase == READY), "")
-    if found.state == READY or not (found.reason or found.state == FAILING or api.workers):
+    if found.state == READY:
         return ""
     if found.state != FAILING:
         return f"{api.name} is {': '.join(filter(None, found))}"

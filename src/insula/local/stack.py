@@ -162,9 +162,12 @@ class Stack:
     def _settle(self, name: str, state: str, reason: str) -> None:
         """An API is ready or failing. The first time this holds for all that were asked for, the stack is up."""
         api = self._apis[name]
+        unchanged = (api.state, api.reason) == (state, reason) and name not in self._news
         api.state, api.reason = state, reason
         if state == READY:
             self._news.discard(name)
+        if unchanged:  # a rollout that follows a deployment tells of all APIs
+            return
         self._view.api(api, time.monotonic() - self._deployed_at.get(name, self._began))
         if all(self._apis[each].state != PENDING for each in self._awaited):
             self._settled.set()

@@ -72,7 +72,8 @@ class Announcement:
     def as_text(self) -> str:
         """What a person reads: each API with the line that calls it."""
         lines = [f"Up after {self.seconds:.1f} s on {self.public}, data in {self.data}. Ctrl-C stops it."]
-        lines.append(f"Admin address {self.admin}; `insula get --data {self.data}` and its like find it.")
+        found = f"`insula get --data {shlex.quote(str(self.data))}` and its like find it"
+        lines.append(f"Admin address {self.admin}; {found}.")
         for api in self.apis:
             if api.state == READY:
                 lines += ["", f"  {curl(api)}", f"  curl {api.url}/<id>"]

@@ -157,6 +157,13 @@ def test_only_what_changed_is_deployed_again_and_all_at_once(stack: Stack, tmp_p
     assert (process.returncode, said) == (0, f"{names[0]} ready\n")
     assert f"{names[0]}: starting" in told
     (project / "cortex.yaml").write_text(text)
+    taken = write(tmp_path / "taken", "of-nobody")
+    (taken / "cortex.yaml").write_text(
+        (taken / "cortex.yaml").read_text().replace("of-nobody,", "of-nobody, networking: {endpoint: resident},")
+    )
+    refused = insula(here, "deploy", str(taken))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr.startswith("insula: of-nobody: the API was not deployed: the endpoint /resident")
     again = insula(here, "deploy", str(project))
     assert [line.endswith(", unchanged") for line in again.stderr.splitlines()][:3] == [True, True, False]
 
@@ -195,6 +202,7 @@ def test_a_refresh_whose_process_fails_is_told_with_its_reason(deployed: Deploye
     failed = deployed.insula("refresh", deployed.name)
     assert (failed.returncode, failed.stdout) == (1, f"{deployed.name} failing\n")
     assert "no model" in failed.stderr
+    assert "the one before serves on" in failed.stderr
     said = deployed.insula("get", deployed.name).stdout
     assert f"{deployed.name} is ready, but a fresh process of it is failing; the one before serves on: " in said
     assert deployed.run()["result"] == {"version": 1}

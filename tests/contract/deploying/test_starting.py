@@ -49,6 +49,8 @@ def test_what_is_there_is_shown_and_what_is_not_is_waited_for(starting: Starting
     here = starting.here
     first = insula(here, "get", "-o", "json")  # at once: the services do not listen yet
     assert first.returncode == 0, first.stderr
+    until_blocking(lambda: "slow" in insula(here, "get").stdout, within_s=READY_S)
+    assert "-m venv" in insula(here, "logs", "slow").stdout, "waited for its worker, which says what it installs"
     until_blocking(lambda: "slow is installing: a gigabyte" in insula(here, "get").stdout, within_s=READY_S)
     starting.installed.touch()
     until_blocking(lambda: "slow is starting" in insula(here, "get").stdout, within_s=READY_S)

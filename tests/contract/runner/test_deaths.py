@@ -22,7 +22,7 @@ from tests.contract.runner.conftest import Start, handler, job
         ("import os; os.abort()", "was killed by signal 6 (SIGABRT)"),
         (
             "import os; os.kill(os.getpid(), 9)",
-            "was killed by signal 9 (SIGKILL), as the kernel does when memory runs out",
+            "was killed by signal 9 (SIGKILL, which the kernel sends when memory runs out)",
         ),
         ("import os; os.closerange(3, 100); import time; time.sleep(99)", "closed its socket to the worker"),
     ],

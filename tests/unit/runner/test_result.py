@@ -82,7 +82,7 @@ def test_what_json_cannot_say_is_refused_with_cortex_text(result: dict[object, o
 
 
 def test_a_result_nested_too_deeply_is_refused() -> None:
-    with pytest.raises(ResultInvalid, match=r"^user response is not json serializable: "):
+    with pytest.raises(ResultInvalid, match=r"^user response is not json serializable: it is nested deeper than"):
         encode_result(deep())
 
 
