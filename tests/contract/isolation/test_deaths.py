@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from tests.contract.isolation.conftest import Isolated
@@ -29,6 +30,7 @@ def test_the_handler_and_its_daemons_end_with_the_worker(isolated: Isolated) -> 
     until_blocking(lambda: len(left()) >= 2)
     for pid, command in descendants(isolated.stack.pid).items():
         if " -m insula_worker" in command:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
     until_blocking(lambda: not left())
     assert isolated.run("victim", "found = 'served again'") == "served again"
