@@ -1,7 +1,6 @@
 """Content-Encoding: which encodings of a payload are undone here, and how, without holding more than a piece of it.
 
-The payload of a workload is what its handler decodes, JSON or text, so a gzip of those is decompressed before it is
-stored. What handlers get as bytes is stored as it came.
+A gzip of JSON or text is decompressed before it is stored. A payload of another type is stored as it came.
 """
 
 from __future__ import annotations
@@ -13,8 +12,6 @@ from typing import Final
 
 from insula.errors import EncodingInvalid, EncodingUnsupported
 
-DECODED_TYPES: Final = frozenset({"application/json", "text/plain"})
-"""The media types that reach a handler decoded; every other one is bytes to it."""
 IDENTITY: Final = "identity"
 GZIP: Final = frozenset({"gzip", "x-gzip"})
 PIECE_BYTES: Final = 256 * 1024
@@ -29,7 +26,8 @@ GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
 
 def is_gzip(content_type: str, content_encoding: str) -> bool:
     """Whether the payload has to be decompressed. Raises EncodingUnsupported if it would have to be, and cannot be."""
-    if content_type.partition(";")[0].strip().lower() not in DECODED_TYPES:
+    media_type = content_type.partition(";")[0].strip().lower()
+    if not (media_type == "application/json" or media_type.startswith("text/") or media_type.endswith("+json")):
         return False
     codings = [coding.strip().lower() for coding in content_encoding.split(",")]
     applied = [coding for coding in codings if coding not in ("", IDENTITY)]

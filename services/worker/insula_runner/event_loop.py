@@ -121,7 +121,7 @@ def current_loop() -> Any:
 
 
 def settle(future: Any) -> None:
-    """Wake who waits for it, once."""
+    """Set the result of a future that has none yet."""
     if not future.done():
         future.set_result(None)
 

@@ -1,9 +1,9 @@
 """The user's file as a module, under the name its author knows.
 
-That is the name by which the project itself imports it: `handler` for handler.py, `app.handler` for app/handler.py. So
-a class is shown as `handler.Thing`, a neighbour that imports `handler` gets the same module, and what is pickled is
-found by children of every kind, which have the same path, and by other programs of the project. A file that no name on
-the path leads to, such as one called like a module that is loaded already, is HANDLER_MODULE; children find that, too.
+The module has the name that the project imports it by: `handler` for handler.py, `app.handler` for app/handler.py. So a
+class is shown as `handler.Thing`, other modules of the project that import `handler` get the same module, and child
+processes can unpickle its objects. A file that cannot be imported by a name gets the name HANDLER_MODULE. An example is
+a file with the name of a loaded module. Child processes find HANDLER_MODULE too.
 A `.pickle` holds the class itself, whatever its name, as dill writes it.
 """
 
@@ -48,7 +48,7 @@ def import_handler(path: str, shown_path: str, init: Signature = INIT) -> Handle
 def module_name(path: str, root: str) -> str:
     """Return the name that imports the file at `path` from `root`, the first entry of sys.path; empty if none does.
 
-    Packages around the file are imported, as they are for everybody who imports it.
+    Imports the packages that contain the file.
     """
     stem, suffix = os.path.splitext(os.path.relpath(path, root))
     parts = stem.split(os.sep)

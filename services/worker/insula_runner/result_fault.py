@@ -1,6 +1,6 @@
 """Why a result has no JSON: which value, where in it, and what to return instead.
 
-Looked for only once the encoder has refused it. Types are told by their names: none of their modules is imported here.
+Runs only after the encoder has refused a result. It compares type names, so it imports no module of another library.
 """
 
 from __future__ import annotations

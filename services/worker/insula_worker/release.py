@@ -48,7 +48,7 @@ class Release:
         *,
         waits: bool = False,
     ) -> None:
-        """Install and start; one that `waits` starts once it is told to."""
+        """Install the version and start it. With `waits`, start it when `start` is called."""
         self.version: Final = registration.version
         self.generation: Final = registration.generation
         self.slot: Final = RunnerSlot(

@@ -50,7 +50,7 @@ class RunnerSlot:
         observers: Observers,
         neighbours: Neighbours | None = None,
     ) -> None:
-        """`enter` is told each change of phase, with the reason if it is a failure.
+        """Call `enter` with each new phase, and with the reason of a failure.
 
         `neighbours` are the hosts that the handler reaches without a proxy, also those that came after its start.
         """

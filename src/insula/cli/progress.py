@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from insula.v1.api_service_pb2 import Api
 
 UNSERVED_S: Final = 10.0
-"""After this long without any worker, nobody waits for one, unless `insula up` is about to start it."""
+"""A command waits this long for the first worker, and longer while an `insula up` is starting it."""
 UNSEEN: Final = "no worker has taken it up yet"
 READY: Final = "ready"
 FAILING: Final = "failing"

@@ -43,8 +43,8 @@ class SubmitServiceStub:
     ALREADY_EXISTS if its payload or type differs. A key in quotes, with a backslash before each quote and backslash
     within, equals the key without them; one that begins with a quote and is no such string is INVALID_ARGUMENT.
 
-    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For the content types
-    application/json and text/plain it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
+    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For JSON
+    (application/json, +json) and text (text/*) it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
     its limit, its idempotency and what the handler gets are those of the decompressed one. Any other encoding of these types
     is refused. The payload of another content type is stored as it came, whatever content-encoding says.
     """
@@ -79,8 +79,8 @@ class SubmitServiceAsyncStub(SubmitServiceStub):
     ALREADY_EXISTS if its payload or type differs. A key in quotes, with a backslash before each quote and backslash
     within, equals the key without them; one that begins with a quote and is no such string is INVALID_ARGUMENT.
 
-    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For the content types
-    application/json and text/plain it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
+    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For JSON
+    (application/json, +json) and text (text/*) it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
     its limit, its idempotency and what the handler gets are those of the decompressed one. Any other encoding of these types
     is refused. The payload of another content type is stored as it came, whatever content-encoding says.
     """
@@ -111,8 +111,8 @@ class SubmitServiceServicer(metaclass=_abc_1.ABCMeta):
     ALREADY_EXISTS if its payload or type differs. A key in quotes, with a backslash before each quote and backslash
     within, equals the key without them; one that begins with a quote and is no such string is INVALID_ARGUMENT.
 
-    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For the content types
-    application/json and text/plain it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
+    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For JSON
+    (application/json, +json) and text (text/*) it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
     its limit, its idempotency and what the handler gets are those of the decompressed one. Any other encoding of these types
     is refused. The payload of another content type is stored as it came, whatever content-encoding says.
     """

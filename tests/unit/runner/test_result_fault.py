@@ -1,4 +1,4 @@
-"""What a refused result is told about: the place, and what to return instead."""
+"""The message for a refused result names the place and what to return instead."""
 
 from __future__ import annotations
 
