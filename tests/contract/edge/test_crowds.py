@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import resource
 import socket
 import threading
@@ -74,6 +75,15 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stac
 def rested_mb(stack: Stack) -> float:
     """The edge's memory before the first attack."""
     return taken_mb(stack)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def idle(stack: Stack) -> Iterator[list[socket.socket]]:
+    """A connection to each listener that never sends anything, open since before the first attack."""
+    connections = [socket.create_connection(place(url)) for url in (stack.public, stack.internal)]
+    yield connections
+    for connection in connections:
+        connection.close()
 
 
 @pytest.fixture(autouse=True)
@@ -241,3 +251,9 @@ async def test_a_client_that_sends_too_large_a_message_learns_the_limit(stack: S
             details = dict(call.trailing_metadata() or ())["grpc-status-details-bin"]
             assert isinstance(details, bytes)
             assert b"PAYLOAD_TOO_LARGE" in details
+
+
+async def test_an_idle_connection_is_closed_after_a_minute(idle: list[socket.socket]) -> None:
+    for connection in idle:
+        connection.settimeout(90)
+        assert await asyncio.to_thread(connection.recv, 1) == b""
