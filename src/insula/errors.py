@@ -27,13 +27,19 @@ Each text says what went wrong and what to do. `insula.rpc` maps every leaf to i
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import ClassVar
 
 NAME_CHARS_SHOWN = 200
 """Of a name that does not exist: errors travel in headers, whose size is limited."""
 
 
 class InsulaError(Exception):
-    """Root of the tree; catch it to catch everything Insula raises on purpose."""
+    """Root of the tree; catch it to catch everything Insula raises on purpose.
+
+    `told` names the attributes that clients are sent, beside the text.
+    """
+
+    told: ClassVar[tuple[str, ...]] = ()
 
 
 class InvalidArgument(InsulaError):
@@ -54,6 +60,8 @@ class EncodingInvalid(InvalidArgument):
 class EncodingUnsupported(InvalidArgument):
     """JSON or text came in a Content-Encoding that is not undone here; nothing was stored. Over HTTP 415."""
 
+    told = ("encoding",)
+
     def __init__(self, encoding: str) -> None:
         self.encoding = encoding[:NAME_CHARS_SHOWN]
         super().__init__(
@@ -64,6 +72,8 @@ class EncodingUnsupported(InvalidArgument):
 
 class PayloadTooLarge(InvalidArgument):
     """The payload is over a limit; nothing was stored. `advice` says what to do, where something can be done."""
+
+    told = ("limit_bytes",)
 
     def __init__(self, limit_bytes: int, advice: str = "") -> None:
         super().__init__(f"the payload is larger than the limit of {limit_bytes} bytes{advice}")
@@ -81,6 +91,8 @@ class NotFound(InsulaError):
 class ApiNotFound(NotFound):
     """No API has this name or endpoint."""
 
+    told = ("name",)
+
     def __init__(self, name: str) -> None:
         self.name = name[:NAME_CHARS_SHOWN]
         super().__init__(f"there is no API at {self.name!r}; `insula get` lists the deployed ones")
@@ -88,6 +100,8 @@ class ApiNotFound(NotFound):
 
 class WorkloadNotFound(NotFound):
     """No workload has this id: it never existed, or its retention has passed."""
+
+    told = ("api", "id")
 
     def __init__(self, api: str, id: str) -> None:
         self.api = api
@@ -109,6 +123,8 @@ class Unauthenticated(InsulaError):
 class EndpointTaken(InsulaError):
     """Another API owns the endpoint."""
 
+    told = ("endpoint", "owner")
+
     def __init__(self, endpoint: str, owner: str) -> None:
         super().__init__(f"the endpoint {endpoint} belongs to the API {owner}; choose another networking.endpoint")
         self.endpoint = endpoint
@@ -117,6 +133,8 @@ class EndpointTaken(InsulaError):
 
 class IdempotencyConflict(InsulaError):
     """The Idempotency-Key was used for another request within the last 24 h; nothing was stored."""
+
+    told = ("api",)
 
     def __init__(self, api: str) -> None:
         super().__init__(
@@ -136,6 +154,8 @@ class ResourceExhausted(InsulaError):
 
 class QueueFull(ResourceExhausted):
     """The API's queue is at its limit; nothing was stored."""
+
+    told = ("api", "limit")
 
     def __init__(self, api: str, limit: int, retry_after: timedelta) -> None:
         super().__init__(f"the queue of {api} holds its limit of {limit} workloads; try again later", retry_after)
@@ -167,6 +187,8 @@ class StorageFull(StoreUnavailable):
 
 class LeaseLost(InsulaError):
     """A later attempt holds the workload, or it has ended: stop its handler and write nothing more."""
+
+    told = ("id", "attempt")
 
     def __init__(self, id: str, attempt: int) -> None:
         super().__init__(f"attempt {attempt} of workload {id} no longer holds it")

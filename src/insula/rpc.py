@@ -1,7 +1,7 @@
 """The RPC edge: how requests are read, and how Insula's errors become gRPC statuses, in one table and one interceptor.
 
 Every error carries google.rpc.ErrorInfo: `reason` is the error's class name in upper snake case, `domain` is "insula",
-`metadata` its attributes, as text; a delay is in google.rpc.RetryInfo.
+`metadata` what its `told` names, as text; a delay is in google.rpc.RetryInfo.
 Anything that is not in the table is a bug: INTERNAL, logged with its traceback, and nothing of it reaches the caller.
 """
 
@@ -48,14 +48,14 @@ MESSAGE_S: Final = 10
 """How long the message of a unary call may take to arrive. A stream may pause for as long as the edge lets it."""
 
 
-def status_code(error: errors.InsulaError) -> StatusCode:
-    """The code of the nearest class of `error` that has a row; a missing row is a bug."""
-    return next(STATUS_CODE_BY_ERROR[kind] for kind in type(error).__mro__ if kind in STATUS_CODE_BY_ERROR)
+def status_code(error: type[errors.InsulaError]) -> StatusCode | None:
+    """The code of the nearest class of `error` that has a row; None if none has."""
+    return next((STATUS_CODE_BY_ERROR[kind] for kind in error.__mro__ if kind in STATUS_CODE_BY_ERROR), None)
 
 
-def reason(error: errors.InsulaError) -> str:
+def reason(error: type[errors.InsulaError]) -> str:
     """The stable word of an error: QueueFull -> QUEUE_FULL."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).upper()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", error.__name__).upper()
 
 
 def _retry_s(error: errors.InsulaError) -> float | None:
@@ -68,10 +68,10 @@ def _retry_s(error: errors.InsulaError) -> float | None:
             return None
 
 
-async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: errors.InsulaError) -> NoReturn:
-    code, retry_s = status_code(error), _retry_s(error)
-    metadata = {name: str(value) for name, value in vars(error).items() if name != "retry_after"}
-    details: list[Message] = [ErrorInfo(reason=reason(error), domain="insula", metadata=metadata)]
+async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: errors.InsulaError, code: StatusCode) -> NoReturn:
+    retry_s = _retry_s(error)
+    metadata = {name: str(getattr(error, name)) for name in error.told}
+    details: list[Message] = [ErrorInfo(reason=reason(type(error)), domain="insula", metadata=metadata)]
     trailers: list[tuple[str, str | bytes]] = []
     if retry_s is not None:
         details.append(RetryInfo(retry_delay=Duration(seconds=math.ceil(retry_s))))
@@ -97,8 +97,8 @@ def _pack(detail: Message) -> AnyMessage:
 
 
 async def _refuse_anything(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
-    if isinstance(error, errors.InsulaError):
-        await _refuse(context, error)
+    if isinstance(error, errors.InsulaError) and (code := status_code(type(error))):
+        await _refuse(context, error, code)
     if isinstance(error, grpc.aio.AbortError):
         raise error
     log.error("unexpected error in an RPC", exc_info=error)

@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from insula.bundles import Bundles
 from insula.errors import ApiNotFound, InvalidArgument, ProjectInvalid
 from insula.ledger import WorkloadLedger
+from insula.phase import ApiState, Phase
 from insula.project import handler_source
 from insula.project.bundle import BUNDLE_BYTES_MAX
 from insula.project.extraction import extract
@@ -119,7 +120,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
             endpoint=registration.endpoint,
             version=registration.version,
             # A worker reports that it serves before or after the registry learns of it.
-            active_version=registration.version if state == "ready" else registration.active_version,
+            active_version=registration.version if state is ApiState.READY else registration.active_version,
             state=state,
             reason=reason,
             create_time=_timestamp(registration.created_ms),
@@ -130,12 +131,12 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         )
 
 
-def _state(workers: list[Worker]) -> tuple[str, str]:
+def _state(workers: list[Worker]) -> tuple[ApiState, str]:
     """The state of a version, from the workers that serve it, and the reason if it is failing."""
-    if any(worker.phase == "ready" for worker in workers):
-        return "ready", ""
-    failing = next((worker for worker in workers if worker.phase == "failing"), None)
-    return ("failing", failing.reason) if failing else ("pending", "")
+    if any(worker.phase == Phase.READY for worker in workers):
+        return ApiState.READY, ""
+    failing = next((worker for worker in workers if worker.phase == Phase.FAILING), None)
+    return (ApiState.FAILING, failing.reason) if failing else (ApiState.PENDING, "")
 
 
 async def _receive(messages: AsyncIterator[DeployApiRequest]) -> tuple[bytes, bytes]:

@@ -14,6 +14,7 @@ from insula.errors import LeaseLost, StoreUnavailable
 from insula.keys import result_object
 from insula.ledger import Claim, Failure, Lease, Payload, Result, WorkloadLedger
 from insula.objects import CHUNK_BYTES, ObjectNotFound, ObjectStore
+from insula.reason import Reason
 from insula.status import Status
 from insula_worker.json_object import is_json_object
 from insula_worker.payloads import Patience, Payloads, PayloadUnreadable, WaitEnded
@@ -24,7 +25,6 @@ log = logging.getLogger(__name__)
 
 RESULT_INLINE_BYTES_MAX: Final = 4 * 1024
 """Larger results go to S3: ended records stay in Redis' memory for the whole retention."""
-UNREADABLE: Final = "PAYLOAD_UNREADABLE"
 CHECKED_AT_ONCE_BYTES: Final = 64 * 1024
 """A longer result is checked in a thread; the event loop checks a shorter one itself, in 30 ms at most."""
 NO_OBJECT: Final = "user response must be json serializable dictionary, got bytes that are no JSON object instead"
@@ -87,9 +87,9 @@ class Attempts:
         try:
             spool = await self.payloads.read(claim.lease.id, payload.object)
         except ObjectNotFound:
-            return Failed("PAYLOAD_MISSING", "the payload is no longer stored", traceback="", handler_s=0.0)
+            return Failed(Reason.PAYLOAD_MISSING, "the payload is no longer stored", traceback="", handler_s=0.0)
         except PayloadUnreadable as error:
-            return Failed(UNREADABLE, str(error), traceback="", handler_s=0.0)
+            return Failed(Reason.PAYLOAD_UNREADABLE, str(error), traceback="", handler_s=0.0)
         with spool:
             job = Job(claim.lease.id, payload.content_type, _chunks(spool), payload.size_bytes, _trace_id(claim))
             return await self._slot.run(job, patience_s=PATIENCE_S)
@@ -113,7 +113,7 @@ class Attempts:
                     await self._delete(stored.object)
                 raise
         self._tell(claim, outcome)
-        if isinstance(outcome, Completed) or outcome.reason != UNREADABLE:
+        if isinstance(outcome, Completed) or outcome.reason != Reason.PAYLOAD_UNREADABLE:
             await self._drop_payload(claim.payload)
 
     def _tell(self, claim: Claim, outcome: Completed | Failed) -> None:
@@ -136,7 +136,7 @@ class Attempts:
         return Result(object=key)
 
     async def _give_back(self, lease: Lease, why: str, *, blamed: bool) -> None:
-        fields = {"id": lease.id, "attempt": lease.attempt}
+        fields: dict[str, object] = {"id": lease.id, "attempt": lease.attempt}
         while True:
             try:
                 status = await self._ledger.requeue(lease, lost=why if blamed else None)
@@ -146,7 +146,8 @@ class Attempts:
                 return
             else:
                 if status is Status.FAILED:
-                    log.error("failed to process workload", extra={**fields, "reason": "WORKER_LOST", "error": why})
+                    fields |= {"reason": Reason.WORKER_LOST, "error": why}
+                    log.error("failed to process workload", extra=fields)
                 elif status is Status.CANCELLED:
                     log.warning("workload cancelled because its API is deleted", extra=fields)
                 else:
@@ -171,7 +172,7 @@ async def _checked(outcome: Completed | Failed) -> Completed | Failed:
     at_once = len(result) <= CHECKED_AT_ONCE_BYTES
     if is_json_object(result) if at_once else await asyncio.to_thread(is_json_object, result):
         return outcome
-    return Failed("RESULT_INVALID", NO_OBJECT, traceback="", handler_s=outcome.handler_s)
+    return Failed(Reason.RESULT_INVALID, NO_OBJECT, traceback="", handler_s=outcome.handler_s)
 
 
 def _fields(claim: Claim) -> dict[str, object]:

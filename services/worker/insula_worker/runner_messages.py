@@ -8,9 +8,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
+from insula.reason import Reason
 from insula_runner.frames import Frame, Header
 
-RUNNER_REASONS: Final = frozenset({"HANDLER_ERROR", "PAYLOAD_INVALID", "RESULT_INVALID", "RESULT_TOO_LARGE"})
+RUNNER_REASONS: Final[frozenset[str]] = frozenset(
+    {Reason.HANDLER_ERROR, Reason.PAYLOAD_INVALID, Reason.RESULT_INVALID, Reason.RESULT_TOO_LARGE}
+)
+"""What a runner may call a failure; the other reasons are the supervisor's and the ledger's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from dataclasses import replace
 from typing import Final
 
 from insula.errors import InsulaError
+from insula.phase import Phase
+from insula.reason import Reason
 from insula_worker.neighbours import Neighbours
 from insula_worker.observers import Observers
-from insula_worker.phase import Phase
 from insula_worker.runner_connection import RunnerDied
 from insula_worker.runner_memory import bytes_over, wait_until_over
 from insula_worker.runner_messages import Failed, Job, Outcome
@@ -156,7 +157,7 @@ class RunnerSlot:
             if self._runner is runner and not self._stopped:
                 self.ready.clear()  # now, not once `keep` hears of it: the next job waits for the next runner
             if self._over_memory and death.sent:
-                return Failed("MEMORY_LIMIT", self._over_memory, traceback="", handler_s=self.busy_s)
+                return Failed(Reason.MEMORY_LIMIT, self._over_memory, traceback="", handler_s=self.busy_s)
             if self._recycled:
                 why = f"stopped after {self.busy_s:.1f} s because {self._recycled}; it starts again from the beginning"
                 raise AttemptLost(why, begun=False) from death

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from insula.errors import ApiNotFound, StoreFull, StoreUnavailable
 from insula.ledger import Claimant, WorkloadLedger
 from insula.objects import ObjectStore
+from insula.phase import Phase
 from insula.project.spec import ApiSpec
 from insula.registry import REPORT_S, Registration, Registry
 from insula.server import Server
@@ -19,7 +20,6 @@ from insula_worker.attempts import Attempts
 from insula_worker.claiming import Claiming, Serving
 from insula_worker.observers import Observers
 from insula_worker.payloads import Patience
-from insula_worker.phase import Phase
 from insula_worker.release import Release
 from insula_worker.settings import Settings
 from insula_worker.view import ViewSettings

@@ -27,7 +27,8 @@ from insula.cli.connection import (
     spoken_errors,
     starting,
 )
-from insula.cli.progress import FAILING, READY, REPLACED, follow, remark
+from insula.cli.progress import REPLACED, follow, remark
+from insula.phase import ApiState, Phase
 from insula.printing import note, put, visible
 
 if TYPE_CHECKING:
@@ -157,14 +158,16 @@ def delete(name: Name, admin: Admin = None, data: Data = None) -> None:
         put(f"{name} is deleted; waiting workloads cancelled: {cancelled}")
 
 
-def _tell_ends(channel: grpc.Channel, apis: Sequence[Api], starting: Callable[[], bool], done: str = READY) -> bool:
+def _tell_ends(
+    channel: grpc.Channel, apis: Sequence[Api], starting: Callable[[], bool], done: str = ApiState.READY
+) -> bool:
     """Wait for each API and say what became of it; whether one is failing or was replaced."""
     failed = False
     for api, end in follow(apis, lambda name: look(channel, name), starting=starting):
-        put(f"{api.name} {done if end.state == READY else end.state}")
-        if end.state != READY:
-            note(remark(api) if end.state == FAILING else f"{api.name}: {end.reason}")
-        failed = failed or end.state in {FAILING, REPLACED}
+        put(f"{api.name} {done if end.state == ApiState.READY else end.state}")
+        if end.state != ApiState.READY:
+            note(remark(api) if end.state == ApiState.FAILING else f"{api.name}: {end.reason}")
+        failed = failed or end.state in {ApiState.FAILING, REPLACED}
     return failed
 
 
@@ -204,7 +207,7 @@ def _table(apis: Iterable[Api]) -> Table:
 
     table = Table("api", "endpoint", "state", "workers", "running", "version", "active", "updated", box=None)
     for api in apis:
-        ready = [worker for worker in api.workers if worker.phase == "ready"]
+        ready = [worker for worker in api.workers if worker.phase == Phase.READY]
         names = {worker.name for worker in api.workers}
         running = sum(worker.running for worker in api.workers)
         updated = datetime.fromtimestamp(api.update_time.seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from insula.cli.connection import LOOK_S
+from insula.phase import ApiState, Phase
 from insula.printing import note
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 UNSERVED_S: Final = 10.0
 """A command waits this long for the first worker, and longer while an `insula up` is starting it."""
 UNSEEN: Final = "no worker has taken it up yet"
-READY: Final = "ready"
-FAILING: Final = "failing"
 REPLACED: Final = "replaced"
 
 
@@ -29,7 +28,7 @@ class Progress(NamedTuple):
     @property
     def ended(self) -> bool:
         """Whether there is nothing to wait for."""
-        return self.state in {READY, FAILING, REPLACED}
+        return self.state in {ApiState.READY, ApiState.FAILING, REPLACED}
 
 
 def progress(api: Api, version: str, generation: int) -> Progress:
@@ -37,11 +36,11 @@ def progress(api: Api, version: str, generation: int) -> Progress:
     if api.version != version:
         return Progress(REPLACED, f"somebody deployed version {api.version[:12]} before this one was ready")
     workers = [one for one in api.workers if one.version == version and one.generation >= generation]
-    for state in (READY, FAILING):
+    for state in (ApiState.READY, ApiState.FAILING):
         for worker in workers:
             if worker.phase == state:
                 return Progress(state, worker.reason)
-    return Progress(workers[0].phase, workers[0].reason) if workers else Progress("pending", UNSEEN)
+    return Progress(workers[0].phase, workers[0].reason) if workers else Progress(ApiState.PENDING, UNSEEN)
 
 
 def follow(
@@ -61,8 +60,8 @@ def follow(
             if found.ended or unserved:
                 del waiting[name]
                 why = "no worker serves it yet; start one with INSULA_API set to its name"
-                yield api, Progress("pending", why) if unserved else found
-            elif found != told.get(name, Progress("pending", UNSEEN)):
+                yield api, Progress(ApiState.PENDING, why) if unserved else found
+            elif found != told.get(name, Progress(ApiState.PENDING, UNSEEN)):
                 told[name] = found
                 note(f"{name}: {': '.join(filter(None, found))}")
         if waiting:
@@ -72,10 +71,10 @@ def follow(
 def remark(api: Api) -> str:
     """What there is to say of an API beside its state, in a sentence; empty if all is well."""
     found = progress(api, api.version, api.generation)
-    serving = next((worker.version for worker in api.workers if worker.phase == READY), "")
-    if found.state == READY:
+    serving = next((worker.version for worker in api.workers if worker.phase == Phase.READY), "")
+    if found.state == ApiState.READY:
         return ""
-    if found.state != FAILING:
+    if found.state != ApiState.FAILING:
         return f"{api.name} is {': '.join(filter(None, found))}"
     if serving == api.version:
         return f"{api.name} is ready, but a fresh process of it is failing; the one before serves on: {found.reason}"

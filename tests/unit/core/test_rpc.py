@@ -23,4 +23,4 @@ from insula.rpc import reason, status_code
     ],
 )
 def test_each_error_has_its_code_and_a_stable_word(error: errors.InsulaError, code: StatusCode, word: str) -> None:
-    assert (status_code(error), reason(error)) == (code, word)
+    assert (status_code(type(error)), reason(type(error))) == (code, word)

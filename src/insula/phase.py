@@ -1,4 +1,4 @@
-"""The phases of a worker, in the words of the contract."""
+"""The phases of a worker and the states of an API, in the words of the contract."""
 
 from __future__ import annotations
 
@@ -13,3 +13,11 @@ class Phase(StrEnum):
     READY = "ready"  # __init__ has returned
     FAILING = "failing"  # the reason says why; tried again with back-off
     DRAINING = "draining"  # told to stop: claims nothing more
+
+
+class ApiState(StrEnum):
+    """What the phases of its workers make of an API's latest version."""
+
+    PENDING = "pending"  # no worker of it is ready, and none is failing
+    READY = "ready"  # a worker of it is
+    FAILING = "failing"  # a worker of it is, and none is ready; the reason is that worker's
