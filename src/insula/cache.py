@@ -8,7 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from insula.variables import Location
+
 ENVIRONMENTS: Final = "environments"
+CACHE: Final = Location(
+    "INSULA_CACHE", "folder of handlers' environments, which can be made again", "`insula` in the user's cache folder"
+)
 
 
 def cache_folder(environment: Mapping[str, str], instead: Path) -> Path:
@@ -16,8 +21,8 @@ def cache_folder(environment: Mapping[str, str], instead: Path) -> Path:
 
     `instead` takes its place for a user without a home, or with one that cannot be written to.
     """
-    if given := environment.get("INSULA_CACHE"):
-        return Path(given).absolute()
+    if given := CACHE.read(environment):
+        return given.absolute()
     usual = environment.get("XDG_CACHE_HOME", "")
     if usual.startswith("/"):  # the specification ignores others
         folder = Path(usual, "insula")

@@ -10,10 +10,12 @@ from typing import Final, TypeVar
 
 from insula import logs, startup
 from insula.errors import InsulaError
+from insula.variables import Text
 
 Settings = TypeVar("Settings")
 
 
+LOG_LEVEL: Final = Text("INSULA_LOG_LEVEL", "least level that is logged: `debug`, `info`, `warning` or `error`", "info")
 MAPPED_BYTES: Final = 64 * 1024
 """The pieces in which gRPC hands over a payload are as large and larger; from a heap that also holds small objects they
 are given back by luck only."""
@@ -52,7 +54,7 @@ def run_service(
     startup.begin()
     hide_from_others()
     give_memory_back()
-    logs.configure(name, environment.get("INSULA_LOG_LEVEL", "info"))
+    logs.configure(name, LOG_LEVEL.read(environment))
     failure: BaseException | None = None
     try:
         asyncio.run(run(read(environment)))

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from insula.addresses import unix_socket
-from insula.errors import InsulaError
 from insula.ledger import LedgerPolicy
+from insula.variables import Choice, Location, Secret, Text, Whole
 
-
-class SettingInvalid(InsulaError):
-    """An environment variable is missing or malformed; the text names it."""
+REDIS_URL: Final = Secret("INSULA_REDIS_URL", "URL of Redis 7.0, Valkey 7.2 or later", required=True)
+DURABILITY: Final = Choice(
+    "INSULA_DURABILITY",
+    "`strict` refuses a Redis that answers before a write is on disk; `relaxed` accepts the loss of accepted workloads",
+    ("strict", "relaxed"),
+)
+S3_BUCKET: Final = Text("INSULA_S3_BUCKET", "bucket of payloads, results and bundles", "insula")
+S3_SOCKET: Final = Location("INSULA_S3_SOCKET", "Unix socket at which S3 is reached, instead of `AWS_ENDPOINT_URL`")
+STORES_FOLDER: Final = Location(
+    "INSULA_STORES_FOLDER", "folder of stores on this machine; an outage is then reported as a full disk if it is one"
+)
+LEASE_S: Final = Whole("INSULA_LEASE_S", "seconds after which a silent worker has lost its workloads", 30)
+RETENTION_S: Final = Whole("INSULA_RETENTION_S", "seconds that an ended workload is kept", 7 * 24 * 3600)
+MAX_DELIVERIES: Final = Whole("INSULA_MAX_DELIVERIES", "lost attempts after which a workload fails", 3)
+ADMIN_TOKEN: Final = Secret(
+    "INSULA_ADMIN_TOKEN", "token that callers of an admin service send; required where it listens on TCP"
+)
+PAYLOAD_BYTES_MAX: Final = Whole(
+    "INSULA_PAYLOAD_BYTES_MAX", "bytes of the largest payload; submit and the edge have the same limit", 2 * 1024**3
+)
 
 
 @dataclass(frozen=True)
@@ -34,73 +51,27 @@ class StoreSettings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
-        """Read INSULA_REDIS_URL, _S3_BUCKET, _S3_SOCKET, _STORES_FOLDER, _DURABILITY and the limits of LedgerPolicy."""
-        folder = environment.get("INSULA_STORES_FOLDER")
+        """Raises SettingInvalid, which names the variable."""
         policy = LedgerPolicy(
-            lease=timedelta(seconds=positive_number(environment, "INSULA_LEASE_S", 30)),
-            retention=timedelta(seconds=positive_number(environment, "INSULA_RETENTION_S", 7 * 24 * 3600)),
-            max_deliveries=positive_number(environment, "INSULA_MAX_DELIVERIES", 3),
+            lease=timedelta(seconds=LEASE_S.read(environment)),
+            retention=timedelta(seconds=RETENTION_S.read(environment)),
+            max_deliveries=MAX_DELIVERIES.read(environment),
         )
         return cls(
-            redis_url=required_secret(environment, "INSULA_REDIS_URL"),
-            bucket=environment.get("INSULA_S3_BUCKET", "insula"),
-            s3_socket=Path(socket) if (socket := environment.get("INSULA_S3_SOCKET")) else None,
-            durability=one_of(environment, "INSULA_DURABILITY", ("strict", "relaxed")),
+            redis_url=REDIS_URL.read(environment),
+            bucket=S3_BUCKET.read(environment),
+            s3_socket=S3_SOCKET.read(environment),
+            durability=DURABILITY.read(environment),
             policy=policy,
-            folder=Path(folder) if folder else None,
+            folder=STORES_FOLDER.read(environment),
         )
-
-
-def required(environment: Mapping[str, str], name: str) -> str:
-    """The variable, which has to be there. Raises SettingInvalid."""
-    value = environment.get(name, "")
-    if not value:
-        raise SettingInvalid(f"the environment variable {name} must be set")
-    return value
-
-
-def secret(environment: Mapping[str, str], name: str) -> str:
-    """The variable, or the text of the file that NAME_FILE names; empty without either. Raises SettingInvalid."""
-    path = environment.get(f"{name}_FILE")
-    if not path:
-        return environment.get(name, "")
-    if environment.get(name):
-        raise SettingInvalid(f"set either {name} or {name}_FILE, not both")
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingInvalid(f"{name}_FILE: {path} cannot be read: {error}") from error
-
-
-def required_secret(environment: Mapping[str, str], name: str) -> str:
-    """The same, where it has to be there. Raises SettingInvalid."""
-    value = secret(environment, name)
-    if not value:
-        raise SettingInvalid(f"the environment variable {name}, or {name}_FILE, must be set")
-    return value
 
 
 def admin_token(environment: Mapping[str, str], listen: str) -> str | None:
     """What callers of an admin service must send, None on a Unix socket, whose folder keeps others out.
 
-    From INSULA_ADMIN_TOKEN, or the file INSULA_ADMIN_TOKEN_FILE. Raises SettingInvalid if a TCP address has none.
+    Raises SettingInvalid if a TCP address has none.
     """
     if unix_socket(listen) is not None:
         return None
-    return required_secret(environment, "INSULA_ADMIN_TOKEN")
-
-
-def positive_number(environment: Mapping[str, str], name: str, default: int) -> int:
-    """The variable as a whole number of at least 1. Raises SettingInvalid."""
-    text = environment.get(name, str(default))
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise SettingInvalid(f"{name} must be a whole number of at least 1 (got {text!r})")
-    return int(text)
-
-
-def one_of(environment: Mapping[str, str], name: str, choices: tuple[str, ...]) -> str:
-    """The variable, which has to be one of `choices`; the first is the default. Raises SettingInvalid."""
-    value = environment.get(name, choices[0])
-    if value not in choices:
-        raise SettingInvalid(f"{name} must be one of {', '.join(choices)} (got {value!r})")
-    return value
+    return replace(ADMIN_TOKEN, required=True).read(environment)

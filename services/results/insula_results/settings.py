@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
-from insula.settings import StoreSettings, required
+from insula.settings import StoreSettings
+from insula.variables import Text
+
+LISTEN: Final = Text("INSULA_LISTEN", "`host:port` or `unix:PATH` of ResultsService", required=True)
+METRICS_LISTEN: Final = Text("INSULA_METRICS_LISTEN", "`host:port` or `unix:PATH` for Prometheus; none without it")
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,6 @@ class Settings:
         """Raises SettingInvalid, which names the variable."""
         return cls(
             stores=StoreSettings.read(environment),
-            listen=required(environment, "INSULA_LISTEN"),
-            metrics_listen=environment.get("INSULA_METRICS_LISTEN") or None,
+            listen=LISTEN.read(environment),
+            metrics_listen=METRICS_LISTEN.read(environment) or None,
         )

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
-from insula.settings import StoreSettings, admin_token, positive_number, required
+from insula.settings import PAYLOAD_BYTES_MAX, StoreSettings, admin_token
+from insula.variables import Text
+
+LISTEN: Final = Text("INSULA_LISTEN", "`host:port` or `unix:PATH` of SubmitService", required=True)
+ADMIN_LISTEN: Final = Text("INSULA_ADMIN_LISTEN", "`host:port` or `unix:PATH` of ApiService", required=True)
 
 
 @dataclass(frozen=True)
@@ -25,11 +29,11 @@ class Settings:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
         """Raises SettingInvalid, which names the variable."""
-        admin_listen = required(environment, "INSULA_ADMIN_LISTEN")
+        admin_listen = ADMIN_LISTEN.read(environment)
         return cls(
             stores=StoreSettings.read(environment),
-            listen=required(environment, "INSULA_LISTEN"),
+            listen=LISTEN.read(environment),
             admin_listen=admin_listen,
             admin_token=admin_token(environment, admin_listen),
-            payload_bytes_max=positive_number(environment, "INSULA_PAYLOAD_BYTES_MAX", 2 * 1024**3),
+            payload_bytes_max=PAYLOAD_BYTES_MAX.read(environment),
         )

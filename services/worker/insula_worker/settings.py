@@ -13,9 +13,26 @@ from typing import Final, Self
 
 from insula.cache import cache_folder, home_of
 from insula.isolation import Isolation
-from insula.settings import StoreSettings, admin_token, one_of, positive_number, required
+from insula.settings import StoreSettings, admin_token
+from insula.variables import Choice, Location, Text, Whole
 from insula_worker.package_settings import of_the_machine
 
+API: Final = Text("INSULA_API", "name of the API that this worker serves", required=True)
+WORKER: Final = Text("INSULA_WORKER", "its own name, unique while it runs; the host's without it")
+LISTEN: Final = Text("INSULA_LISTEN", "`host:port` or `unix:PATH` of WorkerService", required=True)
+METRICS_LISTEN: Final = Text("INSULA_METRICS_LISTEN", "`host:port` or `unix:PATH` for Prometheus; none without it")
+ISOLATION: Final = Choice(
+    "INSULA_ISOLATION",
+    "whether handlers are isolated: as far as the machine allows, never, or completely",
+    (*Isolation,),
+)
+START_TIMEOUT_S: Final = Whole("INSULA_START_TIMEOUT_S", "seconds that a handler's `__init__` may take", 1800)
+GRACE_S: Final = Whole("INSULA_GRACE_S", "seconds that running workloads have to end after SIGTERM", 30)
+SCRATCH: Final = Location(
+    "INSULA_SCRATCH", "folder for unpacked bundles, used by this worker alone", "`insula-NAME` in the temporary folder"
+)
+HOSTS_FILE: Final = Location("INSULA_HOSTS_FILE", "`/etc/hosts` of handlers", "that of the machine")
+HIDDEN: Final = Text("INSULA_HIDDEN", "JSON list of folders that no handler may see", "[]")
 HANDLER_PREFIX: Final = "INSULA_HANDLER_"
 HOMELESS: Final = {"HOME": "/tmp", "PIP_NO_CACHE_DIR": "1"}  # noqa: S108 - the handler's own
 """For a user without a home. Libraries keep files there; pip's cache would be copied to the /tmp of each handler."""
@@ -28,8 +45,7 @@ class Settings:
     """`listen` is host:port or unix:PATH, and `metrics_listen` if anybody is to scrape.
 
     `admin_token` is what callers of WorkerService must send, None on a Unix socket.
-    `scratch` belongs to this worker alone. `hidden` are folders that no handler may see, a JSON list in
-    INSULA_HIDDEN.
+    `scratch` belongs to this worker alone. `hidden` are folders that no handler may see.
 
     `handler_environment` is the weakest layer of what a handler gets: ours without WITHHELD_PREFIXES and without what
     leads package managers elsewhere, and for each INSULA_HANDLER_AWS_X the variable AWS_X, the S3 identity meant for
@@ -54,11 +70,10 @@ class Settings:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
         """Raises SettingInvalid, which names the variable."""
-        api = required(environment, "INSULA_API")
-        worker = environment.get("INSULA_WORKER") or socket.gethostname()
-        scratch = environment.get("INSULA_SCRATCH") or Path(tempfile.gettempdir()) / f"insula-{worker}"
-        hosts_file = environment.get("INSULA_HOSTS_FILE")
-        listen = required(environment, "INSULA_LISTEN")
+        api = API.read(environment)
+        worker = WORKER.read(environment) or socket.gethostname()
+        scratch = SCRATCH.read(environment) or Path(tempfile.gettempdir()) / f"insula-{worker}"
+        listen = LISTEN.read(environment)
         return cls(
             stores=StoreSettings.read(environment),
             api=api,
@@ -66,14 +81,14 @@ class Settings:
             listen=listen,
             admin_token=admin_token(environment, listen),
             cache=cache_folder(environment, Path(f"{scratch}.cache").absolute()),
-            scratch=Path(scratch),
-            hosts_file=Path(hosts_file) if hosts_file else None,
-            isolation=Isolation(one_of(environment, "INSULA_ISOLATION", tuple(Isolation))),
-            hidden=tuple(map(Path, json.loads(environment.get("INSULA_HIDDEN", "[]")))),
+            scratch=scratch,
+            hosts_file=HOSTS_FILE.read(environment),
+            isolation=Isolation(ISOLATION.read(environment)),
+            hidden=tuple(map(Path, json.loads(HIDDEN.read(environment)))),
             handler_environment=_handler_environment(environment),
-            start_timeout=timedelta(seconds=positive_number(environment, "INSULA_START_TIMEOUT_S", 1800)),
-            grace=timedelta(seconds=positive_number(environment, "INSULA_GRACE_S", 30)),
-            metrics_listen=environment.get("INSULA_METRICS_LISTEN") or None,
+            start_timeout=timedelta(seconds=START_TIMEOUT_S.read(environment)),
+            grace=timedelta(seconds=GRACE_S.read(environment)),
+            metrics_listen=METRICS_LISTEN.read(environment) or None,
         )
 
 

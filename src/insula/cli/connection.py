@@ -83,9 +83,9 @@ def open_channel(address: str) -> grpc.Channel:
     """A channel to an admin service, with the token of this environment. Raises SettingInvalid."""
     from insula.admin import admin_channel
     from insula.local.settings import own_environment
-    from insula.settings import secret
+    from insula.settings import ADMIN_TOKEN
 
-    return admin_channel(address, secret(own_environment(), "INSULA_ADMIN_TOKEN"), _RECONNECTING)
+    return admin_channel(address, ADMIN_TOKEN.read(own_environment()), _RECONNECTING)
 
 
 def _wait_until_it_answers(channel: grpc.Channel, data: Path) -> None:

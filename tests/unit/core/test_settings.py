@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from insula.settings import SettingInvalid, StoreSettings, admin_token
+from insula.settings import StoreSettings, admin_token
+from insula.variables import SettingInvalid
 
 REDIS = {"INSULA_REDIS_URL": "redis://127.0.0.1:6379"}
 

@@ -1,0 +1,157 @@
+"""The kinds of environment variables: how each is read, and what docs/settings.md says of it.
+
+A settings module declares its variables as constants; its dataclass reads them once, in `__main__`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from insula.errors import InsulaError
+
+Environment = Mapping[str, str]
+
+
+class SettingInvalid(InsulaError):
+    """An environment variable is missing or malformed; the text names it."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable. `meaning` is a phrase for the reference."""
+
+    name: str
+    meaning: str
+
+    @property
+    def takes(self) -> str:
+        """The values it takes, in words."""
+        return "text"
+
+    @property
+    def without(self) -> str:
+        """Its value when it is not set, as Markdown; empty if that is nothing."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Text(Variable):
+    """Any text; an empty one counts as not set."""
+
+    default: str = ""
+    required: bool = False
+
+    def read(self, environment: Environment) -> str:
+        """Raises SettingInvalid if it is required and not set."""
+        value = environment.get(self.name, "") or self.default
+        if self.required and not value:
+            raise SettingInvalid(f"the environment variable {self.name} must be set")
+        return value
+
+    @property
+    def without(self) -> str:
+        """The default."""
+        return "required" if self.required else f"`{self.default}`" if self.default else ""
+
+
+@dataclass(frozen=True)
+class Secret(Variable):
+    """A text that may be in a file instead, which NAME_FILE names."""
+
+    required: bool = False
+
+    def read(self, environment: Environment) -> str:
+        """Raises SettingInvalid if both are set, if the file cannot be read, or if neither is and it is required."""
+        path, value = environment.get(f"{self.name}_FILE"), environment.get(self.name, "")
+        if path and value:
+            raise SettingInvalid(f"set either {self.name} or {self.name}_FILE, not both")
+        if path:
+            try:
+                value = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise SettingInvalid(f"{self.name}_FILE: {path} cannot be read: {error}") from error
+        if self.required and not value:
+            raise SettingInvalid(f"the environment variable {self.name}, or {self.name}_FILE, must be set")
+        return value
+
+    @property
+    def takes(self) -> str:
+        """Where it may be."""
+        return f"text; or a file with it in `{self.name}_FILE`"
+
+    @property
+    def without(self) -> str:
+        """Nothing, if that is allowed."""
+        return "required" if self.required else ""
+
+
+@dataclass(frozen=True)
+class Whole(Variable):
+    """A whole number of at least 1."""
+
+    default: int
+
+    def read(self, environment: Environment) -> int:
+        """Raises SettingInvalid."""
+        text = environment.get(self.name, str(self.default))
+        if not text.isascii() or not text.isdigit() or int(text) == 0:
+            raise SettingInvalid(f"{self.name} must be a whole number of at least 1 (got {text!r})")
+        return int(text)
+
+    @property
+    def takes(self) -> str:
+        """Its bound."""
+        return "whole number of at least 1"
+
+    @property
+    def without(self) -> str:
+        """The default."""
+        return f"`{self.default}`"
+
+
+@dataclass(frozen=True)
+class Choice(Variable):
+    """One of several words; the first is the default."""
+
+    choices: tuple[str, ...]
+
+    def read(self, environment: Environment) -> str:
+        """Raises SettingInvalid."""
+        value = environment.get(self.name, self.choices[0])
+        if value not in self.choices:
+            raise SettingInvalid(f"{self.name} must be one of {', '.join(self.choices)} (got {value!r})")
+        return value
+
+    @property
+    def takes(self) -> str:
+        """The words."""
+        return ", ".join(f"`{choice}`" for choice in self.choices)
+
+    @property
+    def without(self) -> str:
+        """The first word."""
+        return f"`{self.choices[0]}`"
+
+
+@dataclass(frozen=True)
+class Location(Variable):
+    """A path; None if it is not set. `instead` says what is taken then."""
+
+    instead: str = ""
+
+    def read(self, environment: Environment) -> Path | None:
+        """The path as it is given."""
+        given = environment.get(self.name)
+        return Path(given) if given else None
+
+    @property
+    def takes(self) -> str:
+        """What it is."""
+        return "path"
+
+    @property
+    def without(self) -> str:
+        """What is taken instead."""
+        return self.instead
