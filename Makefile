@@ -35,7 +35,7 @@ protos: ## regenerate stubs and descriptor from protos/
 	@.venv/bin/buf format -w . --path protos
 	@$(PYTHON_IN_VENV) -m scripts.generate_stubs
 
-reference: ## write docs/cortex-yaml.md and the JSON Schema anew from the table of keys
+reference: ## write the pages of docs/ that come from the code anew
 	@scripts/setup dev
 	@$(PYTHON_IN_VENV) -m scripts.generate_reference
 

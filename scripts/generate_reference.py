@@ -1,6 +1,6 @@
-"""Write docs/cortex.schema.json and docs/cortex-yaml.md from the table of keys that reads cortex.yaml.
+"""Write the pages of docs/ that come from the code, and docs/cortex.schema.json.
 
-With `--check` nothing is written: the exit code says whether both are what they would be.
+With `--check` nothing is written: the exit code says whether all are what they would be.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from insula.project.keys import API
 from insula.project.rules import ENDPOINT_SEGMENTS_MAX, ENDPOINTS_RESERVED
 from insula.project.schema import config_schema, default_of, duration_text, meaning
 from insula.project.sections import RESERVED_PREFIXES, Environment, FreeForm, Section, Sections, Texts
+from scripts.reference import errors, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = Path("docs/cortex.schema.json")
@@ -142,11 +143,12 @@ def reference() -> str:
 
 
 def main(*, check: bool) -> int:
-    """Write both files, or compare them; 0 unless they differ."""
+    """Write the files, or compare them; 0 unless they differ."""
     made = {SCHEMA: json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n", REFERENCE: reference()}
+    made |= {Path(f"docs/{each.__name__.rpartition('.')[2]}.md"): each.page() for each in (errors, settings)}
     stale = [path for path, text in made.items() if not (ROOT / path).is_file() or (ROOT / path).read_text() != text]
     if check and stale:
-        print(f"not what src/insula/project/keys.py says; run `make reference`: {', '.join(map(str, stale))}")
+        print(f"not what the code says; run `make reference`: {', '.join(map(str, stale))}")
         return 1
     for path in stale:
         (ROOT / path).parent.mkdir(exist_ok=True)

@@ -21,7 +21,8 @@
     │   └── StorageFull             the disk of the stores has no room
     └── LeaseLost                   a later attempt holds the workload, or it has ended
 
-Each text says what went wrong and what to do. `insula.rpc` maps every leaf to its gRPC status code.
+Each text says what went wrong and what to do. `insula.rpc` maps every leaf to its gRPC status code. The first paragraph
+of each docstring is in docs/errors.md.
 """
 
 from __future__ import annotations
@@ -43,22 +44,22 @@ class InsulaError(Exception):
 
 
 class InvalidArgument(InsulaError):
-    """The caller sent something malformed; the text names the field."""
+    """The caller sent something malformed; the text names the field. Correct the request."""
 
 
 class ContentTypeMissing(InvalidArgument):
-    """A payload came without a Content-Type, so nothing could say what the handler should receive."""
+    """A payload came without a Content-Type. Send one: it decides what the handler receives."""
 
     def __init__(self) -> None:
         super().__init__('the "Content-Type" header is missing; send one, such as "application/json"')
 
 
 class EncodingInvalid(InvalidArgument):
-    """A payload is not what its Content-Encoding says; nothing was stored. Over HTTP 400."""
+    """A payload is not what its Content-Encoding says; nothing was stored. Correct the request."""
 
 
 class EncodingUnsupported(InvalidArgument):
-    """JSON or text came in a Content-Encoding that is not undone here; nothing was stored. Over HTTP 415."""
+    """JSON or text came in a Content-Encoding other than gzip; nothing was stored. Send gzip, or none."""
 
     told = ("encoding",)
 
@@ -71,25 +72,26 @@ class EncodingUnsupported(InvalidArgument):
 
 
 class PayloadTooLarge(InvalidArgument):
-    """The payload is over a limit; nothing was stored. `advice` says what to do, where something can be done."""
+    """The payload is over a limit; nothing was stored. Send less, or raise INSULA_PAYLOAD_BYTES_MAX."""
 
     told = ("limit_bytes",)
 
     def __init__(self, limit_bytes: int, advice: str = "") -> None:
+        """`advice` continues the text where a caller can do something."""
         super().__init__(f"the payload is larger than the limit of {limit_bytes} bytes{advice}")
         self.limit_bytes = limit_bytes
 
 
 class ProjectInvalid(InvalidArgument):
-    """A project directory, its configuration or its handler is refused; the text names file, API and key."""
+    """A project directory, its configuration or its handler is refused. The text names file, API and key to correct."""
 
 
 class NotFound(InsulaError):
-    """What the caller asked for does not exist."""
+    """What the caller asked for does not exist. Correct the path."""
 
 
 class ApiNotFound(NotFound):
-    """No API has this name or endpoint."""
+    """No API has this name or endpoint. `insula get` lists those that are deployed."""
 
     told = ("name",)
 
@@ -99,7 +101,7 @@ class ApiNotFound(NotFound):
 
 
 class WorkloadNotFound(NotFound):
-    """No workload has this id: it never existed, or its retention has passed."""
+    """No workload has this id: it never existed, or its retention has passed. Correct the id, or submit again."""
 
     told = ("api", "id")
 
@@ -112,7 +114,7 @@ class WorkloadNotFound(NotFound):
 
 
 class Unauthenticated(InsulaError):
-    """An admin service was called over TCP without its token, or with another one."""
+    """An admin service was called over TCP without its token, or with another one. Set INSULA_ADMIN_TOKEN."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -121,7 +123,7 @@ class Unauthenticated(InsulaError):
 
 
 class EndpointTaken(InsulaError):
-    """Another API owns the endpoint."""
+    """Another API owns the endpoint. Choose another networking.endpoint."""
 
     told = ("endpoint", "owner")
 
@@ -132,7 +134,7 @@ class EndpointTaken(InsulaError):
 
 
 class IdempotencyConflict(InsulaError):
-    """The Idempotency-Key was used for another request within the last 24 h; nothing was stored."""
+    """The Idempotency-Key was used for another request within the last 24 h; nothing was stored. Use a new key."""
 
     told = ("api",)
 
@@ -145,7 +147,7 @@ class IdempotencyConflict(InsulaError):
 
 
 class ResourceExhausted(InsulaError):
-    """A limit is reached and nothing was stored. Come back after `retry_after`."""
+    """A limit is reached; nothing was stored. Repeat the request after Retry-After."""
 
     def __init__(self, message: str, retry_after: timedelta) -> None:
         super().__init__(message)
@@ -153,7 +155,7 @@ class ResourceExhausted(InsulaError):
 
 
 class QueueFull(ResourceExhausted):
-    """The API's queue is at its limit; nothing was stored."""
+    """The API's queue is at its limit; nothing was stored. Repeat the request after Retry-After."""
 
     told = ("api", "limit")
 
@@ -164,22 +166,25 @@ class QueueFull(ResourceExhausted):
 
 
 class StoreFull(ResourceExhausted):
-    """Redis is at its memory limit; nothing was stored."""
+    """Redis is at its memory limit; nothing was stored. Repeat the request later, or raise its maxmemory."""
 
     def __init__(self) -> None:
         super().__init__("Redis is at its memory limit; try again later, or raise its maxmemory", timedelta(seconds=10))
 
 
 class StoreUnavailable(InsulaError):
-    """Redis or S3 does not answer; the call may be repeated. The text: which one, a colon, and details for us alone."""
+    """Redis or S3 does not answer. The request may be repeated.
+
+    The text: which one, a colon, and details for the log alone.
+    """
 
 
 class ObjectUnreadable(StoreUnavailable):
-    """S3 does not give one object while its bucket can be reached: no outage. The call may be repeated all the same."""
+    """S3 answers, but does not give one object. The request may be repeated."""
 
 
 class StorageFull(StoreUnavailable):
-    """The disk of the stores has no room. Nothing was stored; accepted workloads are kept. The call may be repeated."""
+    """The disk of the stores is full; nothing was stored, accepted workloads are kept. Free some space, then repeat."""
 
     def __init__(self) -> None:
         super().__init__("storage has no room; free some space on the disk that holds Insula's data")

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from tests.unit.house.tree import OURS, dotted, files, name, python_files, strings
+from tests.unit.house.tree import OURS, ROOT, dotted, files, name, python_files, strings
 
 MAY_READ_THE_ENVIRONMENT = {
     "__main__.py": "builds the process",
@@ -60,6 +60,13 @@ def test_only_main_and_settings_read_the_environment() -> None:
         if isinstance(node, ast.Attribute | ast.ImportFrom) and _reads_environment(node)
     ]
     assert reads == []
+
+
+def test_every_environment_variable_is_in_the_reference() -> None:
+    """docs/settings.md is all an operator has to read; the handler's side has variables between its own processes."""
+    page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    named = (place for path, place in places(r"^INSULA_[A-Z0-9_]+$", *OURS) if "insula_runner" not in path)
+    assert [place for place in named if place.split("'")[1].removesuffix("_FILE") not in page] == []
 
 
 def test_only_the_printing_module_writes_for_people() -> None:
