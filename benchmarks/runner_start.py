@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 
 from insula.cache import ENVIRONMENTS, cache_folder
 from insula.isolation import Isolation, find_sandbox
-from insula_worker.environment import EnvironmentInputs, ensure_environment
-from insula_worker.runner_process import RunnerLaunch, RunnerProcess
+from insula_worker.environments.environment import EnvironmentInputs, ensure_environment
+from insula_worker.runners.process import RunnerLaunch, RunnerProcess
 from insula_worker.view import View, ViewSettings
 
 STARTS = 20

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from insula.cache import cache_folder
-from insula_worker.environment import EnvironmentInputs, ensure_environment
+from insula_worker.environments.environment import EnvironmentInputs, ensure_environment
 from insula_worker.view import View, ViewSettings
 
 

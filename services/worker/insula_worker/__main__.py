@@ -15,14 +15,14 @@ from insula.redis_client import connect, connect_blocking
 from insula.server import Server, on_stop_signal
 from insula.telemetry import MetricsServer, Telemetry
 from insula.v1 import worker_service_pb2_grpc
+from insula_worker.logs.worker_log import WorkerLog, WorkerLogHandler
 from insula_worker.metrics import HandlerMetrics, WorkerMetrics
-from insula_worker.observers import Observers
 from insula_worker.release import remove_leftovers
-from insula_worker.runner_process import labels
+from insula_worker.runners.observers import Observers
+from insula_worker.runners.process import labels
 from insula_worker.settings import Settings
 from insula_worker.view import ViewSettings
 from insula_worker.worker import Worker
-from insula_worker.worker_log import WorkerLog, WorkerLogHandler
 from insula_worker.worker_servicer import WorkerServicer
 
 

@@ -13,11 +13,11 @@ from insula.project.env_file import read_env
 from insula.project.spec import ApiSpec
 from insula.registry import Registration
 from insula_runner.aws import GIVEN_VARIABLE
-from insula_worker.environment import EnvironmentInputs, activated, ensure_environment
-from insula_worker.runner_process import RunnerLaunch
+from insula_worker.environments.environment import EnvironmentInputs, activated, ensure_environment
+from insula_worker.environments.unpacking import unpack
+from insula_worker.runners.process import RunnerLaunch
 from insula_worker.saved_models import fetch_models
 from insula_worker.settings import Settings
-from insula_worker.unpacking import unpack
 from insula_worker.view import View, ViewSettings, remove
 
 OWN_PROFILE: Final = frozenset({"AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"})

@@ -14,9 +14,9 @@ from typing import Final
 from insula.prometheus_text import handler_instrument, label_name, metric_name
 from insula.status import Status
 from insula.telemetry import Instrument, Telemetry
-from insula_worker.runner_messages import Metric
-from insula_worker.runner_process import labels
-from insula_worker.worker_log import WorkerLog
+from insula_worker.logs.worker_log import WorkerLog
+from insula_worker.runners.messages import Metric
+from insula_worker.runners.process import labels
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from insula.errors import InsulaError
 from insula.phase import Phase
 from insula.registry import Registration
 from insula_worker.installation import install, uninstall
-from insula_worker.neighbours import Neighbours
-from insula_worker.observers import Observers
-from insula_worker.runner_process import RunnerLaunch
-from insula_worker.runner_slot import STOPPING, RunnerSlot, restart_delay_s
+from insula_worker.runners.neighbours import Neighbours
+from insula_worker.runners.observers import Observers
+from insula_worker.runners.process import RunnerLaunch
+from insula_worker.runners.slot import STOPPING, RunnerSlot, restart_delay_s
 from insula_worker.settings import Settings
 from insula_worker.view import ViewSettings, remove
 

@@ -15,7 +15,7 @@ from insula.cache import cache_folder, home_of
 from insula.isolation import Isolation
 from insula.settings import StoreSettings, admin_token
 from insula.variables import Choice, Location, Text, Whole
-from insula_worker.package_settings import of_the_machine
+from insula_worker.environments.package_settings import of_the_machine
 
 API: Final = Text("INSULA_API", "name of the API that this worker serves", required=True)
 WORKER: Final = Text("INSULA_WORKER", "its own name, unique while it runs; the host's without it")

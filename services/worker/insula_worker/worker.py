@@ -16,11 +16,11 @@ from insula.project.spec import ApiSpec
 from insula.registry import REPORT_S, Registration, Registry
 from insula.server import Server
 from insula.v1 import worker_service_pb2
-from insula_worker.attempts import Attempts
-from insula_worker.claiming import Claiming, Serving
-from insula_worker.observers import Observers
-from insula_worker.payloads import Patience
+from insula_worker.attempts.attempt import Attempts
+from insula_worker.attempts.claiming import Claiming, Serving
+from insula_worker.attempts.payloads import Patience
 from insula_worker.release import Release
+from insula_worker.runners.observers import Observers
 from insula_worker.settings import Settings
 from insula_worker.view import ViewSettings
 

@@ -13,7 +13,7 @@ from insula.v1.worker_service_pb2 import (
     StreamLogsRequest,
     StreamLogsResponse,
 )
-from insula_worker.log_ring import LogRing
+from insula_worker.logs.ring import LogRing
 from insula_worker.worker import Worker
 
 

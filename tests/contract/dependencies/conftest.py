@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from insula_worker.environment import EnvironmentInputs, ensure_environment
+from insula_worker.environments.environment import EnvironmentInputs, ensure_environment
 from tests.views import open_view
 
 

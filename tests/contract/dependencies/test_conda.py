@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.environment import EnvironmentFailed, EnvironmentInputs, ensure_environment
+from insula_worker.environments.environment import EnvironmentFailed, EnvironmentInputs, ensure_environment
 from tests.views import open_view
 
 CONDA = f"""#!/bin/sh

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.environment import EnvironmentInputs, ensure_environment
+from insula_worker.environments.environment import EnvironmentInputs, ensure_environment
 from tests.http_api import HttpApi
 from tests.stack import running_stack
 from tests.views import open_view

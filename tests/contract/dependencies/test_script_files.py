@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker import environment
-from insula_worker.environment import EnvironmentFailed, EnvironmentInputs, ensure_environment
+from insula_worker.environments import environment
+from insula_worker.environments.environment import EnvironmentFailed, EnvironmentInputs, ensure_environment
 from tests.views import open_view
 from tests.waiting import until
 

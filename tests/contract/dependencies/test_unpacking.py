@@ -9,9 +9,9 @@ import pytest
 
 from insula.project.bundle import collect
 from insula.project.spec import Dependencies
-from insula_worker.environment import EnvironmentInputs, ensure_environment
-from insula_worker.environment_key import environment_key
-from insula_worker.unpacking import unpack
+from insula_worker.environments.environment import EnvironmentInputs, ensure_environment
+from insula_worker.environments.key import environment_key
+from insula_worker.environments.unpacking import unpack
 from tests.views import isolated_view, open_view
 
 SCRIPT = """\

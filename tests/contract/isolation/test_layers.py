@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.environment_key import EnvironmentFailed
+from insula_worker.environments.key import EnvironmentFailed
 from tests.contract.isolation.conftest import Api, Machine
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user cannot write to the system's folders")

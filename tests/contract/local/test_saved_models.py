@@ -9,7 +9,7 @@ import pytest
 from insula.local.parts import Parts
 from insula.local.storage import BUCKET
 from insula.project.spec import Model, Models
-from insula_worker.runner_process import RunnerModels
+from insula_worker.runners.process import RunnerModels
 from insula_worker.saved_models import ModelsUnavailable, fetch_models
 from tests.contract.local.conftest import Bench, prepare, s3_client
 from tests.views import open_view

@@ -22,12 +22,12 @@ from insula.local.storage import BUCKET
 from insula.objects import ObjectNotFound, ObjectStore
 from insula.redis_client import connect, connect_blocking
 from insula.status import Status
-from insula_worker.attempts import Attempts
-from insula_worker.claiming import Claiming, Serving
-from insula_worker.observers import Observers
-from insula_worker.payloads import Patience
-from insula_worker.runner_process import RunnerLaunch
-from insula_worker.runner_slot import RunnerSlot
+from insula_worker.attempts.attempt import Attempts
+from insula_worker.attempts.claiming import Claiming, Serving
+from insula_worker.attempts.payloads import Patience
+from insula_worker.runners.observers import Observers
+from insula_worker.runners.process import RunnerLaunch
+from insula_worker.runners.slot import RunnerSlot
 from tests.contract.local.conftest import Bench, prepare
 from tests.contract.local.test_refusals import write_project
 from tests.failing_s3 import FailingS3, failing_s3

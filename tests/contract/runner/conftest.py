@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.runner_process import Completed, Failed, Job, Metric, RunnerLaunch, RunnerProcess
+from insula_worker.runners.process import Completed, Failed, Job, Metric, RunnerLaunch, RunnerProcess
 from tests.views import isolated_view, open_view
 
 START_TIMEOUT_S = 30

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from insula_worker.runner_process import Completed, Job, RunnerDied
+from insula_worker.runners.process import Completed, Job, RunnerDied
 from tests.contract.runner.conftest import Start, handler, job
 
 

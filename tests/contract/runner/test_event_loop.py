@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from insula_worker.runner_process import Failed, RunnerLaunch
+from insula_worker.runners.process import Failed, RunnerLaunch
 from tests.contract.runner.conftest import Start, failure, job, result
 from tests.waiting import until
 

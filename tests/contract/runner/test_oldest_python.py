@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.runner_process import Completed, Failed, RunnerLaunch
+from insula_worker.runners.process import Completed, Failed, RunnerLaunch
 from tests.contract.runner.conftest import Start, job
 
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 
 from insula.phase import Phase
-from insula_worker.observers import Observers
-from insula_worker.runner_process import RunnerLaunch
-from insula_worker.runner_slot import AttemptLost, RunnerSlot
+from insula_worker.runners.observers import Observers
+from insula_worker.runners.process import RunnerLaunch
+from insula_worker.runners.slot import AttemptLost, RunnerSlot
 from tests.contract.runner.conftest import START_TIMEOUT_S, job
 from tests.waiting import until
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from insula_worker.runner_process import Job, Metric, RunnerLaunch, RunnerProcess, labels
+from insula_worker.logs.worker_log import WorkerLog
+from insula_worker.runners.process import Job, Metric, RunnerLaunch, RunnerProcess, labels
 from insula_worker.view import View
-from insula_worker.worker_log import WorkerLog
 from tests.views import isolated_view
 
 START_TIMEOUT_S = 30

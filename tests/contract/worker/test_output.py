@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.runner_process import Completed, RunnerDied, RunnerProcess, labels
-from insula_worker.worker_log import WorkerLog
+from insula_worker.logs.worker_log import WorkerLog
+from insula_worker.runners.process import Completed, RunnerDied, RunnerProcess, labels
 from tests.contract.worker.conftest import Printed, Start, job
 from tests.processes import memory_mb
 from tests.views import open_view

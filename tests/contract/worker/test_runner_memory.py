@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 import sys
 
-from insula_worker.runner_memory import wait_until_over
+from insula_worker.runners.memory import wait_until_over
 
 SHARED_MB = 150
 MODEL_AND_POOL = f"""

@@ -11,7 +11,7 @@ import pytest
 
 from insula.v1.worker_service_pb2 import StreamLogsRequest
 from insula.v1.worker_service_pb2_grpc import WorkerServiceStub, add_WorkerServiceServicer_to_server
-from insula_worker.log_ring import LINES_MAX, LogRing
+from insula_worker.logs.ring import LINES_MAX, LogRing
 from insula_worker.worker import Worker
 from insula_worker.worker_servicer import WorkerServicer
 

@@ -29,7 +29,7 @@ MAY_WRITE_TO_A_STREAM = {
     "services/worker/cortex_internal/lib/log.py": "a worker reads it",
 }
 # Two of the runner's frames have a status' name; they are the runner's words, and say what the handler did.
-SPEAK_FRAMES = ("services/worker/insula_runner/", "services/worker/insula_worker/runner_connection.py")
+SPEAK_FRAMES = ("services/worker/insula_runner/", "services/worker/insula_worker/runners/connection.py")
 
 
 def places(pattern: str, *prefixes: str) -> Iterator[tuple[str, str]]:

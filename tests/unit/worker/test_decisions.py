@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.claiming import AHEAD_MAX, capacity
+from insula_worker.attempts.claiming import AHEAD_MAX, capacity
+from insula_worker.attempts.payloads import Patience
 from insula_worker.installation import given_beside, marked
-from insula_worker.payloads import Patience
 from insula_worker.release import remove_leftovers
-from insula_worker.runner_slot import RESTART_S_MAX, restart_delay_s
+from insula_worker.runners.slot import RESTART_S_MAX, restart_delay_s
 from insula_worker.settings import Settings
 
 

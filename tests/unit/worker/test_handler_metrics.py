@@ -10,7 +10,7 @@ import pytest
 from insula.prometheus_text import label_name, metric_name
 from insula.telemetry import Telemetry
 from insula_worker.metrics import METRICS_MAX, SERIES_IN_ALL_MAX, SERIES_MAX, HandlerMetrics
-from insula_worker.runner_messages import Metric
+from insula_worker.runners.messages import Metric
 
 
 @pytest.fixture

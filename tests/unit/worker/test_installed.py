@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.environment_key import EnvironmentInputs
-from insula_worker.installed import missing, named_requirements
+from insula_worker.environments.installed import missing, named_requirements
+from insula_worker.environments.key import EnvironmentInputs
 
 
 def inputs(project: Path, requirements: str) -> EnvironmentInputs:

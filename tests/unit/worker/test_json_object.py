@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insula_worker.json_object import DEPTH_MAX, is_json_object
+from insula_worker.attempts.json_object import DEPTH_MAX, is_json_object
 
 GOOD = (
     b"{}",

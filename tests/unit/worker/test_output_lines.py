@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insula_runner.frames import encode_mark
-from insula_worker.log_line import LINE_BYTES_MAX, Blocks, Line, LongLine, Origin, OutputFormat
-from insula_worker.runner_output import Cutter
+from insula_worker.logs.line import LINE_BYTES_MAX, Blocks, Line, LongLine, Origin, OutputFormat
+from insula_worker.runners.output import Cutter
 
 TOKEN = "t0ken"
 

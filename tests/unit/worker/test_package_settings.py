@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from insula_worker.package_settings import beside_files, of_the_machine, without_places
+from insula_worker.environments.package_settings import beside_files, of_the_machine, without_places
 
 
 @pytest.mark.parametrize(

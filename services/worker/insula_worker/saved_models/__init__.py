@@ -18,10 +18,10 @@ from typing import Final
 from insula.errors import InsulaError
 from insula.project.spec import Models
 from insula_runner.tensorflow_client import ONLY_MODEL
-from insula_worker.processes import running
-from insula_worker.runner_process import RunnerModels
+from insula_worker.runners.process import RunnerModels
 from insula_worker.saved_models.sources import Source
 from insula_worker.view import View
+from insula_worker.view.program import running
 
 log = logging.getLogger(__name__)
 

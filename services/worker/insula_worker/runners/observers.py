@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from insula.status import Status
-from insula_worker.runner_messages import Metric
-from insula_worker.runner_output import LineTaker
+from insula_worker.runners.messages import Metric
+from insula_worker.runners.output import LineTaker
 
 
 def _ignore_metric(metric: Metric) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 from insula_runner.frames import MARK_BYTES_MAX, MARK_START
-from insula_worker.log_line import LINE_BYTES_MAX, Blocks, Line, Origin, OutputFormat
+from insula_worker.logs.line import LINE_BYTES_MAX, Blocks, Line, Origin, OutputFormat
 
 READ_BYTES: Final = 8 * 1024
 """Read at once: a few milliseconds of the loop's time at most, as empty lines grow two hundredfold as JSON."""

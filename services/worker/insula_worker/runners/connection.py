@@ -13,7 +13,7 @@ from typing import cast
 
 from insula.errors import InsulaError
 from insula_runner.frames import CHUNK_BYTES, RECEIVE_BYTES, Frame, FrameBuffer, FrameInvalid, Header, encode_frame
-from insula_worker.runner_messages import Job, Metric, Outcome, read_metric, read_outcome
+from insula_worker.runners.messages import Job, Metric, Outcome, read_metric, read_outcome
 
 WRITE_BUFFER_BYTES = 4 * CHUNK_BYTES  # what may wait in memory for a runner that is busy
 

@@ -15,8 +15,8 @@ from redis.exceptions import RedisError
 from insula.errors import StoreFull, StoreUnavailable
 from insula.keys import ApiKeys
 from insula.ledger import Claim, Claimant, Lease, WorkloadLedger
-from insula_worker.attempts import Attempts
-from insula_worker.runner_slot import RunnerSlot
+from insula_worker.attempts.attempt import Attempts
+from insula_worker.runners.slot import RunnerSlot
 
 log = logging.getLogger(__name__)
 

@@ -14,16 +14,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from insula_worker.log_line import LINE_BYTES_MAX, Line, RecordFormatter, asctime
-from insula_worker.log_ring import LogRing
-from insula_worker.stdout_writer import StdoutWriter
+from insula_worker.logs.line import LINE_BYTES_MAX, Line, RecordFormatter, asctime
+from insula_worker.logs.ring import LogRing
+from insula_worker.logs.stdout_writer import StdoutWriter
 
 STALL_S: Final = 1.0
 CLOSE_S: Final = 1.0
 
 
 class WorkerLog:
-    """Takes lines on the loop's thread; `insula_worker.runner_output.LineTaker` is its shape."""
+    """Takes lines on the loop's thread; `insula_worker.runners.output.LineTaker` is its shape."""
 
     def __init__(self, labels: Mapping[str, str], descriptor: int = 1) -> None:
         self.ring: Final = LogRing()

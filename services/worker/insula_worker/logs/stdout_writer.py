@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from insula_worker.log_line import LongLine
+from insula_worker.logs.line import LongLine
 
 FULL_BYTES: Final = 256 * 1024
 """So much may wait before whoever can wait should."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from insula_worker.environment_key import EnvironmentInputs, requirements_of
+from insula_worker.environments.key import EnvironmentInputs, requirements_of
 
 _NAMED: Final = re.compile(r"([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[|[<>=!~@(]|--|\s#|$)")
 _SEPARATORS: Final = re.compile(r"[-_.]+")

@@ -1,6 +1,6 @@
 """One runner: a child interpreter with one instance of the user's handler.
 
-Owns the process: its start, its way of dying, its end with everything it started. The frames are `runner_connection`'s.
+Owns the process: its start, its way of dying, its end with everything it started. The frames are those of `connection`.
 Call `start` on the main thread's event loop: the runner dies with the thread that spawned it.
 """
 
@@ -19,11 +19,11 @@ from typing import Any, Final
 import insula_runner
 from insula.errors import InsulaError
 from insula_runner.frames import Frame, encode_frame
-from insula_worker.processes import Program
-from insula_worker.runner_connection import RunnerConnection, RunnerDied
-from insula_worker.runner_messages import Completed, Failed, Job, Metric, Outcome, storable
-from insula_worker.runner_output import LineTaker, RunnerOutput
+from insula_worker.runners.connection import RunnerConnection, RunnerDied
+from insula_worker.runners.messages import Completed, Failed, Job, Metric, Outcome, storable
+from insula_worker.runners.output import LineTaker, RunnerOutput
 from insula_worker.view import View
+from insula_worker.view.program import Program
 
 __all__ = [
     "Completed",

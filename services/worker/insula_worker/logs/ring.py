@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 
-from insula_worker.log_line import asctime
+from insula_worker.logs.line import asctime
 
 LINES_MAX: Final = 2000
 BYTES_MAX: Final = 2 * 1024 * 1024

@@ -16,10 +16,10 @@ from insula.ledger import Claim, Failure, Lease, Payload, Result, WorkloadLedger
 from insula.objects import CHUNK_BYTES, ObjectNotFound, ObjectStore
 from insula.reason import Reason
 from insula.status import Status
-from insula_worker.json_object import is_json_object
-from insula_worker.payloads import Patience, Payloads, PayloadUnreadable, WaitEnded
-from insula_worker.runner_messages import Completed, Failed, Job
-from insula_worker.runner_slot import AttemptLost, RunnerSlot
+from insula_worker.attempts.json_object import is_json_object
+from insula_worker.attempts.payloads import Patience, Payloads, PayloadUnreadable, WaitEnded
+from insula_worker.runners.messages import Completed, Failed, Job
+from insula_worker.runners.slot import AttemptLost, RunnerSlot
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from typing import Final
 from insula.errors import InsulaError
 from insula.phase import Phase
 from insula.reason import Reason
-from insula_worker.neighbours import Neighbours
-from insula_worker.observers import Observers
-from insula_worker.runner_connection import RunnerDied
-from insula_worker.runner_memory import bytes_over, wait_until_over
-from insula_worker.runner_messages import Failed, Job, Outcome
-from insula_worker.runner_process import HandlerStartFailed, RunnerLaunch, RunnerProcess
+from insula_worker.runners.connection import RunnerDied
+from insula_worker.runners.memory import bytes_over, wait_until_over
+from insula_worker.runners.messages import Failed, Job, Outcome
+from insula_worker.runners.neighbours import Neighbours
+from insula_worker.runners.observers import Observers
+from insula_worker.runners.process import HandlerStartFailed, RunnerLaunch, RunnerProcess
 
 log = logging.getLogger(__name__)
 

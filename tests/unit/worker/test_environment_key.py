@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.environment_key import EnvironmentFailed, EnvironmentInputs, environment_key, is_local
+from insula_worker.environments.key import EnvironmentFailed, EnvironmentInputs, environment_key, is_local
 
 
 @pytest.fixture

@@ -21,18 +21,18 @@ from pathlib import Path
 from typing import IO
 
 from insula.cache import ENVIRONMENTS
-from insula_worker.environment_key import (
+from insula_worker.environments.installed import missing
+from insula_worker.environments.key import (
     TENSORFLOW,
     EnvironmentFailed,
     EnvironmentInputs,
     describe_interpreter,
     environment_key,
 )
-from insula_worker.installed import missing
-from insula_worker.launchers import mend_launchers
-from insula_worker.package_settings import LIST_ALL, beside_files, without_places
-from insula_worker.processes import DEVNULL, Program, running
+from insula_worker.environments.launchers import mend_launchers
+from insula_worker.environments.package_settings import LIST_ALL, beside_files, without_places
 from insula_worker.view import View
+from insula_worker.view.program import DEVNULL, Program, running
 
 __all__ = ["EnvironmentFailed", "EnvironmentInputs", "activated", "ensure_environment"]
 
