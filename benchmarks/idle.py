@@ -1,0 +1,50 @@
+"""What a stack takes while it does nothing: the memory of each process, and the CPU of all.
+
+.venv/bin/python -m benchmarks.idle [SECONDS]
+
+Run it as root: nobody else may look into the services. A page that n processes share counts as 1/n of one (PSS).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.processes import descendants, memory_mb
+from tests.stack import running_stack
+
+EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "language-identifier"
+SETTLED_S = 10
+SECONDS = 30
+
+
+def cpu_s(pids: Iterable[int]) -> float:
+    """The CPU time that the processes have used so far."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # utime and stime (proc(5))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+async def main(seconds: float) -> None:
+    """Start the stack, let it settle, print."""
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        async with running_stack([EXAMPLE], data=Path(folder)) as stack:
+            await asyncio.sleep(SETTLED_S)
+            processes = {stack.pid: "insula up"} | descendants(stack.pid)
+            before_s = cpu_s(processes)
+            await asyncio.sleep(seconds)
+            used = (cpu_s(processes) - before_s) / seconds
+            taken_mb = {pid: memory_mb(pid, "Pss", "smaps_rollup") for pid in processes}
+    for pid, command in processes.items():
+        print(f"{taken_mb[pid]:7.1f} MB  {command[:90]}")
+    print(f"{sum(taken_mb.values()):7.1f} MB in all; {used:.1%} of one core over {seconds:g} s")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS))
