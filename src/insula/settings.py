@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -32,6 +33,11 @@ ADMIN_TOKEN: Final = Secret(
 PAYLOAD_BYTES_MAX: Final = Whole(
     "INSULA_PAYLOAD_BYTES_MAX", "bytes of the largest payload; submit and the edge have the same limit", 2 * 1024**3
 )
+
+
+def own_environment() -> dict[str, str]:
+    """The environment of this process."""
+    return dict(os.environ)
 
 
 @dataclass(frozen=True)

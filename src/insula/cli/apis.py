@@ -67,9 +67,9 @@ def deploy(
     from insula.cli.consent import confirm_scripts
     from insula.deploy import DeploymentRefused
     from insula.deploy import deploy as send
-    from insula.local.settings import own_environment
     from insula.project import read_project
     from insula.project.effects import ineffective_keys, warning
+    from insula.settings import own_environment
 
     with spoken_errors():
         projects, address = read_project(config), address_of(admin, data)

@@ -82,8 +82,7 @@ def channel_to(admin: str | None, data: Path | None) -> Generator[grpc.Channel]:
 def open_channel(address: str) -> grpc.Channel:
     """A channel to an admin service, with the token of this environment. Raises SettingInvalid."""
     from insula.admin import admin_channel
-    from insula.local.settings import own_environment
-    from insula.settings import ADMIN_TOKEN
+    from insula.settings import ADMIN_TOKEN, own_environment
 
     return admin_channel(address, ADMIN_TOKEN.read(own_environment()), _RECONNECTING)
 
@@ -92,7 +91,7 @@ def _wait_until_it_answers(channel: grpc.Channel, data: Path) -> None:
     """Raises NoStack if the stack ends meanwhile, or has ended without a word."""
     import grpc
 
-    from insula.local.datadir import holder
+    from insula.data_directory import holder
 
     ready, give_up, told = grpc.channel_ready_future(channel), time.monotonic() + START_S, False
     while True:
@@ -111,14 +110,14 @@ def _wait_until_it_answers(channel: grpc.Channel, data: Path) -> None:
 
 def starting(admin: str | None, data: Path | None) -> Callable[[], bool]:
     """Whether an `insula up` found by its data directory runs, and may still be starting what is asked for."""
-    from insula.local.datadir import holder
+    from insula.data_directory import holder
 
     give_up, found = time.monotonic() + START_S, data is not None or not admin
     return lambda: found and time.monotonic() < give_up and holder(data or DATA_DEFAULT) is not None
 
 
 def _file(data: Path) -> Path:
-    from insula.local.datadir import stack_file
+    from insula.data_directory import stack_file
 
     return stack_file(data)
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from insula.local.ports import command_of
+from insula.data_directory import holder, pid_file, stack_file
 from insula.local.settings import PLAIN_PATH, Refused
 from insula.local.storage import Keys
 
@@ -25,19 +25,6 @@ SOCKET_PATH_BYTES_MAX: Final = 107
 SOCKET_NAME_BYTES_MAX: Final = 64
 """Room for the longest name of a socket: an API's name has at most 42 characters."""
 _LOCK_EVERY_S: Final = 0.05
-
-
-def stack_file(path: Path) -> Path:
-    """Where the stack of a data directory says how it is reached, from its start to its end."""
-    return path / "run" / "stack.json"
-
-
-def holder(path: Path) -> int | None:
-    """Return the process that runs a stack on this data directory."""
-    with suppress(OSError, ValueError):
-        pid = int((path / "run" / "pid").read_text())
-        return pid if command_of(pid) else None
-    return None
 
 
 class DataDirectory:
@@ -59,7 +46,7 @@ class DataDirectory:
             self._remove_short_folder()
             self.sockets: Final = self._socket_folder()
             self.keys: Final = self._keys()
-            _write(self.run / "pid", f"{os.getpid()}\n")
+            _write(pid_file(self.path), f"{os.getpid()}\n")
         except OSError as error:
             raise Refused(
                 f"The data directory {self.path} cannot be used: {error.strerror} ({error.filename}). "
@@ -119,7 +106,7 @@ class DataDirectory:
 
     def close(self) -> None:
         """Give the directory up; the lock itself lasts until the last store that inherited it has ended."""
-        for path in (self.run / "pid", stack_file(self.path)):  # who looks for a stack finds none
+        for path in (pid_file(self.path), stack_file(self.path)):  # who looks for a stack finds none
             with suppress(OSError):
                 path.unlink()
         self._remove_short_folder()

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from insula.data_directory import command_of
+
 PROC: Final = Path("/proc")
 LOWEST: Final = 10240
 GRPC_OFFSET: Final = 10000
@@ -96,13 +98,6 @@ def owner(address: str, port: int) -> Process | None:
         if entry.name.isdigit() and not inodes.isdisjoint(_socket_inodes(int(entry.name))):
             return Process(int(entry.name), command_of(int(entry.name)))
     return None
-
-
-def command_of(pid: int) -> str:
-    """The command line of a process, shortened; empty if there is none of that pid."""
-    with suppress(OSError):
-        return (PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()[:80]
-    return ""
 
 
 def _listening_inodes(address: str, port: int) -> set[str]:

@@ -24,11 +24,6 @@ PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9/._+-]+")
 """A path that is the same in the address of a socket and in a URL."""
 
 
-def own_environment() -> dict[str, str]:
-    """The environment of this process."""
-    return dict(os.environ)
-
-
 class Refused(Exception):
     """The stack was not started; the text is one paragraph that says what to do."""
 
@@ -54,7 +49,7 @@ class Settings:
     anyone_may_call: bool = False
     cors_origins: tuple[str, ...] = ("*",)
     address_requests_per_s: int = 0
-    environment: Mapping[str, str] = field(default_factory=own_environment)
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     @property
     def redis_url(self) -> str | None:

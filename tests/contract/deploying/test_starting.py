@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from insula.local.datadir import stack_file
+from insula.data_directory import stack_file
 from tests.addresses import free_addresses
 from tests.contract.deploying.test_commands import HANDLER, insula, once_there, write
 from tests.stack import READY_S

@@ -1,0 +1,31 @@
+"""What a command finds in the data directory of an `insula up`: whether its stack runs, and how it is reached."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+
+def stack_file(data: Path) -> Path:
+    """Where the stack writes how it is reached, from its start to its end: the object of `insula up --json`."""
+    return data / "run" / "stack.json"
+
+
+def pid_file(data: Path) -> Path:
+    """Where the stack writes the id of its process."""
+    return data / "run" / "pid"
+
+
+def holder(data: Path) -> int | None:
+    """Return the process that runs a stack on this data directory."""
+    with suppress(OSError, ValueError):
+        pid = int(pid_file(data).read_text())
+        return pid if command_of(pid) else None
+    return None
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process, shortened; empty if there is none of that pid."""
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()[:80]
+    return ""
