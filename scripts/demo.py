@@ -18,7 +18,7 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from insula.local.ports import is_free
+from insula_local.machine.ports import is_free
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = "examples/language-identifier"

@@ -11,7 +11,7 @@ import socket
 from functools import cache
 from typing import Final
 
-from insula.local.ports import LOWEST, is_free
+from insula_local.machine.ports import LOWEST, is_free
 
 SESSIONS: Final = 250
 PORTS_FROM: Final = 2048

@@ -20,7 +20,7 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 UID: Final = 42_424
 """Without an entry in passwd, and nobody else's."""
-COPIED: Final = ("src", "services", "envoy", "examples", "tests", "pyproject.toml")
+COPIED: Final = ("src", "services", "envoy", "local", "examples", "tests", "pyproject.toml")
 INHERITED: Final = ("PIP_", "SSL_CERT_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 
 

@@ -19,10 +19,10 @@ import grpc
 from redis import Redis
 
 from insula.keys import ApiKeys
-from insula.local.parts import SEAWEEDFS_PORTS
-from insula.local.storage import Keys
 from insula.v1.api_service_pb2 import Api, DeleteApiRequest, GetApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
+from insula_local.parts import SEAWEEDFS_PORTS
+from insula_local.seaweedfs.storage import Keys
 from tests.addresses import free_addresses, free_port
 from tests.modes import Mode, adopt, chosen_mode, options_of, user_of, wrapper_of
 from tests.ordinary_user import OrdinaryUser

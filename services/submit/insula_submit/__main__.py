@@ -7,13 +7,13 @@ import sys
 
 from insula.bundles import Bundles
 from insula.ledger import WorkloadLedger
-from insula.local.rollout.events import DEPLOYED, Event
 from insula.objects import ObjectStore
 from insula.process import run_service
 from insula.redis_client import check_durability, connect
 from insula.registry import Registration, Registry, RegistryCache
 from insula.server import Server, serve
 from insula.v1 import api_service_pb2_grpc, submit_service_pb2_grpc
+from insula_local.rollout.events import DEPLOYED, Event
 from insula_submit.admission import Admission
 from insula_submit.api_servicer import ApiServicer
 from insula_submit.settings import Settings

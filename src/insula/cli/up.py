@@ -1,4 +1,4 @@
-"""`insula up`: run projects on this machine. Reads the command line, refuses what it can, hands over to `insula.local`.
+"""`insula up`: run projects on this machine. Reads the command line, refuses what it can, hands over to `insula_local`.
 
 Exit codes: 0 stopped after it was up, 1 a part did not come up, 2 refused before anything was started,
 128 + the signal's number if it was told to stop before it was up.
@@ -82,11 +82,11 @@ def up(
     """Run projects on this machine, everything included, until Ctrl-C."""
     from insula.cli.consent import can_ask, confirm_scripts
     from insula.errors import ProjectInvalid
-    from insula.local import preflight
-    from insula.local.plan import become_stack
-    from insula.local.settings import Refused, Settings
     from insula.printing import note
     from insula.project.effects import warning
+    from insula_local import preflight
+    from insula_local.plan import become_stack
+    from insula_local.settings import Refused, Settings
 
     settings = Settings(
         data.absolute(),

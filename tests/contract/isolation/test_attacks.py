@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from insula.local.storage import Keys
+from insula_local.seaweedfs.storage import Keys
 from tests.contract.isolation.conftest import Isolated
 
 FORBIDDEN_UNDER_ROOT = {16: "SYS_MODULE", 17: "SYS_RAWIO", 19: "SYS_PTRACE", 21: "SYS_ADMIN", 27: "MKNOD"}

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from insula.local.storage import Keys
+from insula_local.seaweedfs.storage import Keys
 from tests.contract.isolation import walk
 from tests.contract.isolation.conftest import Isolated
 from tests.processes import command_line, environment

@@ -13,15 +13,15 @@ import pytest
 import pytest_asyncio
 from botocore.config import Config
 
-from insula.local import ports
-from insula.local.binaries import find
-from insula.local.datadir import DataDirectory
-from insula.local.parts import PORTS, ROLLOUT_TASK, Parts
-from insula.local.plan import Plan
-from insula.local.rollout.events import Task
-from insula.local.settings import Settings
-from insula.local.storage import BUCKET
-from insula.local.supervise import Part, Supervised
+from insula_local.datadir import DataDirectory
+from insula_local.machine import ports
+from insula_local.machine.binaries import find
+from insula_local.parts import PORTS, ROLLOUT_TASK, Parts
+from insula_local.plan import Plan
+from insula_local.rollout.events import Task
+from insula_local.seaweedfs.storage import BUCKET
+from insula_local.settings import Settings
+from insula_local.supervision.supervise import Part, Supervised
 from tests.addresses import free_addresses
 from tests.waiting import until
 

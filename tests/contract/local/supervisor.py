@@ -7,8 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-from insula.local.probes import running
-from insula.local.supervise import Part, Supervised
+from insula_local.supervision.probes import running
+from insula_local.supervision.supervise import Part, Supervised
 
 SLEEPER = "import signal; signal.pause()"
 

@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from insula.disk import MEBIBYTE, Room
-from insula.local.disk import DiskNews
+from insula_local.machine.disk import DiskNews
 from tests.contract.local.test_refusals import Refusal, check_refused, write_project
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from insula.local import binaries, preflight
-from insula.local.settings import Refused, Settings
+from insula_local import preflight
+from insula_local.machine import binaries
+from insula_local.settings import Refused, Settings
 from tests.addresses import free_addresses
 
 HANDLER = "class Handler:\n    def handle_async(self, payload):\n        return {}\n"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from insula.local.parts import Parts
-from insula.local.storage import BUCKET
 from insula.project.spec import Model, Models
+from insula_local.parts import Parts
+from insula_local.seaweedfs.storage import BUCKET
 from insula_worker.runners.process import RunnerModels
 from insula_worker.saved_models import ModelsUnavailable, fetch_models
 from tests.contract.local.conftest import Bench, prepare, s3_client

@@ -17,8 +17,8 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from insula.local.parts import Parts
-from insula.local.storage import BUCKET
+from insula_local.parts import Parts
+from insula_local.seaweedfs.storage import BUCKET
 from tests.contract.local.conftest import Bench, prepare, s3_client
 from tests.processes import descendants
 from tests.waiting import until

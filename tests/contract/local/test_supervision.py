@@ -9,8 +9,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from insula.local.probes import running
-from insula.local.supervise import Part, Supervised
+from insula_local.supervision.probes import running
+from insula_local.supervision.supervise import Part, Supervised
 from tests.contract.local.conftest import Bench
 from tests.processes import command_line
 from tests.waiting import until

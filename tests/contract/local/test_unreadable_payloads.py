@@ -17,11 +17,11 @@ from insula.errors import NotFound, ObjectUnreadable, StoreUnavailable
 from insula.ids import new_id
 from insula.keys import payload_object
 from insula.ledger import Claimant, LedgerPolicy, Payload, Result, Workload, WorkloadLedger
-from insula.local.parts import Parts
-from insula.local.storage import BUCKET
 from insula.objects import ObjectNotFound, ObjectStore
 from insula.redis_client import connect, connect_blocking
 from insula.status import Status
+from insula_local.parts import Parts
+from insula_local.seaweedfs.storage import BUCKET
 from insula_worker.attempts.attempt import Attempts
 from insula_worker.attempts.claiming import Claiming, Serving
 from insula_worker.attempts.payloads import Patience

@@ -17,7 +17,7 @@ import pytest
 from redis import Redis
 
 from insula import Client
-from insula.local.parts import WORKER_GRACE_S
+from insula_local.parts import WORKER_GRACE_S
 from tests.addresses import free_addresses
 from tests.contract.local.test_refusals import up, write_project
 from tests.http_api import HttpApi

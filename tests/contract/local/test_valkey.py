@@ -10,8 +10,8 @@ from typing import cast
 import pytest
 from redis.asyncio import Redis
 
-from insula.local import probes
-from insula.local.parts import Parts
+from insula_local.parts import Parts
+from insula_local.supervision import probes
 from tests.contract.local.conftest import Bench
 from tests.waiting import until
 

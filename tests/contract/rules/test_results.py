@@ -15,7 +15,7 @@ from redis import Redis
 
 from insula.client import Client
 from insula.keys import ApiKeys
-from insula.local.storage import BUCKET
+from insula_local.seaweedfs.storage import BUCKET
 from tests.http_api import HttpApi
 from tests.stack import Stack
 from tests.waiting import until_blocking

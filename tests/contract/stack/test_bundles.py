@@ -14,9 +14,9 @@ from insula.bundles import Bundles
 from insula.bundles.__main__ import store, sweep
 from insula.errors import StoreUnavailable
 from insula.keys import BUNDLES, bundle_object
-from insula.local.storage import BUCKET
 from insula.objects import ObjectStore
 from insula.registry import Registry
+from insula_local.seaweedfs.storage import BUCKET
 from insula_results import bundle_sweeper
 from tests.stack import Stack, running_stack
 

@@ -12,7 +12,7 @@ import requests
 from redis import Redis
 
 from insula.keys import APIS, BUCKET_CHARS, ApiKeys, payload_object, result_object
-from insula.local.storage import BUCKET
+from insula_local.seaweedfs.storage import BUCKET
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
 from tests.waiting import until

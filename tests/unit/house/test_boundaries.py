@@ -17,13 +17,13 @@ MAY_READ_THE_ENVIRONMENT = {
 }
 MAY_WRITE_TO_A_STREAM = {
     "src/insula/printing.py": "escapes what would steer a terminal",
-    "src/insula/local/live.py": "rich gets nothing but such text",
+    "local/insula_local/view/live.py": "rich gets nothing but such text",
     "src/insula/cli/apis.py": "rich gets nothing but such text, in a table",
     "src/insula/tether.py": "a worker reads it",
     "src/insula/bundles/__main__.py": "a service reads it",
     "services/worker/insula_worker/view/init.py": "a worker reads it",
-    "src/insula/local/rollout/__main__.py": "`insula up` reads it",
-    "src/insula/local/rollout/watching.py": "`insula up` reads it",
+    "local/insula_local/rollout/__main__.py": "`insula up` reads it",
+    "local/insula_local/rollout/watching.py": "`insula up` reads it",
     "services/submit/insula_submit/__main__.py": "`insula up` reads it",
     "services/worker/insula_worker/saved_models/__main__.py": "a worker reads it",
     "services/worker/cortex_internal/lib/log.py": "a worker reads it",

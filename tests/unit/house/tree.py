@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-OURS = ("src/", "services/", "envoy/")
+OURS = ("src/", "services/", "envoy/", "local/")
 _NEVER = {".git", ".venv", ".insula", "build", "dist", "__pycache__", "node_modules"}
 
 

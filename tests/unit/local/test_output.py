@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from insula.local import output
-from insula.local.output import LINE_BYTES_MAX, Lines, Log, Tail
+from insula_local.supervision import output
+from insula_local.supervision.output import LINE_BYTES_MAX, Lines, Log, Tail
 
 
 def lines_of(*pieces: bytes) -> list[str]:

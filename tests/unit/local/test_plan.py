@@ -4,11 +4,11 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from insula.local import hosts
-from insula.local.plan import ApiFound, Plan, Programs
-from insula.local.rollout.events import DEPLOYED, STATE, ApiTask, Event, Task
-from insula.local.settings import Settings
-from insula.local.storage import Keys
+from insula_local.machine import hosts
+from insula_local.plan import ApiFound, Plan, Programs
+from insula_local.rollout.events import DEPLOYED, STATE, ApiTask, Event, Task
+from insula_local.seaweedfs.storage import Keys
+from insula_local.settings import Settings
 
 
 def test_a_plan_survives_the_change_of_program() -> None:

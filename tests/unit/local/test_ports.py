@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from insula.local import ports
+from insula_local.machine import ports
 
 ADDRESS = "127.0.0.1"
 

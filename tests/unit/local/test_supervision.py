@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from insula.local.child import describe_end
-from insula.local.supervise import FORGIVEN_AFTER_S, LONGEST_DELAY_S, Backoff
+from insula_local.supervision.child import describe_end
+from insula_local.supervision.supervise import FORGIVEN_AFTER_S, LONGEST_DELAY_S, Backoff
 
 
 def test_the_delay_doubles_up_to_its_limit() -> None:

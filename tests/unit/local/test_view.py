@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from insula.local.terminal import Terminal
-from insula.local.view import Announcement, ApiState, View, curl, readable
+from insula_local.view.plain import Announcement, ApiState, View, curl, readable
+from insula_local.view.terminal import Terminal
 
 URL = "http://127.0.0.1:8080/api"
 

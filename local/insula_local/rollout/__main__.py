@@ -1,4 +1,4 @@
-"""Run the rollout: `python -m insula.local.rollout TASK_FILE`, with the S3 settings of the services."""
+"""Run the rollout: `python -m insula_local.rollout TASK_FILE`, with the S3 settings of the services."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import os
 import sys
 from pathlib import Path
 
-from insula.local.rollout import stores
-from insula.local.rollout.apis import Rollout, connect
-from insula.local.rollout.events import STORED, Event, Task
 from insula.project.consent import Confirmations
+from insula_local.rollout.apis import Rollout, connect
+from insula_local.rollout.events import STORED, Event, Task
+from insula_local.seaweedfs import filer
 
 
 def tell(event: Event) -> None:
@@ -23,7 +23,7 @@ def main() -> None:
     """Exit code 0 once every API is ready; an API that never will be keeps it waiting, and --watch for ever."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     task = Task.parse(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    stores.prepare(Path(os.environ["INSULA_S3_SOCKET"]), Path(task.filer), task.token_key, task.bucket)
+    filer.prepare(Path(os.environ["INSULA_S3_SOCKET"]), Path(task.filer), task.token_key, task.bucket)
     tell(Event(STORED))
     with connect(task.admin) as channel:
         confirmations = Confirmations(Path(os.environ["INSULA_CACHE"])) if task.ask else None
@@ -36,7 +36,7 @@ def main() -> None:
 
 def watch(rollout: Rollout, task: Task) -> None:
     """Deploy what is saved; returns if files cannot be watched."""
-    from insula.local.rollout.watching import Reloading
+    from insula_local.rollout.watching import Reloading
 
     try:
         Reloading(rollout, dict.fromkeys(Path(api.config_path) for api in task.apis)).run()

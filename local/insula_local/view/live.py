@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.status import Status
 from rich.text import Text
 
-from insula.local.terminal import Terminal
-from insula.local.view import LINE_CHARACTERS_MAX, ApiState, View
 from insula.printing import visible
+from insula_local.view.plain import LINE_CHARACTERS_MAX, ApiState, View
+from insula_local.view.terminal import Terminal
 
 
 class LiveView(View):

@@ -14,13 +14,13 @@ import grpc
 from insula.admin import admin_channel
 from insula.deploy import DeploymentRefused, deploy
 from insula.errors import ProjectInvalid, StoreUnavailable
-from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, READY, STATE, ApiTask, Event
 from insula.project import Project, read_project
 from insula.project.consent import Confirmations, scripts
 from insula.v1.api_service_pb2 import Api, ListApisRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
 from insula.v1.worker_service_pb2 import DescribeWorkerRequest, Worker
 from insula.v1.worker_service_pb2_grpc import WorkerServiceStub
+from insula_local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, READY, STATE, ApiTask, Event
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
 
-from insula.local import hosts, ports, probes, storage
-from insula.local.datadir import DataDirectory
-from insula.local.enclosure import enclosed
-from insula.local.plan import Plan
-from insula.local.scrapes import Scrapes
-from insula.local.settings import INTERNAL_PORT, Settings
-from insula.local.supervise import Part, Probe
+from insula_local.datadir import DataDirectory
+from insula_local.machine import hosts, ports
+from insula_local.machine.enclosure import enclosed
+from insula_local.plan import Plan
+from insula_local.scrapes import Scrapes
+from insula_local.seaweedfs import storage
+from insula_local.settings import INTERNAL_PORT, Settings
+from insula_local.supervision import probes
+from insula_local.supervision.supervise import Part, Probe
 
 ROLLOUT_TASK: Final = "rollout.json"
 FOLLOW_TASK: Final = "follow.json"
@@ -239,7 +241,7 @@ class Parts:
 
     def rollout(self, task: str, take_line: Callable[[str], None]) -> Part:
         """The child that prepares the stores, deploys and follows, as the task says; `take_line` gets its events."""
-        command = (*_python("insula.local.rollout"), str(self.data.run / task))
+        command = (*_python("insula_local.rollout"), str(self.data.run / task))
         part = self._part("rollout", command, self._stores(), probes.running())
         return replace(part, once=True, take_line=take_line, announced=False)
 

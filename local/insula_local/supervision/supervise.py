@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from insula.local.child import Child, describe_end
-from insula.local.output import Lines, Log, Tail
+from insula_local.supervision.child import Child, describe_end
+from insula_local.supervision.output import Lines, Log, Tail
 
 PROBE_EVERY_S: Final = 0.03
 PROBE_TIMEOUT_S: Final = 2.0

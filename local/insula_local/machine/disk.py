@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from insula.disk import MEBIBYTE, Room, room_of
-from insula.local.settings import Refused
+from insula_local.settings import Refused
 
 START_BYTES: Final = 192 * MEBIBYTE
 """SeaweedFS makes its first volume, of 128 MB, only where all of it has room; the rest is for Valkey and the logs."""

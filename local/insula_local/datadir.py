@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Final
 
 from insula.data_directory import holder, pid_file, stack_file
-from insula.local.settings import PLAIN_PATH, Refused
-from insula.local.storage import Keys
+from insula_local.seaweedfs.storage import Keys
+from insula_local.settings import PLAIN_PATH, Refused
 
 LAST_CHILDREN_S: Final = 5
 """How long the stores of a stack that was killed may take to end; they hold the lock as long as they live."""

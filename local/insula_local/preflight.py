@@ -12,12 +12,12 @@ from typing import Final
 from insula.cache import ENVIRONMENTS
 from insula.errors import ProjectInvalid
 from insula.isolation import IsolationMissing, find_sandbox
-from insula.local import binaries, ports
-from insula.local.disk import check_room
-from insula.local.plan import ApiFound, Plan
-from insula.local.settings import INTERNAL_PORT, Refused, Settings
 from insula.project import Project, read_project
 from insula.project.effects import ineffective_keys
+from insula_local.machine import binaries, ports
+from insula_local.machine.disk import check_room
+from insula_local.plan import ApiFound, Plan
+from insula_local.settings import INTERNAL_PORT, Refused, Settings
 
 CONNECT_S: Final = 3
 DATA_PATH_BYTES_MAX: Final = 480

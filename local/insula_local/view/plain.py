@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
-from insula.local.rollout.events import PENDING, READY
-from insula.local.terminal import Terminal
 from insula.printing import visible
+from insula_local.rollout.events import PENDING, READY
+from insula_local.view.terminal import Terminal
 
 LINE_CHARACTERS_MAX: Final = 2000
 """Of a handler's line on the terminal; the log has all of it."""

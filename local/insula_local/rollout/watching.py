@@ -12,7 +12,7 @@ from typing import Final
 from watchfiles import watch
 
 from insula.errors import InsulaError
-from insula.local.rollout.apis import LOOK_AGAIN_EVERY_S, Rollout
+from insula_local.rollout.apis import LOOK_AGAIN_EVERY_S, Rollout
 
 SETTLE_MS: Final = 200
 """An editor, or a checkout, writes several files: they are one change while less than this lies between two of them."""

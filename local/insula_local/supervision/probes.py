@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from insula.local.supervise import Probe
+from insula_local.supervision.supervise import Probe
 
 _UCRED: Final = struct.Struct("3i")
 """pid, uid and gid of the process that listens (unix(7): SO_PEERCRED)."""

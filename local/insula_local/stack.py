@@ -17,12 +17,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
-from insula.local import envoy_admin, scrapes
-from insula.local.disk import DiskNews
-from insula.local.parts import FOLLOW_TASK, ROLLOUT_TASK, Parts, worker_part
-from insula.local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, READY, STATE, STORED, Event
-from insula.local.supervise import Part, Supervised
-from insula.local.view import Announcement, ApiState, View
+from insula_local import envoy_admin, scrapes
+from insula_local.machine.disk import DiskNews
+from insula_local.parts import FOLLOW_TASK, ROLLOUT_TASK, Parts, worker_part
+from insula_local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, READY, STATE, STORED, Event
+from insula_local.supervision.supervise import Part, Supervised
+from insula_local.view.plain import Announcement, ApiState, View
 
 DEATHS_MAX: Final = 5
 """A part that dies so often in a row before the stack was ever up will not come up by itself."""

@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from insula import s3
-from insula.local.storage import FILER_SETTINGS
+from insula_local.seaweedfs.storage import FILER_SETTINGS
 
 log = logging.getLogger(__name__)
 

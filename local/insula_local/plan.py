@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Self
 
 from insula.isolation import Isolation
-from insula.local.settings import Settings
+from insula_local.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def become_stack(plan: Plan) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     # What follows the descriptor is for the reader of a process list.
-    os.execv(sys.executable, [sys.executable, "-X", "utf8", "-P", "-m", "insula.local", str(descriptor), *sys.argv[1:]])
+    os.execv(sys.executable, [sys.executable, "-X", "utf8", "-P", "-m", "insula_local", str(descriptor), *sys.argv[1:]])
 
 
 def read_plan(descriptor: int) -> Plan:

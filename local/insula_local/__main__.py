@@ -1,4 +1,4 @@
-"""Run the stack that `insula up` planned: `python -m insula.local DESCRIPTOR`. Exit codes as in `insula.cli.up`."""
+"""Run the stack that `insula up` planned: `python -m insula_local DESCRIPTOR`. Exit codes as in `insula.cli.up`."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ import sys
 from dataclasses import replace
 from typing import Final
 
-from insula.local import hosts, ports
-from insula.local.datadir import DataDirectory
-from insula.local.enclosure import obstacle
-from insula.local.parts import FOLLOW_TASK, PORTS, ROLLOUT_TASK, SEAWEEDFS_PORTS, Parts
-from insula.local.plan import Plan, read_plan
-from insula.local.rollout.events import ApiTask, Task
-from insula.local.settings import Refused
-from insula.local.stack import Stack
-from insula.local.storage import BUCKET
-from insula.local.terminal import Terminal
-from insula.local.view import Announcement, ApiState, View
 from insula.printing import note, put
 from insula.process import hide_from_others
+from insula_local.datadir import DataDirectory
+from insula_local.machine import hosts, ports
+from insula_local.machine.enclosure import obstacle
+from insula_local.parts import FOLLOW_TASK, PORTS, ROLLOUT_TASK, SEAWEEDFS_PORTS, Parts
+from insula_local.plan import Plan, read_plan
+from insula_local.rollout.events import ApiTask, Task
+from insula_local.seaweedfs.storage import BUCKET
+from insula_local.settings import Refused
+from insula_local.stack import Stack
+from insula_local.view.plain import Announcement, ApiState, View
+from insula_local.view.terminal import Terminal
 
 REFUSED: Final = 2
 OPEN_FILES: Final = 20_000
@@ -75,7 +75,7 @@ def view() -> View:
     terminal = Terminal(sys.stderr.fileno())
     if not terminal.isatty():
         return View(terminal)
-    from insula.local.live import LiveView
+    from insula_local.view.live import LiveView
 
     return LiveView(terminal)
 

@@ -6,8 +6,8 @@ from importlib import metadata, util
 from pathlib import Path
 
 from insula.isolation import bubblewraps
-from insula.local.plan import Programs
-from insula.local.settings import Refused
+from insula_local.plan import Programs
+from insula_local.settings import Refused
 
 
 def find() -> Programs:
