@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -35,3 +36,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         together = item.path.parent if item.path.parent.name in ONE_STACK else item.path
         item.add_marker(pytest.mark.xdist_group(str(together)))
+
+
+SECONDS: defaultdict[str, float] = defaultdict(float)
+"""What each folder of tests took, fixtures included."""
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Add up, wherever the test ran."""
+    SECONDS[str(PurePosixPath(report.location[0]).parent)] += report.duration
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the folders by their time; sessions side by side share it."""
+    terminalreporter.section("seconds by folder")
+    for folder, seconds in sorted(SECONDS.items(), key=lambda item: -item[1]):
+        terminalreporter.write_line(f"{seconds:7.1f}  {folder}")
