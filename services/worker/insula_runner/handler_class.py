@@ -90,27 +90,30 @@ def check_method(cls: type, signature: Signature, path: str) -> Tuple[str, ...]:
         raise HandlerInvalid(f'{where}required method "{signature.method}" is not defined')
     if not callable(method):
         raise HandlerInvalid(f'{where}"{signature.method}" is defined, but is not a method')
-    declared = declared_arguments(method)
-    fault = find_fault(signature, declared)
+    parameters = declared_parameters(method)
+    declared = [parameter.name for parameter in parameters]
+    fault = find_fault(signature, parameters)
     if fault:
         call = f"{signature.method}({', '.join(declared)})"
         raise HandlerInvalid(f'{where}invalid signature for method "{call}": {fault}')
     return tuple(name for name in declared if name != "self")
 
 
-def declared_arguments(method: Any) -> List[str]:
-    """Return the names a method declares: those of the function that is called, not of one it wraps.
+def declared_parameters(method: Any) -> List[inspect.Parameter]:
+    """Return what a method declares by name, self included.
 
-    Only where it takes any name, as most decorators do, the wrapped function says which ones there are.
+    These are the parameters of the function that is called, not of one it wraps. Only where it takes any name, as most
+    decorators do, the wrapped function says which ones there are.
     """
     outer = inspect.signature(method, follow_wrapped=False).parameters.values()
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in outer)
     parameters = inspect.signature(method).parameters.values() if takes_any else outer
-    return [parameter.name for parameter in parameters if parameter.kind in NAMED]
+    return [parameter for parameter in parameters if parameter.kind in NAMED]
 
 
-def find_fault(signature: Signature, declared: List[str]) -> str:
+def find_fault(signature: Signature, parameters: List[inspect.Parameter]) -> str:
     """Return what is wrong with the declared arguments, or an empty string."""
+    declared = [parameter.name for parameter in parameters]
     for name in signature.required:
         if name not in declared:
             return f'"{name}" is a required argument, but was not provided'
@@ -119,4 +122,7 @@ def find_fault(signature: Signature, declared: List[str]) -> str:
     for name in declared:
         if name not in signature.required + signature.optional:
             return f'"{name}" is not a supported argument'
+    for parameter in parameters[1:]:
+        if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
+            return f'"{parameter.name}" cannot be positional-only, since arguments are passed by name'
     return ""

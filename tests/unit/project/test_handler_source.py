@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
+import types
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from insula.errors import ProjectInvalid
 from insula.project.handler_source import check
+from insula_runner.handler_class import HandlerInvalid, find_handler_class
 
 
 def judged(source: str, handler_type: str = "python") -> str:
@@ -123,6 +126,19 @@ def test_what_may_work_is_left_to_the_runner(case: str) -> None:
 @pytest.mark.parametrize("source", REFUSED)
 def test_what_cannot_work_is_refused_in_cortex_words(source: str) -> None:
     assert REFUSED[source] in judged(source)
+
+
+@pytest.mark.parametrize(
+    "source", [source for source in REFUSED if "class Handle" in source and ")\n        pass" not in source]
+)
+def test_the_runner_refuses_it_with_the_same_text(source: str) -> None:
+    """The rules of signatures are written twice: the runner imports nothing of ours, and judges what has run."""
+    module = types.ModuleType("handler")
+    module.__dict__["Base"] = object
+    exec(source, module.__dict__)
+    with pytest.raises(HandlerInvalid) as caught:
+        find_handler_class(module, source, "handler.py")
+    assert str(caught.value) == re.sub(r" \(lines? [^()]+\)$", "", judged(source))
 
 
 def test_a_tensorflow_handler_needs_its_client() -> None:
