@@ -22,24 +22,6 @@ class Handler:
 """
 
 
-@pytest.mark.parametrize(
-    ("payload", "content_type", "kind", "text"),
-    [
-        (b'{"key": "value"}', "application/json", "dict", "{'key': 'value'}"),
-        (b"hello world", "text/plain", "str", "hello world"),
-        (b"caf\xe9", "text/plain; charset=latin-1", "str", "café"),
-        (b"\x00\xff", "application/octet-stream", "bytes", r"b'\x00\xff'"),
-        (b"", "application/octet-stream", "bytes", "b''"),
-    ],
-)
-async def test_a_payload_arrives_as_its_content_type_says(
-    start: Start, payload: bytes, content_type: str, kind: str, text: str
-) -> None:
-    runner = await start(ECHO)
-    expected = {"type": kind, "payload": text, "id": "42"}
-    assert await result(runner, job(payload, content_type, id="42")) == expected
-
-
 async def test_result_bytes_are_what_the_dictionary_serialised_to(start: Start) -> None:
     """Invariant I8: 64-bit integers, big ones, the last bit of a float, unicode and the order of the keys."""
     runner = await start(handler("return {'z': 2**63 + 1, 'a': 0.1 + 0.2, 'text': 'Grüße', 'big': 10**30}"))

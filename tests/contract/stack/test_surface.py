@@ -22,13 +22,6 @@ def api(stack: Stack) -> HttpApi:
     return HttpApi(f"{stack.public}/probe")
 
 
-def test_a_payload_becomes_what_its_content_type_says(api: HttpApi) -> None:
-    assert api.run("zażółć".encode(), "text/plain")["result"] == {"type": "str", "length": 6}
-    assert api.run(b"\x00\xff", "application/octet-stream")["result"] == {"type": "bytes", "length": 2}
-    assert api.run(b'{"return": {"n": 1}}', "Application/JSON; charset=utf-8")["result"] == {"n": 1}
-    assert api.run(b"", "image/png")["result"] == {"type": "bytes", "length": 0}
-
-
 def test_a_completed_workload_has_exactly_what_cortex_answered(api: HttpApi) -> None:
     answer = api.run(b"{}", "application/json")
     assert list(answer) == ["id", "status", "result", "timestamp"]
