@@ -6,16 +6,14 @@ With `--check` nothing is written: the exit code says whether all are what they 
 from __future__ import annotations
 
 import json
-import math
 import sys
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from insula.project.fields import INTEGER_MAX, Amount, Duration, Field, Integer, Number, RelativePath, Share, Text
-from insula.project.keys import API
+from insula.project.kinds import Schema
 from insula.project.rules import ENDPOINT_SEGMENTS_MAX, ENDPOINTS_RESERVED
-from insula.project.schema import config_schema, default_of, duration_text, meaning
-from insula.project.sections import RESERVED_PREFIXES, Environment, FreeForm, Section, Sections, Texts
+from insula.project.sections import Key
+from insula.project.spec import API
+from insula.project.tree import Json
 from scripts.reference import errors, settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,7 +23,7 @@ REFERENCE = Path("docs/cortex-yaml.md")
 INTRODUCTION = f"""\
 # cortex.yaml
 
-Written by `make reference` from the table that reads the file (src/insula/project/keys.py); do not edit.
+Written by `make reference` from the dataclasses that the file is read into (src/insula/project/spec.py); do not edit.
 
 The file is a list of APIs. A key that is not below is an error, and so is one given twice; null is the same as leaving
 the key out. An error names file, API, key, line and column. The smallest file:
@@ -63,83 +61,28 @@ The schema knows keys, kinds and bounds; these rules only `insula up` and `insul
 """
 
 
-WORDS: Mapping[type, str] = {
-    RelativePath: "path below the project directory",
-    Share: "number of replicas, or a percentage such as `25%`",
-    Texts: "list of texts",
-    Environment: f"map of scalars; no name starts with {' or '.join(RESERVED_PREFIXES)}",
-    FreeForm: "map of anything JSON can hold",
-    Section: "map",
-    Sections: "list of maps",
-}
-"""What the kinds without bounds take."""
+def config_schema() -> Schema:
+    """The JSON Schema of a whole configuration file: what an editor completes from and underlines by."""
+    described = {"title": "cortex.yaml", "description": "The APIs of one project."}
+    return {**described, "type": "array", "minItems": 1, "items": API.schema}
 
 
-def rows(section: Section, prefix: str = "") -> Iterator[tuple[str, Field]]:
-    """Yield every key below `section` with its dotted path, in the order of the table."""
-    for name, field in section.keys.items():
-        path = f"{prefix}{name}"
-        yield path, field
-        match field:
-            case Section():
-                yield from rows(field, f"{path}.")
-            case Sections():
-                yield from rows(field.item, f"{path}.")
-            case _:
-                pass
-
-
-def value_text(field: Field) -> str:
-    """What a key takes, in words."""
-    match field:
-        case Text():
-            return _text(field)
-        case Integer() | Number():
-            return _number(field)
-        case Duration():
-            least = f", at least {duration_text(field.minimum)}" if field.minimum else ""
-            step = f", a multiple of {duration_text(field.multiple_of)}" if field.multiple_of else ""
-            return f"duration such as `90s` or `1h30m`{least}{step}"
-        case Amount():
-            least = f", at least {field.minimum}" if field.minimum.amount else ""
-            return f"quantity such as `200m`, `1.5` or `20Mi`{least}"
-        case _:
-            return WORDS[type(field)]
-
-
-def _text(field: Text) -> str:
-    if field.choices:
-        return " or ".join(f"`{choice}`" for choice in field.choices)
-    if not field.pattern:
-        return "text"
-    limit = f", at most {field.characters_max} characters" if field.characters_max < Text().characters_max else ""
-    pattern = field.pattern.replace("|", "\\|")
-    return f"text matching `{pattern}`{limit}"
-
-
-def _number(field: Integer | Number) -> str:
-    if isinstance(field, Integer):
-        bounded = field.maximum < INTEGER_MAX
-        return f"whole number, {field.minimum} {f'to {field.maximum}' if bounded else 'or more'}"
-    bounds = (("at least", field.minimum), ("above", field.above), ("below", field.below))
-    return ", ".join(["number", *(f"{word} {bound:g}" for word, bound in bounds if math.isfinite(bound))])
-
-
-def default_text(field: Field) -> str:
-    """What leaving the key out means."""
-    if field.required:
-        return "required"
-    default = default_of(field)
+def default_text(default: Json) -> str:
+    """What leaving a key out means, in code."""
     return "" if default is None else f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+
+def row(path: str, key: Key) -> str:
+    """The line of the table for one key."""
+    words = key.kind.words.replace("|", "\\|")
+    default = "required" if key.required else default_text(key.written_default)
+    return f"| `{path}` | {words} | {default} | {key.meaning} |"
 
 
 def reference() -> str:
     """The text of docs/cortex-yaml.md."""
-    lines = [
-        f"| `{path}` | {value_text(field)} | {default_text(field)} | {meaning(path)} |" for path, field in rows(API)
-    ]
     head = ["## Keys", "", "| key | value | default | what it is for |", "|---|---|---|---|"]
-    return "\n".join([INTRODUCTION, *head, *lines, "", TOGETHER])
+    return "\n".join([INTRODUCTION, *head, *(row(path, key) for path, key in API.all_keys()), "", TOGETHER])
 
 
 def main(*, check: bool) -> int:

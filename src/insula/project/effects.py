@@ -5,28 +5,10 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Final
 
-from insula.project.spec import ApiSpec
+from insula.project.sections import NO_EFFECT
+from insula.project.spec import API, ApiSpec
 
-WITHOUT_EFFECT: Final = (
-    "handler.image",
-    "handler.shm_size",
-    "handler.tensorflow_serving_image",
-    "compute.cpu",
-    "compute.gpu",
-    "compute.inf",
-    "compute.node_groups",
-    "autoscaling.min_replicas",
-    "autoscaling.init_replicas",
-    "autoscaling.target_replica_concurrency",
-    "autoscaling.window",
-    "autoscaling.downscale_stabilization_period",
-    "autoscaling.upscale_stabilization_period",
-    "autoscaling.max_downscale_factor",
-    "autoscaling.max_upscale_factor",
-    "autoscaling.downscale_tolerance",
-    "autoscaling.upscale_tolerance",
-    "update_strategy.max_unavailable",
-)
+WITHOUT_EFFECT: Final = tuple(path for path, key in API.all_keys() if key.meaning.endswith(NO_EFFECT))
 _DEFAULTS: Final = ApiSpec.from_json(
     b'{"name": "a", "kind": "AsyncAPI", "handler": {"type": "python", "path": "handler.py"}}'
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from insula.project.tree import Invalid
@@ -14,13 +15,13 @@ ENDPOINT_SEGMENTS_MAX: Final = 8
 ENDPOINTS_RESERVED: Final = frozenset({"/healthz", "/metrics", "/ui", "/v1/apis", "/v1/openapi.json"})
 
 
-def canonical_endpoint(endpoint: str | None, name: str) -> str:
-    """Return `endpoint`, or `/<name>` if there is none, with one leading slash and no trailing one.
+def canonical_endpoint(endpoint: str, name: str) -> str:
+    """Return `endpoint`, or `/<name>` if it is empty, with one leading slash and no trailing one.
 
     Raises Invalid for an endpoint that could not be reached.
     """
     path = ("networking", "endpoint")
-    canonical = f"/{name}" if endpoint is None else f"/{endpoint.removeprefix('/')}"
+    canonical = f"/{endpoint.removeprefix('/')}" if endpoint else f"/{name}"
     if "//" in canonical:
         raise Invalid(f'cannot contain adjacent slashes (got "{endpoint}")', path)
     if canonical == "/":
@@ -37,26 +38,31 @@ def canonical_endpoint(endpoint: str | None, name: str) -> str:
     return canonical
 
 
-def check_together(spec: ApiSpec) -> None:
-    """Raise Invalid if two keys of `spec` contradict each other."""
+def completed(spec: ApiSpec) -> ApiSpec:
+    """Return `spec` with the defaults that follow from other keys. Raises Invalid if two of its keys contradict."""
+    endpoint = canonical_endpoint(spec.networking.endpoint, spec.name)
     _check_models(spec.handler.type, spec.handler.models)
     scaling = spec.autoscaling
-    low, high, initial = scaling.min_replicas, scaling.max_replicas, scaling.init_replicas
+    low, high, target = scaling.min_replicas, scaling.max_replicas, scaling.target_replica_concurrency
+    initial = low if scaling.init_replicas is None else scaling.init_replicas
     if low > high:
         raise Invalid(f"min_replicas cannot be greater than max_replicas ({low} > {high})", ("autoscaling",))
     if initial > high:
         raise Invalid(f"init_replicas cannot be greater than max_replicas ({initial} > {high})", ("autoscaling",))
     if initial < low:
         raise Invalid(f"init_replicas cannot be less than min_replicas ({initial} < {low})", ("autoscaling",))
-    target, concurrency = scaling.target_replica_concurrency, scaling.max_replica_concurrency
-    if target > concurrency:
+    if target > scaling.max_replica_concurrency:
         problem = "target_replica_concurrency cannot be greater than max_replica_concurrency"
-        raise Invalid(f"{problem} ({target:g} > {concurrency})", ("autoscaling",))
-    strategy = spec.update_strategy
-    if strategy.in_place and strategy.max_unavailable.rstrip("%") == "0":
+        raise Invalid(f"{problem} ({target:g} > {scaling.max_replica_concurrency})", ("autoscaling",))
+    if spec.update_strategy.in_place and spec.update_strategy.max_unavailable.rstrip("%") == "0":
         raise Invalid("max_surge and max_unavailable cannot both be zero", ("update_strategy",))
     if spec.compute.gpu and spec.compute.inf:
         raise Invalid("gpu and inf cannot both be requested", ("compute",))
+    return replace(
+        spec,
+        autoscaling=replace(scaling, init_replicas=initial),
+        networking=replace(spec.networking, endpoint=endpoint),
+    )
 
 
 def _check_models(type: str, models: Models | None) -> None:

@@ -1,146 +1,139 @@
-"""The kinds of key in cortex.yaml that hold further values: lists, maps of anything, sections with known keys."""
+"""The sections of cortex.yaml: maps with known keys, each read into a dataclass.
+
+The dataclass has everything about its keys: `name: Annotated[type, kind, meaning] = default`. A key without a default
+is required.
+"""
 
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Final, TypeVar, cast, get_args
 
-from insula.project.fields import Field, text_of, wrong_type
-from insula.project.tree import Invalid, Json, Node, plain
+from insula.project.kinds import Kind, Schema, items, wrong_type
+from insula.project.tree import Invalid, Json, Node, plain, read_below
+from insula.project.units import Quantity, format_duration
 
-ENVIRONMENT_NAME: Final = re.compile(r"[-._a-zA-Z][-._a-zA-Z0-9]*")
-RESERVED_PREFIXES: Final = ("CORTEX_", "INSULA_")
+NO_EFFECT: Final = "No effect on one machine."
+"""What the meaning of a key ends with if `insula up` accepts the key and has no use for it."""
+_NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 _T = TypeVar("_T")
-
-
-def _each(node: Node, read: Callable[[Node], _T]) -> Iterator[_T]:
-    if not isinstance(node.value, list):
-        raise wrong_type(node, "a list")
-    for index, item in enumerate(node.value):
-        try:
-            yield read(item)
-        except Invalid as invalid:
-            raise invalid.under(index) from None
+_T_co = TypeVar("_T_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Texts:
-    """A list of strings."""
+class Key:
+    """A key of a section: its kind, what it is for, and its value when it is left out, MISSING if it is required."""
 
-    required: bool = False
+    kind: Kind[object]
+    meaning: str
+    default: object
 
-    def absent(self) -> tuple[str, ...]:
-        return ()
+    @property
+    def required(self) -> bool:
+        return self.default is MISSING
 
-    def read(self, node: Node) -> tuple[str, ...]:
-        return tuple(_each(node, text_of))
+    @property
+    def written_default(self) -> Json:
+        """The default as a person writes it; None if it is nothing, or many values."""
+        match self.default:
+            case timedelta() as duration:
+                minutes, rest = divmod(duration, timedelta(minutes=1))
+                return format_duration(duration) if rest else f"{minutes}m"
+            case Quantity() as quantity:
+                return quantity.text
+            case int() | float() | str() as scalar:
+                return None if scalar == "" else scalar
+            case _:
+                return None
 
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """Environment variables. A number or a boolean is taken as it was written, null as the empty text."""
-
-    required: bool = False
-
-    def absent(self) -> Mapping[str, str]:
-        return {}
-
-    def read(self, node: Node) -> Mapping[str, str]:
-        if not isinstance(node.value, dict):
-            raise wrong_type(node, "a map")
-        variables: dict[str, str] = {}
-        for name, member in node.value.items():
-            problem = environment_problem(name, member.text)
-            if isinstance(member.value, dict | list):
-                problem = str(wrong_type(member, "a string"))
-            if problem:
-                raise Invalid(problem, (name,))
-            variables[name] = member.text
-        return variables
+    @property
+    def schema(self) -> Schema:
+        """The JSON Schema of the key, which may be null unless it is required."""
+        schema = self.kind.schema if self.required else _or_null(self.kind.schema)
+        default = self.written_default
+        return {**schema, "description": self.meaning, **({} if default is None else {"default": default})}
 
 
-def environment_problem(name: str, value: str) -> str | None:
-    """Return what is wrong with an environment variable of a handler, or None."""
-    if not ENVIRONMENT_NAME.fullmatch(name):
-        return "must be the name of an environment variable: letters, digits and _, not starting with a digit"
-    if name.startswith(RESERVED_PREFIXES):
-        return f"names starting with {' or '.join(RESERVED_PREFIXES)} are reserved; choose another"
-    return "must not contain a null character" if "\0" in value else None
-
-
-@dataclass(frozen=True, slots=True)
-class FreeForm:
-    """A map of anything JSON can carry, handed on as it is."""
-
-    required: bool = False
-
-    def absent(self) -> Mapping[str, Json]:
-        return {}
-
-    def read(self, node: Node) -> Mapping[str, Json]:
-        value = plain(node)
-        if not isinstance(value, dict):
-            raise wrong_type(node, "a map")
-        return value
+def _or_null(schema: Schema) -> Schema:
+    match schema:
+        case {"enum": list() as choices}:
+            return {**schema, "enum": [*choices, None]}
+        case {"type": str() as only}:
+            return {**schema, "type": [only, "null"]}
+        case _:
+            return {"anyOf": [schema, {"type": "null"}]}
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
-    """A map with known keys. `optional` ones are None when left out, others are filled with the defaults.
+class Section(Kind[_T_co]):
+    """The kind of a section, or of a list of them: `keys` are those of the section."""
+
+    keys: Mapping[str, Key]
+
+    def all_keys(self, prefix: str = "") -> Iterator[tuple[str, Key]]:
+        """Yield each key with its dotted path, followed by the keys below it."""
+        for name, key in self.keys.items():
+            yield f"{prefix}{name}", key
+            if isinstance(key.kind, Section):
+                yield from key.kind.all_keys(f"{prefix}{name}.")
+
+
+def section(model: type[_T], elsewhere: Mapping[str, str] = _NONE, fixed: Mapping[str, Json] = _NONE) -> Section[_T]:
+    """A map whose keys are the fields of the dataclass `model`.
 
     `fixed` keys may be written with their one value, or null, and mean nothing. `elsewhere` are keys of other versions
     of Cortex, each with what to do.
     """
+    keys = {each.name: _key(each) for each in fields(cast("type[Any]", model))}
 
-    keys: Mapping[str, Field]
-    required: bool = False
-    optional: bool = False
-    fixed: Mapping[str, Json] = field(default_factory=dict[str, Json])
-    elsewhere: Mapping[str, str] = field(default_factory=dict[str, str])
-
-    def absent(self) -> dict[str, object] | None:
-        return None if self.optional else self.read(Node({}))
-
-    def read(self, node: Node) -> dict[str, object]:
+    def read(node: Node) -> _T:
         if not isinstance(node.value, dict):
             raise wrong_type(node, "a map")
-        for key, member in node.value.items():
-            if key in self.fixed:
-                if plain(member) not in (None, self.fixed[key]) or member.value is True:
-                    only = f" but for {self.fixed[key]}" if self.fixed[key] is not None else ""
-                    raise Invalid(f'key "{key}" is not supported{only}', at=(key,))
-            elif key not in self.keys:
-                raise Invalid(f'key "{key}" is not supported{self._suggestion(key)}', at=(key,))
-        return {key: self._read_key(key, kind, node.value.get(key)) for key, kind in self.keys.items()}
+        for name, member in node.value.items():
+            if name in fixed:
+                _check_fixed(name, member, fixed[name])
+            elif name not in keys:
+                raise Invalid(f'key "{name}" is not supported{_advice(name, keys, elsewhere)}', at=(name,))
+        given = {name: member for name, member in node.value.items() if member.value is not None}
+        values: dict[str, object] = {}
+        for name, key in keys.items():
+            if name in given:
+                values[name] = read_below(name, key.kind.read, given[name])
+            elif key.required:
+                raise Invalid("must be defined", (name,))
+        return model(**values)
 
-    def _read_key(self, key: str, kind: Field, member: Node | None) -> object:
-        given = member if member is not None and member.value is not None else None
-        if given is None and kind.required:
-            raise Invalid("must be defined", (key,))
-        try:
-            return kind.read(given) if given is not None else kind.absent()
-        except Invalid as invalid:
-            raise invalid.under(key) from None
-
-    def _suggestion(self, key: str) -> str:
-        if key in self.elsewhere:
-            return f": {self.elsewhere[key]}"
-        nearest = difflib.get_close_matches(key, self.keys, n=1)
-        return f'; did you mean "{nearest[0]}"?' if nearest else f"; supported keys: {', '.join(self.keys)}"
+    members: dict[str, Json] = {name: key.schema for name, key in keys.items()}
+    members |= {name: {"enum": [None] if value is None else [value, None]} for name, value in fixed.items()}
+    required: list[Json] = [name for name, key in keys.items() if key.required]
+    schema: Schema = {"type": "object", "additionalProperties": False, "properties": members}
+    return Section(read, {**schema, "required": required} if required else schema, "map", keys)
 
 
-@dataclass(frozen=True, slots=True)
-class Sections:
+def sections(of: Section[_T]) -> Section[tuple[_T, ...]]:
     """A list of maps with the same known keys."""
+    return Section(items(of.read), {"type": "array", "items": of.schema}, "list of maps", of.keys)
 
-    item: Section
-    required: bool = False
 
-    def absent(self) -> tuple[dict[str, object], ...]:
-        return ()
+def _key(each: Field[Any]) -> Key:
+    kind, *notes = get_args(each.type)[1:]
+    default = each.default if each.default_factory is MISSING else each.default_factory()
+    # Docstrings are None under `python -OO`.
+    return Key(kind, " ".join(filter(None, notes)), default)
 
-    def read(self, node: Node) -> tuple[dict[str, object], ...]:
-        return tuple(_each(node, self.item.read))
+
+def _check_fixed(name: str, member: Node, only: Json) -> None:
+    if plain(member) not in (None, only) or member.value is True:
+        but = "" if only is None else f" but for {only}"
+        raise Invalid(f'key "{name}" is not supported{but}', at=(name,))
+
+
+def _advice(name: str, keys: Mapping[str, Key], elsewhere: Mapping[str, str]) -> str:
+    if name in elsewhere:
+        return f": {elsewhere[name]}"
+    nearest = difflib.get_close_matches(name, keys, n=1)
+    return f'; did you mean "{nearest[0]}"?' if nearest else f"; supported keys: {', '.join(keys)}"

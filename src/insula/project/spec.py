@@ -1,109 +1,195 @@
-"""One API as its entry in cortex.yaml describes it, defaults filled in.
+"""One API as its entry in cortex.yaml describes it. These dataclasses are the one place that knows its keys.
+
+A field says a key's type, kind with bounds, meaning and default; the reader, the JSON Schema and the reference in docs/
+are made from them. The keys are those of Cortex' AsyncAPI 0.35, with `min_replicas: 0` from 0.42. How two keys depend
+on each other is in `insula.project.rules`.
 
 `ApiSpec.from_json` holds a spec that came over the wire to the same rules as a file, so nothing downstream
 checks again. The JSON has the keys of cortex.yaml, sorted; only `handler.config` keeps the order it was written in.
 """
-
-from __future__ import annotations
+# Annotations are values here, so there is no `from __future__ import annotations`.
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, TypeVar, cast
+from typing import Annotated, Final, cast
 
 from insula.errors import ProjectInvalid
 from insula.project import other_versions, rules
-from insula.project.keys import API, KIND
+from insula.project.kinds import (
+    CONFIG,
+    ENVIRONMENT,
+    PATH,
+    SHARE,
+    TEXTS,
+    amount,
+    choice,
+    duration,
+    integer,
+    number,
+    text,
+)
+from insula.project.sections import NO_EFFECT, section, sections
 from insula.project.tree import Invalid, Json, Node, describe, locate, parse_json, quote
 from insula.project.units import Quantity, format_duration
 
 SPEC_BYTES_MAX: Final = 2**20
-_T = TypeVar("_T")
+KIND: Final = "AsyncAPI"
+_NAME: Final = text(
+    characters_max=42,
+    pattern=r"[a-z]([-a-z0-9]*[a-z0-9])?",
+    rule="must consist of lower-case letters, digits and dashes, start with a letter and not end with a dash",
+)
+_ENDPOINT: Final = text(
+    characters_max=512,
+    pattern=r"[a-zA-Z0-9_\-./]*",
+    rule="must consist of letters, digits, and the characters _ - . /",
+)
+_MODEL_NAME: Final = text(
+    pattern=r"[-_.a-zA-Z0-9]+", rule="must consist of letters, digits, dashes, underscores and dots"
+)
+_S3_PATH: Final = text(pattern=r"s3://[^/]+(/.*)?", rule='must be an S3 path such as "s3://my-bucket/models/"')
+# Cortex knew them for its other kinds, and accepted them of an AsyncAPI with the value it has anyway.
+_HANDLER_FIXED: Final[Mapping[str, Json]] = {
+    "processes_per_replica": 1,
+    "threads_per_process": 1,
+    "protobuf_path": None,
+    "server_side_batching": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """The files that say what to install, relative to the project directory; each may be missing."""
+    """Files that say what to install, in the order shell, conda, pip."""
 
-    pip: str
-    conda: str
-    shell: str
+    pip: Annotated[str, PATH, "What `pip install -r` gets; lines may name packages inside the project."] = (
+        "requirements.txt"
+    )
+    conda: Annotated[str, PATH, "What `conda install --file` gets."] = "conda-packages.txt"
+    shell: Annotated[str, PATH, "Script that `bash -e` runs in the project directory before the others install."] = (
+        "dependencies.sh"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
     """One named SavedModel."""
 
-    name: str
-    path: str
-    signature_key: str | None
+    name: Annotated[str, _MODEL_NAME, "Name that `tensorflow_client.predict` takes."]
+    path: Annotated[str, _S3_PATH, "The model."]
+    signature_key: Annotated[str | None, text(), "Signature of this model to call, if it has more than one."] = None
 
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Where a TensorFlow handler's models lie: exactly one of `path`, `paths` and `dir` is set."""
+    """SavedModels in S3, or folders of their versions: exactly one of `path`, `paths` and `dir`."""
 
-    path: str | None
-    paths: tuple[Model, ...]
-    dir: str | None
-    signature_key: str | None
+    path: Annotated[str | None, _S3_PATH, "The only model."] = None
+    paths: Annotated[tuple[Model, ...], sections(section(Model)), "Several models, each with its name."] = ()
+    dir: Annotated[str | None, _S3_PATH, "Every folder directly below it is a model, named after the folder."] = None
+    signature_key: Annotated[str | None, text(), "Signature to call of each model that has more than one."] = None
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """The user's class and what it needs around it. Paths are relative to the project directory."""
+    """The user's class and what it needs around it."""
 
-    type: str
-    path: str
-    dependencies: Dependencies
-    config: Mapping[str, Json] = field(hash=False)
-    # Stands in for the project directory on sys.path; None means the project directory.
-    python_path: str | None
-    image: str | None
-    env: Mapping[str, str] = field(hash=False)
-    log_level: str
-    shm_size: Quantity | None
-    models: Models | None
-    tensorflow_serving_image: str | None
+    type: Annotated[
+        str,
+        choice("python", "tensorflow"),
+        "`tensorflow` gives the constructor a `tensorflow_client` for the SavedModels in `models`.",
+    ]
+    path: Annotated[
+        str, PATH, "File that defines the class Handler, or a `.pickle` that holds a class pickled with dill."
+    ]
+    dependencies: Annotated[Dependencies, section(Dependencies), Dependencies.__doc__] = Dependencies()
+    config: Annotated[Mapping[str, Json], CONFIG, "Handed to the constructor as `config`."] = field(
+        default_factory=dict[str, Json], hash=False
+    )
+    python_path: Annotated[str | None, PATH, "Folder that takes the project directory's place on `sys.path`."] = None
+    image: Annotated[str | None, text(), "Container image of the worker, on Kubernetes.", NO_EFFECT] = None
+    env: Annotated[Mapping[str, str], ENVIRONMENT, "Environment variables of the handler; those in `.env` win."] = (
+        field(default_factory=dict[str, str], hash=False)
+    )
+    log_level: Annotated[
+        str, choice("debug", "info", "warning", "error"), "Least severe level that the handler's log shows."
+    ] = "info"
+    shm_size: Annotated[Quantity | None, amount(), "Size of /dev/shm, on Kubernetes.", NO_EFFECT] = None
+    models: Annotated[Models | None, section(Models, other_versions.MODELS_KEYS), Models.__doc__] = None
+    tensorflow_serving_image: Annotated[
+        str | None, text(), "Accepted for Cortex' sake; models are served by the worker itself.", NO_EFFECT
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """What one replica asks of its machine. `mem` None means no limit."""
+    """What one replica asks of its machine, on Kubernetes."""
 
-    cpu: Quantity
-    mem: Quantity | None
-    gpu: int
-    inf: int
-    node_groups: tuple[str, ...]
+    cpu: Annotated[Quantity, amount("20m"), "CPU request of one replica.", NO_EFFECT] = field(default=Quantity("200m"))
+    mem: Annotated[
+        Quantity | None,
+        amount("20Mi"),
+        "Memory of one replica; a workload that takes the handler beyond it fails. Null is no limit.",
+    ] = None
+    gpu: Annotated[int, integer(), "GPUs of one replica.", NO_EFFECT] = 0
+    inf: Annotated[int, integer(), "Inferentia chips of one replica.", NO_EFFECT] = 0
+    node_groups: Annotated[
+        tuple[str, ...], TEXTS, "Node groups the replicas may run on; empty means any.", NO_EFFECT
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Autoscaling:
     """How many replicas, and when."""
 
-    min_replicas: int
-    max_replicas: int
-    init_replicas: int
-    max_replica_concurrency: int
-    target_replica_concurrency: float
-    window: timedelta
-    downscale_stabilization_period: timedelta
-    upscale_stabilization_period: timedelta
-    max_downscale_factor: float
-    max_upscale_factor: float
-    downscale_tolerance: float
-    upscale_tolerance: float
+    min_replicas: Annotated[int, integer(), "Fewest replicas; 0 lets an idle API stop its last one.", NO_EFFECT] = 1
+    max_replicas: Annotated[int, integer(1), "Most replicas."] = 100
+    # None only until `rules.completed`.
+    init_replicas: Annotated[
+        int | None, integer(), "Replicas to start with; `min_replicas` if left out.", NO_EFFECT
+    ] = None
+    max_replica_concurrency: Annotated[
+        int, integer(1, 30_000), "Workloads the queue takes for each of `max_replicas`; more get a 429."
+    ] = 1024
+    target_replica_concurrency: Annotated[
+        float, number(above=0), "Workloads, waiting and running, that one replica should have.", NO_EFFECT
+    ] = 1.0
+    window: Annotated[
+        timedelta,
+        duration(minimum=timedelta(seconds=10), multiple_of=timedelta(seconds=10)),
+        "Time over which the workloads in flight are averaged.",
+        NO_EFFECT,
+    ] = timedelta(seconds=60)
+    downscale_stabilization_period: Annotated[
+        timedelta, duration(), "Never below the highest recommendation of this time.", NO_EFFECT
+    ] = timedelta(minutes=5)
+    upscale_stabilization_period: Annotated[
+        timedelta, duration(), "Never above the lowest recommendation of this time.", NO_EFFECT
+    ] = timedelta(minutes=1)
+    max_downscale_factor: Annotated[
+        float, number(0, below=1), "Least share of the replicas that one step down leaves.", NO_EFFECT
+    ] = 0.75
+    max_upscale_factor: Annotated[
+        float, number(above=1), "Most that one step up multiplies the replicas by.", NO_EFFECT
+    ] = 1.5
+    downscale_tolerance: Annotated[
+        float, number(0), "How far below the current count a recommendation may lie without effect.", NO_EFFECT
+    ] = 0.05
+    upscale_tolerance: Annotated[
+        float, number(0), "How far above the current count a recommendation may lie without effect.", NO_EFFECT
+    ] = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class UpdateStrategy:
-    """How far a rolling update may stray from the number of replicas: `"5"` replicas, or `"25%"` of them."""
+    """How a new version replaces the old one."""
 
-    max_surge: str
-    max_unavailable: str
+    max_surge: Annotated[
+        str, SHARE, "Replicas there may be in addition during an update; 0: the old one ends first."
+    ] = "25%"
+    max_unavailable: Annotated[str, SHARE, "Replicas that may be missing during an update.", NO_EFFECT] = "25%"
 
     @property
     def in_place(self) -> bool:
@@ -113,22 +199,29 @@ class UpdateStrategy:
 
 @dataclass(frozen=True, slots=True)
 class Networking:
-    """Where the API answers: a path with its leading slash and without a trailing one."""
+    """Where the API answers."""
 
-    endpoint: str
+    # Empty only until `rules.completed`; then with its leading slash and without a trailing one.
+    endpoint: Annotated[str, _ENDPOINT, "Path of the API, unique in the installation; `/<name>` if left out."] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiSpec:
     """One API. Build it with `from_json` or `insula.project.cortex_yaml.load`, which check it."""
 
-    name: str
-    kind: str
-    handler: Handler
-    compute: Compute
-    autoscaling: Autoscaling
-    update_strategy: UpdateStrategy
-    networking: Networking
+    name: Annotated[
+        str, _NAME, "Name of the API, unique in the installation; other handlers reach it at `http://api-<name>:8888/`."
+    ]
+    kind: Annotated[str, choice(KIND), "What the entry describes; Insula runs this kind only."]
+    handler: Annotated[Handler, section(Handler, other_versions.HANDLER_KEYS, _HANDLER_FIXED), Handler.__doc__]
+    compute: Annotated[Compute, section(Compute, other_versions.COMPUTE_KEYS), Compute.__doc__] = Compute()
+    autoscaling: Annotated[Autoscaling, section(Autoscaling, other_versions.AUTOSCALING_KEYS), Autoscaling.__doc__] = (
+        Autoscaling()
+    )
+    update_strategy: Annotated[UpdateStrategy, section(UpdateStrategy), UpdateStrategy.__doc__] = UpdateStrategy()
+    networking: Annotated[Networking, section(Networking, other_versions.NETWORKING_KEYS), Networking.__doc__] = (
+        Networking()
+    )
 
     @property
     def queue_limit(self) -> int:
@@ -140,7 +233,7 @@ class ApiSpec:
         return json.dumps(_json_of(self), separators=(",", ":"), allow_nan=False).encode()
 
     @staticmethod
-    def from_json(data: bytes) -> ApiSpec:
+    def from_json(data: bytes) -> "ApiSpec":
         """Return the spec in `data`. Raises ProjectInvalid, naming API and key, if it breaks a rule."""
         if len(data) > SPEC_BYTES_MAX:
             raise ProjectInvalid(f"an API's configuration must not be larger than {SPEC_BYTES_MAX} bytes of JSON")
@@ -151,12 +244,14 @@ class ApiSpec:
         return read_entry(entry, ())
 
 
+API: Final = section(ApiSpec, other_versions.API_KEYS)
+
+
 def read_entry(entry: Node, source: tuple[str, ...], index: int = 0) -> ApiSpec:
     """Return the spec of one entry. Raises ProjectInvalid; its text starts with `source` and names the API."""
     try:
         _check_other_versions(entry)
-        spec = _build(API.read(entry))
-        rules.check_together(spec)
+        spec = rules.completed(API.read(entry))
     except Invalid as invalid:
         raise ProjectInvalid(describe(invalid, ": ".join([*source, _title(entry, index)]), entry)) from None
     if len(spec.to_json()) > SPEC_BYTES_MAX:
@@ -180,49 +275,12 @@ def _check_other_versions(entry: Node) -> None:
         raise Invalid(
             f'invalid value (got {quote(kind)}, must be "{KIND}"); Insula runs {KIND} only: {advice}', ("kind",)
         )
-    for section in ("handler", "predictor"):
-        path = (section, "type")
+    for place in ("handler", "predictor"):
+        path = (place, "type")
         given = locate(entry, path)
         if isinstance(given.value, str) and given.value in other_versions.TYPES:
             problem = f'invalid value (got {quote(given)}, must be "python" or "tensorflow")'
             raise Invalid(f"{problem}; {other_versions.TYPES[given.value]}", path)
-
-
-def _build(values: dict[str, object]) -> ApiSpec:
-    """Return the dataclasses for what API.read returned; its keys are their fields."""
-    handler = _section(values, "handler")
-    # The order of variables means nothing, so it makes no new version.
-    env = dict(sorted(cast("dict[str, str]", handler["env"]).items()))
-    dependencies = _construct(Dependencies, handler["dependencies"])
-    models = _models(_section(handler, "models")) if handler["models"] is not None else None
-    autoscaling = _section(values, "autoscaling")
-    if autoscaling["init_replicas"] is None:
-        autoscaling["init_replicas"] = autoscaling["min_replicas"]
-    networking = _section(values, "networking")
-    networking["endpoint"] = rules.canonical_endpoint(cast("str | None", networking["endpoint"]), str(values["name"]))
-    return ApiSpec(
-        name=str(values["name"]),
-        kind=str(values["kind"]),
-        handler=_construct(Handler, {**handler, "dependencies": dependencies, "env": env, "models": models}),
-        compute=_construct(Compute, values["compute"]),
-        autoscaling=_construct(Autoscaling, autoscaling),
-        update_strategy=_construct(UpdateStrategy, values["update_strategy"]),
-        networking=_construct(Networking, networking),
-    )
-
-
-def _models(values: dict[str, object]) -> Models:
-    paths = cast("tuple[dict[str, object], ...]", values["paths"])
-    return _construct(Models, {**values, "paths": tuple(_construct(Model, each) for each in paths)})
-
-
-def _section(values: dict[str, object], key: str) -> dict[str, object]:
-    # The table of keys, not the type checker, says which key holds a section.
-    return cast("dict[str, object]", values[key])
-
-
-def _construct(make: Callable[..., _T], values: object) -> _T:
-    return make(**cast("dict[str, object]", values))
 
 
 def _json_of(value: object) -> Json:

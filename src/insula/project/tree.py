@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias, TypeVar, cast
 
 Scalar: TypeAlias = bool | int | float | str | None
 Json: TypeAlias = "Scalar | list[Json] | dict[str, Json]"
 Step: TypeAlias = str | int
+_T = TypeVar("_T")
 
 # Deeper and larger trees are refused: aliases could otherwise make a few lines of YAML fill the memory.
 DEPTH_MAX: Final = 64
@@ -67,24 +68,25 @@ def locate(root: Node, path: tuple[Step, ...]) -> Node:
     return node
 
 
+def read_below(step: Step, read: Callable[[Node], _T], node: Node) -> _T:
+    """Return what `read` makes of `node`, which is one `step` below. Its Invalid is raised as seen from above."""
+    try:
+        return read(node)
+    except Invalid as invalid:
+        raise invalid.under(step) from None
+
+
 def plain(node: Node) -> Json:
     """Return the value without its positions. Raises Invalid for what JSON cannot carry: NaN, infinity."""
     match node.value:
         case dict() as members:
-            return {key: _plain_under(key, member) for key, member in members.items()}
+            return {key: read_below(key, plain, member) for key, member in members.items()}
         case list() as items:
-            return [_plain_under(index, item) for index, item in enumerate(items)]
+            return [read_below(index, plain, item) for index, item in enumerate(items)]
         case float() as number if not math.isfinite(number):
             raise Invalid(f"must be a finite number (got {node.text or number})")
         case value:
             return value
-
-
-def _plain_under(step: Step, node: Node) -> Json:
-    try:
-        return plain(node)
-    except Invalid as invalid:
-        raise invalid.under(step) from None
 
 
 def quote(node: Node) -> str:

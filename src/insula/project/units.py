@@ -16,8 +16,8 @@ TEXT_CHARACTERS_MAX: Final = 32
 
 _MICROSECONDS: Final = MappingProxyType({"h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000})
 _DURATION_PART: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|h|m|s)")
-_DURATION: Final = re.compile(rf"(?:{_DURATION_PART.pattern})+")
-_QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(m|[kKMGTPE]i?|[eE][0-9]{1,2})?")
+DURATION: Final = re.compile(rf"(?:{_DURATION_PART.pattern})+")
+QUANTITY: Final = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(m|[kKMGTPE]i?|[eE][0-9]{1,2})?")
 _POWERS: Final = "KMGTPE"
 
 
@@ -26,7 +26,7 @@ def parse_duration(text: str) -> timedelta:
 
     Raises ValueError for anything else, and for more than DURATION_MAX.
     """
-    if len(text) > TEXT_CHARACTERS_MAX or not _DURATION.fullmatch(text):
+    if len(text) > TEXT_CHARACTERS_MAX or not DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is no duration")
     parts = _DURATION_PART.findall(text)
     microseconds = sum(Decimal(number) * _MICROSECONDS[unit] for number, unit in parts)
@@ -51,7 +51,7 @@ class Quantity:
     @property
     def amount(self) -> Decimal:
         """The exact amount in units: cores of a CPU, bytes of memory."""
-        match = _QUANTITY.fullmatch(self.text)
+        match = QUANTITY.fullmatch(self.text)
         if match is None:
             raise ValueError(f"{self.text!r} is no quantity")
         number, suffix = Decimal(match[1]), match[2] or ""
@@ -76,6 +76,6 @@ class Quantity:
 
 def parse_quantity(text: str) -> Quantity:
     """Return the quantity that `text` names: `200m`, `1.5`, `20Mi`, `1G`, `1e3`. Raises ValueError for others."""
-    if len(text) > TEXT_CHARACTERS_MAX or not _QUANTITY.fullmatch(text):
+    if len(text) > TEXT_CHARACTERS_MAX or not QUANTITY.fullmatch(text):
         raise ValueError(f"{text!r} is no quantity")
     return Quantity(text)

@@ -1,16 +1,16 @@
-"""Hypothesis' configurations, made from the table of keys: most of them valid, each key left out, null or given."""
+"""Hypothesis' configurations, made from the dataclasses: most of them valid, each key left out, null or given."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from hypothesis import strategies as st
 
-from insula.project.fields import Amount, Duration, Field, Integer, Number, RelativePath, Share, Text
-from insula.project.keys import API
-from insula.project.sections import ENVIRONMENT_NAME, Environment, FreeForm, Section, Sections, Texts
+from insula.project.kinds import ENVIRONMENT_NAME, Kind, Schema
+from insula.project.sections import Key, Section
+from insula.project.spec import API
 
 Values = st.SearchStrategy[Any]
 
@@ -21,58 +21,67 @@ ANYTHING: Final = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dicti
 PATHS: Final = st.lists(st.sampled_from(["a", "b.py", "..", ".", "", "..x"]), min_size=1, max_size=4).map("/".join)
 
 
-def _text(field: Text) -> Values:
-    if field.choices:
-        return st.sampled_from(field.choices)
-    if not field.pattern:
+def _text(schema: Schema) -> Values:
+    if "pattern" not in schema:
         return TEXT
     # Some of a pattern's matches hold what YAML cannot without escapes.
-    return st.from_regex(field.pattern, fullmatch=True).filter(lambda text: text.isascii() and text.isprintable())
+    matches = st.from_regex(str(schema["pattern"]), fullmatch=True)
+    return matches.filter(lambda text: text.isascii() and text.isprintable())
 
 
-def _number(field: Number) -> Values:
-    return st.floats(max(field.minimum, field.above, 0), min(field.below, 10_000)) | st.integers(0, 3)
+def _number(schema: Schema) -> Values:
+    least = schema.get("minimum", schema.get("exclusiveMinimum", 0))
+    return st.floats(cast("float", least), cast("float", schema.get("exclusiveMaximum", 10_000))) | st.integers(0, 3)
 
 
-def _duration(_: Duration) -> Values:
+def _integer(schema: Schema) -> Values:
+    return st.integers(cast("int", schema["minimum"]), min(cast("int", schema["maximum"]), 100))
+
+
+def _durations() -> Values:
     units = st.sampled_from(["h", "m", "s", "ms"])
     parts = st.tuples(st.integers(0, 90).map(str) | st.sampled_from(["1.5", "10"]), units).map("".join)
     return st.integers(1, 30).map(lambda tens: f"{tens}0s") | st.lists(parts, min_size=1, max_size=2).map("".join)
 
 
-def _amount(_: Amount) -> Values:
+def _amounts() -> Values:
     written = st.tuples(st.integers(0, 900), st.sampled_from(["", "m", "Mi", "G", "e3", "E", ".5Gi"]))
     return st.integers(0, 2**40) | st.floats(0, 1e9) | written.map(lambda pair: f"{pair[0]}{pair[1]}")
 
 
-def _section(section: Section) -> Values:
-    given = {name: values(field) for name, field in section.keys.items()}
-    required = {name: each for name, each in given.items() if section.keys[name].required}
+def _section(keys: Mapping[str, Key]) -> Values:
+    given = {name: values(key.kind) for name, key in keys.items()}
+    required = {name: each for name, each in given.items() if keys[name].required}
     optional = {name: st.none() | each for name, each in given.items() if name not in required}
     return st.fixed_dictionaries(required, optional=optional)
 
 
-_OF_KIND: Final = MappingProxyType[type, Callable[[Any], Values]](
+# By how the reference describes the kind; the first that fits.
+_OF_WORDS: Final[Mapping[str, Callable[[Schema], Values]]] = MappingProxyType(
     {
-        Text: _text,
-        RelativePath: lambda _: PATHS,
-        Integer: lambda field: st.integers(field.minimum, min(field.maximum, 100)),
-        Number: _number,
-        Duration: _duration,
-        Amount: _amount,
-        Share: lambda _: st.integers(0, 9) | st.integers(0, 100).map("{}%".format),
-        Texts: lambda _: st.lists(TEXT, max_size=3),
-        Environment: lambda _: st.dictionaries(st.from_regex(ENVIRONMENT_NAME, fullmatch=True), SCALARS, max_size=3),
-        FreeForm: lambda _: st.dictionaries(TEXT, ANYTHING, max_size=3),
-        Section: _section,
-        Sections: lambda field: st.lists(_section(field.item), max_size=2),
+        "`": lambda schema: st.sampled_from(cast("list[str]", schema["enum"])),
+        "text": _text,
+        "path": lambda _: PATHS,
+        "whole number": _integer,
+        "number of replicas": lambda _: st.integers(0, 9) | st.integers(0, 100).map("{}%".format),
+        "number": _number,
+        "duration": lambda _: _durations(),
+        "quantity": lambda _: _amounts(),
+        "list of texts": lambda _: st.lists(TEXT, max_size=3),
+        "map of scalars": lambda _: st.dictionaries(
+            st.from_regex(ENVIRONMENT_NAME, fullmatch=True), SCALARS, max_size=3
+        ),
+        "map of anything": lambda _: st.dictionaries(TEXT, ANYTHING, max_size=3),
     }
 )
 
 
-def values(field: Field) -> Values:
+def values(kind: Kind[object]) -> Values:
     """What a key of this kind may hold, and now and then what it may not."""
-    return _OF_KIND[type(field)](field)
+    if isinstance(kind, Section):
+        section = _section(kind.keys)
+        return st.lists(section, max_size=2) if kind.words == "list of maps" else section
+    return next(make(kind.schema) for words, make in _OF_WORDS.items() if kind.words.startswith(words))
 
 
 def reconciled(entry: dict[str, Any]) -> dict[str, Any]:

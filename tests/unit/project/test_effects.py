@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from insula.project.effects import WITHOUT_EFFECT, ineffective_keys, warning
-from insula.project.meanings import MEANINGS
+from insula.project.effects import ineffective_keys, warning
 from tests.unit.project.entries import spec
 
 
@@ -21,7 +20,3 @@ def test_what_is_set_and_has_no_effect_is_named_in_one_sentence() -> None:
     )
     only = ineffective_keys(spec("  autoscaling: {init_replicas: 2}\n"))
     assert warning("my-api", only) == "my-api: autoscaling.init_replicas has no effect on one machine"
-
-
-def test_they_are_keys_of_the_reference() -> None:
-    assert MEANINGS.keys() >= set(WITHOUT_EFFECT)

@@ -16,9 +16,7 @@ import pytest
 import yaml
 
 from insula.project.cortex_yaml import parse
-from insula.project.keys import API
-from insula.project.spec import ApiSpec
-from scripts.generate_reference import rows
+from insula.project.spec import API, ApiSpec
 from tests.unit.project.entries import MINIMAL, refusal
 
 RECORDED: Final = Path(__file__).parent / "recorded"
@@ -48,7 +46,7 @@ def test_canonical_json_is_that_of_the_record() -> None:
 
 
 def test_the_record_holds_every_key() -> None:
-    assert set(keys(yaml.safe_load(CONFIGURATION))) >= {path for path, _ in rows(API)}
+    assert set(keys(yaml.safe_load(CONFIGURATION))) >= {path for path, _ in API.all_keys()}
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,8 @@ from jsonschema import Draft202012Validator
 
 from insula.errors import ProjectInvalid
 from insula.project.cortex_yaml import parse
-from insula.project.keys import API
-from insula.project.meanings import MEANINGS
-from insula.project.schema import config_schema
-from scripts.generate_reference import ROOT, SCHEMA, main, rows
+from insula.project.spec import API
+from scripts.generate_reference import ROOT, SCHEMA, config_schema, main
 from tests.unit.project.configurations import entries
 from tests.unit.project.entries import MINIMAL
 
@@ -35,7 +33,7 @@ def accepted(configuration: list[Any]) -> bool:
 @settings(max_examples=1000)
 @given(st.lists(entries(), min_size=1, max_size=2))
 def test_what_the_reader_accepts_the_schema_accepts(configuration: list[Any]) -> None:
-    """300 configurations that the reader accepted, of those hypothesis makes from the table of keys."""
+    """300 configurations that the reader accepted, of those hypothesis makes from the dataclasses."""
     assume(accepted(configuration))
     VALIDATOR.validate(configuration)
 
@@ -79,7 +77,7 @@ def test_the_smallest_configuration_is_valid() -> None:
 
 
 def test_each_key_says_what_it_is_for() -> None:
-    assert [path for path, _ in rows(API)] == list(MEANINGS)
+    assert [path for path, key in API.all_keys() if not key.meaning.endswith(".")] == []
 
 
 def test_the_examples_and_the_tests_projects_are_valid() -> None:
