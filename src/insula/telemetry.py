@@ -26,7 +26,6 @@ SECONDS_BOUNDARIES: Final = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0
 )  # fmt: skip
 """From a quick handler to an hour's work; OpenTelemetry's own are for milliseconds."""
-REQUEST_BYTES_MAX: Final = 8 * 1024
 REQUEST_S: Final = 5.0
 SCRAPE_S: Final = 10.0
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"

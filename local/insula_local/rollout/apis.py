@@ -104,7 +104,7 @@ class Rollout:
         for script in scripts([configuration]):
             if self._confirmations is not None and not self._confirmations.hold(script):
                 raise ProjectInvalid(f"{script.path} has changed; start `insula up` again to read and confirm it")
-        return [(project, project.bundle().data) for project in projects]
+        return [(project, project.bundle()) for project in projects]
 
     def _deploy(self, project: Project, archive: bytes) -> None:
         while True:

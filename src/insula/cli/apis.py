@@ -79,7 +79,7 @@ def deploy(
             for project in projects:
                 if keys := ineffective_keys(project.spec):
                     note(f"insula deploy: {warning(project.spec.name, keys)}")
-        archives = [project.bundle().data for project in projects]
+        archives = [project.bundle() for project in projects]
     with spoken_errors(), channel_to(admin, data) as channel:
         before = {api.name: api.version for api in _look_at_all(channel)}
         refused = False

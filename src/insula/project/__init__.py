@@ -8,12 +8,12 @@ from typing import Final
 
 from insula.errors import ProjectInvalid
 from insula.project import cortex_yaml, handler_source
-from insula.project.bundle import Bundle, collect
+from insula.project.bundle import collect
 from insula.project.env_file import read_env
 from insula.project.files import ProjectFile, check_root, project_files
 from insula.project.spec import ApiSpec
 
-__all__ = ["CONFIG_NAME", "ApiSpec", "Bundle", "Project", "read_project"]
+__all__ = ["CONFIG_NAME", "ApiSpec", "Project", "read_project"]
 
 CONFIG_NAME: Final = "cortex.yaml"
 
@@ -30,7 +30,7 @@ class Project:
         """Return the files that belong to the project, as they are now."""
         return project_files(self.root, self.config_path.name)
 
-    def bundle(self) -> Bundle:
+    def bundle(self) -> bytes:
         """Return the project's files as one archive. Raises ProjectInvalid."""
         return collect(self.root, self.config_path.name)
 

@@ -6,11 +6,9 @@ Of the modes only the executable bit is kept.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import stat
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +16,7 @@ from insula.errors import ProjectInvalid
 from insula.project.extraction import BUNDLE_BYTES_MAX, check, extract
 from insula.project.files import ProjectFile, project_files
 
-__all__ = ["BUNDLE_BYTES_MAX", "Bundle", "check", "collect", "extract"]
+__all__ = ["BUNDLE_BYTES_MAX", "check", "collect", "extract"]
 
 _DATE: Final = (1980, 1, 1, 0, 0, 0)
 _UNIX: Final = 3
@@ -26,16 +24,7 @@ _PLAIN_MODE: Final = 0o644
 _EXECUTABLE_MODE: Final = 0o755
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """A project's files as one archive, and the sha256 of its bytes in hex."""
-
-    data: bytes
-    sha256: str
-    files: int
-
-
-def collect(root: Path, config_name: str) -> Bundle:
+def collect(root: Path, config_name: str) -> bytes:
     """Return the archive of the project in `root`. Raises ProjectInvalid as `project_files` does."""
     files = project_files(root, config_name)
     archive = io.BytesIO()
@@ -45,7 +34,7 @@ def collect(root: Path, config_name: str) -> Bundle:
     data = archive.getvalue()
     if len(data) > BUNDLE_BYTES_MAX:
         raise ProjectInvalid(f"{root}: the names of the files make the project larger than {BUNDLE_BYTES_MAX} bytes")
-    return Bundle(data, hashlib.sha256(data).hexdigest(), len(files))
+    return data
 
 
 def _entry(file: ProjectFile) -> zipfile.ZipInfo:

@@ -33,7 +33,7 @@ def unpacked(folder: Path, files: dict[str, bytes]) -> Path:
     for name, data in files.items():
         (written / name).write_bytes(data)
     project = folder / "release" / "project"
-    unpack(collect(written, "cortex.yaml").data, project, FILES)
+    unpack(collect(written, "cortex.yaml"), project, FILES)
     return project
 
 

@@ -72,7 +72,7 @@ class Versioned:
         write(self.project, version, init)
         [project] = read_project(self.project)
         with grpc.insecure_channel(self.stack.info["admin"]) as channel:
-            return deploy(channel, project.spec, project.bundle().data).version
+            return deploy(channel, project.spec, project.bundle()).version
 
     def describe(self) -> Api:
         return self.stack.api("versioned")

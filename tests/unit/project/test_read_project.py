@@ -8,6 +8,7 @@ import pytest
 
 from insula.errors import ProjectInvalid
 from insula.project import read_project
+from insula.project.bundle import check
 from tests.unit.project.entries import HANDLER, MINIMAL, project
 
 
@@ -23,7 +24,7 @@ def test_a_directory_and_its_configuration_mean_the_same(tmp_path: Path, monkeyp
     (found,) = read_project(root)
     assert (found.spec.name, found.root, found.config_path) == ("my-api", root, root / "cortex.yaml")
     assert [file.name for file in found.files()] == ["handler.py", "values.json"]
-    assert found.bundle().files == 2
+    assert check(found.bundle()) == 2
     assert read_project(root / "cortex.yaml") == [found]
     monkeypatch.chdir(root)
     assert read_project(Path()) == read_project(Path("cortex.yaml")) == [found]
