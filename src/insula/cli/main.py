@@ -8,6 +8,7 @@ import typer
 
 from insula import startup
 from insula.cli import apis, workloads
+from insula.cli.init import init
 from insula.cli.logs import logs
 from insula.cli.up import up
 from insula.printing import put
@@ -18,6 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command(epilog="Examples:\n\n  insula init\n\n  insula init my-project --from image")(init)
 app.command()(up)
 app.command()(apis.deploy)
 app.command()(apis.get)

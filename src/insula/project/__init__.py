@@ -43,7 +43,10 @@ def read_project(directory_or_config: Path) -> list[Project]:
     """
     config_path = directory_or_config / CONFIG_NAME if directory_or_config.is_dir() else directory_or_config
     if not config_path.is_file():
-        raise ProjectInvalid(f"{config_path}: there is no such file; a project is a directory with a {CONFIG_NAME}")
+        raise ProjectInvalid(
+            f"{config_path}: there is no such file; a project is a directory with a {CONFIG_NAME}, "
+            "and `insula init` writes one"
+        )
     root = config_path.parent.resolve()
     config_path = root / config_path.name
     check_root(root)

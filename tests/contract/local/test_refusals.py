@@ -69,7 +69,7 @@ def check_refused(refusal: Refusal, *words: str) -> None:
 
 
 def test_a_folder_without_configuration(tmp_path: Path) -> None:
-    check_refused(up(tmp_path), "cortex.yaml", "there is no such file")
+    check_refused(up(tmp_path), "cortex.yaml", "there is no such file", "`insula init` writes one")
     check_refused(up(tmp_path, tmp_path / "nowhere"), "nowhere", "there is no such file")
     assert list(tmp_path.iterdir()) == [], "nothing was made"
 
