@@ -24,7 +24,7 @@ check: ## format, lint, types, imports, protos, quick tests (under 2 minutes)
 
 test: ## check, then every test against the real stack (about 15 minutes)
 	@scripts/setup dev
-	@checked=0; $(PYTHON_IN_VENV) -m scripts.check || checked=1; $(PYTHON_IN_VENV) -m pytest $(PARALLEL) && exit $$checked
+	@checked=0; $(PYTHON_IN_VENV) -m scripts.check || checked=1; $(PYTHON_IN_VENV) -m pytest $(PARALLEL) --ignore tests/unit && exit $$checked
 
 test-frameworks: ## the examples of PyTorch and its like; the first time installs about 1 GB each
 	@scripts/setup dev

@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
+SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "load")
 HANDLERS_SIDE = ("services/worker/insula_runner", "services/worker/cortex_internal")
 
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -24,7 +25,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("reference of cortex.yaml", ("python", "-m", "scripts.generate_reference", "--check")),
     ("types (mypy --strict)", ("mypy",)),
     ("types (pyright strict)", ("pyright",)),
-    ("house rules and quick tests (pytest)", ("python", "-m", "pytest", "-q", "tests/unit")),
+    ("house rules and quick tests (pytest)", ("python", "-m", "pytest", "-q", *SIDE_BY_SIDE, "tests/unit")),
 )
 
 

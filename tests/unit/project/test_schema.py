@@ -30,7 +30,7 @@ def accepted(configuration: list[Any]) -> bool:
     return True
 
 
-@settings(max_examples=1000)
+@settings(max_examples=300)
 @given(st.lists(entries(), min_size=1, max_size=2))
 def test_what_the_reader_accepts_the_schema_accepts(configuration: list[Any]) -> None:
     """300 configurations that the reader accepted, of those hypothesis makes from the dataclasses."""
