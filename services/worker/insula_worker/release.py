@@ -12,6 +12,7 @@ from typing import Final
 from insula.errors import InsulaError
 from insula.phase import Phase
 from insula.registry import Registration
+from insula_worker.decision import Role, Target
 from insula_worker.installation import install, uninstall
 from insula_worker.runners.neighbours import Neighbours
 from insula_worker.runners.observers import Observers
@@ -41,16 +42,16 @@ class Release:
     def __init__(
         self,
         registration: Registration,
+        target: Target,
         settings: Settings,
         views: ViewSettings,
         changed: Callable[[], None],
         observers: Observers,
-        *,
-        waits: bool = False,
     ) -> None:
-        """Install the version and start it. With `waits`, start it when `start` is called."""
-        self.version: Final = registration.version
-        self.generation: Final = registration.generation
+        """Install the version and start it; one that is in place starts when `start` is called."""
+        self.number: Final = next(_releases)
+        self.target: Final = target
+        self.role = Role.CANDIDATE
         self.slot: Final = RunnerSlot(
             self._enter, settings.start_timeout.total_seconds(), observers, Neighbours(settings.hosts_file)
         )
@@ -61,16 +62,12 @@ class Release:
         self._views = views
         self._launch: RunnerLaunch | None = None
         # Of its own: the same version may come again while the one before still finishes what it began.
-        self._folder = settings.scratch / f"{registration.version[:VERSION_CHARACTERS]}.{next(_releases)}"
+        self._folder = settings.scratch / f"{target.version[:VERSION_CHARACTERS]}.{self.number}"
         self._changed = changed
         self._may_start = asyncio.Event()
-        if not waits:
+        if not target.in_place:
             self._may_start.set()
-        self._keeping = asyncio.create_task(self._keep(), name=f"release {self.version}")
-
-    def is_for(self, registration: Registration) -> bool:
-        """Whether it is what the registry wants: the version, and as fresh as the last refresh."""
-        return (self.version, self.generation) == (registration.version, registration.generation)
+        self._keeping = asyncio.create_task(self._keep(), name=f"release {target.version}")
 
     @property
     def waits(self) -> bool:
@@ -79,6 +76,7 @@ class Release:
 
     def start(self) -> None:
         """Start it, now that there is room."""
+        self.phase, self.reason = Phase.STARTING, ""  # an installation that failed before is no failure in place
         self._may_start.set()
 
     def retire(self) -> None:
@@ -106,7 +104,7 @@ class Release:
             try:
                 return await install(self._registration, self._folder, self._settings, self._views, self._tell)
             except (InsulaError, OSError) as error:
-                log.warning("installation failed", extra={"version": self.version, "reason": str(error)})
+                log.warning("installation failed", extra={"version": self.target.version, "reason": str(error)})
                 self._enter(Phase.FAILING, str(error))
             failures += 1
             await asyncio.sleep(max(1.0, restart_delay_s(failures)))
@@ -124,5 +122,5 @@ class Release:
         if self.phase is Phase.DRAINING:
             return
         self.phase, self.reason = phase, reason[-REASON_CHARS_MAX:]
-        log.info("phase", extra={"version": self.version, "phase": phase, "reason": self.reason})
+        log.info("phase", extra={"version": self.target.version, "phase": phase, "reason": self.reason})
         self._changed()
