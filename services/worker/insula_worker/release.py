@@ -12,7 +12,7 @@ from typing import Final
 from insula.errors import InsulaError
 from insula.phase import Phase
 from insula.registry import Registration
-from insula_worker.decision import Role, Target
+from insula_worker.decision import Observed, Role, Target
 from insula_worker.installation import install, uninstall
 from insula_worker.runners.neighbours import Neighbours
 from insula_worker.runners.observers import Observers
@@ -73,6 +73,10 @@ class Release:
     def waits(self) -> bool:
         """Whether it is installed and has to be told to start."""
         return self._launch is not None and not self._may_start.is_set()
+
+    def observe(self) -> Observed:
+        """Return the release as it stands; it has one runner."""
+        return Observed(self.number, self.target, self.role, (self.phase,), self.waits)
 
     def start(self) -> None:
         """Start it, now that there is room."""

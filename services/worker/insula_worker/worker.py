@@ -29,7 +29,6 @@ from insula_worker.decision import (
     FallBack,
     GiveUp,
     MakeRoom,
-    Observed,
     Promote,
     Retire,
     Role,
@@ -38,8 +37,8 @@ from insula_worker.decision import (
     State,
     Target,
     decide,
-    falls_back,
 )
+from insula_worker.description import describe
 from insula_worker.release import Release
 from insula_worker.runners.observers import Observers
 from insula_worker.runners.slot import STOPPING
@@ -83,38 +82,18 @@ class Worker:
 
     def describe(self) -> list[worker_service_pb2.Worker]:
         """The worker as it stands, once for each version it holds: the one that serves, or is to, comes first."""
-        releases = sorted(self._releases.values(), key=lambda release: release.role.value)
-        return [self._describe(release) for release in releases]
-
-    def _describe(self, release: Release) -> worker_service_pb2.Worker:
-        phase, reason = self._shown(release)
-        return worker_service_pb2.Worker(
-            name=self._settings.worker,
-            api=self._settings.api,
-            version=release.target.version,
-            phase=phase,
-            reason=reason,
-            address=self._settings.listen,
-            running=self._claiming.running_in(release.slot),
-            generation=release.target.generation,
+        return describe(
+            self._releases.values(),
+            self._wanted,
+            self._settings,
+            lambda release: self._claiming.running_in(release.slot),
         )
 
-    def _shown(self, release: Release) -> tuple[Phase, str]:
-        """The phase of a release and its reason, as others are to see them."""
-        if release.role is Role.FAILED:
-            again = self._in(Role.SERVING) or self._in(Role.CANDIDATE, Role.IN_PLACE)
-            if again is not None and again.phase in (Phase.READY, Phase.FAILING):
-                words = "serves again" if again.phase is Phase.READY else "was started again and fails too"
-                return release.phase, f"{release.reason}\nversion {again.target.version[:12]}, the one before, {words}"
-            return Phase.STARTING, ""  # it is over when the one before serves again
-        if falls_back(_observed(release), self._wanted):
-            return Phase.STARTING, ""
-        if release.role in (Role.CANDIDATE, Role.IN_PLACE) and release.phase is Phase.READY:
-            return Phase.STARTING, ""  # what is shown as ready serves
-        return release.phase, release.reason
-
-    def _in(self, *roles: Role) -> Release | None:
-        return next((release for release in self._releases.values() if release.role in roles), None)
+    @property
+    def _serving(self) -> Release | None:
+        """The release that workloads are claimed for, if its runners are ready."""
+        found = (release for release in self._releases.values() if release.role is Role.SERVING)
+        return next((release for release in found if release.phase is Phase.READY), None)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping`, then drain within the grace period (invariant I7)."""
@@ -156,8 +135,7 @@ class Worker:
             actions = decide(await self._observe())
             for action in actions:
                 await self._act(action, group)
-            serving = self._in(Role.SERVING)
-            await self._server.set_serving(serving is not None and serving.phase is Phase.READY)
+            await self._server.set_serving(self._serving is not None)
             if changed or actions:
                 self._claiming.wake()
                 self._news.set()
@@ -170,7 +148,7 @@ class Worker:
             wanted = self._wanted = _wanted(self._registration)
         except StoreUnavailable as error:
             log.warning("registry does not tell", extra={"error": str(error)})
-        return State(wanted, tuple(map(_observed, self._releases.values())), self._given_up)
+        return State(wanted, tuple(release.observe() for release in self._releases.values()), self._given_up)
 
     async def _live_registration(self) -> Registration | None:
         """What is wanted; None if the API is not deployed, or no longer."""
@@ -243,9 +221,9 @@ class Worker:
             await _happened(self._news, REPORT_S)
 
     async def _report(self) -> None:
-        serving, releases = self._in(Role.SERVING), self.describe()
+        serving, releases = self._serving, self.describe()
         try:
-            if serving is not None and serving.phase is Phase.READY:
+            if serving is not None:
                 await self._registry.promote(self._settings.api, serving.target.version)
             await self._registry.report(self._settings.api, self._settings.worker, releases)
         except (StoreUnavailable, StoreFull, ApiNotFound) as error:
@@ -265,10 +243,6 @@ class _Stopped(Exception):
 async def _stop(stopping: asyncio.Event) -> None:
     await stopping.wait()
     raise _Stopped
-
-
-def _observed(release: Release) -> Observed:
-    return Observed(release.number, release.target, release.role, (release.phase,), release.waits)
 
 
 def _wanted(registration: Registration | None) -> Deployed | Absent:
