@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -12,29 +13,35 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 class JsonFormatter(logging.Formatter):
-    """Renders a record and its `extra` fields as one line of JSON."""
+    """Renders a record as one line of JSON."""
 
-    def __init__(self, service: str) -> None:
+    def __init__(self, fields: Callable[[logging.LogRecord], dict[str, object]]) -> None:
+        """`fields` returns what a line begins with; an `extra` field of the same name is left out."""
         super().__init__()
-        self._service = service
+        self._fields = fields
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line: time, level, service, message, the extra fields, and the traceback if there is one."""
-        line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "service": self._service,
-            "message": record.getMessage(),
-        }
-        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+        """Return the fields, then the extra ones, then the traceback if there is one."""
+        line = self._fields(record)
+        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD and name not in line}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)
 
 
+def service_fields(service: str) -> Callable[[logging.LogRecord], dict[str, object]]:
+    """Return what makes the fields of a service's lines: time, level, service and message."""
+    return lambda record: {
+        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "level": record.levelname,
+        "service": service,
+        "message": record.getMessage(),
+    }
+
+
 def configure(service: str, level: str) -> None:
     """Send everything from `level` on to stderr."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter(service))
+    handler.setFormatter(JsonFormatter(service_fields(service)))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.getLogger("botocore").setLevel(logging.WARNING)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import codecs
 import json
 import logging
+import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
 from typing import Final, NamedTuple, cast
@@ -19,7 +20,6 @@ LINE_BYTES_MAX: Final = 5_000_000
 """A longer line is dropped, as the handler's documentation says."""
 LONG_LINE_BYTES: Final = 64 * 1024
 """A longer line is not held as JSON, which may take six times its bytes, but made piece by piece."""
-_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "taskName"}
 _LOGGER_START: Final = b'{"asctime": "'
 
 
@@ -135,26 +135,15 @@ class OutputFormat:
         return Line(workload, f"{self._before}{text}{self._after}".encode("ascii"), long)
 
 
-class RecordFormatter(logging.Formatter):
-    """Turns the worker's own log records into the same shape, `extra` fields beside the rest."""
+def line_fields(seconds: float, level: str, message: str, labels: Mapping[str, str]) -> dict[str, object]:
+    """What a line of the worker's own begins with; `seconds` is its time, since 1970."""
+    line: dict[str, object] = {"asctime": asctime(seconds), "levelname": level, "message": message}
+    return {**line, "process": os.getpid(), "labels": dict(labels)}
 
-    def __init__(self, labels: Mapping[str, str]) -> None:
-        super().__init__()
-        self._labels = dict(labels)
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The line as text."""
-        line: dict[str, object] = {
-            "asctime": asctime(record.created),
-            "levelname": record.levelname,
-            "message": record.getMessage(),
-            "process": record.process,
-            "labels": self._labels,
-        }
-        line |= {name: value for name, value in vars(record).items() if name not in _STANDARD and name not in line}
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
+def record_fields(labels: Mapping[str, str]) -> Callable[[logging.LogRecord], dict[str, object]]:
+    """Return what makes these fields of the worker's own log records."""
+    return lambda record: line_fields(record.created, record.levelname, record.getMessage(), labels)
 
 
 def asctime(seconds: float) -> str:

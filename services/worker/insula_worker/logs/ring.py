@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator
 from typing import Final
 
-from insula_worker.logs.line import asctime
+from insula_worker.logs.line import line_fields
 
 LINES_MAX: Final = 2000
 BYTES_MAX: Final = 2 * 1024 * 1024
@@ -67,5 +66,4 @@ class LogRing:
 def _missed(lines: int) -> str:
     """Says in the shape of a line what is missing before the next."""
     text = f"{lines} lines are missing here: they were written faster than this reader took them"
-    line = {"asctime": asctime(time.time()), "levelname": "WARNING", "message": text, "process": os.getpid()}
-    return json.dumps({**line, "labels": {}, "linesMissing": lines})
+    return json.dumps({**line_fields(time.time(), "WARNING", text, {}), "linesMissing": lines})

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from insula_worker.logs.line import LINE_BYTES_MAX, Line, RecordFormatter, asctime
+from insula.logs import JsonFormatter
+from insula_worker.logs.line import LINE_BYTES_MAX, Line, line_fields, record_fields
 from insula_worker.logs.ring import LogRing
 from insula_worker.logs.stdout_writer import StdoutWriter
 
@@ -117,8 +117,7 @@ class WorkerLog:
             resume()
 
     def _warn(self, text: str) -> None:
-        line = {"asctime": asctime(time.time()), "levelname": "WARNING", "message": text, "process": os.getpid()}
-        self.say(json.dumps({**line, "labels": dict(self._labels)}), "")
+        self.say(json.dumps(line_fields(time.time(), "WARNING", text, self._labels)), "")
 
 
 class WorkerLogHandler(logging.Handler):
@@ -127,7 +126,7 @@ class WorkerLogHandler(logging.Handler):
     def __init__(self, log: WorkerLog, labels: Mapping[str, str]) -> None:
         super().__init__()
         self._log = log
-        self.setFormatter(RecordFormatter(labels))
+        self.setFormatter(JsonFormatter(record_fields(labels)))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Never fails the code that logs."""
