@@ -12,12 +12,13 @@ from typing import Final
 from insula.errors import InsulaError
 from insula.phase import Phase
 from insula.registry import Registration
+from insula_worker.backoff import pause_s
 from insula_worker.decision import Observed, Role, Target
 from insula_worker.installation import install, uninstall
 from insula_worker.runners.neighbours import Neighbours
 from insula_worker.runners.observers import Observers
 from insula_worker.runners.process import RunnerLaunch
-from insula_worker.runners.slot import STOPPING, RunnerSlot, restart_delay_s
+from insula_worker.runners.slot import STOPPING, RunnerSlot
 from insula_worker.settings import Settings
 from insula_worker.view import ViewSettings, remove
 
@@ -111,7 +112,7 @@ class Release:
                 log.warning("installation failed", extra={"version": self.target.version, "reason": str(error)})
                 self._enter(Phase.FAILING, str(error))
             failures += 1
-            await asyncio.sleep(max(1.0, restart_delay_s(failures)))
+            await asyncio.sleep(pause_s(failures))
 
     def _tell(self, line: str) -> None:
         """Say what the installation is at; while it is tried again, its last failure is what a user needs."""

@@ -8,9 +8,9 @@ import pytest
 
 from insula_worker.attempts.claiming import AHEAD_MAX, capacity
 from insula_worker.attempts.payloads import Patience
+from insula_worker.backoff import PAUSE_S_MAX, pause_s
 from insula_worker.installation import given_beside, marked
 from insula_worker.release import remove_leftovers
-from insula_worker.runners.slot import RESTART_S_MAX, restart_delay_s
 from insula_worker.settings import Settings
 
 
@@ -25,9 +25,10 @@ def test_i6_nothing_is_claimed_ahead_of_a_handler_that_takes_long_this_time() ->
     assert capacity(0.001, busy_s=0.2) == 1
 
 
-def test_a_runner_is_restarted_at_once_then_ever_more_slowly() -> None:
-    assert [restart_delay_s(failures) for failures in range(6)] == [0, 0, 1, 2, 4, 8]
-    assert restart_delay_s(100) == RESTART_S_MAX
+def test_what_failed_is_tried_again_ever_more_slowly() -> None:
+    """Failures go on for days: a pause is still found after a million of them."""
+    assert [pause_s(failures) for failures in range(-1, 6)] == [0, 0, 1, 2, 4, 8, 16]
+    assert pause_s(1_000_000) == PAUSE_S_MAX
 
 
 def test_a_handler_inherits_neither_our_identity_nor_our_settings() -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from tempfile import SpooledTemporaryFile
-from typing import Final
+from typing import Final, TypeVar
 
 from insula.errors import LeaseLost, StoreUnavailable
 from insula.keys import result_object
@@ -32,6 +32,7 @@ STORE_RETRY_S: Final = 1.0
 PATIENCE_S: Final = 1.0
 """How long the job before one that was claimed ahead may run, before that one is given back for others to run."""
 MESSAGE_CHARS_MAX: Final = 4096
+Written = TypeVar("Written")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -95,23 +96,19 @@ class Attempts:
             return await self._slot.run(job, patience_s=PATIENCE_S)
 
     async def _finish(self, claim: Claim, outcome: Completed | Failed) -> None:
-        """Write the outcome, however long the stores are away: the lease is renewed meanwhile. Raises LeaseLost."""
-        stored: Result | None = None
-        while True:
-            try:
-                if isinstance(outcome, Failed):
-                    await self._ledger.finish(claim.lease, Failure(outcome.reason, outcome.message[:MESSAGE_CHARS_MAX]))
-                else:
-                    stored = stored or await self._store(claim.lease, outcome.result_json)
-                    await self._ledger.finish(claim.lease, stored)
-                break
-            except StoreUnavailable as error:
-                log.warning("outcome not yet written", extra={"id": claim.lease.id, "error": str(error)})
-                await asyncio.sleep(STORE_RETRY_S)
-            except LeaseLost:
-                if stored is not None and stored.object is not None:
-                    await self._delete(stored.object)
-                raise
+        """Write the outcome. Raises LeaseLost."""
+        lease = claim.lease
+        if isinstance(outcome, Failed):
+            written: Result | Failure = Failure(outcome.reason, outcome.message[:MESSAGE_CHARS_MAX])
+        else:
+            result_json = outcome.result_json
+            written = await _until_written(lease, lambda: self._store(lease, result_json))
+        try:
+            await _until_written(lease, lambda: self._ledger.finish(lease, written))
+        except LeaseLost:
+            if isinstance(written, Result) and written.object is not None:
+                await self._delete(written.object)
+            raise
         self._tell(claim, outcome)
         if isinstance(outcome, Completed) or outcome.reason != Reason.PAYLOAD_UNREADABLE:
             await self._drop_payload(claim.payload)
@@ -137,23 +134,17 @@ class Attempts:
 
     async def _give_back(self, lease: Lease, why: str, *, blamed: bool) -> None:
         fields: dict[str, object] = {"id": lease.id, "attempt": lease.attempt}
-        while True:
-            try:
-                status = await self._ledger.requeue(lease, lost=why if blamed else None)
-            except StoreUnavailable:
-                await asyncio.sleep(STORE_RETRY_S)
-            except LeaseLost:
-                return
-            else:
-                if status is Status.FAILED:
-                    fields |= {"reason": Reason.WORKER_LOST, "error": why}
-                    log.error("failed to process workload", extra=fields)
-                elif status is Status.CANCELLED:
-                    log.warning("workload cancelled because its API is deleted", extra=fields)
-                else:
-                    text = f"lost: {why}; it starts again from the beginning" if blamed else why
-                    log.warning("workload %s", text, extra=fields)
-                return
+        try:
+            status = await _until_written(lease, lambda: self._ledger.requeue(lease, lost=why if blamed else None))
+        except LeaseLost:
+            return
+        if status is Status.FAILED:
+            log.error("failed to process workload", extra={**fields, "reason": Reason.WORKER_LOST, "error": why})
+        elif status is Status.CANCELLED:
+            log.warning("workload cancelled because its API is deleted", extra=fields)
+        else:
+            text = f"lost: {why}; it starts again from the beginning" if blamed else why
+            log.warning("workload %s", text, extra=fields)
 
     async def _drop_payload(self, payload: Payload) -> None:
         if payload.object is not None:
@@ -162,6 +153,16 @@ class Attempts:
     async def _delete(self, key: str) -> None:
         with suppress(StoreUnavailable):
             await self._objects.delete(key)
+
+
+async def _until_written(lease: Lease, write: Callable[[], Awaitable[Written]]) -> Written:
+    """Call `write` until the stores take it, however long they are unavailable: the lease is renewed meanwhile."""
+    while True:
+        try:
+            return await write()
+        except StoreUnavailable as error:
+            log.warning("outcome not yet written", extra={"id": lease.id, "error": str(error)})
+            await asyncio.sleep(STORE_RETRY_S)
 
 
 async def _checked(outcome: Completed | Failed) -> Completed | Failed:

@@ -16,6 +16,7 @@ from typing import Final
 
 from insula.errors import InsulaError, ObjectUnreadable, StoreUnavailable
 from insula.objects import ObjectStore
+from insula_worker.backoff import PAUSE_S_MAX, pause_s
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +34,14 @@ class Patience:
     """
 
     pause_s: float = 1.0
-    pause_s_max: float = 30.0
+    pause_s_max: float = PAUSE_S_MAX
     errors_min: int = 10
     over_s: float = 600.0
     clock: Callable[[], float] = time.monotonic
 
     def after(self, failures: int) -> float:
         """The pause after so many failures in a row, in seconds: doubles up to `pause_s_max`."""
-        return min(self.pause_s_max, self.pause_s * 2.0 ** min(failures - 1, 32))
+        return pause_s(failures, first_s=self.pause_s, max_s=self.pause_s_max)
 
     def is_over(self, errors: int, since_s: float) -> bool:
         """Whether so many errors about one object, the first at `since_s` of the clock, are enough."""
@@ -91,12 +92,12 @@ class Payloads:
                         errors += 1
                         since_s = since_s if errors > 1 else self._patience.clock()
                         self._check_patience(errors, since_s, error)
-                    pause_s = self._patience.after(failures)
-                    fields = {"id": id, "error": str(error), "failures": failures, "again_s": pause_s}
+                    again_s = self._patience.after(failures)
+                    fields = {"id": id, "error": str(error), "failures": failures, "again_s": again_s}
                     log.warning("payload unavailable", extra=fields)
                 self.waiting.add(id)
                 self._changed()
-                await self._pause(pause_s)
+                await self._pause(again_s)
         finally:
             self.waiting.discard(id)
 

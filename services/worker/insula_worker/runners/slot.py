@@ -11,6 +11,7 @@ from typing import Final
 from insula.errors import InsulaError
 from insula.phase import Phase
 from insula.reason import Reason
+from insula_worker.backoff import pause_s
 from insula_worker.runners.connection import RunnerDied
 from insula_worker.runners.memory import bytes_over, wait_until_over
 from insula_worker.runners.messages import Failed, Job, Outcome
@@ -20,7 +21,6 @@ from insula_worker.runners.process import HandlerStartFailed, RunnerLaunch, Runn
 
 log = logging.getLogger(__name__)
 
-RESTART_S_MAX: Final = 30.0
 STOPPING: Final = "insula is stopping"
 STEADY_S: Final = 30.0
 """A runner that lived this long, or got a job to run, has shown that it starts: its successor starts without delay.
@@ -94,7 +94,7 @@ class RunnerSlot:
                     self._enter(Phase.FAILING, f"{reason} while it ran nothing")
             works = self._used or loop.time() - started_at > STEADY_S
             failures = 0 if works else failures + 1
-            await asyncio.sleep(restart_delay_s(failures))
+            await asyncio.sleep(pause_s(failures - 1))  # none before the first restart
 
     async def _live(self, runner: RunnerProcess, memory_bytes: int | None) -> str:
         """Wait for the runner's end, its memory limited meanwhile; return the reason."""
@@ -207,8 +207,3 @@ class RunnerSlot:
             await self.recycle(because)
         elif not await self._runner.stop(leave_s):
             log.warning("handler process was killed", extra={"reason": f"it did not end within {leave_s:g} s"})
-
-
-def restart_delay_s(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: none after the first, then 1, 2, 4, … up to RESTART_S_MAX."""
-    return 0.0 if failures <= 1 else min(RESTART_S_MAX, 2.0 ** (failures - 2))
