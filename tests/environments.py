@@ -8,7 +8,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from insula.cache import cache_folder
-from insula_worker.environments.environment import EnvironmentInputs, ensure_environment
+from insula_worker.environments.environment import ensure_environment
+from insula_worker.environments.key import EnvironmentInputs
 from insula_worker.view import View, ViewSettings
 
 

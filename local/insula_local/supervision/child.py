@@ -106,13 +106,3 @@ class Child:
         self._open.pop(fd).close()
         if not self._open:
             self._drained.set()
-
-
-def describe_end(code: int) -> str:
-    """How a process ended, in words."""
-    if code >= 0:
-        return f"exited with code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"

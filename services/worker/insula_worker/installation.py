@@ -13,7 +13,8 @@ from insula.project.env_file import read_env
 from insula.project.spec import ApiSpec
 from insula.registry import Registration
 from insula_runner.aws import GIVEN_VARIABLE
-from insula_worker.environments.environment import EnvironmentInputs, activated, ensure_environment
+from insula_worker.environments.environment import activated, ensure_environment
+from insula_worker.environments.key import EnvironmentInputs
 from insula_worker.environments.unpacking import unpack
 from insula_worker.runners.process import RunnerLaunch
 from insula_worker.saved_models import fetch_models

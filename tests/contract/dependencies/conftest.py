@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from insula_worker.environments.environment import EnvironmentInputs, ensure_environment
+from insula_worker.environments.environment import ensure_environment
+from insula_worker.environments.key import EnvironmentInputs
 from tests.views import open_view
 
 

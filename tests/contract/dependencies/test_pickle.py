@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.runners.process import Completed, HandlerStartFailed, RunnerLaunch, RunnerProcess
+from insula_worker.runners.messages import Completed
+from insula_worker.runners.process import HandlerStartFailed, RunnerLaunch, RunnerProcess
 from tests.contract.runner.conftest import START_TIMEOUT_S, job
 from tests.http_api import HttpApi
 from tests.stack import running_stack

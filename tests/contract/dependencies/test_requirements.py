@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.environments.environment import EnvironmentInputs, ensure_environment
+from insula_worker.environments.environment import ensure_environment
+from insula_worker.environments.key import EnvironmentInputs
 from tests.http_api import HttpApi
 from tests.stack import running_stack
 from tests.views import open_view

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from insula_worker.environments import environment
-from insula_worker.environments.environment import EnvironmentFailed, EnvironmentInputs, ensure_environment
+from insula_worker.environments.environment import ensure_environment
+from insula_worker.environments.key import EnvironmentFailed, EnvironmentInputs
 from tests.views import open_view
 from tests.waiting import until
 

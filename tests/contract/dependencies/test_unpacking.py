@@ -9,8 +9,8 @@ import pytest
 
 from insula.project.bundle import collect
 from insula.project.spec import Dependencies
-from insula_worker.environments.environment import EnvironmentInputs, ensure_environment
-from insula_worker.environments.key import environment_key
+from insula_worker.environments.environment import ensure_environment
+from insula_worker.environments.key import EnvironmentInputs, environment_key
 from insula_worker.environments.unpacking import unpack
 from tests.views import isolated_view, open_view
 

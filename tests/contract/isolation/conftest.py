@@ -16,8 +16,10 @@ import pytest
 import pytest_asyncio
 
 from insula.isolation import Sandbox
-from insula_worker.environments.environment import EnvironmentInputs, ensure_environment
-from insula_worker.runners.process import Completed, Job, RunnerLaunch, RunnerProcess
+from insula_worker.environments.environment import ensure_environment
+from insula_worker.environments.key import EnvironmentInputs
+from insula_worker.runners.messages import Completed, Job
+from insula_worker.runners.process import RunnerLaunch, RunnerProcess
 from insula_worker.view import View, ViewSettings
 from tests.http_api import HttpApi
 from tests.ordinary_user import ROOT, OrdinaryUser, ordinary_user

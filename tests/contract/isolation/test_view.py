@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from insula_worker.runners.connection import RunnerDied
 from insula_worker.runners.memory import bytes_over
-from insula_worker.runners.process import Job, RunnerDied
+from insula_worker.runners.messages import Job
 from tests.contract.isolation.conftest import Machine
 from tests.processes import descendants
 from tests.waiting import until

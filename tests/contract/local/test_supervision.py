@@ -22,6 +22,7 @@ import subprocess, sys
 print(subprocess.Popen([sys.executable, "-c", {FOREVER!r}]).pid, flush=True)
 sys.exit(1)
 """
+KILLED = "was killed by signal 9 (SIGKILL, which the kernel sends when memory runs out)"
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -42,7 +43,7 @@ async def test_a_killed_part_is_started_again(bench: Bench, tmp_path: Path) -> N
         os.kill(pid, signal.SIGKILL)
         await until(partial(_has_lived, bench, lives + 1))
         assert supervised.pid != pid
-    assert bench.watched.deaths == [("part", "was killed by SIGKILL", delay, []) for delay in (0.1, 0.2, 0.4)]
+    assert bench.watched.deaths == [("part", KILLED, delay, []) for delay in (0.1, 0.2, 0.4)]
     assert bench.watched.started == ["part"]
 
 
@@ -55,7 +56,7 @@ async def test_a_part_that_fails_shows_its_last_lines(bench: Bench, tmp_path: Pa
     bench.start(python(tmp_path, code))
     await until(lambda: bench.watched.deaths)
     [name, how, _, lines] = bench.watched.deaths[0]
-    assert (name, how, sorted(lines)) == ("part", "exited with code 3", ["hello", "no such luck"])
+    assert (name, how, sorted(lines)) == ("part", "ended with code 3", ["hello", "no such luck"])
     assert b"no such luck" in (tmp_path / "part.log").read_bytes()
 
 
@@ -72,7 +73,7 @@ async def test_a_part_that_does_not_become_ready_is_started_again(bench: Bench, 
 async def test_a_program_that_does_not_exist_is_told(bench: Bench, tmp_path: Path) -> None:
     bench.start(python(tmp_path, FOREVER, command=("/nonexistent/program",)))
     await until(lambda: bench.watched.deaths)
-    assert bench.watched.deaths[0][1] == "exited with code 1"
+    assert bench.watched.deaths[0][1] == "ended with code 1"
     assert "No such file" in bench.watched.deaths[0][3][0]
 
 

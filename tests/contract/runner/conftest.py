@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.runners.process import Completed, Failed, Job, Metric, RunnerLaunch, RunnerProcess
+from insula_worker.runners.messages import Completed, Failed, Job, Metric
+from insula_worker.runners.process import RunnerLaunch, RunnerProcess
 from tests.views import isolated_view, open_view
 
 START_TIMEOUT_S = 30

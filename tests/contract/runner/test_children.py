@@ -11,7 +11,8 @@ from dataclasses import replace
 
 import pytest
 
-from insula_worker.runners.process import Completed, Failed, RunnerLaunch
+from insula_worker.runners.messages import Completed, Failed
+from insula_worker.runners.process import RunnerLaunch
 from tests.contract.runner.conftest import Start, handler, job, result
 from tests.processes import descendants
 from tests.waiting import until

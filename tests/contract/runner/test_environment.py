@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.environments.environment import READY_MARK, EnvironmentFailed, EnvironmentInputs, ensure_environment
-from insula_worker.environments.key import environment_key
+from insula_worker.environments.environment import READY_MARK, ensure_environment
+from insula_worker.environments.key import EnvironmentFailed, EnvironmentInputs, environment_key
 from tests.views import open_view
 
 

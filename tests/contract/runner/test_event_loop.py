@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from insula_worker.runners.process import Failed, RunnerLaunch
+from insula_worker.runners.messages import Failed
+from insula_worker.runners.process import RunnerLaunch
 from tests.contract.runner.conftest import Start, failure, job, result
 from tests.waiting import until
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 import pytest
 
 from insula_worker.attempts.json_object import is_json_object
-from insula_worker.runners.process import Completed, Job, Metric, RunnerLaunch
+from insula_worker.runners.messages import Completed, Job, Metric
+from insula_worker.runners.process import RunnerLaunch
 from tests.contract.runner.conftest import Start, failure, handler, job, result
 
 ECHO = """

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.runners.process import Completed, Failed, RunnerLaunch
+from insula_worker.runners.messages import Completed, Failed
+from insula_worker.runners.process import RunnerLaunch
 from tests.contract.runner.conftest import Start, job
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from insula_runner.aws import GIVEN_VARIABLE
-from insula_worker.runners.process import Completed, HandlerStartFailed, RunnerLaunch, RunnerProcess
+from insula_worker.runners.messages import Completed
+from insula_worker.runners.process import HandlerStartFailed, RunnerLaunch, RunnerProcess
 from tests.contract.runner.conftest import Start, handler, job
 from tests.processes import descendants
 from tests.views import isolated_view

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from insula_worker.logs.worker_log import WorkerLog
-from insula_worker.runners.process import Job, Metric, RunnerLaunch, RunnerProcess, labels
+from insula_worker.runners.messages import Job, Metric
+from insula_worker.runners.process import RunnerLaunch, RunnerProcess, labels
 from insula_worker.view import View
 from tests.views import isolated_view
 

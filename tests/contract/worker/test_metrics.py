@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from insula.status import Status
 from insula.telemetry import MetricsPortTaken, MetricsServer, Telemetry
 from insula_worker.metrics import HandlerMetrics, WorkerMetrics
-from insula_worker.runners.process import Completed, Metric
+from insula_worker.runners.messages import Completed, Metric
 from tests.addresses import free_port
 from tests.contract.worker.conftest import Printed, Start, job
 

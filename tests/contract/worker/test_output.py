@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from insula_worker.logs.worker_log import WorkerLog
-from insula_worker.runners.process import Completed, RunnerDied, RunnerProcess, labels
+from insula_worker.runners.connection import RunnerDied
+from insula_worker.runners.messages import Completed
+from insula_worker.runners.process import RunnerProcess, labels
 from tests.contract.worker.conftest import Printed, Start, job
 from tests.processes import memory_mb
 from tests.views import open_view

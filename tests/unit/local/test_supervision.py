@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
-from insula_local.supervision.child import describe_end
 from insula_local.supervision.supervise import FORGIVEN_AFTER_S, LONGEST_DELAY_S, Backoff
 
 
@@ -16,16 +13,3 @@ def test_a_long_life_is_forgiven() -> None:
     for _ in range(5):
         backoff.after(1)
     assert backoff.after(FORGIVEN_AFTER_S) == 0.1
-
-
-@pytest.mark.parametrize(
-    ("code", "words"),
-    [
-        (0, "exited with code 0"),
-        (3, "exited with code 3"),
-        (-9, "was killed by SIGKILL"),
-        (-64, "was killed by SIGRTMAX"),
-    ],
-)
-def test_the_end_of_a_process_is_told_in_words(code: int, words: str) -> None:
-    assert describe_end(code) == words

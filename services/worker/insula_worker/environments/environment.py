@@ -34,8 +34,6 @@ from insula_worker.environments.package_settings import LIST_ALL, beside_files, 
 from insula_worker.view import View
 from insula_worker.view.program import DEVNULL, Program, running
 
-__all__ = ["EnvironmentFailed", "EnvironmentInputs", "activated", "ensure_environment"]
-
 BUILD_TIMEOUT_S = 1800.0
 LOG_TAIL_BYTES = 16 << 10
 LOCK_POLL_S = 0.2

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,25 +17,13 @@ from typing import Any, Final
 
 import insula_runner
 from insula.errors import InsulaError
+from insula.exit_code import describe_end
 from insula_runner.frames import Frame, encode_frame
-from insula_worker.runners.connection import RunnerConnection, RunnerDied
-from insula_worker.runners.messages import Completed, Failed, Job, Metric, Outcome, storable
+from insula_worker.runners.connection import RunnerConnection
+from insula_worker.runners.messages import Job, Metric, Outcome, storable
 from insula_worker.runners.output import LineTaker, RunnerOutput
 from insula_worker.view import View
 from insula_worker.view.program import Program
-
-__all__ = [
-    "Completed",
-    "Failed",
-    "HandlerStartFailed",
-    "Job",
-    "Metric",
-    "Outcome",
-    "RunnerDied",
-    "RunnerLaunch",
-    "RunnerModels",
-    "RunnerProcess",
-]
 
 RUNNER = Path(insula_runner.__file__).with_name("__main__.py")
 STARTUP = RUNNER.with_name("startup")
@@ -225,11 +212,6 @@ class RunnerProcess:
         await asyncio.shield(self._watcher)
         return self._death
 
-    @property
-    def died(self) -> bool:
-        """Whether the runner has ended."""
-        return self._watcher.done()
-
     async def stop(self, grace_s: float) -> bool:
         """End the runner and everything it started; returns when they have, and whether it left by itself.
 
@@ -267,7 +249,7 @@ class RunnerProcess:
             self._connection.fault = "closed its socket to the worker"
         closed.cancel()
         self._program.kill()
-        return self._connection.fault or _describe_exit(await exited)
+        return self._connection.fault or describe_end(await exited)
 
 
 def _command(launch: RunnerLaunch, descriptor: int) -> list[str]:
@@ -293,15 +275,3 @@ def _check_start(answer: Frame) -> None:
     if answer.type == "refused":
         refusal = json.loads(answer.body)
         raise HandlerStartFailed(storable(refusal["message"]), storable(refusal["traceback"]))
-
-
-def _describe_exit(code: int) -> str:
-    """How the process ended, to be read behind its name."""
-    if code >= 0:
-        return f"ended with code {code}"
-    hint = ", which the kernel sends when memory runs out" if code == -signal.SIGKILL else ""
-    try:
-        name = f" ({signal.Signals(-code).name}{hint})"
-    except ValueError:
-        name = ""
-    return f"was killed by signal {-code}{name}"

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+import pytest
+
+from insula.exit_code import describe_end
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (0, "ended with code 0"),
+        (3, "ended with code 3"),
+        (-11, "was killed by signal 11 (SIGSEGV)"),
+        (-9, "was killed by signal 9 (SIGKILL, which the kernel sends when memory runs out)"),
+        (-50, "was killed by signal 50"),
+    ],
+)
+def test_the_end_of_a_process_is_told_in_words(code: int, words: str) -> None:
+    assert describe_end(code) == words
