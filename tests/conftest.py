@@ -44,7 +44,7 @@ SECONDS: defaultdict[str, float] = defaultdict(float)
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Add up, wherever the test ran."""
-    SECONDS[str(PurePosixPath(report.location[0]).parent)] += report.duration
+    SECONDS[str(PurePosixPath(report.nodeid.partition("::")[0]).parent)] += report.duration
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
