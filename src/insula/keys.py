@@ -1,4 +1,4 @@
-"""The name of every Redis key and S3 object.
+"""The name of every Redis key; private to the ledger and the registry, which own what is behind them.
 
 All keys of one API share its hash tag `{api}`, so a script that takes them stays in one slot of a Redis Cluster. The
 scripts make those with an id in their name themselves, see ledger/scripts/library.lua.
@@ -10,8 +10,6 @@ from typing import Final
 
 APIS: Final = "insula:apis"
 """Hash: API name -> its registration, JSON. The registry; no TTL."""
-BUNDLES: Final = "bundles/"
-"""What the S3 keys of all project bundles start with; no API is called so, since a name has no slash."""
 BUCKET_CHARS: Final = 10
 """Of an id, these name its bucket: 36 bits of its time, so that what is submitted within 4.096 s is kept together."""
 
@@ -52,23 +50,3 @@ class ApiKeys:
     def dead_entry(self, id: str) -> str:
         """Hash, TTL: the queue's entry of a workload that ran out of deliveries."""
         return f"{self.prefix}dead:{id}"
-
-
-def workload_objects(api: str, id: str) -> str:
-    """What the S3 keys of all objects of a workload start with."""
-    return f"{api}/{id}/"
-
-
-def payload_object(api: str, id: str) -> str:
-    """S3 key of a payload that is too large for the queue."""
-    return f"{workload_objects(api, id)}payload"
-
-
-def result_object(api: str, id: str, attempt: int) -> str:
-    """S3 key of a result that is too large for the record; one per attempt, so a stale attempt cannot overwrite it."""
-    return f"{workload_objects(api, id)}result.{attempt}"
-
-
-def bundle_object(version: str) -> str:
-    """S3 key of the project bundle of a version."""
-    return f"{BUNDLES}{version}.zip"

@@ -13,9 +13,9 @@ from datetime import timedelta
 from typing import Final
 
 from insula.errors import StoreFull, StoreUnavailable
-from insula.keys import workload_objects
 from insula.ledger import WorkloadLedger
 from insula.ledger.retention import Expired, Retention
+from insula.object_keys import workload_objects
 from insula.objects import ObjectStore
 from insula.registry import Registration, Registry
 

@@ -11,8 +11,8 @@ from typing import Final
 from insula.disk import room_of
 from insula.errors import InsulaError, PayloadTooLarge, QueueFull, StorageFull, StoreUnavailable
 from insula.ids import new_id
-from insula.keys import payload_object
 from insula.ledger import Idempotency, Payload, WorkloadLedger
+from insula.object_keys import payload_object
 from insula.objects import ObjectStore
 from insula.registry import Registration
 from insula_submit.encodings import decompressed

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from insula.errors import InsulaError
-from insula.keys import BUNDLES, bundle_object
+from insula.object_keys import BUNDLES, bundle_object
 from insula.objects import ObjectNotFound, ObjectStore
 from insula.process import hide_from_others
 

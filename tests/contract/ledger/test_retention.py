@@ -13,9 +13,10 @@ from redis.asyncio import Redis
 
 from insula.errors import ApiNotFound, LeaseLost, StoreUnavailable
 from insula.ids import new_id
-from insula.keys import BUCKET_CHARS, ApiKeys, payload_object
+from insula.keys import BUCKET_CHARS, ApiKeys
 from insula.ledger import Claimant, Failure, Idempotency, LedgerPolicy, Payload, Result, WorkloadLedger
 from insula.ledger.retention import Expired, Retention
+from insula.object_keys import payload_object
 from insula.status import Status
 
 KEYS = ApiKeys("echo")

@@ -15,8 +15,8 @@ import pytest_asyncio
 
 from insula.errors import NotFound, ObjectUnreadable, StoreUnavailable
 from insula.ids import new_id
-from insula.keys import payload_object
 from insula.ledger import Claimant, LedgerPolicy, Payload, Result, Workload, WorkloadLedger
+from insula.object_keys import payload_object
 from insula.objects import ObjectNotFound, ObjectStore
 from insula.redis_client import connect, connect_blocking
 from insula.status import Status

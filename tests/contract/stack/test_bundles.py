@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from insula.bundles import Bundles
 from insula.bundles.__main__ import store, sweep
 from insula.errors import StoreUnavailable
-from insula.keys import BUNDLES, bundle_object
+from insula.object_keys import BUNDLES, bundle_object
 from insula.objects import ObjectStore
 from insula.registry import Registry
 from insula_local.seaweedfs.storage import BUCKET

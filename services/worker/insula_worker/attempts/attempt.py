@@ -11,8 +11,8 @@ from tempfile import SpooledTemporaryFile
 from typing import Final, TypeVar
 
 from insula.errors import LeaseLost, StoreUnavailable
-from insula.keys import result_object
 from insula.ledger import Claim, Failure, Lease, Payload, Result, WorkloadLedger
+from insula.object_keys import result_object
 from insula.objects import CHUNK_BYTES, ObjectNotFound, ObjectStore
 from insula.reason import Reason
 from insula.status import Status
