@@ -45,7 +45,7 @@ def _translate(error: grpc.RpcError) -> InsulaError:
     code, details = error.code(), error.details() or ""
     match code:
         case grpc.StatusCode.UNAVAILABLE | grpc.StatusCode.DEADLINE_EXCEEDED:
-            return StoreUnavailable(f"the API could not be deployed, try again: {details}")
+            return StoreUnavailable("", details, summary="the API could not be deployed, try again")
         case grpc.StatusCode.INVALID_ARGUMENT:
             return ProjectInvalid(details)
         case _:

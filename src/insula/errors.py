@@ -175,19 +175,30 @@ class StoreFull(ResourceExhausted):
 class StoreUnavailable(InsulaError):
     """Redis or S3 does not answer. The request may be repeated.
 
-    The text: which one, a colon, and details for the log alone.
+    `store` is its name, empty where a client cannot know it. Clients are sent `summary` alone: `detail` says where the
+    store is and what we asked of it.
     """
+
+    def __init__(self, store: str, detail: str = "", *, summary: str = "") -> None:
+        self.store = store
+        self.detail = detail
+        self.summary = summary or f"{store} does not answer"
+        super().__init__(f"{self.summary}: {detail}" if detail else self.summary)
 
 
 class ObjectUnreadable(StoreUnavailable):
     """S3 answers, but does not give one object. The request may be repeated."""
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__("S3", detail, summary="S3 does not give one object")
 
 
 class StorageFull(StoreUnavailable):
     """The disk of the stores is full; nothing was stored, accepted workloads are kept. Free some space, then repeat."""
 
     def __init__(self) -> None:
-        super().__init__("storage has no room; free some space on the disk that holds Insula's data")
+        room = "storage has no room; free some space on the disk that holds Insula's data"
+        super().__init__("storage", summary=room)
 
 
 class LeaseLost(InsulaError):

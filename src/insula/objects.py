@@ -62,7 +62,7 @@ class ObjectStore:
         try:
             await self._call(lambda: self._s3.head_bucket(Bucket=self._bucket))
         except ObjectNotFound as error:
-            raise StoreUnavailable(f"S3 has no bucket {self._bucket}: {error}") from error
+            raise StoreUnavailable("S3", str(error), summary=f"S3 has no bucket {self._bucket}") from error
 
     async def write(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         """Store the chunks, of any sizes, as one object: whole or not at all. Holds one part in memory."""
@@ -99,7 +99,7 @@ class ObjectStore:
             if _is_overloaded(error.__cause__):
                 raise
             await self.check()
-            raise ObjectUnreadable(f"S3 does not give one object: {error}") from error
+            raise ObjectUnreadable(str(error)) from error
 
     async def delete(self, key: str) -> None:
         """Delete the object; one that is not there is fine."""
@@ -168,9 +168,9 @@ def _translated(call: Callable[[], T]) -> T:
         # HEAD has no body, so its code is the bare status; a missing bucket is a fault of the set-up.
         if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
             raise ObjectNotFound(str(error)) from error
-        raise StoreUnavailable(f"S3 refuses: {error}") from error
+        raise StoreUnavailable("S3", str(error), summary="S3 refuses") from error
     except (BotoCoreError, OSError) as error:
-        raise StoreUnavailable(f"S3 does not answer: {error}") from error
+        raise StoreUnavailable("S3", str(error)) from error
 
 
 def _is_overloaded(cause: BaseException | None) -> bool:

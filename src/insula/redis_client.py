@@ -1,16 +1,18 @@
-"""How the services reach Redis: one place for time-outs, retries and the durability check."""
+"""How the services reach Redis: one place for time-outs, retries, errors and the durability check."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import OutOfMemoryError, RedisError
 
-from insula.errors import InsulaError, StoreUnavailable
+from insula.errors import InsulaError, StoreFull, StoreUnavailable
 
 RELAXED: Final = "relaxed"
 DOORBELL_S: Final = 5
@@ -21,6 +23,17 @@ BLOCKING_MAX: Final = 10_000
 
 class NotDurable(InsulaError):
     """Redis would answer before the write is on disk, which breaks invariant I1."""
+
+
+@contextmanager
+def redis_errors(summary: str = "") -> Generator[None]:
+    """Turn what redis-py raises into errors of ours: StoreFull at the memory limit, StoreUnavailable for all else."""
+    try:
+        yield
+    except OutOfMemoryError as error:
+        raise StoreFull from error
+    except (RedisError, OSError) as error:
+        raise StoreUnavailable("Redis", str(error), summary=summary) from error
 
 
 def connect(url: str) -> Redis:
@@ -47,10 +60,8 @@ async def check_durability(redis: Redis, durability: str) -> None:
     """
     if durability == RELAXED:
         return
-    try:
+    with redis_errors("Redis does not tell its configuration"):
         found = await redis.config_get("appendonly", "appendfsync")
-    except RedisError as error:
-        raise StoreUnavailable(f"Redis does not tell its configuration: {error}") from error
     if found.get("appendonly") != "yes" or found.get("appendfsync") != "always":
         raise NotDurable(
             f"Redis runs with appendonly {found.get('appendonly')} and appendfsync {found.get('appendfsync')}, so it "

@@ -6,20 +6,16 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Self, TypeAlias, cast
+from typing import Any, Final, Self, TypeAlias, cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from redis.asyncio import Redis
-from redis.exceptions import OutOfMemoryError, RedisError
 
-from insula.errors import ApiNotFound, EndpointTaken, StoreFull, StoreUnavailable
+from insula.errors import ApiNotFound, EndpointTaken, StoreUnavailable
 from insula.keys import APIS, ApiKeys
+from insula.redis_client import redis_errors
 from insula.v1.worker_service_pb2 import DescribeWorkerResponse, Worker
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
 
 log = logging.getLogger(__name__)
 
@@ -81,16 +77,6 @@ Change: TypeAlias = Callable[[dict[str, Registration]], Registration | None]
 """From the registry as it stands to the registration to write, if any. May run more than once."""
 
 
-@contextmanager
-def _redis_errors() -> Generator[None]:
-    try:
-        yield
-    except OutOfMemoryError as error:
-        raise StoreFull from error
-    except RedisError as error:
-        raise StoreUnavailable(f"Redis does not answer: {error}") from error
-
-
 class Registry:
     """Reads and writes the registry. Every method raises StoreUnavailable when Redis does not answer."""
 
@@ -99,7 +85,7 @@ class Registry:
 
     async def all(self) -> dict[str, Registration]:
         """Every API by name, deleted ones too."""
-        with _redis_errors():
+        with redis_errors():
             values = cast(dict[bytes, bytes], await self._redis.hgetall(APIS))
         return {name.decode(): Registration.parse(value) for name, value in values.items()}
 
@@ -160,7 +146,7 @@ class Registry:
             if value is not None and not Registration.parse(value).live:
                 pipeline.hdel(APIS, name)
 
-        with _redis_errors():
+        with redis_errors():
             await self._redis.transaction(attempt, APIS)
 
     async def report(self, api: str, worker: str, releases: Sequence[Worker]) -> None:
@@ -173,7 +159,7 @@ class Registry:
         for release in releases:
             release.report_time.CopyFrom(stamp)
         key = ApiKeys(api).workers
-        with _redis_errors():
+        with redis_errors():
             if not releases:
                 await self._redis.hdel(key, worker)
                 return
@@ -183,7 +169,7 @@ class Registry:
     async def workers(self, api: str) -> list[Worker]:
         """The workers of an API that reported lately, by name; one entry for each version a worker holds."""
         now_ms = await self._now_ms()
-        with _redis_errors():
+        with redis_errors():
             values = cast(dict[bytes, bytes], await self._redis.hgetall(ApiKeys(api).workers))
         reported = [worker for value in values.values() for worker in DescribeWorkerResponse.FromString(value).workers]
         fresh = (worker for worker in reported if now_ms - worker.report_time.ToMilliseconds() < 3000 * REPORT_S)
@@ -198,11 +184,11 @@ class Registry:
                 pipeline.hset(APIS, changed.name, changed.render())
             return changed
 
-        with _redis_errors():
+        with redis_errors():
             return cast(Registration | None, await self._redis.transaction(attempt, APIS, value_from_callable=True))
 
     async def _now_ms(self) -> int:
-        with _redis_errors():
+        with redis_errors():
             seconds, microseconds = await self._redis.time()
         return seconds * 1000 + microseconds // 1000
 

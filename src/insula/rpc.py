@@ -86,7 +86,7 @@ def _told(error: errors.InsulaError) -> str:
     """What a caller is told: of an outage which store it is, not where that store is and what we asked of it."""
     if isinstance(error, errors.StoreUnavailable):
         log.debug("a store is away", extra={"error": str(error)})
-        return str(error).partition(":")[0]
+        return error.summary
     return str(error)
 
 

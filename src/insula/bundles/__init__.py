@@ -7,6 +7,7 @@ boto3 and its model of S3 take 27 MB, which would stay in every submit, results 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import sys
 from asyncio.subprocess import PIPE
@@ -20,6 +21,9 @@ from insula.tether import tethered
 log = logging.getLogger(__name__)
 
 COMPLAINT_CHARS_MAX: Final = 4096
+UNAVAILABLE: Final = 69
+"""The program's exit code if S3 does not answer or refuses; os.EX_UNAVAILABLE, where there is one."""
+NOT_ASKED: Final = "S3 was not asked"
 
 
 class Bundles:
@@ -53,7 +57,7 @@ class Bundles:
         try:
             process = await asyncio.create_subprocess_exec(*tethered(command), stdin=PIPE, stdout=PIPE, stderr=PIPE)
         except OSError as error:
-            raise StoreUnavailable(f"S3 was not asked: {error}") from error
+            raise StoreUnavailable("S3", str(error), summary=NOT_ASKED) from error
         try:
             answer, complaint = await process.communicate(told)
         except BaseException:
@@ -63,6 +67,7 @@ class Bundles:
             raise
         if process.returncode != 0:
             lines = complaint.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
-            reason = lines[-1][:COMPLAINT_CHARS_MAX]  # whatever warnings or traceback come before it
-            raise StoreUnavailable(reason if reason.startswith("S3 ") else f"S3 was not asked: {reason}")
+            last = lines[-1]  # whatever warnings or traceback come before it
+            summary, detail = json.loads(last) if process.returncode == UNAVAILABLE else (NOT_ASKED, last)
+            raise StoreUnavailable("S3", detail[:COMPLAINT_CHARS_MAX], summary=summary)
         return answer

@@ -5,20 +5,23 @@
     fetch VERSION       write it to stdout
     sweep               delete those of versions that are not on stdin, if older than KEPT; write their keys to stdout
 
-Exits with 1 and says on stderr why it could not.
+Exits with UNAVAILABLE if S3 is the reason that it could not, and writes summary and detail of it to stderr as a list in
+JSON; exits with 1 and writes a text otherwise.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
-from insula.errors import InsulaError
+from insula.bundles import UNAVAILABLE
+from insula.errors import InsulaError, StoreUnavailable
 from insula.object_keys import BUNDLES, bundle_object
 from insula.objects import ObjectNotFound, ObjectStore
 from insula.process import hide_from_others
@@ -46,9 +49,16 @@ async def main(bucket: str, question: str, *versions: str) -> None:
             case _:
                 sys.exit(__doc__)
     except ObjectNotFound as error:
-        sys.exit(f"S3 refuses: {error}")
+        _unavailable("S3 refuses", str(error))
+    except StoreUnavailable as error:
+        _unavailable(error.summary, error.detail)
     except InsulaError as error:
         sys.exit(str(error))
+
+
+def _unavailable(summary: str, detail: str) -> NoReturn:
+    sys.stderr.write(json.dumps([summary, detail]) + "\n")
+    sys.exit(UNAVAILABLE)
 
 
 async def store(objects: ObjectStore, version: str, archive: bytes, fresh: timedelta = FRESH) -> None:

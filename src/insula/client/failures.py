@@ -105,9 +105,9 @@ _ERRORS: Final[Mapping[str, Callable[[_Refusal], errors.InsulaError]]] = Mapping
         "QUEUE_FULL": lambda it: errors.QueueFull(it.call.api, it.number("limit"), it.retry_after),
         "STORE_FULL": lambda _: errors.StoreFull(),
         "PAYLOAD_TOO_LARGE": lambda it: errors.PayloadTooLarge(it.number("limit_bytes")),
-        "STORE_UNAVAILABLE": lambda it: errors.StoreUnavailable(it.message),
+        "STORE_UNAVAILABLE": lambda it: errors.StoreUnavailable("", summary=it.message),
         "STORAGE_FULL": lambda _: errors.StorageFull(),
-        "OBJECT_UNREADABLE": lambda it: errors.ObjectUnreadable(it.message),
+        "OBJECT_UNREADABLE": lambda _: errors.ObjectUnreadable(),
     }
 )
 

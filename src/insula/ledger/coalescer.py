@@ -10,10 +10,10 @@ import asyncio
 from typing import Final, TypeAlias
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, OutOfMemoryError, RedisError
+from redis.exceptions import NoScriptError
 
-from insula.errors import StoreFull, StoreUnavailable
 from insula.ledger.scripts import Script
+from insula.redis_client import redis_errors
 
 Command: TypeAlias = tuple[str | bytes | int, ...]
 
@@ -34,27 +34,25 @@ class Coalescer:
 
         Raises StoreFull when Redis refuses to grow, StoreUnavailable when it does not answer.
         """
-        try:
-            return await self.execute("EVALSHA", script.sha, key_count, *keys_and_args)
-        except NoScriptError:  # Redis was restarted: its script cache is not on disk
-            return await self.execute("EVAL", script.text, key_count, *keys_and_args)
+        with redis_errors():
+            try:
+                return await self._reply("EVALSHA", script.sha, key_count, *keys_and_args)
+            except NoScriptError:  # Redis was restarted: its script cache is not on disk
+                return await self._reply("EVAL", script.text, key_count, *keys_and_args)
 
     async def execute(self, name: str, *arguments: str | bytes | int) -> object:
         """Run one command with the next pipeline and return its reply. Raises as `evaluate`."""
+        with redis_errors():
+            return await self._reply(name, *arguments)
+
+    async def _reply(self, name: str, *arguments: str | bytes | int) -> object:
         # Encoded here, so that a text that cannot be (a lone surrogate) fails its own caller and no other of the batch.
         encoded = tuple(part.encode() if isinstance(part, str) else part for part in arguments)
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._waiting.append(((name, *encoded), future))
         if self._sender is None:
             self._sender = asyncio.create_task(self._send_all())
-        try:
-            return await future
-        except OutOfMemoryError as error:
-            raise StoreFull from error
-        except NoScriptError:
-            raise
-        except (RedisError, OSError) as error:
-            raise StoreUnavailable(f"Redis does not answer: {error}") from error
+        return await future
 
     async def _send_all(self) -> None:
         try:

@@ -36,6 +36,7 @@ IDEMPOTENCY_S: Final = 24 * 3600
 """How long an Idempotency-Key is remembered, unless the retention is shorter."""
 UPLOAD_S: Final = 24 * 3600
 """How long an upload may take: one that was not committed then never will be, its caller is gone, or was refused."""
+UPLOAD_TOO_SLOW: Final = "the payload took too long to arrive and is no longer kept; send it again"
 FULL_RETRY: Final = timedelta(seconds=5)
 """What a caller is told to wait when the queue is full."""
 
@@ -129,7 +130,7 @@ class WorkloadLedger:
             case [-1]:
                 raise ApiNotFound(api)
             case [-3]:
-                raise StoreUnavailable("the payload took too long to arrive and is no longer kept; send it again")
+                raise StoreUnavailable("S3", summary=UPLOAD_TOO_SLOW)
             case _:
                 raise IdempotencyConflict(api)
 

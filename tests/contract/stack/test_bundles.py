@@ -75,7 +75,7 @@ async def test_sweeps_go_on_when_a_store_was_away(stack: Stack, monkeypatch: pyt
         async def sweep(self, versions: Iterable[str]) -> None:
             if self.away:
                 self.away = False
-                raise StoreUnavailable("S3 does not answer")
+                raise StoreUnavailable("S3")
             await super().sweep(versions := list(versions))
             told.put_nowait(set(versions))
 

@@ -216,7 +216,7 @@ REFUSALS = [
     errors.QueueFull("a", 7, timedelta(seconds=3)),
     errors.StoreFull(),
     errors.PayloadTooLarge(5),
-    errors.StoreUnavailable("Redis does not answer"),
+    errors.StoreUnavailable("Redis"),
     errors.ContentTypeMissing(),
     errors.ProjectInvalid("cortex.yaml: my-api (AsyncAPI): name: must be defined"),
     errors.EndpointTaken("/a", "b"),
@@ -248,7 +248,7 @@ def test_a_missing_workload_is_named(call: Twin, script: Script) -> None:
 
 
 def test_reads_are_repeated_while_the_store_is_away(call: Twin, script: Script) -> None:
-    script.answers = [errors.StoreUnavailable("Redis does not answer"), DONE]
+    script.answers = [errors.StoreUnavailable("Redis"), DONE]
     assert call("get", "a", "id-1").status is Status.COMPLETED
     assert len(script.asked) == 2
 

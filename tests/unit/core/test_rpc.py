@@ -17,7 +17,7 @@ from insula.rpc import reason, status_code
         (errors.WorkloadNotFound("a", "b"), StatusCode.NOT_FOUND, "WORKLOAD_NOT_FOUND"),
         (errors.EndpointTaken("/x", "y"), StatusCode.ALREADY_EXISTS, "ENDPOINT_TAKEN"),
         (errors.QueueFull("a", 1, timedelta(seconds=5)), StatusCode.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
-        (errors.StoreUnavailable("x"), StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
+        (errors.StoreUnavailable("Redis"), StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE"),
         (errors.ObjectUnreadable("x"), StatusCode.UNAVAILABLE, "OBJECT_UNREADABLE"),
         (errors.StorageFull(), StatusCode.UNAVAILABLE, "STORAGE_FULL"),
     ],

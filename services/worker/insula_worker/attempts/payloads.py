@@ -133,4 +133,4 @@ async def _write(spool: SpooledTemporaryFile[bytes], chunk: bytes) -> None:
     try:
         await asyncio.to_thread(spool.write, chunk)
     except OSError as error:
-        raise StoreUnavailable(f"the payload cannot be kept on this machine: {error}") from error
+        raise StoreUnavailable("disk", str(error), summary="the payload cannot be kept on this machine") from error

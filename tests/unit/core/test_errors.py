@@ -1,0 +1,35 @@
+"""What the stores' errors say to clients and to us."""
+
+from __future__ import annotations
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+from insula import errors
+from insula.redis_client import redis_errors
+
+
+def test_an_outage_has_a_summary_for_clients_and_a_detail_for_us() -> None:
+    error = errors.StoreUnavailable("Redis", "Error 111 connecting to 10.0.0.7:6379: refused")
+    assert (error.store, error.summary) == ("Redis", "Redis does not answer")
+    assert str(error) == "Redis does not answer: Error 111 connecting to 10.0.0.7:6379: refused"
+    assert error.told == (), "the detail names hosts"
+    refused = errors.StoreUnavailable("S3", "AccessDenied: key a/b", summary="S3 refuses")
+    assert (refused.summary, refused.detail) == ("S3 refuses", "AccessDenied: key a/b")
+    assert errors.ObjectUnreadable("NoSuchKey: a/b").summary == "S3 does not give one object"
+    assert errors.StorageFull().summary == str(errors.StorageFull())
+
+
+@pytest.mark.parametrize(
+    "raised", [RedisConnectionError("host:1"), ResponseError("LOADING"), TimeoutError("2 s"), OSError("reset")]
+)
+def test_whatever_redis_py_raises_is_an_outage(raised: Exception) -> None:
+    with pytest.raises(errors.StoreUnavailable) as caught, redis_errors():
+        raise raised
+    assert (caught.value.store, caught.value.detail) == ("Redis", str(raised))
+
+
+def test_redis_at_its_memory_limit_is_no_outage() -> None:
+    with pytest.raises(errors.StoreFull), redis_errors():
+        raise OutOfMemoryError
