@@ -8,6 +8,7 @@ import os
 from insula.bundles import Bundles
 from insula.ledger import WorkloadLedger
 from insula.ledger.retention import Retention
+from insula.ledger.updates import Updates
 from insula.objects import ObjectStore
 from insula.process import run_service
 from insula.redis_client import check_durability, connect, connect_blocking
@@ -21,7 +22,6 @@ from insula_results.queue_gauges import QueueGauges
 from insula_results.results_servicer import ResultsServicer
 from insula_results.settings import Settings
 from insula_results.sweeper import CALLS_MAX, Sweeper
-from insula_results.updates import Updates
 
 
 async def run(settings: Settings) -> None:
@@ -42,7 +42,8 @@ async def run(settings: Settings) -> None:
     scrapes: MetricsServer | None = None
     if settings.metrics_listen is not None:
         telemetry = Telemetry()
-        scrapes = MetricsServer(settings.metrics_listen, telemetry, QueueGauges(telemetry, redis).look)
+        gauges = QueueGauges(telemetry, Registry(redis), ledger)
+        scrapes = MetricsServer(settings.metrics_listen, telemetry, gauges.look)
         await scrapes.start()
     sweepers_objects = ObjectStore(stores.bucket, stores.s3_socket, calls_max=CALLS_MAX)
     sweeper = Sweeper(Registry(redis), ledger, Retention(redis, settings.stores.policy), sweepers_objects)

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Final
-
-from redis.asyncio import Redis
-from redis.exceptions import RedisError
+from typing import Final
 
 from insula.errors import StoreUnavailable
-from insula.keys import ApiKeys
+from insula.ledger import WorkloadLedger
 from insula.registry import Registry
 from insula.status import Status
 from insula.telemetry import Instrument, Reading, Telemetry
@@ -27,9 +24,9 @@ LOOK_S: Final = 2.0
 class QueueGauges:
     """The gauges of all live APIs. While Redis is away there are none: no figure is better than an old one."""
 
-    def __init__(self, telemetry: Telemetry, redis: Redis) -> None:
-        self._redis: Any = redis  # redis-py leaves the replies of a pipeline untyped
-        self._registry = Registry(redis)
+    def __init__(self, telemetry: Telemetry, registry: Registry, ledger: WorkloadLedger) -> None:
+        self._registry = registry
+        self._ledger = ledger
         self._counts: dict[str, tuple[int, int]] = {}
         telemetry.observe(QUEUED, lambda: self._readings(lambda queued, _: queued))
         telemetry.observe(QUEUE_LENGTH, lambda: self._readings(lambda queued, _: queued))
@@ -40,17 +37,14 @@ class QueueGauges:
         try:
             async with asyncio.timeout(LOOK_S):
                 self._counts = await self._read()
-        except (RedisError, OSError, StoreUnavailable) as error:  # TimeoutError is an OSError
+        except (StoreUnavailable, TimeoutError) as error:
             self._counts = {}
             log.warning("no queue lengths for this scrape", extra={"error": str(error)})
 
     async def _read(self) -> dict[str, tuple[int, int]]:
         apis = [name for name, registration in (await self._registry.all()).items() if registration.live]
-        pipeline = self._redis.pipeline(transaction=False)
-        for api in apis:
-            pipeline.hmget(ApiKeys(api).counts, Status.IN_QUEUE.value, Status.IN_PROGRESS.value)
-        rows: list[tuple[bytes | None, bytes | None]] = await pipeline.execute()
-        return {api: (int(queued or 0), int(running or 0)) for api, (queued, running) in zip(apis, rows, strict=True)}
+        rows = await asyncio.gather(*(self._ledger.counts(api) for api in apis))
+        return {api: (row[Status.IN_QUEUE], row[Status.IN_PROGRESS]) for api, row in zip(apis, rows, strict=True)}
 
     def _readings(self, choose: Callable[[int, int], int]) -> list[Reading]:
         return [

@@ -12,6 +12,7 @@ from google.api.httpbody_pb2 import HttpBody
 from insula.errors import NAME_CHARS_SHOWN, InvalidArgument, NotFound, WorkloadNotFound
 from insula.ids import is_id
 from insula.ledger import Workload, WorkloadLedger
+from insula.ledger.updates import Updates
 from insula.objects import ObjectStore
 from insula.registry import RegistryCache
 from insula.v1 import results_service_pb2_grpc
@@ -23,7 +24,6 @@ from insula.v1.results_service_pb2 import (
     WatchWorkloadResponse,
 )
 from insula_results import rendering
-from insula_results.updates import Updates
 
 WAIT_S_MAX: Final = 60
 FLUSH_BYTES: Final = 64 * 1024

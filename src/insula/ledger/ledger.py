@@ -16,6 +16,7 @@ from insula.keys import ApiKeys
 from insula.ledger import scripts
 from insula.ledger.coalescer import Coalescer
 from insula.ledger.records import Accepted, Claim, Failure, Idempotency, Lease, Payload, Result, Workload, render
+from insula.ledger.replies import Done, Finished, Renewed, Requeued, Submitted, UnknownReply, word
 from insula.status import Status
 
 _OPEN: Final = scripts.load("open")
@@ -25,7 +26,6 @@ _CLAIM: Final = scripts.load("claim")
 _RENEW: Final = scripts.load("renew")
 _FINISH: Final = scripts.load("finish")
 _REQUEUE: Final = scripts.load("requeue")
-_REQUEUED: Final = {1: Status.IN_QUEUE, 2: Status.FAILED, 3: Status.CANCELLED}
 _RECLAIM: Final = scripts.load("reclaim")
 _CANCEL: Final = scripts.load("cancel")
 _REOPEN: Final = scripts.load("reopen")
@@ -123,16 +123,18 @@ class WorkloadLedger:
         arguments = (id, queue_limit, payload.content_type, traceparent, size, inline, s3_key, *remembered)
         reply = cast(list[bytes | int], await self._run(_SUBMIT, api, *arguments, self._remember_s, UPLOAD_S))
         match reply:
-            case [1, bytes(accepted), int(depth)]:
+            case [Submitted.ACCEPTED, bytes(accepted), int(depth)]:
                 return Accepted(accepted.decode(), depth)
-            case [0]:
+            case [Submitted.QUEUE_FULL]:
                 raise QueueFull(api, queue_limit, retry_after=FULL_RETRY)
-            case [-1]:
+            case [Submitted.API_DELETED]:
                 raise ApiNotFound(api)
-            case [-3]:
+            case [Submitted.CONFLICT]:
+                raise IdempotencyConflict(api)
+            case [Submitted.UPLOAD_GONE]:
                 raise StoreUnavailable("S3", summary=UPLOAD_TOO_SLOW)
             case _:
-                raise IdempotencyConflict(api)
+                raise UnknownReply("submit", reply)
 
     async def claim(self, api: str, claimant: Claimant, *, count: int) -> tuple[str, list[Claim]]:
         """Start up to `count` > 0 attempts on the oldest waiting workloads.
@@ -147,8 +149,9 @@ class WorkloadLedger:
     async def renew(self, worker: str, leases: Sequence[Lease]) -> list[Lease]:
         """Extend `leases` of one API by the lease length, from Redis' clock; returns those that were lost meanwhile."""
         triples = [value for lease in leases for value in (lease.id, lease.attempt, lease.entry)]
-        replies = cast(list[int], await self._run(_RENEW, leases[0].api, worker, *triples))
-        return [lease for lease, reply in zip(leases, replies, strict=True) if reply < 0]
+        replies = cast(list[object], await self._run(_RENEW, leases[0].api, worker, *triples))
+        words = [word(Renewed, "renew", reply) for reply in replies]
+        return [lease for lease, renewed in zip(leases, words, strict=True) if renewed is Renewed.LOST]
 
     async def finish(self, lease: Lease, outcome: Result | Failure) -> None:
         """End an attempt, exactly once (invariant I3). Safe to repeat.
@@ -158,7 +161,7 @@ class WorkloadLedger:
         status = Status.FAILED if isinstance(outcome, Failure) else Status.COMPLETED
         kind, value = render(outcome)
         arguments = (lease.id, lease.attempt, lease.entry, status, self.policy.retention_s, kind, value)
-        if await self._run(_FINISH, lease.api, *arguments) == -1:
+        if word(Finished, "finish", await self._run(_FINISH, lease.api, *arguments)) is Finished.LOST:
             raise LeaseLost(lease.id, lease.attempt)
 
     async def requeue(self, lease: Lease, *, lost: str | None = None) -> Status:
@@ -169,10 +172,16 @@ class WorkloadLedger:
         Raises LeaseLost if a later attempt holds the workload.
         """
         arguments = (lease.id, lease.attempt, lease.entry, int(lost is not None), self.policy.max_deliveries)
-        reply = cast(int, await self._run(_REQUEUE, lease.api, *arguments, lost or "", self.policy.retention_s))
-        if reply == -1:
-            raise LeaseLost(lease.id, lease.attempt)
-        return _REQUEUED[reply]
+        reply = await self._run(_REQUEUE, lease.api, *arguments, lost or "", self.policy.retention_s)
+        match word(Requeued, "requeue", reply):
+            case Requeued.WAITS:
+                return Status.IN_QUEUE
+            case Requeued.FAILED:
+                return Status.FAILED
+            case Requeued.CANCELLED:
+                return Status.CANCELLED
+            case Requeued.LOST:
+                raise LeaseLost(lease.id, lease.attempt)
 
     async def reclaim(
         self, api: str, claimant: Claimant, *, count: int, held: Collection[str], expired: bool, own_lost: bool
@@ -206,7 +215,7 @@ class WorkloadLedger:
             ids = [fields[b"id"].decode() for _, fields in entries]
             retention_s = self.policy.retention_s
             replies = await asyncio.gather(*(self._run(_CANCEL, api, id, retention_s) for id in ids))
-            cancelled += replies.count(1)
+            cancelled += sum(word(Done, "cancel", one) is Done.NOW for one in replies)
             if len(entries) < CLOSE_PAGE:
                 return cancelled
             start = f"({entries[-1][0].decode()}"
@@ -226,6 +235,12 @@ class WorkloadLedger:
         workload = Workload.parse_ended(api, id, cast(bytes, ended))
         gone = workload.ended_ms is not None and workload.ended_ms / 1000 + self.policy.retention_s <= time.time()
         return None if gone else workload
+
+    async def counts(self, api: str) -> dict[Status, int]:
+        """How many workloads of the API are on record in each status; exact."""
+        statuses = tuple(Status)
+        reply = await self._commands.execute("HMGET", ApiKeys(api).counts, *statuses)
+        return dict(zip(statuses, (int(number or 0) for number in cast(list[bytes | None], reply)), strict=True))
 
     async def _run(self, script: scripts.Script, api: str, *arguments: str | bytes | int) -> object:
         keys = ApiKeys(api)

@@ -11,6 +11,7 @@ from insula.keys import BUCKET_CHARS, ApiKeys
 from insula.ledger import scripts
 from insula.ledger.coalescer import Coalescer
 from insula.ledger.ledger import UPLOAD_S, LedgerPolicy
+from insula.ledger.replies import Done, word
 
 _EXPIRED: Final = scripts.load("expired")
 _FORGET: Final = scripts.load("forget")
@@ -58,11 +59,11 @@ class Retention:
 
     async def forget(self, api: str, id: str) -> bool:
         """Remove record and count of an expired one; whether there was anything, and past its retention."""
-        return await self._run(_FORGET, api, id, self._policy.retention_s) == 1
+        return word(Done, "forget", await self._run(_FORGET, api, id, self._policy.retention_s)) is Done.NOW
 
     async def drop(self, api: str) -> bool:
         """Remove the keys of a deleted API whose last workload is forgotten; whether they are gone."""
-        return await self._run(_DROP, api) == 1
+        return word(Done, "drop", await self._run(_DROP, api)) is Done.NOW
 
     async def stale_uploads(self, api: str) -> list[str]:
         """S3 keys of payloads that belong to no workload: never committed within UPLOAD_S, or discarded."""

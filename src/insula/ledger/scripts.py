@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 
 
@@ -12,12 +13,15 @@ class Script:
     """A Lua script as Redis knows it."""
 
     text: str
-    sha: str
+
+    @cached_property
+    def sha(self) -> str:
+        """What EVALSHA calls it."""
+        return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
 def load(name: str) -> Script:
     """Read `name`.lua and put the shared library after its first line, which has to stay the script's flags."""
     folder = files("insula.ledger") / "scripts"
     flags, body = (folder / f"{name}.lua").read_text().split("\n", 1)
-    text = "\n".join((flags, (folder / "library.lua").read_text(), body))
-    return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+    return Script("\n".join((flags, (folder / "library.lua").read_text(), body)))

@@ -6,7 +6,7 @@ from redis.asyncio import Redis
 
 from insula.ids import new_id
 from insula.keys import APIS
-from insula.ledger import Claimant, Payload, WorkloadLedger
+from insula.ledger import Claimant, LedgerPolicy, Payload, WorkloadLedger
 from insula.redis_client import connect
 from insula.registry import Registry
 from insula.telemetry import Telemetry
@@ -17,7 +17,7 @@ async def test_waiting_and_running_workloads_are_told_for_each_api(
     redis: Redis, ledger: WorkloadLedger, alice: Claimant, payload: Payload
 ) -> None:
     telemetry = Telemetry()
-    gauges = QueueGauges(telemetry, redis)
+    gauges = QueueGauges(telemetry, Registry(redis), ledger)
     for api in ("echo", "idle"):
         await Registry(redis).deploy(api, f"/{api}", "v1", "{}", 100)
     for _ in range(3):
@@ -33,6 +33,7 @@ async def test_waiting_and_running_workloads_are_told_for_each_api(
 
 async def test_without_redis_there_are_no_figures() -> None:
     telemetry = Telemetry()
-    gauges = QueueGauges(telemetry, connect("redis://127.0.0.1:1/0"))
+    nowhere = connect("redis://127.0.0.1:1/0")
+    gauges = QueueGauges(telemetry, Registry(nowhere), WorkloadLedger(nowhere, LedgerPolicy()))
     await gauges.look()
     assert "cortex_async" not in "".join(line for line in telemetry.render().splitlines() if "{" in line)

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from insula.errors import StoreFull, StoreUnavailable
-from insula.keys import ApiKeys
 from insula.ledger import Claim, Claimant, Lease, WorkloadLedger
+from insula.ledger.doorbell import Doorbell
 from insula_worker.attempts.attempt import Attempts
 from insula_worker.runners.slot import RunnerSlot
 
@@ -61,7 +60,7 @@ class Claiming:
 
     def __init__(self, ledger: WorkloadLedger, blocking_redis: Redis, api: str, worker: str) -> None:
         self._ledger = ledger
-        self._redis: Any = blocking_redis  # redis-py leaves the replies of stream commands untyped
+        self._doorbell = Doorbell(blocking_redis, api)
         self._api = api
         self._worker = worker
         self._serving: Serving | None = None
@@ -100,8 +99,8 @@ class Claiming:
                     continue
                 newest = await self._take(serving, self._claim(serving, room))
                 if newest:
-                    await self._doorbell(newest, scan_at - loop.time())
-            except (StoreUnavailable, StoreFull, RedisError, OSError) as error:
+                    await self._doorbell.wait(newest, scan_at - loop.time())
+            except (StoreUnavailable, StoreFull) as error:
                 outage = True
                 log.warning("redis is away", extra={"error": str(error)})
                 await asyncio.sleep(OUTAGE_RETRY_S)
@@ -201,14 +200,6 @@ class Claiming:
             held.task.cancel()
             if runs:
                 await held.serving.slot.recycle("its lease is lost")
-
-    async def _doorbell(self, newest: str, timeout_s: float) -> None:
-        """Wait until the queue holds an entry after `newest`, or the time has passed."""
-        if timeout_s <= 0:
-            return
-        block_ms = max(1, int(timeout_s * 1000))
-        queue = ApiKeys(self._api).queue
-        await self._redis.execute_command("XREAD", "COUNT", 1, "BLOCK", block_ms, "STREAMS", queue, newest)
 
 
 def capacity(handler_s: float | None, busy_s: float) -> int:

@@ -10,10 +10,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
+from insula.errors import StoreUnavailable
 from insula.keys import ApiKeys
-from insula.redis_client import DOORBELL_S
+from insula.redis_client import DOORBELL_S, redis_errors
 
 log = logging.getLogger(__name__)
 
@@ -71,22 +71,27 @@ class _Feed:
                     position = await self._newest()
                     self.started.set()
                     self._ring_all()
-                replies = await self._redis.execute_command(
-                    "XREAD", "COUNT", BATCH, "BLOCK", DOORBELL_S * 1000, "STREAMS", self._stream, position
-                )
-            except (RedisError, OSError) as error:
+                entries = await self._after(position)
+            except StoreUnavailable as error:
                 log.warning("updates interrupted", extra={"stream": self._stream, "error": str(error)})
                 position = None
                 self.started.set()  # a watcher reads the record itself, and hears there that Redis is down
                 await asyncio.sleep(RETRY_S)
                 continue
-            for entry, fields in _entries(replies):
+            for entry, fields in entries:
                 position = entry
                 self._ring(fields[b"id"].decode())
 
     async def _newest(self) -> bytes:
-        entries = await self._redis.xrevrange(self._stream, count=1)
+        with redis_errors():
+            entries = await self._redis.xrevrange(self._stream, count=1)
         return entries[0][0] if entries else b"0-0"
+
+    async def _after(self, position: bytes) -> list[tuple[bytes, dict[bytes, bytes]]]:
+        """The updates after `position`; none within DOORBELL_S is an empty list."""
+        command = ("XREAD", "COUNT", BATCH, "BLOCK", DOORBELL_S * 1000, "STREAMS", self._stream, position)
+        with redis_errors():
+            return _entries(await self._redis.execute_command(*command))
 
     def _ring(self, id: str) -> None:
         for bell in self.bells.get(id, ()):
