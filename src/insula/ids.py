@@ -19,6 +19,11 @@ def new_id() -> str:
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
+def made_ms(id: str) -> int:
+    """When the id was made, Unix milliseconds."""
+    return int(id[:8] + id[9:13], 16)
+
+
 def is_id(text: str) -> bool:
     """Whether `text` could be an id; anything else is not found without asking Redis."""
     return _CANONICAL.fullmatch(text) is not None

@@ -1,10 +1,15 @@
-"""What the ledger takes and gives: plain values, no behaviour."""
+"""What the ledger takes and gives: plain values, no behaviour.
+
+Another version of Insula may have written what is parsed here. Fields that are missing have defaults; fields that this
+version does not know are passed over, and the scripts keep them (library.lua).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Final, Self
 
+from insula.ids import made_ms
 from insula.status import Status
 
 RESULT: Final = "result"
@@ -13,6 +18,9 @@ FAILURE: Final = "failure"
 """What an ended record's outcome is: the result, its S3 key, or the reason of a failure and its message."""
 NOTHING: Final = "-"
 """Stands in an ended record for what a workload that never started has not."""
+MISSING: Final = (Status.FAILED, "0", "1", "0", NOTHING, "0", NOTHING, "none")
+"""The words of an ended record that has fewer."""
+OCTETS: Final = b"application/octet-stream"
 
 
 @dataclass(frozen=True)
@@ -63,15 +71,15 @@ class Claim:
     def parse(cls, api: str, row: list[bytes | int]) -> Self:
         """From what start_attempt (library.lua) returns: id, attempt, entry id, then the entry's fields."""
         fields = {bytes(row[i]): bytes(row[i + 1]) for i in range(3, len(row), 2)}
-        s3_key = fields[b"object"].decode()
+        inline, s3_key = fields.get(b"payload", b""), fields.get(b"object", b"").decode()
         payload = Payload(
-            content_type=fields[b"content_type"].decode(),
-            size_bytes=int(fields[b"payload_bytes"]),
-            inline=None if s3_key else fields[b"payload"],
+            content_type=fields.get(b"content_type", OCTETS).decode(),
+            size_bytes=int(fields.get(b"payload_bytes", len(inline))),
+            inline=None if s3_key else inline,
             object=s3_key or None,
         )
         lease = Lease(api, _text(row[0]), int(row[1]), _text(row[2]))
-        return cls(lease, payload, fields[b"traceparent"].decode())
+        return cls(lease, payload, fields.get(b"traceparent", b"").decode())
 
 
 @dataclass(frozen=True)
@@ -111,10 +119,10 @@ class Workload:
         return cls(
             api=api,
             id=id,
-            status=Status(record[b"status"].decode()),
-            attempt=int(record[b"attempt"]),
+            status=Status(record[b"status"].decode()) if b"status" in record else Status.IN_QUEUE,
+            attempt=int(record.get(b"attempt", 0)),
             version=record.get(b"version", b"").decode(),
-            submitted_ms=int(record[b"submitted_ms"]),
+            submitted_ms=int(record[b"submitted_ms"]) if b"submitted_ms" in record else made_ms(id),
             started_ms=int(record[b"started_ms"]) if b"started_ms" in record else None,
             ended_ms=None,
             result=None,
@@ -124,8 +132,11 @@ class Workload:
     @classmethod
     def parse_ended(cls, api: str, id: str, record: bytes) -> Self:
         """From the string that end_workload (library.lua) makes: a line of words, then the outcome."""
-        words, _, outcome = record.partition(b"\n")
-        status, attempt, _, submitted_ms, started, ended, version, kind = words.decode().split(" ")
+        line, _, outcome = record.partition(b"\n")
+        words = line.decode().split(" ")
+        words += MISSING[len(words) :]
+        status, attempt, _, submitted_ms, started, ended, version, kind, *_ = words
+        reason, _, message = outcome.decode().partition(" ") if kind == FAILURE else ("", "", "")
         return cls(
             api=api,
             id=id,
@@ -136,7 +147,7 @@ class Workload:
             started_ms=None if started == NOTHING else int(submitted_ms) + int(started),
             ended_ms=int(submitted_ms) + int(ended),
             result=_result(kind, outcome),
-            failure=Failure(*outcome.decode().split(" ", 1)) if kind == FAILURE else None,
+            failure=Failure(reason, message) if kind == FAILURE else None,
         )
 
 

@@ -20,6 +20,7 @@ local function ended_key(id)
 end
 
 -- Each is one string: a line of words, "status attempt objects submitted_ms started ended version kind", and the outcome.
+-- A ninth word, if any, is all that is left of the line: JSON of the fields that the version which ended it did not know.
 -- objects: 1 if S3 may hold some of it, else 0 · started, ended: ms after submitted_ms · started and version: '-' if no
 -- attempt began · kind: what the outcome is, see finish, or 'none'
 local function ended_record(id)
@@ -60,20 +61,37 @@ local function drop_entry(entry)
   if redis.call('XACK', queue, 'workers', entry) == 1 then redis.call('XDEL', queue, entry) end
 end
 
+-- Fields of a live workload. Others are a later version's: every script leaves them, and the ended record carries them.
+local FIELDS = {
+  status = true, attempt = true, lost = true, lost_why = true, submitted_ms = true, started_ms = true, version = true,
+  worker = true, entry = true, content_type = true, payload_bytes = true, payload_object = true,
+}
+
+-- live_record: returns the fields of a live workload as a table, and those that we do not know as one word, or ''.
+local function live_record(key)
+  local pairs_of, record, others = redis.call('HGETALL', key), {}, {}
+  for i = 1, #pairs_of, 2 do
+    local known = FIELDS[pairs_of[i]] and record or others
+    known[pairs_of[i]] = pairs_of[i + 1]
+  end
+  return record, next(others) and ' ' .. cjson.encode(others) or ''
+end
+
 -- end_workload: the only way a record becomes terminal. `kind` and `outcome` as in finish; retention in seconds.
 local function end_workload(id, entry, from, to, attempt, retention_s, kind, outcome)
   local key, bucket, at = workload_prefix .. id, ended_key(id), now_ms()
-  local live = redis.call('HMGET', key, 'submitted_ms', 'started_ms', 'version', 'lost', 'payload_object')
-  local object = live[5]
+  local live, others = live_record(key)
+  local object, submitted_ms = live.payload_object, live.submitted_ms or at
   if to == 'cancelled' and object then  -- nobody runs it any more who could delete its payload
     redis.call('ZADD', uploads, 0, object)
   end
   -- An attempt that was lost, or is cancelled now, may have left its result.
-  local left = live[4] ~= '0' or to == 'cancelled' and from == 'in_progress'
+  local left = live.lost ~= '0' or to == 'cancelled' and from == 'in_progress'
   local objects = (kind == 'object' or object or left) and 1 or 0
-  local started = live[2] and string.format('%.0f', live[2] - live[1]) or '-'
-  local words = {to, attempt, objects, live[1], started, string.format('%.0f', at - live[1]), live[3] or '-', kind}
-  redis.call('HSET', bucket, string.sub(id, BUCKET_CHARS + 1), table.concat(words, ' ') .. '\n' .. outcome)
+  local started = live.started_ms and string.format('%.0f', live.started_ms - submitted_ms) or '-'
+  local ended_after = string.format('%.0f', at - submitted_ms)
+  local words = {to, attempt, objects, submitted_ms, started, ended_after, live.version or '-', kind}
+  redis.call('HSET', bucket, string.sub(id, BUCKET_CHARS + 1), table.concat(words, ' ') .. others .. '\n' .. outcome)
   redis.call('EXPIRE', bucket, retention_s + 86400)  -- the net below the sweeper
   redis.call('ZADD', ended, 'LT', at, string.sub(id, 1, BUCKET_CHARS))
   redis.call('DEL', key)
