@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -22,6 +22,7 @@ class Valkey:
 
     port: int
     folder: Path
+    options: Sequence[str] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -36,7 +37,8 @@ class Valkey:
         assert spec.origin is not None
         binary = next(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
         durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        command = [str(binary), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), *durable]
+        where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command = [str(binary), *where, *durable, *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         with Redis.from_url(self.url) as client:
@@ -56,9 +58,9 @@ class Valkey:
 
 
 @contextmanager
-def running_valkey(folder: Path) -> Generator[Valkey]:
+def running_valkey(folder: Path, *options: str) -> Generator[Valkey]:
     """A server that ends with the block."""
-    valkey = Valkey(free_port(), folder)
+    valkey = Valkey(free_port(), folder, options)
     valkey.start()
     try:
         yield valkey

@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Final
 
 APIS: Final = "insula:apis"
-"""Hash: API name -> its registration, JSON. The registry; no TTL."""
+"""Hash: API name -> the mark of its last deployment. No TTL."""
+ENDPOINTS: Final = "insula:endpoints"
+"""Hash: endpoint -> the API that claims it, and since when. No TTL."""
 BUCKET_CHARS: Final = 10
 """Of an id, these name its bucket: 36 bits of its time, so that what is submitted within 4.096 s is kept together."""
 
@@ -29,6 +31,7 @@ class ApiKeys:
             f"{prefix}uploads"  # zset: S3 objects that belong to no workload, or not yet, by intent_ms
         )
         self.closed: Final = f"{prefix}closed"  # string: there if the API is deleted and takes no workloads
+        self.registration: Final = f"{prefix}registration"  # hash: the API as deployed; no TTL
         self.workers: Final = f"{prefix}workers"  # hash, TTL: worker name -> its last report, protobuf
         self.all: Final = (
             *(self.queue, self.ended, self.counts, self.updates),
@@ -46,7 +49,3 @@ class ApiKeys:
     def ended_bucket(self, id: str) -> tuple[str, str]:
         """Hash, TTL: the records of workloads that have ended, and the field that is the one of workload `id`."""
         return f"{self.prefix}ended:{id[:BUCKET_CHARS]}", id[BUCKET_CHARS:]
-
-    def dead_entry(self, id: str) -> str:
-        """Hash, TTL: the queue's entry of a workload that ran out of deliveries."""
-        return f"{self.prefix}dead:{id}"

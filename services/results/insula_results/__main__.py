@@ -31,26 +31,25 @@ async def run(settings: Settings) -> None:
     stores = settings.stores
     objects = ObjectStore(stores.bucket, stores.s3_socket)  # not checked: small results are served without S3
     ledger = WorkloadLedger(redis, settings.stores.policy)
+    registry = Registry(redis)
 
     # The edge sends reflection here, so this process describes both services that the edge lets through.
     described = ["insula.v1.ResultsService", SUBMIT.services_by_name["SubmitService"].full_name]
     server = Server(settings.listen, described, stores_folder=stores.folder)
-    servicer = ResultsServicer(
-        ledger, objects, RegistryCache(Registry(redis), tombstones=True), Updates(blocking_redis)
-    )
+    servicer = ResultsServicer(ledger, objects, RegistryCache(registry, tombstones=True), Updates(blocking_redis))
     results_service_pb2_grpc.add_ResultsServiceServicer_to_server(servicer, server.grpc)
     scrapes: MetricsServer | None = None
     if settings.metrics_listen is not None:
         telemetry = Telemetry()
-        gauges = QueueGauges(telemetry, Registry(redis), ledger)
+        gauges = QueueGauges(telemetry, registry, ledger)
         scrapes = MetricsServer(settings.metrics_listen, telemetry, gauges.look)
         await scrapes.start()
     sweepers_objects = ObjectStore(stores.bucket, stores.s3_socket, calls_max=CALLS_MAX)
-    sweeper = Sweeper(Registry(redis), ledger, Retention(redis, settings.stores.policy), sweepers_objects)
+    sweeper = Sweeper(registry, ledger, Retention(redis, settings.stores.policy), sweepers_objects)
     async with asyncio.TaskGroup() as group:  # a sweeper that fails ends the service: somebody has to see it
         sweeps = [
             group.create_task(sweeper.run_for_ever()),
-            group.create_task(sweep_bundles(Bundles(settings.stores.bucket), Registry(redis))),
+            group.create_task(sweep_bundles(Bundles(settings.stores.bucket), registry)),
         ]
         await serve([server])
         for sweep in sweeps:

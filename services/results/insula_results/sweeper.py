@@ -54,6 +54,7 @@ class Sweeper:
     async def sweep(self) -> None:
         """Forget what is expired, delete what belongs to nothing, drop APIs that were deleted and have no records."""
         steady = True
+        await self._registry.tidy()
         for api in (await self._registry.all()).values():
             try:
                 await self._sweep(api)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Final
 
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,7 +18,7 @@ from insula.project import handler_source
 from insula.project.bundle import BUNDLE_BYTES_MAX
 from insula.project.extraction import extract
 from insula.project.spec import ApiSpec
-from insula.registry import Registration, Registry
+from insula.registry import Registration, Registry, version_of
 from insula.v1 import api_service_pb2_grpc
 from insula.v1.api_service_pb2 import (
     Api,
@@ -36,9 +34,6 @@ from insula.v1.api_service_pb2 import (
     RefreshApiResponse,
 )
 from insula.v1.worker_service_pb2 import Worker
-
-VERSION_DIGITS: Final = 32
-"""128 bits: as many as name anything else for good; every record names its version, and millions are kept."""
 
 
 class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
@@ -67,7 +62,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         spec = ApiSpec.from_json(spec_json)
         await asyncio.to_thread(_check_bundle, spec, archive)
         canonical = spec.to_json()
-        version = hashlib.sha256(canonical + b"\0" + archive).hexdigest()[:VERSION_DIGITS]
+        version = version_of(canonical, archive)
         await self._bundles.store(version, archive)
         await self._ledger.open(spec.name)
         registration = await self._registry.deploy(
@@ -107,10 +102,10 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         return ListApisResponse(apis=[await self._describe(api) for api in live])
 
     async def _find(self, name: str) -> Registration:
-        apis = await self._registry.all()
-        if name not in apis or not apis[name].live:
+        found = await self._registry.find(name)
+        if found is None or not found.live:
             raise ApiNotFound(name)
-        return apis[name]
+        return found
 
     async def _describe(self, registration: Registration) -> Api:
         workers = await self._registry.workers(registration.name)

@@ -10,7 +10,7 @@ from typing import Final
 
 from redis.asyncio import Redis
 
-from insula.errors import ApiNotFound, StoreFull, StoreUnavailable
+from insula.errors import ApiNotFound, ProjectInvalid, StoreFull, StoreUnavailable
 from insula.ledger import Claimant, WorkloadLedger
 from insula.objects import ObjectStore
 from insula.phase import Phase
@@ -152,7 +152,7 @@ class Worker:
 
     async def _live_registration(self) -> Registration | None:
         """What is wanted; None if the API is not deployed, or no longer."""
-        registration = (await self._registry.all()).get(self._settings.api)
+        registration = await self._registry.find(self._settings.api)
         return registration if registration is not None and registration.live else None
 
     async def _act(self, action: Action, group: asyncio.TaskGroup) -> None:
@@ -258,7 +258,10 @@ def _target(registration: Registration) -> Target:
 @lru_cache(maxsize=2)
 def _in_place(spec: str) -> bool:
     """Whether the version before has to end before this one starts."""
-    return ApiSpec.from_json(spec.encode()).update_strategy.in_place
+    try:
+        return ApiSpec.from_json(spec.encode()).update_strategy.in_place
+    except ProjectInvalid:  # a later version of Insula registered it; its installation fails with the reason
+        return False
 
 
 async def _happened(event: asyncio.Event, timeout_s: float) -> bool:

@@ -12,7 +12,8 @@ from insula.ledger import Claimant, LedgerPolicy, Payload, WorkloadLedger
 from insula.redis_client import connect
 from tests.valkey import Valkey, running_valkey
 
-TTL_FREE = ("queue", "ended", "counts", "updates", "dead", "uploads", "closed")
+REGISTRY = ("insula:apis", "insula:endpoints", "registration")
+TTL_FREE = (*REGISTRY, "queue", "ended", "counts", "updates", "dead", "uploads", "closed")
 """Kinds of keys that may live without a TTL (invariant I9), besides live workloads."""
 
 

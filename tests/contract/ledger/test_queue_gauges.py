@@ -5,7 +5,6 @@ from __future__ import annotations
 from redis.asyncio import Redis
 
 from insula.ids import new_id
-from insula.keys import APIS
 from insula.ledger import Claimant, LedgerPolicy, Payload, WorkloadLedger
 from insula.redis_client import connect
 from insula.registry import Registry
@@ -28,7 +27,6 @@ async def test_waiting_and_running_workloads_are_told_for_each_api(
     for name, echo in (("queued", 2), ("queue_length", 2), ("in_flight", 3)):
         assert f'cortex_async_{name}{{api_name="echo",api_kind="AsyncAPI"}} {echo}' in found
         assert f'cortex_async_{name}{{api_name="idle",api_kind="AsyncAPI"}} 0' in found
-    await redis.delete(APIS)
 
 
 async def test_without_redis_there_are_no_figures() -> None:

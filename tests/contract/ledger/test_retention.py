@@ -146,7 +146,7 @@ async def test_of_what_redis_has_dropped_the_bucket_is_told(redis: Redis, payloa
     id = await accept(ledger, payload)
     _, [claim] = await ledger.claim("echo", alice, count=1)
     await ledger.requeue(claim.lease, lost="its runner was killed")
-    await redis.delete(KEYS.ended_bucket(id)[0], KEYS.dead_entry(id))
+    await redis.delete(KEYS.ended_bucket(id)[0], f"{KEYS.prefix}dead:{id}")
     ten_days_ago = int(time.time() - 10 * 86400) * 1000
     await redis.zadd(KEYS.ended, {id[:BUCKET_CHARS]: ten_days_ago})
     await redis.zadd(KEYS.dead, {id: ten_days_ago})
@@ -169,9 +169,9 @@ async def test_a_dead_workload_keeps_its_payload_until_it_is_forgotten(
     _, [claim] = await ledger.claim("echo", alice, count=1)
     await ledger.requeue(claim.lease, lost="its runner was killed")
     assert await retention_of(redis, NONE).expired("echo", count=1) == ([Expired(id, has_objects=True)], True)
-    assert await cast(Any, redis.hget(KEYS.dead_entry(id), "payload")) == b"hello"
+    assert await cast(Any, redis.hget(f"{KEYS.prefix}dead:{id}", "payload")) == b"hello"
     await retention_of(redis, NONE).forget("echo", id)
-    assert await redis.exists(KEYS.dead_entry(id), KEYS.dead) == 0
+    assert await redis.exists(f"{KEYS.prefix}dead:{id}", KEYS.dead) == 0
 
 
 async def test_a_payload_nobody_committed_or_that_was_cancelled_is_found(

@@ -207,7 +207,7 @@ async def test_i5_poison_a_workload_that_keeps_losing_its_runner_ends_failed_and
     assert dead.failure is not None
     assert (dead.failure.reason, dead.failure.message) == ("WORKER_LOST", told)
     assert await redis.zscore(KEYS.dead, id) == dead.ended_ms
-    assert await redis.hget(KEYS.dead_entry(id), "payload") == b"hello", "a dead workload keeps its payload"
+    assert await redis.hget(f"{KEYS.prefix}dead:{id}", "payload") == b"hello", "a dead workload keeps its payload"
     assert await redis.xlen(KEYS.queue) == 0
 
 

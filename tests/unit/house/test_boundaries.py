@@ -101,6 +101,22 @@ def test_only_the_keys_module_spells_redis_keys() -> None:
     assert spelled + in_lua == []
 
 
+def test_only_the_redis_client_names_errors_of_redis_py() -> None:
+    """It makes ours of them; no other module sees one."""
+    may = {
+        "src/insula/redis_client.py",
+        "src/insula/ledger/coalescer.py",  # NoScriptError, which no caller sees
+        "local/insula_local/preflight.py",  # the user's own Redis, before anything of ours uses it
+    }
+    named = {
+        path
+        for path, tree in python_files(*OURS)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "redis.exceptions"
+    }
+    assert named == may
+
+
 def test_only_the_status_module_spells_statuses() -> None:
     """Python outside it uses the enum; Lua, which cannot import it, uses the same words."""
     spelled = [

@@ -1,0 +1,78 @@
+"""A copy of the registry for the services' hot path."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from insula.errors import ApiNotFound, StoreUnavailable
+from insula.registry.registration import Registration
+from insula.registry.registry import Registry
+
+REFRESH_S: Final = 0.5
+"""Age of a cached registry at most, so services are less than a second behind."""
+
+
+class RegistryCache:
+    """A copy of the registry for the services' hot path, at most REFRESH_S old; a miss asks again at once."""
+
+    def __init__(self, registry: Registry, *, tombstones: bool) -> None:
+        """`tombstones` also finds deleted APIs, for reads; of two with one endpoint, the live one."""
+        self._registry = registry
+        self._tombstones = tombstones
+        self._by_name: dict[str, Registration] = {}
+        self._by_endpoint: dict[str, Registration] = {}
+        self._refreshed_at = -REFRESH_S
+        self._refreshing = asyncio.Lock()
+        self._attempts = 0
+        self._outage: StoreUnavailable | None = None
+
+    async def by_name(self, name: str) -> Registration:
+        """The API called `name`. Raises ApiNotFound, or StoreUnavailable if it is not cached either."""
+        found = self._by_name.get(name)
+        if found is None or self._stale():
+            await self._refresh(missing=found is None)
+            found = self._by_name.get(name)
+        if found is None:
+            raise ApiNotFound(name)
+        return found
+
+    async def by_endpoint(self, endpoint: str) -> Registration:
+        """The API at `endpoint`, with or without its leading slash. Raises as `by_name` does."""
+        path = "/" + endpoint.lstrip("/")
+        found = self._by_endpoint.get(path)
+        if found is None or self._stale():
+            await self._refresh(missing=found is None)
+            found = self._by_endpoint.get(path)
+        if found is None:
+            raise ApiNotFound(path.removeprefix("/~"))  # how the edge writes a name that it read in the host
+        return found
+
+    def _stale(self) -> bool:
+        return asyncio.get_running_loop().time() - self._refreshed_at >= REFRESH_S
+
+    async def _refresh(self, *, missing: bool) -> None:
+        """Read the registry; whoever waits meanwhile shares the outcome.
+
+        While Redis is away what is cached stays good: only a miss is an error.
+        """
+        before = self._attempts
+        async with self._refreshing:
+            if self._attempts == before:
+                await self._attempt()
+        if missing and self._outage is not None:
+            raise self._outage
+
+    async def _attempt(self) -> None:
+        try:
+            apis, owners = await asyncio.gather(self._registry.all(), self._registry.endpoints())
+            self._outage = None
+        except StoreUnavailable as error:
+            self._outage = error
+            return
+        finally:
+            self._attempts += 1
+            self._refreshed_at = asyncio.get_running_loop().time()
+        self._by_name = {name: api for name, api in apis.items() if api.live or self._tombstones}
+        claims = ((endpoint, self._by_name.get(owner)) for endpoint, owner in owners.items())
+        self._by_endpoint = {endpoint: api for endpoint, api in claims if api and api.endpoint == endpoint}

@@ -1,0 +1,111 @@
+"""The lists of what is deployed: the names, and whose each endpoint is."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeAlias, cast
+
+from redis.asyncio import Redis
+
+from insula.errors import EndpointTaken
+from insula.keys import APIS, ENDPOINTS
+from insula.redis_client import redis_errors
+from insula.registry.registration import Registration
+
+CLAIM_MS: Final = 30_000
+"""For so long a claim stands that no registration confirms: the deployment that made it may still be under way."""
+
+Find: TypeAlias = Callable[[str], Awaitable[Registration | None]]
+
+
+@dataclass(frozen=True)
+class EndpointClaim:
+    """An API's claim to an endpoint, made by a deployment before it writes the API's registration."""
+
+    claimed_ms: int
+    api: str
+
+    @classmethod
+    def parse(cls, value: bytes) -> Self:
+        """From a value of the hash of endpoints."""
+        claimed_ms, api, *_ = value.decode().split(" ")
+        return cls(int(claimed_ms), api)
+
+    def render(self) -> str:
+        """The value of the hash of endpoints."""
+        return f"{self.claimed_ms} {self.api}"
+
+    def stands(self, endpoint: str, registration: Registration | None, now_ms: int) -> bool:
+        """Whether nobody else may have the endpoint, given the registration of the API that claims it."""
+        if registration is not None:
+            if registration.live and registration.endpoint == endpoint:
+                return True
+            if self.claimed_ms <= max(registration.updated_ms, registration.deleted_ms):
+                return False  # the API has moved since, or was deleted
+        return now_ms - self.claimed_ms < CLAIM_MS
+
+
+class Index:
+    """Reads and writes the two hashes; each step touches one. Every method raises StoreUnavailable or StoreFull."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis: Any = redis  # redis-py leaves the replies of hash commands and of a watching pipeline untyped
+
+    async def names(self) -> dict[str, bytes]:
+        """Every API, deleted ones too, and the mark of its last deployment."""
+        with redis_errors():
+            found = cast(dict[bytes, bytes], await self._redis.hgetall(APIS))
+        return {name.decode(): mark for name, mark in found.items()}
+
+    async def add(self, name: str, now_ms: int) -> None:
+        """List an API, marked by when it is deployed."""
+        with redis_errors():
+            await self._redis.hset(APIS, name, now_ms)
+
+    async def remove(self, name: str, mark: bytes) -> None:
+        """Take an API from the list, unless it was deployed since it had this mark."""
+
+        async def attempt(pipeline: Any) -> None:
+            found = await pipeline.hget(APIS, name)
+            pipeline.multi()
+            if found == mark:
+                pipeline.hdel(APIS, name)
+
+        with redis_errors():
+            await self._redis.transaction(attempt, APIS)
+
+    async def endpoints(self) -> dict[str, str]:
+        """Every endpoint, and the API that claims it; the API's registration says whether it is right."""
+        with redis_errors():
+            found = cast(dict[bytes, bytes], await self._redis.hgetall(ENDPOINTS))
+        return {endpoint.decode(): EndpointClaim.parse(value).api for endpoint, value in found.items()}
+
+    async def claim(self, endpoint: str, api: str, now_ms: int, find: Find) -> None:
+        """Claim an endpoint for an API; `find` reads registrations. Raises EndpointTaken if another's claim stands."""
+
+        async def attempt(pipeline: Any) -> None:
+            value = cast(bytes | None, await pipeline.hget(ENDPOINTS, endpoint))
+            known = EndpointClaim.parse(value) if value else None
+            if known and known.api != api and known.stands(endpoint, await find(known.api), now_ms):
+                raise EndpointTaken(endpoint, known.api)
+            pipeline.multi()
+            pipeline.hset(ENDPOINTS, endpoint, EndpointClaim(now_ms, api).render())
+
+        with redis_errors():
+            await self._redis.transaction(attempt, ENDPOINTS)
+
+    async def drop_claims(self, api: str, before_ms: int, *, but: str = "") -> None:
+        """Drop the claims of an API that are older than `before_ms`, but not the one to the endpoint `but`."""
+
+        async def attempt(pipeline: Any) -> None:
+            found = cast(dict[bytes, bytes], await pipeline.hgetall(ENDPOINTS))
+            claims = {endpoint: EndpointClaim.parse(value) for endpoint, value in found.items()}
+            old = [key for key, claim in claims.items() if claim.api == api and claim.claimed_ms < before_ms]
+            dropped = [endpoint for endpoint in old if endpoint.decode() != but]
+            pipeline.multi()
+            if dropped:
+                pipeline.hdel(ENDPOINTS, *dropped)
+
+        with redis_errors():
+            await self._redis.transaction(attempt, ENDPOINTS)

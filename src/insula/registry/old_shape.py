@@ -1,0 +1,45 @@
+"""Moves registrations of the old shape: all of them were JSON in the hash that now lists the names.
+
+Three steps move an API, each atomic and safe to repeat. Its registration is written unless there is one. Its endpoint
+is listed unless somebody has it. At last a mark takes the place of its JSON, if that is still what was read. So the
+next move finishes one that was killed, and several may run at once. Nobody reads the registry before a move has ended.
+"""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from itertools import chain
+from typing import Any, Final, cast
+
+from redis.asyncio import Redis
+
+from insula.keys import APIS, ENDPOINTS, ApiKeys
+from insula.redis_client import redis_errors
+from insula.registry.index import EndpointClaim
+
+_SCRIPTS: Final = files("insula.registry") / "scripts"
+_REGISTRATION: Final = (_SCRIPTS / "move_registration.lua").read_text()
+_ENDPOINT: Final = (_SCRIPTS / "move_endpoint.lua").read_text()
+_NAME: Final = (_SCRIPTS / "move_name.lua").read_text()
+
+
+async def move_old_shape(redis: Redis) -> None:
+    """Give every registration a key of its own. Raises StoreUnavailable; then call it again."""
+    client: Any = redis  # redis-py leaves the replies of hash commands untyped
+    with redis_errors():
+        found = cast(dict[bytes, bytes], await client.hgetall(APIS))
+        old = {name.decode(): json.loads(value) for name, value in found.items() if value.startswith(b"{")}
+        # Of two with one endpoint, the live one has it.
+        for name in sorted(old, key=lambda name: bool(old[name].get("deleted_ms"))):
+            await _move(client, name, found[name.encode()], old[name])
+
+
+async def _move(redis: Any, name: str, value: bytes, record: dict[str, Any]) -> None:
+    if await redis.hget(APIS, name) != value:
+        return  # another was faster
+    fields = {field: one if isinstance(one, str | int) else json.dumps(one) for field, one in record.items()}
+    endpoint, claim = record.get("endpoint", f"/{name}"), EndpointClaim(0, name).render()
+    await redis.eval(_REGISTRATION, 1, ApiKeys(name).registration, *chain.from_iterable(fields.items()))
+    await redis.eval(_ENDPOINT, 1, ENDPOINTS, endpoint, claim)
+    await redis.eval(_NAME, 1, APIS, name, value, record.get("updated_ms", 0))

@@ -1,0 +1,79 @@
+"""One API as deployed, and its form in Redis."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Final, Self
+
+VERSION_DIGITS: Final = 32
+"""128 bits: as many as name anything else for good; every record names its version, and millions are kept."""
+QUEUE_LIMIT: Final = 102_400
+"""Of a registration without one: that of a configuration which sets neither replicas nor their concurrency."""
+
+
+def version_of(spec_json: bytes, bundle: bytes) -> str:
+    """The version of a canonical configuration with a bundle."""
+    return hashlib.sha256(spec_json + b"\0" + bundle).hexdigest()[:VERSION_DIGITS]
+
+
+@dataclass(frozen=True)
+class Registration:
+    """An API as deployed. `spec` is its configuration as canonical JSON; times are Redis' clock, Unix ms.
+
+    `queue_limit` is derived from the configuration: workloads waiting or running at most (invariant I11). `generation`
+    counts refreshes. `active_version` became ready last, and `active_spec` is its configuration; both are empty before
+    the first. `deleted_ms` is 0 for a live API; a deleted one stays so that its workloads can be read.
+    """
+
+    name: str
+    endpoint: str
+    version: str
+    spec: str
+    queue_limit: int
+    created_ms: int
+    updated_ms: int
+    active_version: str = ""
+    active_spec: str = ""
+    generation: int = 0
+    deleted_ms: int = 0
+
+    @property
+    def live(self) -> bool:
+        """Whether it takes workloads."""
+        return self.deleted_ms == 0
+
+    @property
+    def active(self) -> Self | None:
+        """The version that became ready last, as if it were the wanted one; None if it is, or none ever was."""
+        if not self.active_spec or self.active_version == self.version:
+            return None
+        return replace(self, version=self.active_version, spec=self.active_spec)
+
+    @property
+    def versions(self) -> set[str]:
+        """The versions whose bundles a worker may ask for; none of a deleted API."""
+        return {self.version, self.active_version} if self.live else set()
+
+    @classmethod
+    def parse(cls, name: str, record: Mapping[bytes, bytes]) -> Self:
+        """From its hash, in which another version of Insula may have left out fields, or put some of its own."""
+        text = {key.decode(): value.decode() for key, value in record.items()}
+        return cls(
+            name=name,
+            endpoint=text.get("endpoint", f"/{name}"),
+            version=text.get("version", ""),
+            spec=text.get("spec", "{}"),
+            queue_limit=int(text.get("queue_limit", QUEUE_LIMIT)),
+            created_ms=int(text.get("created_ms", 0)),
+            updated_ms=int(text.get("updated_ms", 0)),
+            active_version=text.get("active_version", ""),
+            active_spec=text.get("active_spec", ""),
+            generation=int(text.get("generation", 0)),
+            deleted_ms=int(text.get("deleted_ms", 0)),
+        )
+
+    def fields(self) -> dict[str, str | int]:
+        """What its hash holds, beside fields of other versions."""
+        return asdict(self)

@@ -1,0 +1,51 @@
+"""A Redis client that a test holds up, or kills, between two commands."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, cast
+
+from redis.asyncio import Redis
+
+BeforeEach: TypeAlias = Callable[[], Awaitable[None]]
+
+
+class Killed(Exception):
+    """Stands for kill -9 between two commands."""
+
+
+class _Stepping(Redis):
+    before_each: BeforeEach
+
+    async def execute_command(self, *arguments: Any, **options: Any) -> Any:
+        await self.before_each()
+        return await cast(Any, super()).execute_command(*arguments, **options)
+
+    async def transaction(self, *arguments: Any, **options: Any) -> Any:
+        await self.before_each()
+        return await super().transaction(*arguments, **options)
+
+
+def stepping(url: str, before_each: BeforeEach) -> Redis:
+    """A client that awaits `before_each` before each command; a transaction is one."""
+    client = cast(_Stepping, _Stepping.from_url(url))
+    client.before_each = before_each
+    return client
+
+
+def after(commands: int, then: BeforeEach) -> BeforeEach:
+    """Let so many commands pass, and then await `then` before each."""
+    passed = 0
+
+    async def before_each() -> None:
+        nonlocal passed
+        passed += 1
+        if passed > commands:
+            await then()
+
+    return before_each
+
+
+async def die() -> None:
+    """End here."""
+    raise Killed
