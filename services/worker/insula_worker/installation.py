@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Final
 
 from insula.bundles import Bundles
+from insula.errors import InsulaError
+from insula.object_keys import bundle_object
 from insula.project.env_file import read_env
 from insula.project.spec import ApiSpec
-from insula.registry import Registration
+from insula.registry import Registration, version_of
 from insula_runner.aws import GIVEN_VARIABLE
 from insula_worker.environments.environment import activated, ensure_environment
 from insula_worker.environments.key import EnvironmentInputs
@@ -34,6 +36,23 @@ GIVEN_ACCOUNT: Final = GIVEN_ENDPOINT | {
 }
 
 
+class VersionMismatch(InsulaError):
+    """The configuration in Redis and the bundle in S3 are not those that were deployed; neither is run."""
+
+    def __init__(self, version: str, found: str) -> None:
+        super().__init__(
+            f"configuration and bundle of version {version} hash to {found}: one of them was changed after the API was "
+            f"deployed, and nothing of it is run. Delete the object {bundle_object(version)} and deploy the API again"
+        )
+
+
+def check_version(registration: Registration, archive: bytes) -> None:
+    """Raise VersionMismatch unless the registered configuration and the bundle are those of the version."""
+    found = version_of(registration.spec.encode(), archive)
+    if found != registration.version:
+        raise VersionMismatch(registration.version, found)
+
+
 async def install(
     registration: Registration, folder: Path, settings: Settings, views: ViewSettings, tell: Callable[[str], None]
 ) -> RunnerLaunch:
@@ -42,10 +61,11 @@ async def install(
     What is in the folder from a start before is removed. `uninstall` gives back what the launch holds. `tell` takes
     what it is at.
 
-    Raises EnvironmentFailed, ModelsUnavailable, ProjectInvalid or StoreUnavailable.
+    Raises EnvironmentFailed, ModelsUnavailable, ProjectInvalid, StoreUnavailable or VersionMismatch.
     """
-    spec = ApiSpec.from_json(registration.spec.encode())
     archive = await Bundles(settings.stores.bucket).fetch(registration.version)
+    await asyncio.to_thread(check_version, registration, archive)
+    spec = ApiSpec.from_json(registration.spec.encode())
     project = folder / "project"
     await asyncio.to_thread(unpack, archive, project, spec.handler.dependencies)
     own = _without_blanks({**spec.handler.env, **read_env(project)})

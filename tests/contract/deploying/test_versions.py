@@ -19,9 +19,11 @@ import pytest
 import requests
 
 from insula.deploy import deploy
+from insula.object_keys import bundle_object
 from insula.project import read_project
 from insula.v1.api_service_pb2 import Api, RefreshApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
+from insula_local.seaweedfs.storage import BUCKET
 from tests.addresses import free_port
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
@@ -106,6 +108,24 @@ async def running(folder: Path, init: str = "pass", update_strategy: str = "{}")
     async with running_stack([project], data=folder / "data") as stack:
         yield Versioned(stack, project)
     shutil.rmtree(folder / "data")
+
+
+async def test_a_bundle_that_was_changed_is_not_run(versioned: Versioned) -> None:
+    """Its version is failing, and says why, until the bundle is the one that was deployed."""
+    deployed, key, s3 = versioned.describe(), bundle_object(versioned.describe().version), versioned.stack.s3()
+    original = s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    ran = versioned.project.parent / "ran"
+    write(versioned.project, 1, f"open({str(ran)!r}, 'w')")
+    [changed] = read_project(versioned.project)
+    s3.put_object(Bucket=BUCKET, Key=key, Body=changed.bundle())
+    versioned.stack.kill("worker")
+    failing = await versioned.until("failing")
+    assert f"configuration and bundle of version {deployed.version} hash to " in failing.reason
+    assert key in failing.reason
+    s3.put_object(Bucket=BUCKET, Key=key, Body=original)
+    await versioned.until("ready")
+    assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 1, "files": True}
+    assert not ran.exists()
 
 
 async def test_a_new_version_takes_over_without_losing_or_repeating_a_workload(versioned: Versioned) -> None:
