@@ -17,10 +17,13 @@ from pathlib import Path
 import grpc
 import pytest
 import requests
+from redis import Redis
 
 from insula.deploy import deploy
+from insula.keys import ApiKeys
 from insula.object_keys import bundle_object
 from insula.project import read_project
+from insula.registry import version_of
 from insula.v1.api_service_pb2 import Api, RefreshApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
 from insula_local.seaweedfs.storage import BUCKET
@@ -126,6 +129,19 @@ async def test_a_bundle_that_was_changed_is_not_run(versioned: Versioned) -> Non
     await versioned.until("ready")
     assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 1, "files": True}
     assert not ran.exists()
+
+
+async def test_a_configuration_that_only_a_later_insula_knows_is_failing(versioned: Versioned) -> None:
+    """Two versions of Insula may share a Redis: the worker of the earlier one goes on with what it serves."""
+    [project] = read_project(versioned.project)
+    bundle, spec = project.bundle(), json.dumps({**json.loads(project.spec.to_json()), "later": 1})
+    version = version_of(spec.encode(), bundle)
+    versioned.stack.s3().put_object(Bucket=BUCKET, Key=bundle_object(version), Body=bundle)
+    with Redis.from_url(versioned.stack.info["redis"]) as redis:
+        redis.hset(ApiKeys("versioned").registration, mapping={"version": version, "spec": spec})
+    failing = await versioned.until("failing")
+    assert 'key "later" is not supported' in failing.reason
+    assert versioned.api.run(versioned.payload(), "application/json")["result"]["version"] == 1
 
 
 async def test_a_new_version_takes_over_without_losing_or_repeating_a_workload(versioned: Versioned) -> None:
