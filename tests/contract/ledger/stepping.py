@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 from redis.asyncio import Redis
@@ -49,3 +51,22 @@ def after(commands: int, then: BeforeEach) -> BeforeEach:
 async def die() -> None:
     """End here."""
     raise Killed
+
+
+@dataclass
+class Stall:
+    """Holds up the client that awaits it, until it may go on."""
+
+    reached: asyncio.Event = field(default_factory=asyncio.Event)
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def wait(self) -> None:
+        """Stall here."""
+        self.reached.set()
+        await self.over.wait()
+
+    async def reached_by(self, task: asyncio.Task[Any]) -> None:
+        """Return once the task stalls, or has ended before it came so far."""
+        reached = asyncio.create_task(self.reached.wait())
+        await asyncio.wait({task, reached}, return_when=asyncio.FIRST_COMPLETED)
+        reached.cancel()

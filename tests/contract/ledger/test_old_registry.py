@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -12,7 +12,7 @@ from insula.keys import APIS
 from insula.redis_client import connect
 from insula.registry import Registration, Registry, RegistryCache
 from insula.registry.old_shape import move_old_shape
-from tests.contract.ledger.stepping import Killed, after, die, stepping
+from tests.contract.ledger.stepping import Killed, Stall, after, die, stepping
 from tests.valkey import Valkey
 
 RECORDED = (
@@ -63,6 +63,10 @@ async def record(redis: Any) -> None:
         await redis.execute_command(*command.split(" ", 3))
 
 
+async def marks_of(redis: Any) -> dict[bytes, bytes]:
+    return cast(dict[bytes, bytes], await redis.hgetall(APIS))
+
+
 async def is_moved(redis: Any) -> None:
     registry = Registry(redis)
     assert await registry.all() == MOVED
@@ -71,7 +75,7 @@ async def is_moved(redis: Any) -> None:
     cache = RegistryCache(registry, tombstones=True)
     assert (await cache.by_endpoint("/kept")).name == "kept"
     assert (await cache.by_endpoint("/shared")).name == "live"
-    assert await redis.hgetall(APIS) == {b"kept": b"1795703290001", b"gone": b"2", b"live": b"4"}
+    assert await marks_of(redis) == {b"kept": b"1795703290001", b"gone": b"2", b"live": b"4"}
     assert await redis.hget("insula:{live}:registration", "later") == b"[1]"
 
 
@@ -120,23 +124,18 @@ async def test_a_late_move_takes_nothing_back(valkey: Valkey, redis: Redis) -> N
     """A service stalls in the middle of its move; another one finishes, and is told to deploy and to delete."""
     for commands in range(1, COMMANDS):
         await record(redis)
-        reached, go_on = asyncio.Event(), asyncio.Event()
-
-        async def stall(reached: asyncio.Event = reached, go_on: asyncio.Event = go_on) -> None:
-            reached.set()
-            await go_on.wait()
-
-        stalling = stepping(valkey.url, after(commands, stall))
+        stall = Stall()
+        stalling = stepping(valkey.url, after(commands, stall.wait))
         late = asyncio.create_task(move_old_shape(stalling))
-        await reached.wait()
+        await stall.reached.wait()
         registry = Registry(redis)
         await registry.deploy("kept", "/elsewhere", "v2", "{}", 7)
         await registry.delete("live")
         await registry.deploy("new", "/shared", "v1", "{}", 7)
-        expected = await registry.all()
-        go_on.set()
+        expected, marks = await registry.all(), await marks_of(redis)
+        stall.over.set()
         await late
-        assert await registry.all() == expected
+        assert (await registry.all(), await marks_of(redis)) == (expected, marks)
         cache = RegistryCache(registry, tombstones=False)
         assert (await cache.by_endpoint("/elsewhere")).version == "v2"
         assert (await cache.by_endpoint("/shared")).name == "new"

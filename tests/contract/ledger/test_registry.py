@@ -18,7 +18,7 @@ from insula.registry import cache as caching
 from insula.registry import index as indexing
 from insula.registry.index import CLAIM_MS, EndpointClaim
 from insula.v1.worker_service_pb2 import Worker
-from tests.contract.ledger.stepping import Killed, after, die, stepping
+from tests.contract.ledger.stepping import Killed, Stall, after, die, stepping
 from tests.valkey import Valkey
 
 KEY = ApiKeys("iris").registration
@@ -98,6 +98,14 @@ async def test_an_endpoint_belongs_to_one_live_api(registry: Registry) -> None:
     assert await owners(registry) == {"/x": "third", "/y": "iris"}
 
 
+async def test_an_api_that_moves_leaves_no_claim(redis: Redis, registry: Registry) -> None:
+    client: Any = redis
+    await deploy(registry, "iris", endpoint="/x")
+    await client.hset(ENDPOINTS, "/x", "1000 iris")  # so long ago
+    await deploy(registry, "iris", "v2", endpoint="/y")
+    assert await registry.endpoints() == {"/y": "iris"}
+
+
 async def test_of_deployments_at_once_one_gets_the_endpoint(valkey: Valkey, redis: Redis) -> None:
     clients = [connect(valkey.url) for _ in range(8)]
     calls = (deploy(Registry(client), f"api-{n}", endpoint="/x") for n, client in enumerate(clients))
@@ -144,6 +152,32 @@ async def test_what_is_killed_half_way_is_tidied_up(
         key.encode() for key in (APIS, ENDPOINTS, ApiKeys("other").registration)
     }
     await doomed.aclose()
+
+
+@pytest.mark.parametrize("stalls", ["remove", "deploy"])
+@pytest.mark.parametrize("commands", range(9))
+async def test_a_deployment_wins_over_a_removal_under_way(
+    redis: Redis, registry: Registry, valkey: Valkey, commands: int, stalls: str
+) -> None:
+    """Whichever of the two is held up, and wherever, while the other comes through."""
+    await deploy(registry, "iris")
+    await registry.delete("iris")
+    stall = Stall()
+    stalling = stepping(valkey.url, after(commands, stall.wait))
+    late, other = Registry(stalling), registry
+    remover, deployer = (late, other) if stalls == "remove" else (other, late)
+    calls = [remover.remove("iris"), deploy(deployer, "iris", "v2")]
+    first, second = calls if stalls == "remove" else reversed(calls)
+    held_up: asyncio.Task[Any] = asyncio.create_task(first)
+    await stall.reached_by(held_up)
+    await second
+    stall.over.set()
+    await held_up
+    found = (await registry.all()).get("iris")
+    assert found is not None
+    assert (found.version, found.live) == ("v2", True)
+    assert await owners(registry) == {"/iris": "iris"}
+    await stalling.aclose()
 
 
 async def test_a_deployment_that_is_killed_leaves_the_version_before_or_the_new_one(
