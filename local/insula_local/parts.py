@@ -214,10 +214,13 @@ class Parts:
         """ResultsService."""
         return self._service("results", INSULA_LISTEN="results", INSULA_METRICS_LISTEN="results-metrics")
 
-    def submit(self, take_line: Callable[[str], None]) -> Part:
-        """SubmitService, and ApiService on the admin address; `take_line` gets what it tells of deployments."""
+    def submit(self, take_log_line: Callable[[str], None]) -> Part:
+        """SubmitService, and ApiService on the admin address; `take_log_line` gets its log, with each deployment."""
         part = self._service("submit", INSULA_LISTEN="submit", INSULA_ADMIN_LISTEN="submit-admin")
-        return replace(part, take_line=take_line)
+        level = part.environment.get("INSULA_LOG_LEVEL", "info")
+        # From a higher level on it would not log what is deployed.
+        environment = {**part.environment, "INSULA_LOG_LEVEL": level if level.lower() == "debug" else "info"}
+        return replace(part, environment=environment, take_log_line=take_log_line)
 
     def worker(self, api: str, take_line: Callable[[str], None]) -> Part:
         """The worker of one API; `take_line` gets what the handler prints."""

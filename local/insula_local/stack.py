@@ -12,6 +12,7 @@ stores end last. Handlers reach S3 through the edge until they have ended.
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -30,6 +31,8 @@ INTERRUPTED: Final = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 12
 """Exit codes of a stack that was told to stop before it was up."""
 FAILED: Final = 1
 DISK_EVERY_S: Final = 2.0
+API_DEPLOYED: Final = "api deployed"
+"""Message of the line that submit logs of each deployment, with api, version and endpoint."""
 
 
 class Stack:
@@ -80,7 +83,7 @@ class Stack:
         edge = self._start(parts.envoy())
         self._start_rollout(ROLLOUT_TASK)
         await asyncio.gather(self._stored.wait(), *(store.ready.wait() for store in stores))
-        services = [self._start(parts.results()), self._start(parts.submit(self._on_event))]
+        services = [self._start(parts.results()), self._start(parts.submit(self._on_log_line))]
         await asyncio.gather(self._settled.wait(), *(part.ready.wait() for part in (edge, *services)))
         self._exit_code = 0
         self._view.up()
@@ -141,6 +144,12 @@ class Stack:
                 self._settle(api, state, reason)
             case _:
                 self._view.say(line)
+
+    def _on_log_line(self, line: str) -> None:
+        """Of submit's log, the line of a deployment: by us, or by `insula deploy`."""
+        if f'"message": "{API_DEPLOYED}"' in line:
+            fields = json.loads(line)
+            self._on_deployed(Event(DEPLOYED, fields["api"], version=fields["version"], endpoint=fields["endpoint"]))
 
     def _on_deployed(self, event: Event) -> None:
         """A version is registered: by us at the start, or by `insula deploy` and --watch at any time."""

@@ -43,6 +43,7 @@ class Part:
     once: bool = False
     announced: bool = True  # that it is ready means something to the user
     take_line: Callable[[str], None] | None = None  # of its stdout
+    take_log_line: Callable[[str], None] | None = None  # of its stderr
 
 
 class Watcher(Protocol):
@@ -159,29 +160,30 @@ class Supervised:
 
     def _spawn(self) -> Child:
         part = self.part
-        printed, complained = Lines(self._take_line), Lines(self._tail.add)
-
-        def take_stdout(data: bytes) -> None:
-            self._log.write(data)
-            printed.feed(data)
-
-        def take_stderr(data: bytes) -> None:
-            self._log.write(data)
-            complained.feed(data)
-
         return Child(
             part.command,
             part.environment,
             part.directory,
-            take_stdout=take_stdout,
-            take_stderr=take_stderr,
+            take_stdout=self._taker(part.take_line),
+            take_stderr=self._taker(part.take_log_line),
             keep=part.keep,
         )
 
-    def _take_line(self, line: str) -> None:
-        self._tail.add(line)
-        if self.part.take_line is not None:
-            self.part.take_line(line)
+    def _taker(self, take_line: Callable[[str], None] | None) -> Callable[[bytes], None]:
+        """Takes a stream of the part's: into the log, its last lines into the tail, and each line to `take_line`."""
+
+        def take(line: str) -> None:
+            self._tail.add(line)
+            if take_line is not None:
+                take_line(line)
+
+        lines = Lines(take)
+
+        def feed(data: bytes) -> None:
+            self._log.write(data)
+            lines.feed(data)
+
+        return feed
 
     async def _become_ready(self, child: Child, started: float) -> None:
         try:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from insula.bundles import Bundles
 from insula.ledger import WorkloadLedger
 from insula.objects import ObjectStore
 from insula.process import run_service
 from insula.redis_client import check_durability, connect
-from insula.registry import Registration, Registry, RegistryCache
+from insula.registry import Registry, RegistryCache
 from insula.server import Server, serve
 from insula.v1 import api_service_pb2_grpc, submit_service_pb2_grpc
-from insula_local.rollout.events import DEPLOYED, Event
 from insula_submit.admission import Admission
 from insula_submit.api_servicer import ApiServicer
 from insula_submit.settings import Settings
@@ -39,16 +37,9 @@ async def run(settings: Settings) -> None:
     admin = Server(
         settings.admin_listen, ["insula.v1.ApiService"], token=settings.admin_token, stores_folder=stores.folder
     )
-    api_service_pb2_grpc.add_ApiServiceServicer_to_server(ApiServicer(registry, ledger, bundles, tell), admin.grpc)
+    api_service_pb2_grpc.add_ApiServiceServicer_to_server(ApiServicer(registry, ledger, bundles), admin.grpc)
     await serve([public, admin])
     await redis.aclose()
-
-
-def tell(registration: Registration) -> None:
-    """Tell whoever started us, on stdout: `insula up` starts a worker for an API that is new to it."""
-    api, version, endpoint = registration.name, registration.version, registration.endpoint
-    sys.stdout.write(Event(DEPLOYED, api, version=version, endpoint=endpoint).render() + "\n")
-    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import logging
+from collections.abc import AsyncIterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -35,19 +36,13 @@ from insula.v1.api_service_pb2 import (
 )
 from insula.v1.worker_service_pb2 import Worker
 
+log = logging.getLogger(__name__)
+
 
 class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
     """Deploys, gets and lists APIs."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        ledger: WorkloadLedger,
-        bundles: Bundles,
-        deployed: Callable[[Registration], None],
-    ) -> None:
-        """`deployed` is told of each API that was registered, or registered again."""
-        self._deployed = deployed
+    def __init__(self, registry: Registry, ledger: WorkloadLedger, bundles: Bundles) -> None:
         self._registry = registry
         self._ledger = ledger
         self._bundles = bundles
@@ -69,7 +64,8 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
             spec.name, spec.networking.endpoint, version, canonical.decode(), spec.queue_limit
         )
         await self._ledger.reopen(spec.name)
-        self._deployed(registration)
+        # `insula up` starts the worker of an API that is new to it when it reads this line.
+        log.info("api deployed", extra={"api": spec.name, "version": version, "endpoint": registration.endpoint})
         return DeployApiResponse(api=await self._describe(registration))
 
     async def DeleteApi(
