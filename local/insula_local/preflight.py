@@ -13,10 +13,9 @@ from insula.cache import ENVIRONMENTS
 from insula.errors import ProjectInvalid
 from insula.isolation import IsolationMissing, find_sandbox
 from insula.project import Project, read_project
-from insula.project.effects import ineffective_keys
 from insula_local.machine import binaries, ports
 from insula_local.machine.disk import check_room
-from insula_local.plan import ApiFound, Plan
+from insula_local.plan import Plan
 from insula_local.settings import INTERNAL_PORT, Refused, Settings
 
 CONNECT_S: Final = 3
@@ -28,45 +27,36 @@ ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.\[\]:_-]+")
 
 def check(settings: Settings, directories: Iterable[Path]) -> Plan:
     """What there is to run, and with what. Raises Refused, and ProjectInvalid for a project."""
-    apis = read_projects(directories)
+    projects = read_projects(directories)
     programs = binaries.find()
     check_addresses(settings)
-    check_data(settings.data, apis)
+    check_data(settings.data, projects)
     check_room(settings.data)
     check_cache(settings)
     if settings.redis_url is not None:
         check_redis(settings.redis_url)
-    return Plan(settings, apis, programs, settings.payload_bytes_max)
+    return Plan(settings, projects, programs, settings.payload_bytes_max)
 
 
-def read_projects(directories: Iterable[Path]) -> tuple[ApiFound, ...]:
+def read_projects(directories: Iterable[Path]) -> tuple[Project, ...]:
     """The APIs of all directories; a name or an endpoint belongs to one of them only."""
     several = list(directories)
-    projects = (project for directory in several for project in _read(directory, name=len(several) > 1))
-    apis = tuple(
-        ApiFound(
-            project.spec.name,
-            project.spec.networking.endpoint,
-            project.root,
-            project.config_path,
-            ineffective_keys(project.spec),
-        )
-        for project in projects
-    )
-    names: dict[str, ApiFound] = {}
-    endpoints: dict[str, ApiFound] = {}
-    for api in apis:
-        if (other := names.setdefault(api.name, api)) is not api:
+    projects = tuple(project for directory in several for project in _read(directory, name=len(several) > 1))
+    names: dict[str, Project] = {}
+    endpoints: dict[str, Project] = {}
+    for project in projects:
+        name, endpoint = project.spec.name, project.spec.networking.endpoint
+        if (other := names.setdefault(name, project)) is not project:
             raise Refused(
-                f"Two APIs are called {api.name}: one in {other.config_path}, one in {api.config_path}. "
+                f"Two APIs are called {name}: one in {other.config_path}, one in {project.config_path}. "
                 "Give one of them another name, or start them in stacks of their own."
             )
-        if (other := endpoints.setdefault(api.endpoint, api)) is not api:
+        if (other := endpoints.setdefault(endpoint, project)) is not project:
             raise Refused(
-                f"Two APIs want the endpoint {api.endpoint}: {other.name} in {other.config_path} and {api.name} in "
-                f"{api.config_path}. Set networking.endpoint of one of them to another path."
+                f"Two APIs want the endpoint {endpoint}: {other.spec.name} in {other.config_path} and {name} in "
+                f"{project.config_path}. Set networking.endpoint of one of them to another path."
             )
-    return apis
+    return projects
 
 
 def _read(directory: Path, *, name: bool) -> list[Project]:
@@ -79,7 +69,7 @@ def _read(directory: Path, *, name: bool) -> list[Project]:
         raise ProjectInvalid(f"{directory}: {error}") from None
 
 
-def check_data(data: Path, apis: Iterable[ApiFound]) -> None:
+def check_data(data: Path, projects: Iterable[Project]) -> None:
     """The stores must be openable, and not lie among the files of a project: each deployment would hold them."""
     size_bytes = len(os.fsencode(data))
     if size_bytes > DATA_PATH_BYTES_MAX:
@@ -87,10 +77,10 @@ def check_data(data: Path, apis: Iterable[ApiFound]) -> None:
             f"--data {data} is refused: its path has {size_bytes} bytes. SQLite, in which SeaweedFS keeps the names of "
             f"objects, opens no file beyond {DATA_PATH_BYTES_MAX}. Choose a folder with a shorter path."
         )
-    for api in apis:
-        if data.is_relative_to(api.root) and not any(part.startswith(".") for part in data.relative_to(api.root).parts):
+    for root in {project.root for project in projects}:
+        if data.is_relative_to(root) and not any(part.startswith(".") for part in data.relative_to(root).parts):
             raise Refused(
-                f"--data {data} is refused: it lies in the project {api.root}, whose files are deployed. "
+                f"--data {data} is refused: it lies in the project {root}, whose files are deployed. "
                 "Choose a folder elsewhere, or a hidden one, such as .insula."
             )
 

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
 from insula.isolation import bubblewraps
-from insula_local.plan import Programs
 from insula_local.settings import Refused
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The three servers that are not Python, and bubblewrap where it is installed."""
+
+    envoy: Path
+    valkey: Path
+    weed: Path
+    bwrap: Path | None
 
 
 def find() -> Programs:

@@ -83,10 +83,10 @@ def up(
     from insula.cli.consent import can_ask, confirm_scripts
     from insula.errors import ProjectInvalid
     from insula.printing import note
-    from insula.project.effects import warning
+    from insula.project.effects import ineffective_keys, warning
     from insula_local import preflight
-    from insula_local.plan import become_stack
     from insula_local.settings import Refused, Settings
+    from insula_local.up import run
 
     settings = Settings(
         data.absolute(),
@@ -105,16 +105,17 @@ def up(
     try:
         plan = preflight.check(settings, directories)
         missing = preflight.check_isolation(settings)
-        confirm_scripts("insula up", dict.fromkeys(api.config_path for api in plan.apis), settings.cache, yes=yes)
+        configurations = dict.fromkeys(project.config_path for project in plan.projects)
+        confirm_scripts("insula up", configurations, settings.cache, yes=yes)
     except (Refused, ProjectInvalid) as error:
         note(f"insula up: {error}")
         raise typer.Exit(_EXIT_REFUSED) from None
     if missing:
         note(f"insula up: handlers are not isolated completely: {missing}")
-    for api in plan.apis:
-        if api.ineffective_keys:
-            note(f"insula up: {warning(api.name, api.ineffective_keys)}")
-    become_stack(plan)
+    for project in plan.projects:
+        if keys := ineffective_keys(project.spec):
+            note(f"insula up: {warning(project.spec.name, keys)}")
+    raise typer.Exit(run(plan))
 
 
 def _located(path: Path) -> Path:

@@ -63,8 +63,14 @@ async def test_an_api_the_stack_did_not_know_is_served_reached_by_the_others_and
     said = tmp_path / "said"
     with said.open("wb") as stderr:
         nobody = "http://127.0.0.1:1"
-        surroundings = {"HTTP_PROXY": nobody, "http_proxy": nobody, "INSULA_LOG_LEVEL": "error"}
-        async with running_stack([caller], data=tmp_path / "data", said=stderr, **surroundings) as stack:
+        async with running_stack(
+            [caller],
+            data=tmp_path / "data",
+            said=stderr,
+            HTTP_PROXY=nobody,
+            http_proxy=nobody,
+            INSULA_LOG_LEVEL="error",
+        ) as stack:
             await late_is_served(stack, late, said)
     assert "insula up: caller: compute.gpu has no effect on one machine\n" in said.read_text()
     async with running_stack([caller], data=tmp_path / "data") as stack:

@@ -2,42 +2,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 from insula_local.machine import hosts
-from insula_local.plan import ApiFound, Plan, Programs
 from insula_local.rollout.events import DEPLOYED, STATE, ApiTask, Event, Task
 from insula_local.seaweedfs.storage import Keys
-from insula_local.settings import Settings
-
-
-def test_a_plan_survives_the_change_of_program() -> None:
-    """All but the environment, which the process keeps by itself."""
-    plan = Plan(
-        Settings(
-            Path("/data"),
-            80,
-            "0.0.0.0",
-            "127.0.0.2",
-            as_json=True,
-            watch=True,
-            anyone_may_call=True,
-            cors_origins=("https://app.example",),
-            environment={"A": "a"},
-        ),
-        (ApiFound("api", "/endpoint", Path("/project"), Path("/project/cortex.yaml")),),
-        Programs(Path("/envoy"), Path("/valkey"), Path("/weed"), None),
-        1000,
-    )
-    parsed = Plan.parse(plan.render())
-    assert (parsed.apis, parsed.programs, parsed.payload_bytes_max) == (plan.apis, plan.programs, 1000)
-    assert parsed.settings.data == Path("/data")
-    assert parsed.settings.internal_address == "127.0.0.2"
-    assert parsed.settings.as_json
-    assert parsed.settings.watch
-    assert parsed.settings.anyone_may_call
-    assert parsed.settings.cors_origins == ("https://app.example",)
-    assert '"A"' not in plan.render()
 
 
 def test_the_rollout_understands_its_task() -> None:

@@ -1,4 +1,4 @@
-"""Run the stack that `insula up` planned: `python -m insula_local DESCRIPTOR`. Exit codes as in `insula.cli.up`."""
+"""Runs a planned stack to its end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from insula_local.datadir import DataDirectory
 from insula_local.machine import hosts, ports
 from insula_local.machine.enclosure import obstacle
 from insula_local.parts import FOLLOW_TASK, PORTS, ROLLOUT_TASK, SEAWEEDFS_PORTS, Parts
-from insula_local.plan import Plan, read_plan
+from insula_local.plan import Plan
 from insula_local.rollout.events import ApiTask, Task
 from insula_local.seaweedfs.storage import BUCKET
 from insula_local.settings import Refused
@@ -27,15 +27,14 @@ OPEN_FILES: Final = 20_000
 """More than the connections that the edge lets in. A shell's usual 1024 would let one caller shut out all others."""
 
 
-def main(descriptor: int) -> int:
-    """Run the stack until it is told to stop; the exit code."""
+def run(plan: Plan) -> int:
+    """Run the stack until it is told to stop; the exit code, as in `insula.cli.up`."""
     hide_from_others()
-    plan = read_plan(descriptor)
     raise_open_files()
     try:
         data = DataDirectory(plan.settings.data, plan.settings.runtime)
         why_open = obstacle(plan.programs.bwrap)
-        names = tuple(api.name for api in plan.apis)
+        names = tuple(project.spec.name for project in plan.projects)
         parts = Parts(plan, data, choose_ports(plan, data, enclosed=not why_open), names, enclosed=not why_open)
         data.write("hosts", hosts.render(plan.settings.internal_address, parts.names))
         data.write(ROLLOUT_TASK, task(parts).render())
@@ -44,7 +43,7 @@ def main(descriptor: int) -> int:
         note(f"insula up: {refusal}")
         return REFUSED
     try:
-        return asyncio.run(run(parts, why_open))
+        return asyncio.run(_run(parts, why_open))
     finally:
         data.close()
 
@@ -57,9 +56,12 @@ def raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def run(parts: Parts, why_open: str) -> int:
+async def _run(parts: Parts, why_open: str) -> int:
     """Build what belongs to the event loop; `why_open` is why SeaweedFS has no network of its own, if it has none."""
-    apis = [ApiState(api.name, parts.public_url + api.endpoint, api.root) for api in parts.plan.apis]
+    apis = [
+        ApiState(project.spec.name, parts.public_url + project.spec.networking.endpoint, project.root)
+        for project in parts.plan.projects
+    ]
 
     def announce(announcement: Announcement) -> None:
         put(announcement.as_json() if parts.plan.settings.as_json else announcement.as_text())
@@ -93,7 +95,7 @@ def choose_ports(plan: Plan, data: DataDirectory, *, enclosed: bool) -> dict[str
 
 def task(parts: Parts) -> Task:
     """What the rollout is told."""
-    apis = (ApiTask(api.name, str(api.config_path)) for api in parts.plan.apis)
+    apis = (ApiTask(project.spec.name, str(project.config_path)) for project in parts.plan.projects)
     return Task(
         bucket=BUCKET,
         filer=str(parts.socket("filer")),
@@ -104,7 +106,3 @@ def task(parts: Parts) -> Task:
         ask=parts.settings.ask,
         all_apis=parts.settings.redis_url is None,
     )
-
-
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
