@@ -21,9 +21,6 @@ from insula_local.settings import INTERNAL_PORT, Settings
 from insula_local.supervision import probes
 from insula_local.supervision.supervise import Part, Probe
 
-ROLLOUT_TASK: Final = "rollout.json"
-FOLLOW_TASK: Final = "follow.json"
-"""What the rollout is told at the start, and when something was deployed since: only to follow it."""
 WORKER_GRACE_S: Final = 5
 """How long a worker that is stopped lets its handler finish; what it cannot finish it gives back."""
 WORKER_STOP_S: Final = 6.0
@@ -241,12 +238,6 @@ class Parts:
         environment = self._stores() | variables
         part = self._part(worker_part(api), command, environment, probes.running())
         return replace(part, stop_s=WORKER_STOP_S, take_line=take_line, announced=False)
-
-    def rollout(self, task: str, take_line: Callable[[str], None]) -> Part:
-        """The child that prepares the stores, deploys and follows, as the task says; `take_line` gets its events."""
-        command = (*_python("insula_local.rollout"), str(self.data.run / task))
-        part = self._part("rollout", command, self._stores(), probes.running())
-        return replace(part, once=True, take_line=take_line, announced=False)
 
     def envoy(self) -> Part:
         """The edge: the public listener, that of handlers that call other APIs, and S3 for handlers."""

@@ -4,9 +4,9 @@
     SeaweedFS ── bucket ─┴─ results, submit ── deploy ── worker per API ── up
     Envoy
 
-The rollout says when the bucket is there and which API is deployed. Stopping goes the other way round: the edge closes
-its listeners for callers, the workers give back what they cannot finish, the edge ends with the services, and the
-stores end last. Handlers reach S3 through the edge until they have ended.
+The rollout reports which API is deployed. Stopping goes the other way round: the edge closes its listeners for
+callers, the workers give back what they cannot finish, the edge ends with the services, and the stores end last.
+Handlers reach S3 through the edge until they have ended.
 """
 
 from __future__ import annotations
@@ -15,15 +15,20 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Final
 
+from insula.phase import ApiState
+from insula.project.consent import Confirmations
 from insula_local import envoy_admin, scrapes
+from insula_local.api import LocalApi
 from insula_local.machine.disk import DiskNews
-from insula_local.parts import FOLLOW_TASK, ROLLOUT_TASK, Parts, worker_part
-from insula_local.rollout.events import DEPLOYED, FAILING, PENDING, PHASE, READY, STATE, STORED, Event
+from insula_local.parts import Parts, worker_part
+from insula_local.rollout.rollout import Rollout
+from insula_local.seaweedfs import filer
+from insula_local.seaweedfs.storage import BUCKET
 from insula_local.supervision.supervise import Part, Supervised
-from insula_local.view.plain import Announcement, ApiState, View
+from insula_local.view.plain import Announcement, View
 
 DEATHS_MAX: Final = 5
 """A part that dies so often in a row before the stack was ever up will not come up by itself."""
@@ -36,28 +41,28 @@ API_DEPLOYED: Final = "api deployed"
 
 
 class Stack:
-    """One stack, from its start to its end."""
+    """One stack, from its start to its end. Make it on its event loop."""
 
-    def __init__(
-        self, parts: Parts, apis: Sequence[ApiState], view: View, announce: Callable[[Announcement], None]
-    ) -> None:
+    def __init__(self, parts: Parts, view: View, announce: Callable[[Announcement], None]) -> None:
         self._parts = parts
-        self._apis: Final = {api.name: api for api in apis}
-        self._awaited: Final = [api.name for api in apis]
         self._view: Final = view
         self._announce: Final = announce
         self._disk: Final = DiskNews(parts.data.path)
-        self._versions: Final[dict[str, str]] = {}
-        self._deployed_at: Final[dict[str, float]] = {}
-        self._news: Final[set[str]] = set()  # deployed since the stack is up, and not ready yet
         self._running: Final[dict[str, Supervised]] = {}
         self._scrapes: Final = parts.scrapes()
         self._group: Final = asyncio.TaskGroup()
         self._began: Final = time.monotonic()
-        self._stored: Final = asyncio.Event()
         self._settled: Final = asyncio.Event()
         self._stop: Final = asyncio.Event()
         self._exit_code: int | None = None
+        self._rollout: Final = Rollout(
+            parts.address("submit-admin"),
+            parts.public_url,
+            self,
+            confirmations=Confirmations(parts.settings.cache) if parts.settings.ask else None,
+            all_apis=parts.settings.redis_url is None,  # nobody else uses a Redis of ours
+        )
+        self._rollout.expect(parts.plan.projects)
 
     async def run(self) -> int:
         """Run until told to stop; the exit code. Call it on the main thread."""
@@ -72,6 +77,7 @@ class Stack:
             await self._stop.wait()
             for task in under_way:
                 task.cancel()
+            self._rollout.close()
             await self._shut_down()
         return self._exit_code or 0
 
@@ -81,14 +87,30 @@ class Stack:
         stores = [] if parts.settings.redis_url else [self._start(parts.valkey())]
         stores.append(self._start(parts.seaweedfs()))
         edge = self._start(parts.envoy())
-        self._start_rollout(ROLLOUT_TASK)
-        await asyncio.gather(self._stored.wait(), *(store.ready.wait() for store in stores))
+        await asyncio.gather(
+            filer.prepare(parts.socket("filer"), parts.data.keys.token_key, BUCKET),
+            *(store.ready.wait() for store in stores),
+        )
         services = [self._start(parts.results()), self._start(parts.submit(self._on_log_line))]
-        await asyncio.gather(self._settled.wait(), *(part.ready.wait() for part in (edge, *services)))
-        self._exit_code = 0
-        self._view.up()
-        self._write_down()
-        self._announce(self._announcement())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._roll_out())
+            await asyncio.gather(self._settled.wait(), *(part.ready.wait() for part in (edge, *services)))
+            self._exit_code = 0
+            self._view.up()
+            self._write_down()
+            self._announce(self._announcement())
+
+    async def _roll_out(self) -> None:
+        """Deploy and follow, for as long as the stack runs."""
+        projects = self._parts.plan.projects
+        await self._rollout.deploy_all(projects)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._rollout.follow())
+            if self._parts.settings.watch:
+                from insula_local.rollout.watching import deploy_what_is_saved
+
+                configurations = dict.fromkeys(project.config_path for project in projects)
+                group.create_task(deploy_what_is_saved(self._rollout, configurations, self._view.say))
 
     def _write_down(self) -> None:
         """Say where we are to `insula get` and its like; they find us while we start, too."""
@@ -110,10 +132,10 @@ class Stack:
             s3_endpoint=parts.s3_endpoint,
             s3_environment=parts.handlers_s3,
             results_metrics=parts.metrics_url(scrapes.RESULTS),
-            worker_metrics={name: parts.metrics_url(scrapes.worker_path(name)) for name in self._apis},
+            worker_metrics={name: parts.metrics_url(scrapes.worker_path(name)) for name in self._rollout.apis},
             data=parts.data.path,
             seconds=self._elapsed_s(),
-            apis=tuple(self._apis.values()),
+            apis=tuple(self._rollout.apis.values()),
         )
 
     def _start(self, part: Part) -> Supervised:
@@ -121,71 +143,39 @@ class Stack:
         self._group.create_task(supervised.run())
         return supervised
 
-    def _start_rollout(self, task: str) -> None:
-        supervised = self._running["rollout"] = Supervised(self._parts.rollout(task, self._on_event), self)
-        self._group.create_task(self._run_rollout(supervised))
-
-    async def _run_rollout(self, supervised: Supervised) -> None:
-        """Run it, and another if something was deployed after its last look: who else says when that is ready?"""
-        await supervised.run()
-        if self._news and not self._stop.is_set():
-            self._news.clear()
-            self._start_rollout(FOLLOW_TASK)
-
-    def _on_event(self, line: str) -> None:
-        match Event.parse(line):
-            case Event(kind=kind) if kind == STORED:
-                self._stored.set()
-            case Event(kind=kind) as event if kind == DEPLOYED:
-                self._on_deployed(event)
-            case Event(kind=kind, api=api, state=phase) if kind == PHASE:
-                self._view.phase(api, phase)
-            case Event(kind=kind, api=api, state=state, reason=reason) if kind == STATE:
-                self._settle(api, state, reason)
-            case _:
-                self._view.say(line)
-
     def _on_log_line(self, line: str) -> None:
-        """Of submit's log, the line of a deployment: by us, or by `insula deploy`."""
+        """Take the line in which submit logs a deployment, by us or by `insula deploy`."""
         if f'"message": "{API_DEPLOYED}"' in line:
             fields = json.loads(line)
-            self._on_deployed(Event(DEPLOYED, fields["api"], version=fields["version"], endpoint=fields["endpoint"]))
+            self._rollout.deployed(fields["api"], fields["version"], fields["endpoint"])
 
-    def _on_deployed(self, event: Event) -> None:
-        """A version is registered: by us at the start, or by `insula deploy` and --watch at any time."""
-        name = event.api
-        self._apis.setdefault(name, ApiState(name, self._parts.public_url + event.endpoint))
-        if self._versions.get(name) == event.version or self._stop.is_set():
+    def api_deployed(self, api: LocalApi) -> None:
+        """See Audience. The first version of an API starts its worker."""
+        if self._stop.is_set():
             return
-        self._versions[name] = event.version
         if self._exit_code is not None:
-            self._deployed_at[name] = time.monotonic()
-            self._view.deployed(name)
-            self._news.add(name)
-            if self._running["rollout"].over:
-                self._start_rollout(FOLLOW_TASK)
-        if worker_part(name) not in self._running:
-            self._parts = self._parts.with_api(name)
-            self._start(self._parts.worker(name, lambda line: self._view.handler_line(name, line)))
+            api.since = time.monotonic()
+            self._view.deployed(api.name)
+        if worker_part(api.name) not in self._running:
+            self._parts = self._parts.with_api(api.name)
+            self._start(self._parts.worker(api.name, lambda line: self._view.handler_line(api.name, line)))
 
-    def _settle(self, name: str, state: str, reason: str) -> None:
-        """An API is ready or failing. The first time this holds for all that were asked for, the stack is up."""
-        api = self._apis[name]
-        unchanged = (api.state, api.reason) == (state, reason) and name not in self._news
-        api.state, api.reason = state, reason
-        if state == READY:
-            self._news.discard(name)
-        if unchanged:  # a rollout that follows a deployment tells of all APIs
-            return
-        self._view.api(api, time.monotonic() - self._deployed_at.get(name, self._began))
-        if all(self._apis[each].state != PENDING for each in self._awaited):
+    def api_slow(self, api: LocalApi) -> None:
+        """See Audience."""
+        self._view.phase(api.name, api.phase)
+
+    def api_settled(self, api: LocalApi) -> None:
+        """See Audience. The first time this holds for all that were asked for, the stack is up."""
+        self._view.api(api, time.monotonic() - api.since)
+        awaited = (self._rollout.apis[project.spec.name] for project in self._parts.plan.projects)
+        if all(each.state != ApiState.PENDING for each in awaited):
             self._settled.set()
 
     def starting(self, part: str) -> None:
-        """See Watcher. A worker is shown as its API, and the rollout not at all."""
+        """See Watcher. A worker is shown as its API."""
         api = self._api_of(part)
         if api is not None or self._running[part].part.announced:
-            self._view.starting(api or part)
+            self._view.starting(api.name if api is not None else part)
 
     def ready(self, part: str, seconds: float) -> None:
         """See Watcher. A worker that runs says nothing yet of its API."""
@@ -203,11 +193,12 @@ class Stack:
             self._view.say(f"{part} does not start: {words[-1]} (its log: {self._running[part].part.log})")
             self._exit_code = FAILED
             self._stop.set()
-        elif self._apis[api].state == PENDING:
-            self._settle(api, FAILING, "\n".join([f"its worker {how}", *self._running[part].last_words]))
+        elif api.state == ApiState.PENDING:
+            words = [f"its worker {how}", *self._running[part].last_words]
+            self._rollout.settle(api, ApiState.FAILING, "\n".join(words))
 
-    def _api_of(self, part: str) -> str | None:
-        return next((name for name in self._apis if worker_part(name) == part), None)
+    def _api_of(self, part: str) -> LocalApi | None:
+        return next((api for api in self._rollout.apis.values() if worker_part(api.name) == part), None)
 
     def _on_signal(self, number: signal.Signals) -> None:
         if not self._stop.is_set():
@@ -229,9 +220,9 @@ class Stack:
 
     def _stages(self) -> Iterable[list[Supervised]]:
         """What is stopped together, in order."""
-        stages = {"rollout": 0, "envoy": 2, "submit": 2, "results": 2, "valkey": 3, "seaweedfs": 3}
-        for stage in range(4):
-            yield [each for name, each in self._running.items() if stages.get(name, 1) == stage]
+        stages = {"envoy": 1, "submit": 1, "results": 1, "valkey": 2, "seaweedfs": 2}
+        for stage in range(3):
+            yield [each for name, each in self._running.items() if stages.get(name, 0) == stage]
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._began

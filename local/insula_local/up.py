@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import resource
 import sys
-from dataclasses import replace
 from typing import Final
 
 from insula.printing import note, put
@@ -13,13 +12,11 @@ from insula.process import hide_from_others
 from insula_local.datadir import DataDirectory
 from insula_local.machine import hosts, ports
 from insula_local.machine.enclosure import obstacle
-from insula_local.parts import FOLLOW_TASK, PORTS, ROLLOUT_TASK, SEAWEEDFS_PORTS, Parts
+from insula_local.parts import PORTS, SEAWEEDFS_PORTS, Parts
 from insula_local.plan import Plan
-from insula_local.rollout.events import ApiTask, Task
-from insula_local.seaweedfs.storage import BUCKET
 from insula_local.settings import Refused
 from insula_local.stack import Stack
-from insula_local.view.plain import Announcement, ApiState, View
+from insula_local.view.plain import Announcement, View
 from insula_local.view.terminal import Terminal
 
 REFUSED: Final = 2
@@ -37,8 +34,6 @@ def run(plan: Plan) -> int:
         names = tuple(project.spec.name for project in plan.projects)
         parts = Parts(plan, data, choose_ports(plan, data, enclosed=not why_open), names, enclosed=not why_open)
         data.write("hosts", hosts.render(plan.settings.internal_address, parts.names))
-        data.write(ROLLOUT_TASK, task(parts).render())
-        data.write(FOLLOW_TASK, replace(task(parts), apis=(), watch=False).render())
     except Refused as refusal:
         note(f"insula up: {refusal}")
         return REFUSED
@@ -58,10 +53,6 @@ def raise_open_files() -> None:
 
 async def _run(parts: Parts, why_open: str) -> int:
     """Build what belongs to the event loop; `why_open` is why SeaweedFS has no network of its own, if it has none."""
-    apis = [
-        ApiState(project.spec.name, parts.public_url + project.spec.networking.endpoint, project.root)
-        for project in parts.plan.projects
-    ]
 
     def announce(announcement: Announcement) -> None:
         put(announcement.as_json() if parts.plan.settings.as_json else announcement.as_text())
@@ -69,7 +60,7 @@ async def _run(parts: Parts, why_open: str) -> int:
     shown = view()
     if why_open:
         shown.say(f"  any user of this machine can delete payloads: there is no network namespace ({why_open})")
-    return await Stack(parts, apis, shown, announce).run()
+    return await Stack(parts, shown, announce).run()
 
 
 def view() -> View:
@@ -91,18 +82,3 @@ def choose_ports(plan: Plan, data: DataDirectory, *, enclosed: bool) -> dict[str
         raise Refused(f"The stack cannot be started: {error}. Stop other servers, or use another machine.") from error
     data.remember_ports(chosen)
     return chosen
-
-
-def task(parts: Parts) -> Task:
-    """What the rollout is told."""
-    apis = (ApiTask(project.spec.name, str(project.config_path)) for project in parts.plan.projects)
-    return Task(
-        bucket=BUCKET,
-        filer=str(parts.socket("filer")),
-        token_key=parts.data.keys.token_key,
-        admin=parts.address("submit-admin"),
-        apis=tuple(apis),
-        watch=parts.settings.watch,
-        ask=parts.settings.ask,
-        all_apis=parts.settings.redis_url is None,
-    )

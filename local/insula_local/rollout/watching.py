@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-import sys
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
-from watchfiles import watch
+import watchfiles
 
 from insula.errors import InsulaError
-from insula_local.rollout.apis import LOOK_AGAIN_EVERY_S, Rollout
+from insula_local.rollout.rollout import Rollout
 
 SETTLE_MS: Final = 200
 """An editor, or a checkout, writes several files: they are one change while less than this lies between two of them."""
@@ -33,43 +30,35 @@ def _counts(path: Path) -> bool:
     return not hidden and "__pycache__" not in path.parts
 
 
-class Reloading:
-    """Deploys the projects of these configuration files again and again."""
+async def deploy_what_is_saved(rollout: Rollout, configurations: Iterable[Path], say: Callable[[str], None]) -> None:
+    """Deploy each project of these configuration files again when it is saved; returns if files cannot be watched.
 
-    def __init__(self, rollout: Rollout, configurations: Iterable[Path]) -> None:
-        self._rollout = rollout
-        self._by_root: Final[dict[Path, list[Path]]] = {}
-        for path in configurations:
-            self._by_root.setdefault(path.parent, []).append(path)
-
-    def run(self) -> None:
-        """Tell each change of state, and deploy each project that was saved. Raises OSError if files cannot be watched.
-
-        The first time each is deployed unseen: it may have been saved before we looked. The same again changes nothing.
-        """
-        logging.getLogger("watchfiles").setLevel(logging.WARNING)  # it counts what the stores write, again and again
-        saved, look_at = set(self._by_root), 0.0
-        for changed in watch(
-            *self._by_root,
+    The first time each is deployed unseen: it may have been saved before we looked. The same again changes nothing.
+    """
+    by_root: dict[Path, list[Path]] = {}
+    for path in configurations:
+        by_root.setdefault(path.parent, []).append(path)
+    saved = set(by_root)
+    try:
+        async for changed in watchfiles.awatch(
+            *by_root,
             watch_filter=None,
             debounce=TOGETHER_MS_MAX,
             step=SETTLE_MS,
-            rust_timeout=SETTLE_MS,
+            rust_timeout=TOGETHER_MS_MAX,
             yield_on_timeout=True,
-            raise_interrupt=False,
         ):
-            saved |= {root for _, path in changed for root in roots_of(Path(path), self._by_root)}
+            saved |= {root for _, path in changed for root in roots_of(Path(path), by_root)}
             for root in sorted(saved):
-                for configuration in self._by_root[root]:
-                    self._deploy(configuration)
-            if saved or time.monotonic() >= look_at:
-                pause_s = self._rollout.look()
-                look_at = time.monotonic() + (LOOK_AGAIN_EVERY_S if pause_s is None else pause_s)
+                for configuration in by_root[root]:
+                    await _deploy(rollout, configuration, say)
             saved.clear()
+    except OSError as error:
+        say(f"  --watch does not work here, deploy what you save with `insula deploy`: {error}")
 
-    def _deploy(self, configuration: Path) -> None:
-        try:
-            self._rollout.deploy(configuration)
-        except InsulaError as error:
-            sys.stdout.write(f"  not reloaded, what was there goes on: {error}\n")
-            sys.stdout.flush()
+
+async def _deploy(rollout: Rollout, configuration: Path, say: Callable[[str], None]) -> None:
+    try:
+        await rollout.deploy(configuration)
+    except InsulaError as error:
+        say(f"  not reloaded, what was there goes on: {error}")

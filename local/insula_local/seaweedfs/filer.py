@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -13,15 +14,12 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Final
 
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
-
-from insula import s3
 from insula_local.seaweedfs.storage import FILER_SETTINGS
 
 log = logging.getLogger(__name__)
 
 SETTINGS_PATH: Final = "/etc/seaweedfs/filer.conf"
+BUCKETS_PATH: Final = "/buckets"
 RETRY_S: Final = 0.05
 CALL_S: Final = 5
 _TOKEN_LIFE_S: Final = 60
@@ -44,35 +42,32 @@ class _FilerConnection(HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def prepare(s3_socket: Path, filer_socket: Path, token_key: str, bucket: str) -> None:
+async def prepare(filer: Path, token_key: str, bucket: str) -> None:
     """Wait for SeaweedFS and set it up. Safe to repeat."""
-    config = Config(connect_timeout=1, read_timeout=10, retries={"total_max_attempts": 1})
-    client = s3.client(config, s3_socket)
     while True:
         try:
-            _write_settings(filer_socket, token_key)
-            try:
-                client.head_bucket(Bucket=bucket)
-            except ClientError:
-                client.create_bucket(Bucket=bucket)
-        except (StorageNotReady, BotoCoreError, ClientError) as error:
+            await asyncio.to_thread(_prepare, filer, token_key, bucket)
+        except StorageNotReady as error:
             log.debug("storage is not ready yet", extra={"error": str(error)})
-            time.sleep(RETRY_S)
+            await asyncio.sleep(RETRY_S)
         else:
             return
 
 
-def _write_settings(filer: Path, token_key: str) -> None:
-    """Put the path rules where the filer reads them, unless they are there."""
+def _prepare(filer: Path, token_key: str, bucket: str) -> None:
+    """Put the path rules where the filer reads them, and a folder where S3 looks for buckets, unless they are there."""
     wanted = json.dumps(FILER_SETTINGS).encode()
-    if _call(filer, token_key, "GET") != wanted:
-        _call(filer, token_key, "PUT", wanted)
+    if _call(filer, token_key, "GET", SETTINGS_PATH) != wanted:
+        _call(filer, token_key, "PUT", SETTINGS_PATH, wanted)
+    folder = f"{BUCKETS_PATH}/{bucket}/"
+    if _call(filer, token_key, "GET", folder) is None:
+        _call(filer, token_key, "POST", folder)
 
 
-def _call(filer: Path, token_key: str, method: str, body: bytes | None = None) -> bytes | None:
+def _call(filer: Path, token_key: str, method: str, path: str, body: bytes | None = None) -> bytes | None:
     connection = _FilerConnection(filer)
     try:
-        connection.request(method, SETTINGS_PATH, body, {"Authorization": f"BEARER {_token(token_key)}"})
+        connection.request(method, path, body, {"Authorization": f"BEARER {_token(token_key)}"})
         response = connection.getresponse()
         answer = response.read()
     except (OSError, HTTPException) as error:

@@ -4,7 +4,7 @@ Two identities, both made here. Ours may do everything. The handlers' one may ma
 every action on Insula's own bucket: by a policy of the identity, because a bucket policy is not asked by SeaweedFS for
 the source of a copy nor for a batch of deletes. Who does not sign may read what handlers stored, as from one of
 Amazon's public buckets. The filer would serve anything to anybody; it asks for tokens that are signed with a key that
-only SeaweedFS and the rollout know.
+only SeaweedFS and `filer` know.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ Probe = Callable[[int], Awaitable[bool]]
 
 @dataclass(frozen=True)
 class Part:
-    """What a part is. `keep` are file descriptors it inherits; `once` parts are done when they exit with 0."""
+    """What a part is. `keep` are file descriptors it inherits."""
 
     name: str
     command: tuple[str, ...]
@@ -40,7 +40,6 @@ class Part:
     ready_s: float = 60
     stop_s: float = 1.5
     keep: tuple[int, ...] = ()
-    once: bool = False
     announced: bool = True  # that it is ready means something to the user
     take_line: Callable[[str], None] | None = None  # of its stdout
     take_log_line: Callable[[str], None] | None = None  # of its stderr
@@ -84,21 +83,19 @@ class Supervised:
         self._tail: Final = Tail()
         self._child: Child | None = None
         self._overdue = False
-        self._begun = False
         self._stopping: Final = asyncio.Event()
         self._over: Final = asyncio.Event()
         self._over.set()  # nothing runs yet
 
     async def run(self) -> None:
-        """Start the part again and again; returns once it was stopped, or a `once` part is done."""
-        self._begun = True
+        """Start the part again and again; returns once it was stopped."""
         self._over.clear()
         self._watcher.starting(self.part.name)
         try:
             while not self._stopping.is_set():
                 started = time.monotonic()
                 code, how = await self._live(started)
-                if self._stopping.is_set() or (self.part.once and code == 0):
+                if self._stopping.is_set():
                     return
                 delay_s = self.backoff.after(time.monotonic() - started)
                 lines = self._tail.lines() if code > 0 else []
@@ -128,11 +125,6 @@ class Supervised:
         self._stopping.set()
         if self._child is not None:
             self._child.kill()
-
-    @property
-    def over(self) -> bool:
-        """Whether it was started, and nothing of it runs any more."""
-        return self._begun and self._over.is_set()
 
     @property
     def pid(self) -> int | None:

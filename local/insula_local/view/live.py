@@ -9,7 +9,8 @@ from rich.status import Status
 from rich.text import Text
 
 from insula.printing import visible
-from insula_local.view.plain import LINE_CHARACTERS_MAX, ApiState, View
+from insula_local.api import LocalApi
+from insula_local.view.plain import LINE_CHARACTERS_MAX, View
 from insula_local.view.terminal import Terminal
 
 
@@ -38,7 +39,7 @@ class LiveView(View):
     def deployed(self, api: str) -> None:
         self._print("  ", ("deployed", "cyan"), f" {api}, starting")
 
-    def api(self, api: ApiState, seconds: float) -> None:
+    def api(self, api: LocalApi, seconds: float) -> None:
         self._under_way.pop(api.name, None)
         self._show()
         super().api(api, seconds)

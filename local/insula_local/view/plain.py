@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
+from insula.phase import ApiState
 from insula.printing import visible
-from insula_local.rollout.events import PENDING, READY
+from insula_local.api import LocalApi
 from insula_local.view.terminal import Terminal
 
 LINE_CHARACTERS_MAX: Final = 2000
@@ -19,20 +20,6 @@ LINE_CHARACTERS_MAX: Final = 2000
 _TRACEBACKS: Final = ("traceback", "exc_info")
 _KNOWN_FIELDS: Final = {"asctime", "levelname", "message", "process", "labels", "traceId", *_TRACEBACKS}
 _CONTENT_TYPES: Final = {".json": "application/json", ".txt": "text/plain; charset=utf-8"}
-
-
-@dataclass
-class ApiState:
-    """An API, where it is called, and how it is: pending, ready, or failing for a reason.
-
-    `project` is its directory, if it was named on the command line.
-    """
-
-    name: str
-    url: str
-    project: Path | None = None
-    state: str = PENDING
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,7 +39,7 @@ class Announcement:
     worker_metrics: dict[str, str]
     data: Path
     seconds: float
-    apis: tuple[ApiState, ...]
+    apis: tuple[LocalApi, ...]
 
     def as_json(self) -> str:
         """The line of `--json`."""
@@ -75,12 +62,12 @@ class Announcement:
         found = f"`insula get --data {shlex.quote(str(self.data))}` and its like find it"
         lines.append(f"Admin address {self.admin}; {found}.")
         for api in self.apis:
-            if api.state == READY:
+            if api.state == ApiState.READY:
                 lines += ["", f"  {curl(api)}", f"  curl {api.url}/<id>"]
         return "\n".join(lines) + "\n"
 
 
-def curl(api: ApiState) -> str:
+def curl(api: LocalApi) -> str:
     """A command that calls the API: with a sample of the project, if there is one."""
     for sample in _samples(api.project) if api.project else ():
         content_type = (
@@ -162,9 +149,9 @@ class View:
         """A version of an API, or a new API, was deployed to the stack that is up."""
         self.say(f"  {api:<24} deployed, starting")
 
-    def api(self, api: ApiState, seconds: float) -> None:
+    def api(self, api: LocalApi, seconds: float) -> None:
         """An API's state has changed."""
-        if api.state == READY:
+        if api.state == ApiState.READY:
             self.ready(api.name, seconds)
         else:
             self.say(f"  {api.name} is {api.state}:")

@@ -16,14 +16,13 @@ from botocore.config import Config
 from insula_local.datadir import DataDirectory
 from insula_local.machine import ports
 from insula_local.machine.binaries import find
-from insula_local.parts import PORTS, ROLLOUT_TASK, Parts
+from insula_local.parts import PORTS, Parts
 from insula_local.plan import Plan
-from insula_local.rollout.events import Task
+from insula_local.seaweedfs import filer
 from insula_local.seaweedfs.storage import BUCKET
 from insula_local.settings import Settings
 from insula_local.supervision.supervise import Part, Supervised
 from tests.addresses import free_addresses
-from tests.waiting import until
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -107,13 +106,10 @@ def parts(make_parts: Callable[[], Parts]) -> Parts:
 
 
 async def prepare(bench: Bench, parts: Parts) -> None:
-    """Make S3 ready as `insula up` does: the edge in front of SeaweedFS, and a rollout with nothing to deploy."""
+    """Make S3 ready as `insula up` does: the edge in front of SeaweedFS, its settings and our bucket."""
     await bench.start_ready(parts.envoy())
-    task = Task(BUCKET, str(parts.socket("filer")), parts.data.keys.token_key, parts.address("submit-admin"), ())
-    parts.data.write(ROLLOUT_TASK, task.render())
-    events: list[str] = []
-    bench.start(parts.rollout(ROLLOUT_TASK, events.append))
-    await until(lambda: events, within_s=30)
+    async with asyncio.timeout(30):
+        await filer.prepare(parts.socket("filer"), parts.data.keys.token_key, BUCKET)
 
 
 def s3_client(parts: Parts, *, handlers: bool = False) -> S3Client:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from insula_local.supervision.probes import running
-from insula_local.supervision.supervise import Part, Supervised
+from insula_local.supervision.supervise import Part
 from tests.contract.local.conftest import Bench
 from tests.processes import command_line
 from tests.waiting import until
@@ -83,12 +83,6 @@ async def test_a_part_that_ignores_sigterm_is_killed_in_time(bench: Bench, tmp_p
     await until(lambda: lines == ["here"])
     await asyncio.wait_for(supervised.stop(), 30)
     assert supervised.pid is None
-    assert bench.watched.deaths == []
-
-
-async def test_a_part_that_is_done_is_not_started_again(bench: Bench, tmp_path: Path) -> None:
-    supervised = Supervised(python(tmp_path, "print('done')", once=True), bench.watched)
-    await asyncio.wait_for(supervised.run(), 60)
     assert bench.watched.deaths == []
 
 

@@ -22,8 +22,6 @@ MAY_WRITE_TO_A_STREAM = {
     "src/insula/tether.py": "a worker reads it",
     "src/insula/bundles/__main__.py": "a service reads it",
     "services/worker/insula_worker/view/init.py": "a worker reads it",
-    "local/insula_local/rollout/__main__.py": "`insula up` reads it",
-    "local/insula_local/rollout/watching.py": "`insula up` reads it",
     "services/worker/insula_worker/saved_models/__main__.py": "a worker reads it",
     "services/worker/cortex_internal/lib/log.py": "a worker reads it",
 }

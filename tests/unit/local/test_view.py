@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from insula_local.view.plain import Announcement, ApiState, View, curl, readable
+from insula.phase import ApiState
+from insula_local.api import LocalApi
+from insula_local.view.plain import Announcement, View, curl, readable
 from insula_local.view.terminal import Terminal
 
 URL = "http://127.0.0.1:8080/api"
 
 
-def announcement(*apis: ApiState) -> Announcement:
+def announcement(*apis: LocalApi) -> Announcement:
     return Announcement(
         public="http://127.0.0.1:8080",
         internal="http://127.0.0.1:8888",
@@ -29,7 +31,7 @@ def announcement(*apis: ApiState) -> Announcement:
 
 
 def test_the_json_line_has_what_programs_need(tmp_path: Path) -> None:
-    line = announcement(ApiState("api", URL, tmp_path, "failing", "no such module")).as_json()
+    line = announcement(LocalApi("api", URL, tmp_path, state=ApiState.FAILING, reason="no such module")).as_json()
     assert "\n" not in line
     assert json.loads(line) == {
         "public": "http://127.0.0.1:8080",
@@ -44,8 +46,8 @@ def test_the_json_line_has_what_programs_need(tmp_path: Path) -> None:
 
 
 def test_a_ready_api_comes_with_the_line_that_calls_it(tmp_path: Path) -> None:
-    failing = ApiState("other", URL + "/other", tmp_path, "failing", "no such module")
-    text = announcement(ApiState("api", URL, tmp_path, "ready"), failing).as_text()
+    failing = LocalApi("other", URL + "/other", tmp_path, state=ApiState.FAILING, reason="no such module")
+    text = announcement(LocalApi("api", URL, tmp_path, state=ApiState.READY), failing).as_text()
     assert "http://127.0.0.1:8080" in text
     assert f"curl {URL} -H" in text
     assert f"curl {URL}/<id>" in text
@@ -53,7 +55,7 @@ def test_a_ready_api_comes_with_the_line_that_calls_it(tmp_path: Path) -> None:
 
 
 def test_the_line_sends_a_sample_of_the_project(tmp_path: Path) -> None:
-    api = ApiState("api", URL, tmp_path, "ready")
+    api = LocalApi("api", URL, tmp_path, state=ApiState.READY)
     assert curl(api) == f"curl {URL} -H 'Content-Type: application/json' -d '{{\"key\": \"value\"}}'"
     (tmp_path / "samples").mkdir()
     sample = tmp_path / "samples" / "a.txt"

@@ -4,22 +4,7 @@ import json
 from dataclasses import asdict
 
 from insula_local.machine import hosts
-from insula_local.rollout.events import DEPLOYED, STATE, ApiTask, Event, Task
 from insula_local.seaweedfs.storage import Keys
-
-
-def test_the_rollout_understands_its_task() -> None:
-    task = Task("bucket", "h:1", "key", "h:2", (ApiTask("api", "/project/cortex.yaml"),), watch=True)
-    assert Task.parse(task.render()) == task
-
-
-def test_events_are_told_apart_from_other_output() -> None:
-    event = Event(STATE, "api", "failing", "line one\nline two")
-    assert "\n" not in event.render()
-    assert Event.parse(event.render()) == event
-    assert Event.parse(Event(DEPLOYED, "api", version="v").render()) == Event(DEPLOYED, "api", version="v")
-    assert Event.parse("Traceback (most recent call last):") is None
-    assert Event.parse('{"other": 1}') is None
 
 
 def test_keys_are_kept_and_never_the_same_twice() -> None:

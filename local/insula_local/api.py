@@ -1,0 +1,39 @@
+"""An API of the stack: where it is called, and what the user was last told of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from insula.phase import ApiState
+
+
+@dataclass
+class LocalApi:
+    """`project` is its directory, if it was named on the command line; times are of time.monotonic().
+
+    `version` is the one that was deployed last, empty before the first, and `since` when the wait for it began.
+    `state` and `reason` are what the user was told of it. `phase` is what its worker is at until then, for how long,
+    and whether the user was told.
+    """
+
+    name: str
+    url: str
+    project: Path | None = None
+    since: float = field(default_factory=time.monotonic)
+    version: str = ""
+    state: ApiState = ApiState.PENDING
+    reason: str = ""
+    phase: str = ""
+    phase_since: float = 0
+    phase_told: bool = False
+
+    def wait_for(self, version: str) -> None:
+        """Take up a version that was deployed: nothing is known of it yet."""
+        self.version, self.state, self.reason, self.phase = version, ApiState.PENDING, "", ""
+
+    def enter(self, phase: str) -> None:
+        """Its worker is in this phase."""
+        if phase != self.phase:
+            self.phase, self.phase_since, self.phase_told = phase, time.monotonic(), False
