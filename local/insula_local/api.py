@@ -5,8 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from insula.phase import ApiState
+
+A_MOMENT_S: Final = 1.5
+"""A phase that lasts longer is told: packages are being installed, or a model is loading."""
 
 
 @dataclass
@@ -33,7 +37,11 @@ class LocalApi:
         """Take up a version that was deployed: nothing is known of it yet."""
         self.version, self.state, self.reason, self.phase = version, ApiState.PENDING, "", ""
 
-    def enter(self, phase: str) -> None:
-        """Its worker is in this phase."""
+    def lingers(self, phase: str, now: float) -> bool:
+        """Note the phase that its worker is in; true once, when it has been in there for a moment."""
         if phase != self.phase:
-            self.phase, self.phase_since, self.phase_told = phase, time.monotonic(), False
+            self.phase, self.phase_since, self.phase_told = phase, now, False
+        if not phase or self.phase_told or now - self.phase_since < A_MOMENT_S:
+            return False
+        self.phase_told = True
+        return True

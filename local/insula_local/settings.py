@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from insula.cache import cache_folder
+from insula.data_directory import cache_of
 from insula.isolation import Isolation
 
 INTERNAL_PORT: Final = 8888
@@ -64,8 +64,8 @@ class Settings:
 
     @property
     def cache(self) -> Path:
-        """What all parts use; in the data directory for a user without a home."""
-        return cache_folder(self.environment, self.data / "cache")
+        """What all parts use."""
+        return cache_of(self.data, self.environment)
 
     @property
     def payload_bytes_max(self) -> int:

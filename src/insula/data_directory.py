@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+
+from insula.cache import cache_folder
 
 
 def stack_file(data: Path) -> Path:
@@ -22,6 +25,11 @@ def holder(data: Path) -> int | None:
         pid = int(pid_file(data).read_text())
         return pid if command_of(pid) else None
     return None
+
+
+def cache_of(data: Path, environment: Mapping[str, str]) -> Path:
+    """Return the cache that the stack's handlers use; it is in the data directory for a user without a home."""
+    return cache_folder(environment, data / "cache")
 
 
 def command_of(pid: int) -> str:

@@ -31,8 +31,6 @@ LOOK_EVERY_S: Final = 0.1
 LOOK_AGAIN_EVERY_S: Final = 1.0
 """Once each API has been ready or failing: what is failing is tried again by its worker, and may take its time."""
 CALL_TIMEOUT_S: Final = 5
-A_MOMENT_S: Final = 1.5
-"""A phase that lasts longer is told: packages are being installed, or a model is loading."""
 
 _CHANNEL: Final = (
     # gRPC waits a second and more after a refused connection; what we wait for starts in less.
@@ -203,9 +201,6 @@ class Rollout:
         phase = next((worker.phase for worker in workers if worker.version == api.version), "")
         if phase == registered.state:
             self.settle(api, ApiState(registered.state), registered.reason)
-        elif api.state == ApiState.PENDING:
-            api.enter(phase)
-            if phase and not api.phase_told and time.monotonic() - api.phase_since >= A_MOMENT_S:
-                api.phase_told = True
-                self._audience.api_slow(api)
+        elif api.state == ApiState.PENDING and api.lingers(phase, time.monotonic()):
+            self._audience.api_slow(api)
         return api.state

@@ -63,8 +63,8 @@ def deploy(
     ] = False,
 ) -> None:
     """Deploy a project's APIs, and wait until each is ready or failing. The version before serves until then."""
-    from insula.cache import cache_folder
     from insula.cli.consent import confirm_scripts
+    from insula.data_directory import cache_of
     from insula.deploy import DeploymentRefused
     from insula.deploy import deploy as send
     from insula.project import read_project
@@ -74,7 +74,7 @@ def deploy(
     with spoken_errors():
         projects, address = read_project(config), address_of(admin, data)
         if is_this_machine(address):
-            cache = cache_folder(own_environment(), (data or DATA_DEFAULT).absolute() / "cache")
+            cache = cache_of((data or DATA_DEFAULT).absolute(), own_environment())
             confirm_scripts("insula deploy", {project.config_path for project in projects}, cache, yes=yes)
             for project in projects:
                 if keys := ineffective_keys(project.spec):
