@@ -33,6 +33,7 @@ from insula.v1.api_service_pb2 import (
     ListApisResponse,
     RefreshApiRequest,
     RefreshApiResponse,
+    WorkloadCounts,
 )
 from insula.v1.worker_service_pb2 import Worker
 
@@ -104,7 +105,9 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         return found
 
     async def _describe(self, registration: Registration) -> Api:
-        workers = await self._registry.workers(registration.name)
+        workers, counts = await asyncio.gather(
+            self._registry.workers(registration.name), self._ledger.counts(registration.name)
+        )
         state, reason = _state([worker for worker in workers if worker.version == registration.version])
         return Api(
             name=registration.name,
@@ -119,6 +122,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
             workers=workers,
             spec_json=registration.spec.encode(),
             generation=registration.generation,
+            workloads=WorkloadCounts(**counts),
         )
 
 

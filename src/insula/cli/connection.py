@@ -19,7 +19,7 @@ from insula.errors import InsulaError, InvalidArgument, NotFound
 from insula.printing import note
 
 if TYPE_CHECKING:
-    import grpc
+    from insula.admin_client import AdminClient
 
 DATA_DEFAULT: Final = Path(".insula")
 URL_DEFAULT: Final = "http://127.0.0.1:8080"
@@ -28,6 +28,7 @@ START_S: Final = 300
 """How long a command waits at most until a stack that starts answers."""
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
+EXIT_INTERRUPTED: Final = 130
 _RECONNECTING: Final = (("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 500))
 
 Admin = Annotated[
@@ -70,42 +71,33 @@ def url_of(url: str | None, data: Path | None) -> str:
 
 
 @contextmanager
-def channel_to(admin: str | None, data: Path | None) -> Generator[grpc.Channel]:
-    """A channel to ApiService, given or found; one that is found may still be starting, and is waited for."""
-    address = address_of(admin, data)
-    with open_channel(address) as channel:
+def admin_of(admin: str | None, data: Path | None) -> Generator[AdminClient]:
+    """A client of ApiService, given or found; one that is found may still be starting, and is waited for."""
+    with client_at(address_of(admin, data)) as client:
         if data is not None or not admin:
-            _wait_until_it_answers(channel, data or DATA_DEFAULT)
-        yield channel
+            _wait_until_it_answers(client, data or DATA_DEFAULT)
+        yield client
 
 
-def open_channel(address: str) -> grpc.Channel:
-    """A channel to an admin service, with the token of this environment. Raises SettingInvalid."""
-    from insula.admin import admin_channel
+def client_at(address: str) -> AdminClient:
+    """A client of an admin service, with the token of this environment. Raises SettingInvalid."""
+    from insula.admin_client import AdminClient
     from insula.settings import ADMIN_TOKEN, own_environment
 
-    return admin_channel(address, ADMIN_TOKEN.read(own_environment()), _RECONNECTING)
+    return AdminClient.at(address, ADMIN_TOKEN.read(own_environment()), _RECONNECTING)
 
 
-def _wait_until_it_answers(channel: grpc.Channel, data: Path) -> None:
+def _wait_until_it_answers(client: AdminClient, data: Path) -> None:
     """Raises NoStack if the stack ends meanwhile, or has ended without a word."""
-    import grpc
-
     from insula.data_directory import holder
 
-    ready, give_up, told = grpc.channel_ready_future(channel), time.monotonic() + START_S, False
-    while True:
-        try:
-            ready.result(timeout=LOOK_S)
-        except grpc.FutureTimeoutError:
-            if holder(data) is None or time.monotonic() > give_up:
-                ready.cancel()
-                raise _no_stack(data, "the one that was there does not answer") from None
-            if not told:
-                note(f"insula: the stack of {data} is starting; waiting until it answers")
-            told = True
-        else:
-            return
+    give_up, told = time.monotonic() + START_S, False
+    while not client.answers(LOOK_S):
+        if holder(data) is None or time.monotonic() > give_up:
+            raise _no_stack(data, "the one that was there does not answer")
+        if not told:
+            note(f"insula: the stack of {data} is starting; waiting until it answers")
+        told = True
 
 
 def starting(admin: str | None, data: Path | None) -> Callable[[], bool]:
@@ -140,28 +132,18 @@ def _no_stack(data: Path, why: str) -> NoStack:
     )
 
 
-def _advice(error: grpc.RpcError) -> str:
-    """What the service says, or, if none does, what to look at."""
-    import grpc
-
-    if error.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.DEADLINE_EXCEEDED}:
-        return (
-            "no Insula answers at this admin address; check that `insula up` is running, and that --admin or "
-            f"INSULA_ADMIN, if set, is the admin address that it prints ({error.details()})"
-        )
-    return error.details() or str(error.code())
-
-
 @contextmanager
-def spoken_errors() -> Generator[None]:
-    """Say an error in one paragraph, without a traceback."""
-    import grpc
-
+def spoken_errors(interrupted: str = "") -> Generator[None]:
+    """Say an error in one paragraph, without a traceback, and exit; `interrupted` is what a Ctrl-C has it say."""
     try:
         yield
-    except InsulaError as error:
+    except BrokenPipeError:  # nobody reads any more: click exits 1 without a word
+        raise
+    except (InsulaError, OSError) as error:
         note(f"insula: {error}")
         raise typer.Exit(EXIT_USAGE if isinstance(error, InvalidArgument | NoStack) else EXIT_FAILED) from None
-    except grpc.RpcError as error:
-        note(f"insula: {_advice(error)}")
-        raise typer.Exit(EXIT_FAILED) from None
+    except KeyboardInterrupt:
+        if not interrupted:
+            raise
+        note(f"insula: {interrupted}")
+        raise typer.Exit(EXIT_INTERRUPTED) from None

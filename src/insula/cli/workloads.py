@@ -16,20 +16,19 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import typer
 
-from insula.cli.connection import URL_DEFAULT, Data, NoStack, url_of
-from insula.errors import InsulaError, InvalidArgument
+from insula.cli.completion import complete_api
+from insula.cli.connection import EXIT_FAILED, URL_DEFAULT, Data, spoken_errors, url_of
+from insula.errors import InvalidArgument
 from insula.printing import note, put
 
 if TYPE_CHECKING:
     from insula.client import Client, Workload
 
 _BYTES: Final = "application/octet-stream"
-_EXIT_FAILED: Final = 1
-_EXIT_USAGE: Final = 2
 _EXIT_PENDING: Final = 3
-_EXIT_INTERRUPTED: Final = 130
+_INTERRUPTED: Final = "interrupted; a submitted workload runs on, `insula result` shows it"
 
-Api = Annotated[str, typer.Argument(help="Name of the API.", show_default=False)]
+Api = Annotated[str, typer.Argument(help="Name of the API.", show_default=False, autocompletion=complete_api)]
 Url = Annotated[
     str | None,
     typer.Option(
@@ -63,7 +62,11 @@ def submit(
     data: Data = None,
 ) -> None:
     """Submit a workload and print its id; with --wait, print its result."""
-    with _spoken_errors(), _payload(json_text, file, text) as (payload, usual_type), _client(url, data) as client:
+    with (
+        spoken_errors(_INTERRUPTED),
+        _payload(json_text, file, text) as (payload, usual_type),
+        _client(url, data) as client,
+    ):
         id = client.submit(api, payload, content_type=content_type or usual_type)
         if not wait:
             put(id)
@@ -80,7 +83,7 @@ def result(
     data: Data = None,
 ) -> None:
     """Print the result of a workload. Exits 1 if it failed, 3 if it has not ended."""
-    with _spoken_errors(), _client(url, data) as client:
+    with spoken_errors(_INTERRUPTED), _client(url, data) as client:
         _print_end(client.wait(api, id) if wait else client.get(api, id))
 
 
@@ -93,7 +96,7 @@ def _print_end(workload: Workload) -> None:
         return
     why = f": {workload.failure.reason}: {workload.failure.message}" if workload.failure else ""
     note(f"{workload.status}{why}")
-    raise typer.Exit(_EXIT_FAILED if workload.ended else _EXIT_PENDING)
+    raise typer.Exit(EXIT_FAILED if workload.ended else _EXIT_PENDING)
 
 
 def _client(url: str | None, data: Path | None) -> Client:
@@ -141,16 +144,3 @@ def _opened(path: Path) -> BinaryIO:
 def _type_of(file: str) -> str:
     guess, encoding = mimetypes.guess_type(file)
     return guess if guess and not encoding else _BYTES
-
-
-@contextlib.contextmanager
-def _spoken_errors() -> Generator[None]:
-    """Turn what can go wrong into one sentence on stderr and an exit code."""
-    try:
-        yield
-    except (InsulaError, OSError) as error:
-        note(f"insula: {' '.join(str(error).split())}")
-        raise typer.Exit(_EXIT_USAGE if isinstance(error, InvalidArgument | NoStack) else _EXIT_FAILED) from None
-    except KeyboardInterrupt:
-        note("insula: interrupted; a submitted workload runs on, `insula result` shows it")
-        raise typer.Exit(_EXIT_INTERRUPTED) from None

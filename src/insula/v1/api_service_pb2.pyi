@@ -264,6 +264,7 @@ class Api(_message.Message):
     WORKERS_FIELD_NUMBER: _builtins.int
     SPEC_JSON_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
+    WORKLOADS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name, 1 to 42 characters of [a-z0-9-], unique."""
     endpoint: _builtins.str
@@ -292,6 +293,10 @@ class Api(_message.Message):
     def workers(self) -> _containers.RepeatedCompositeFieldContainer[_worker_service_pb2.Worker]:
         """The workers that have reported within the last 15 s, sorted by name."""
 
+    @_builtins.property
+    def workloads(self) -> Global___WorkloadCounts:
+        """Its workloads. Set by submit."""
+
     def __init__(
         self,
         *,
@@ -306,11 +311,50 @@ class Api(_message.Message):
         workers: _abc.Iterable[_worker_service_pb2.Worker] | None = ...,
         spec_json: _builtins.bytes = ...,
         generation: _builtins.int = ...,
+        workloads: Global___WorkloadCounts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time", "workloads", b"workloads"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_version", b"active_version", "create_time", b"create_time", "endpoint", b"endpoint", "generation", b"generation", "name", b"name", "reason", b"reason", "spec_json", b"spec_json", "state", b"state", "update_time", b"update_time", "version", b"version", "workers", b"workers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active_version", b"active_version", "create_time", b"create_time", "endpoint", b"endpoint", "generation", b"generation", "name", b"name", "reason", b"reason", "spec_json", b"spec_json", "state", b"state", "update_time", b"update_time", "version", b"version", "workers", b"workers", "workloads", b"workloads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Api: _TypeAlias = Api  # noqa: Y015
+
+@_typing.final
+class WorkloadCounts(_message.Message):
+    """How many workloads an API has in each status: those that have not ended, and ended ones within their retention."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IN_QUEUE_FIELD_NUMBER: _builtins.int
+    IN_PROGRESS_FIELD_NUMBER: _builtins.int
+    COMPLETED_FIELD_NUMBER: _builtins.int
+    FAILED_FIELD_NUMBER: _builtins.int
+    CANCELLED_FIELD_NUMBER: _builtins.int
+    in_queue: _builtins.int
+    """Waiting for an attempt."""
+    in_progress: _builtins.int
+    """Held by a worker."""
+    completed: _builtins.int
+    """Ended with a result."""
+    failed: _builtins.int
+    """Ended without one."""
+    cancelled: _builtins.int
+    """Ended because somebody asked for it."""
+    def __init__(
+        self,
+        *,
+        in_queue: _builtins.int = ...,
+        in_progress: _builtins.int = ...,
+        completed: _builtins.int = ...,
+        failed: _builtins.int = ...,
+        cancelled: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "completed", b"completed", "failed", b"failed", "in_progress", b"in_progress", "in_queue", b"in_queue"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkloadCounts: _TypeAlias = WorkloadCounts  # noqa: Y015

@@ -1,0 +1,191 @@
+"""The client of the admin services: ApiService, and the WorkerService of a worker.
+
+What a call raises comes from one table, `_ERRORS`:
+
+    UNAVAILABLE, DEADLINE_EXCEEDED, UNIMPLEMENTED  AdminUnavailable: the call may be repeated
+    INVALID_ARGUMENT                               ProjectInvalid
+    any other status                               AdminRefused
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, cast
+
+import grpc
+from grpc import StatusCode
+
+from insula.admin import admin_channel
+from insula.errors import InsulaError, ProjectInvalid
+from insula.v1.api_service_pb2 import (
+    Api,
+    DeleteApiRequest,
+    DeployApiRequest,
+    GetApiRequest,
+    ListApisRequest,
+    RefreshApiRequest,
+)
+from insula.v1.api_service_pb2_grpc import ApiServiceStub
+from insula.v1.worker_service_pb2 import DescribeWorkerRequest, StreamLogsRequest, Worker
+from insula.v1.worker_service_pb2_grpc import WorkerServiceStub
+
+if TYPE_CHECKING:
+    from insula.project import ApiSpec
+
+PIECE_BYTES: Final = 512 * 1024
+"""Of the bundle per message; the contract allows 1 MiB."""
+DEPLOY_TIMEOUT: Final = timedelta(seconds=60)
+DELETE_TIMEOUT: Final = timedelta(seconds=60)
+CALL_TIMEOUT: Final = timedelta(seconds=10)
+
+Options = tuple[tuple[str, int], ...]
+
+
+class AdminUnavailable(InsulaError):
+    """No Insula answers at the admin address, or not in time; the call may be repeated. `detail` is gRPC's."""
+
+    def __init__(self, text: str, detail: str) -> None:
+        super().__init__(text)
+        self.detail = detail
+
+
+class AdminRefused(InsulaError):
+    """The admin service did not do what was asked; the text is its reason. `detail` is the reason alone."""
+
+    def __init__(self, text: str, detail: str) -> None:
+        super().__init__(text)
+        self.detail = detail
+
+
+class _Wording(NamedTuple):
+    """The sentences of a call's errors; {detail} is the service's own and {code} the status' name."""
+
+    unavailable: str = (
+        "no Insula answers at this admin address; check that `insula up` is running, and that --admin or "
+        "INSULA_ADMIN, if set, is the admin address that it prints ({detail})"
+    )
+    refused: str = "{detail}"
+
+
+_USUAL: Final = _Wording()
+_DEPLOYING: Final = _Wording(
+    "the API could not be deployed, try again: {detail}", "the API was not deployed: {detail} ({code})"
+)
+
+
+def _unavailable(wording: _Wording, code: StatusCode, detail: str) -> InsulaError:
+    return AdminUnavailable(wording.unavailable.format(detail=detail, code=code.name), detail)
+
+
+def _invalid(wording: _Wording, code: StatusCode, detail: str) -> InsulaError:  # noqa: ARG001 - a row of the table
+    return ProjectInvalid(detail)
+
+
+def _refused(wording: _Wording, code: StatusCode, detail: str) -> InsulaError:
+    detail = detail or str(code)
+    return AdminRefused(wording.refused.format(detail=detail, code=code.name), detail)
+
+
+_ERRORS: Final[Mapping[StatusCode, Callable[[_Wording, StatusCode, str], InsulaError]]] = MappingProxyType(
+    {
+        StatusCode.UNAVAILABLE: _unavailable,
+        StatusCode.DEADLINE_EXCEEDED: _unavailable,
+        StatusCode.UNIMPLEMENTED: _unavailable,
+        StatusCode.INVALID_ARGUMENT: _invalid,
+    }
+)
+
+
+@contextmanager
+def _translated(wording: _Wording = _USUAL) -> Generator[None]:
+    try:
+        yield
+    except grpc.RpcError as error:
+        failure = cast("grpc.Call", error)  # every error of a call is one; grpc's types do not say so
+        code = failure.code()
+        raise _ERRORS.get(code, _refused)(wording, code, failure.details() or "") from error
+
+
+class AdminClient:
+    """Calls the admin services at one address; every method raises what the table above says."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        """Call over `channel`, and close it at the end."""
+        self._channel = channel
+        self._apis = ApiServiceStub(channel)
+        self._worker = WorkerServiceStub(channel)
+
+    @classmethod
+    def at(cls, address: str, token: str = "", options: Options = ()) -> Self:
+        """A client for host:port or unix:PATH, with the token of INSULA_ADMIN_TOKEN, empty if there is none."""
+        return cls(admin_channel(address, token, options))
+
+    def answers(self, within_s: float) -> bool:
+        """Whether somebody listens at the address, now or within that time."""
+        ready = grpc.channel_ready_future(self._channel)
+        try:
+            ready.result(timeout=within_s)
+        except grpc.FutureTimeoutError:
+            ready.cancel()
+            return False
+        return True
+
+    def deploy(self, spec: ApiSpec, bundle: bytes) -> Api:
+        """Register the API, or its new version; the same configuration and bundle again change nothing."""
+        with _translated(_DEPLOYING):
+            pieces = _deploy_requests(spec, bundle)
+            return self._apis.DeployApi(pieces, timeout=DEPLOY_TIMEOUT.total_seconds()).api
+
+    def api(self, name: str) -> Api:
+        """The API as it stands."""
+        with _translated():
+            return self._apis.GetApi(GetApiRequest(name=name), timeout=CALL_TIMEOUT.total_seconds()).api
+
+    def apis(self) -> list[Api]:
+        """All APIs as they stand, by name."""
+        with _translated():
+            return list(self._apis.ListApis(ListApisRequest(), timeout=CALL_TIMEOUT.total_seconds()).apis)
+
+    def refresh(self, name: str) -> Api:
+        """Have the handler processes of an API replaced by fresh ones; return at once."""
+        with _translated():
+            return self._apis.RefreshApi(RefreshApiRequest(name=name), timeout=CALL_TIMEOUT.total_seconds()).api
+
+    def delete(self, name: str) -> int:
+        """Delete an API; return how many waiting workloads that cancelled."""
+        with _translated():
+            request = DeleteApiRequest(name=name)
+            return self._apis.DeleteApi(request, timeout=DELETE_TIMEOUT.total_seconds()).cancelled
+
+    def releases(self) -> list[Worker]:
+        """Each version that the worker at this address holds."""
+        with _translated():
+            request = DescribeWorkerRequest()
+            return list(self._worker.DescribeWorker(request, timeout=CALL_TIMEOUT.total_seconds()).workers)
+
+    def log_lines(self, *, follow: bool = False, workload: str = "") -> Iterator[str]:
+        """Yield the latest lines of the worker at this address, and with `follow` those to come. JSON, one a line."""
+        with _translated():
+            for response in self._worker.StreamLogs(StreamLogsRequest(follow=follow, workload=workload)):
+                yield response.line
+
+    def close(self) -> None:
+        """Close the connection. Calls under way end with an error."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _deploy_requests(spec: ApiSpec, bundle: bytes) -> Iterator[DeployApiRequest]:
+    yield DeployApiRequest(spec_json=spec.to_json(), bundle=bundle[:PIECE_BYTES])
+    for start in range(PIECE_BYTES, len(bundle), PIECE_BYTES):
+        yield DeployApiRequest(bundle=bundle[start : start + PIECE_BYTES])
