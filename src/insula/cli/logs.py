@@ -1,65 +1,116 @@
-"""`insula logs`: what the workers of an API and their handlers write, from all replicas at once."""
+"""`insula logs`: what the workers and their handlers write, from all replicas at once.
+
+On a terminal a line is shown as `insula up` shows it; a program gets the worker's JSON, byte for byte.
+"""
 
 from __future__ import annotations
 
 import queue
+import re
+import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from insula.cli.apis import Name, look
-from insula.cli.connection import LOOK_S, Admin, Data, channel_to, open_channel, spoken_errors, starting
+from insula.cli.completion import complete_api
+from insula.cli.connection import EXIT_FAILED, LOOK_S, Admin, Data, admin_of, client_at, spoken_errors, starting
 from insula.printing import note, put
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    import grpc
+    from insula.admin_client import AdminClient
+    from insula.v1.api_service_pb2 import Api
 
 LINES_WAITING_MAX: Final = 10_000
 """Lines held for a slow terminal; the workers wait then, and tell what was missed."""
+_ASCTIME: Final = re.compile('"asctime": "([^"]*)"')
+
+
+class Form(StrEnum):
+    """How `insula logs` prints a line."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def logs(
-    name: Name,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[API]",
+            help="Name of the API; all if left out.",
+            show_default=False,
+            autocompletion=complete_api,
+        ),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with the lines to come, until Ctrl-C.")] = False,
     workload: Annotated[
         str, typer.Option("--workload", metavar="ID", help="Only the lines of this workload.", show_default=False)
     ] = "",
+    form: Annotated[
+        Form | None,
+        typer.Option("--log", help="text or json; by default text on a terminal, else json.", show_default=False),
+    ] = None,
     admin: Admin = None,
     data: Data = None,
 ) -> None:
-    """Print the latest log lines of an API's workers as JSON, one a line."""
-    with spoken_errors(), channel_to(admin, data) as channel:
-        addresses = _addresses(channel, name, starting(admin, data))
+    """Print the latest log lines of an API's workers, or of all APIs' workers."""
+    show = _printer(form)
+    with spoken_errors(), admin_of(admin, data) as client:
+        addresses = _addresses(client, name, starting(admin, data))
     if not addresses:
-        note(f"insula: no worker of {name} has reported lately")
-        raise typer.Exit(1)
+        note(f"insula: no worker{f' of {name}' if name else ''} has reported lately")
+        raise typer.Exit(EXIT_FAILED)
     lines: queue.Queue[str | None] = queue.Queue(LINES_WAITING_MAX)
     lost: list[str] = []
     for address in addresses:
         threading.Thread(target=_read, args=(address, workload, follow, lines, lost), daemon=True).start()
-    for line in _until_all_ended(lines, len(addresses)):
-        put(line)
+    read = _until_all_ended(lines, len(addresses))
+    for line in read if follow or len(addresses) == 1 else sorted(read, key=_time_of):
+        show(line)
     if lost:
-        note(f"insula: {'; '.join(lost)}; what it said since is in `insula logs {name}`, once it is back")
-        raise typer.Exit(1)
+        command = f"insula logs {name}" if name else "insula logs"
+        note(f"insula: {'; '.join(lost)}; what it said since is in `{command}`, once it is back")
+        raise typer.Exit(EXIT_FAILED)
 
 
-def _addresses(channel: grpc.Channel, name: str, starting: Callable[[], bool]) -> list[str]:
+def _printer(form: Form | None) -> Callable[[str], None]:
+    """What prints a line in this form; None is the one for who reads standard output."""
+    if (form or (Form.TEXT if sys.stdout.isatty() else Form.JSON)) is Form.JSON:
+        return put
+    from insula.cli.styled import console, text
+    from insula.log_lines import parse, plain, rows
+
+    if not sys.stdout.isatty():
+        return lambda line: put("\n".join(map(plain, rows(parse(line)))))
+    terminal = console()
+
+    def show(line: str) -> None:
+        for row in rows(parse(line)):
+            terminal.print(text(row))
+
+    return show
+
+
+def _addresses(client: AdminClient, name: str | None, starting: Callable[[], bool]) -> list[str]:
     """Where the workers answer; of a stack that is starting, as soon as one does."""
     told = False
-    while not (workers := look(channel, name).workers) and starting():
+    while not (workers := [worker for api in _apis(client, name) for worker in api.workers]) and starting():
         if not told:
-            note(f"insula: no worker of {name} has reported yet; waiting for one")
+            note(f"insula: no worker{f' of {name}' if name else ''} has reported yet; waiting for one")
         told = True
         time.sleep(LOOK_S)
     return sorted({worker.address for worker in workers})
 
 
-def _until_all_ended(lines: queue.Queue[str | None], readers: int) -> Iterable[str]:
+def _apis(client: AdminClient, name: str | None) -> list[Api]:
+    return [client.api(name)] if name else client.apis()
+
+
+def _until_all_ended(lines: queue.Queue[str | None], readers: int) -> Iterator[str]:
     while readers:
         line = lines.get()
         if line is None:
@@ -68,19 +119,24 @@ def _until_all_ended(lines: queue.Queue[str | None], readers: int) -> Iterable[s
             yield line
 
 
+def _time_of(line: str) -> str:
+    found = _ASCTIME.search(line)
+    return found[1] if found else ""
+
+
 def _read(address: str, workload: str, follow: bool, lines: queue.Queue[str | None], lost: list[str]) -> None:
     """Put the lines of one worker into the queue, then None; say in `lost` if it did not tell them all."""
-    import grpc
-
-    from insula.v1.worker_service_pb2 import StreamLogsRequest
-    from insula.v1.worker_service_pb2_grpc import WorkerServiceStub
+    from insula.admin_client import AdminRefused, AdminUnavailable
 
     try:
-        with open_channel(address) as channel:
-            request = StreamLogsRequest(follow=follow, workload=workload)
-            for response in WorkerServiceStub(channel).StreamLogs(request):
-                lines.put(response.line)
-    except grpc.RpcError as error:
-        lost.append(f"the worker at {address} does not tell: {error.details()}")
+        with client_at(address) as client:
+            _put_all(client.log_lines(follow=follow, workload=workload), lines)
+    except (AdminRefused, AdminUnavailable) as error:
+        lost.append(f"the worker at {address} does not tell: {error.detail}")
     finally:
         lines.put(None)
+
+
+def _put_all(found: Iterable[str], lines: queue.Queue[str | None]) -> None:
+    for line in found:
+        lines.put(line)

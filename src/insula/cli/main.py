@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -13,22 +13,45 @@ from insula.cli.logs import logs
 from insula.cli.up import up
 from insula.printing import put
 
+EXAMPLES: Final = {
+    "init": ("insula init", "insula init my-project --from image"),
+    "up": ("insula up", "insula up my-project another-project --watch"),
+    "deploy": ("insula deploy my-project", "insula deploy my-project/cortex.yaml --admin 10.0.0.5:8081"),
+    "get": ("insula get --watch", "insula get my-api --output json"),
+    "describe": ("insula describe my-api", "insula describe my-api | jq .spec.autoscaling"),
+    "logs": ("insula logs --follow", "insula logs my-api --log json | jq -r .message"),
+    "refresh": ("insula refresh my-api", "insula refresh my-api --data ~/my-stack/.insula"),
+    "delete": ("insula delete my-api", "insula delete my-api --admin 10.0.0.5:8081"),
+    "submit": ("insula submit my-api --json '{\"a\": 1}' --wait", "insula submit my-api --file photo.jpg"),
+    "result": ("insula result my-api $ID", "insula result my-api $ID --wait | jq .label"),
+}
+"""What the help of each command ends with."""
+
+
+def _ending(examples: tuple[str, str]) -> str:
+    """The examples as the help shows them: typer joins lines, and keeps paragraphs apart."""
+    return "\n\n".join(["Examples:", *(f"  {example}" for example in examples)])
+
+
 app = typer.Typer(
     help="Turns a Python Handler class into a durable asynchronous API.",
+    epilog=_ending(("insula up examples/language-identifier", "insula submit language-identifier --text Hello --wait")),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.command(epilog="Examples:\n\n  insula init\n\n  insula init my-project --from image")(init)
-app.command()(up)
-app.command()(apis.deploy)
-app.command()(apis.get)
-app.command()(apis.describe)
-app.command()(logs)
-app.command()(apis.refresh)
-app.command()(apis.delete)
-app.command()(workloads.submit)
-app.command()(workloads.result)
+for command in (
+    init,
+    up,
+    apis.deploy,
+    apis.get,
+    apis.describe,
+    logs,
+    apis.refresh,
+    apis.delete,
+    workloads.submit,
+    workloads.result,
+):
+    app.command(epilog=_ending(EXAMPLES[command.__name__]))(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -19,6 +19,7 @@ MAY_WRITE_TO_A_STREAM = {
     "src/insula/printing.py": "escapes what would steer a terminal",
     "local/insula_local/view/live.py": "rich gets nothing but such text",
     "src/insula/cli/apis.py": "rich gets nothing but such text, in a table",
+    "src/insula/cli/logs.py": "rich gets nothing but such text",
     "src/insula/tether.py": "a worker reads it",
     "src/insula/bundles/__main__.py": "a service reads it",
     "services/worker/insula_worker/view/init.py": "a worker reads it",

@@ -1,0 +1,22 @@
+"""What a shell completes beside commands and options: the names of deployed APIs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import typer
+
+from insula.cli.connection import address_of, client_at
+from insula.errors import InsulaError
+
+PATIENCE_S: Final = 1.0
+
+
+def complete_api(context: typer.Context, incomplete: str) -> list[str]:
+    """The names that begin so, of the stack that the words before name; none if it does not answer at once."""
+    try:
+        with client_at(address_of(context.params.get("admin"), context.params.get("data"))) as client:
+            names = [api.name for api in client.apis()] if client.answers(PATIENCE_S) else []
+    except (InsulaError, OSError):
+        return []
+    return [name for name in names if name.startswith(incomplete)]

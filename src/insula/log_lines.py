@@ -1,0 +1,95 @@
+"""One line of a worker's log, as a person reads it: time, level, API, message, fields, workload; a traceback below it.
+
+A row is pieces of text, each with a style that rich knows, so that a terminal shows colours and a pipe plain text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias, cast
+
+Piece: TypeAlias = tuple[str, str]
+Row: TypeAlias = list[Piece]
+
+CHARACTERS_MAX: Final = 2000
+"""Of a row; the raw line has all of it."""
+_TRACEBACKS: Final = ("traceback", "exc_info")
+_KNOWN: Final = {"asctime", "levelname", "message", "process", "labels", "id", "traceId", *_TRACEBACKS}
+_STYLES: Final = {"DEBUG": "dim", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
+_LEVEL_CHARACTERS: Final = 7
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """The parts of a line; those it lacks are empty. `time` is HH:MM:SS as the worker wrote it, `workload` an id."""
+
+    message: str
+    api: str = ""
+    time: str = ""
+    level: str = ""
+    workload: str = ""
+    fields: Mapping[str, object] = field(default_factory=dict[str, object])
+    traceback: str = ""
+
+
+def parse(line: str, api: str = "") -> LogLine:
+    """Return the parts of a line; one that is no JSON object with a message is a message. `api` is for one without."""
+    try:
+        found: object = json.loads(line)
+    except (ValueError, RecursionError):
+        return LogLine(line, api)
+    if not isinstance(found, dict) or "message" not in found:
+        return LogLine(line, api)
+    fields = cast("dict[str, object]", found)
+    labels = fields.get("labels")
+    named = cast("dict[str, object]", labels).get("apiName") if isinstance(labels, dict) else None
+    return LogLine(
+        str(fields["message"]),
+        str(named or api),
+        str(fields.get("asctime", "")).partition(" ")[2].partition(",")[0],
+        str(fields.get("levelname", "")),
+        str(fields.get("id", "")),
+        {name: value for name, value in fields.items() if name not in _KNOWN},
+        "\n".join(str(fields[name]) for name in _TRACEBACKS if fields.get(name)),
+    )
+
+
+def rows(line: LogLine) -> list[Row]:
+    """Return the rows of a line: the first with everything but a traceback, then one for each further line of text."""
+    first, *more = line.message.splitlines() or [""]
+    head: Row = [
+        *_column(line.time, "dim"),
+        *_column(f"{line.level:{_LEVEL_CHARACTERS}}" if line.level else "", _STYLES.get(line.level, "")),
+        *_column(line.api, "cyan"),
+        (first, ""),
+        *((f" {name}={_value(value)}", "dim") for name, value in line.fields.items()),
+    ]
+    if line.workload:
+        head.append((f" {line.workload}", "dim"))
+    below = [*more, *line.traceback.splitlines()]
+    return [_cut(head), *(_cut([(f"  {text}", "")]) for text in below)]
+
+
+def plain(row: Sequence[Piece]) -> str:
+    """The row without its styles."""
+    return "".join(text for text, _ in row)
+
+
+def _column(text: str, style: str) -> Row:
+    return [(text, style), (" ", "")] if text else []
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _cut(row: Row) -> Row:
+    left, kept = CHARACTERS_MAX, Row()
+    for text, style in row:
+        if left <= 0:
+            break
+        kept.append((text[:left], style))
+        left -= len(text)
+    return kept
