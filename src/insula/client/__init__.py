@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from insula.client.async_client import AsyncClient
 from insula.client.failures import CallFailed, Unreachable, WorkloadFailed
+from insula.client.payloads import AsyncPayload, Payload
 from insula.client.sync_client import Client
-from insula.client.workload import Failure, Workload
+from insula.client.workload import Failure, Outcome, Workload
 
-__all__ = ["AsyncClient", "CallFailed", "Client", "Failure", "Unreachable", "Workload", "WorkloadFailed"]
+__all__ = [
+    "AsyncClient",
+    "AsyncPayload",
+    "CallFailed",
+    "Client",
+    "Failure",
+    "Outcome",
+    "Payload",
+    "Unreachable",
+    "Workload",
+    "WorkloadFailed",
+]

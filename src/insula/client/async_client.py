@@ -1,67 +1,54 @@
-"""The client for asyncio. `insula.client.sync_client` is its twin."""
+"""The client for asyncio: performs the steps of `insula.client.flows` and awaits each."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, TypeVar
 
 import grpc
 
 from insula.client import calls
-from insula.client.failures import Call, RpcFailure, WorkloadFailed, error_of
-from insula.client.payloads import AsyncPayload, Outgoing, prepare
+from insula.client.flows import Done, Flow, Flows, Listen, Next, Pause, Read, Show, Step, Submit, take
+from insula.client.mapping import IN_FLIGHT, Window, run_tasks
+from insula.client.payloads import AsyncPayload
 from insula.client.uploads import Upload
-from insula.client.workload import Workload, parse_workload
+from insula.client.workload import Outcome, Workload
 from insula.v1.results_service_pb2_grpc import ResultsServiceStub
 from insula.v1.submit_service_pb2_grpc import SubmitServiceStub
+
+T = TypeVar("T")
 
 
 class AsyncClient:
     """Submits workloads and reads them, over gRPC to the public URL of an Insula.
 
-    Belongs to the event loop it is first used in. Close it, or use it in an `async with` statement. Every method
-    raises the classes of `insula.errors`, Unreachable if nothing answers, and CallFailed for any other gRPC status.
+    Belongs to the event loop it is first used in. Close it, or use it in an `async with` statement. Its methods do what
+    those of `insula.Client` do, and raise the same. A payload, and what `map` takes, may be an asynchronous iterable.
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8080") -> None:
         self._target = calls.target_of(url)
-        self._url = url
+        self._flows = Flows(url)
         # Made at first use: a channel belongs to the loop that is running then.
         self._open_channel: grpc.aio.Channel | None = None
         # A second connection, made for the first upload; insula.client.uploads says why.
         self._upload_channel: grpc.Channel | None = None
 
-    async def submit(self, api: str, payload: AsyncPayload, *, content_type: str | None = None) -> str:
-        """Submit `payload` and return the workload's id: from then on it is on disk.
-
-        Not repeated once sent, since a repeated submit makes a second workload: after Unreachable or a time-out
-        it is not known whether it was accepted.
-        """
-        outgoing = prepare(payload, content_type)
-        try:
-            if not outgoing.fits_one_message:
-                return await self._upload(api, outgoing)
-            request = calls.submit_request(api, outgoing)
-            reply = await SubmitServiceStub(self._channel()).SubmitWorkload(request, timeout=calls.ANSWER_TIMEOUT_S)
-        except grpc.RpcError as error:
-            raise error_of(cast("RpcFailure", error), Call(self._url, api)) from error
-        return reply.id
+    async def submit(
+        self, api: str, payload: AsyncPayload, *, content_type: str | None = None, idempotency_key: str | None = None
+    ) -> str:
+        """Submit `payload` and return the workload's id; repeated under an `idempotency_key`, see Client.submit."""
+        return await self._drive(self._flows.submit(api, payload, content_type, idempotency_key))
 
     async def get(self, api: str, id: str) -> Workload:
         """Return the workload as it stands."""
-        return await self._get(api, id, 0)
+        return await self._drive(self._flows.get(api, id))
 
-    async def wait(self, api: str, id: str, timeout: float | None = None) -> Workload:  # noqa: ASYNC109 - the twin's signature
+    async def wait(self, api: str, id: str, timeout: float | None = None) -> Workload:  # noqa: ASYNC109 - as Client's
         """Return the workload once it has ended. Raises TimeoutError after `timeout` seconds; None waits on."""
-        patience = calls.Patience(timeout)
-        while True:
-            wait_s = patience.next_wait_s()
-            workload = await self._get(api, id, wait_s)
-            if workload.ended:
-                return workload
-            if not wait_s:
-                raise patience.give_up(api, id)
+        return await self._drive(self._flows.wait(api, id, timeout))
 
     async def run(
         self,
@@ -70,12 +57,42 @@ class AsyncClient:
         *,
         content_type: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109
+        idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         """Submit `payload`, wait, and return the handler's dictionary. Raises WorkloadFailed if there is none."""
-        workload = await self.wait(api, await self.submit(api, payload, content_type=content_type), timeout)
-        if workload.result is None:
-            raise WorkloadFailed(workload)
-        return workload.result
+        return await self._drive(self._flows.run(api, payload, content_type, idempotency_key, timeout))
+
+    async def watch(self, api: str, id: str, timeout: float | None = None) -> AsyncIterator[Workload]:  # noqa: ASYNC109
+        """Yield the workload as it stands, then after each change, up to its end, see Client.watch."""
+        flow = self._flows.watch(api, id, timeout)
+        try:
+            step = take(flow)
+            while not isinstance(step, Done):
+                if isinstance(step, Show):
+                    yield step.workload
+                    step = take(flow)
+                else:
+                    step = take(flow, *await self._try(step))
+        finally:
+            flow.close()
+
+    def map(
+        self,
+        api: str,
+        payloads: Iterable[AsyncPayload] | AsyncIterable[AsyncPayload],
+        *,
+        in_flight: int = IN_FLIGHT,
+        as_completed: bool = False,
+        content_type: str | None = None,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Outcome]:
+        """Submit each of `payloads` and yield an Outcome for each, in order or `as_completed`, see Client.map."""
+        window = Window(in_flight, as_completed=as_completed)
+
+        async def run(index: int, payload: AsyncPayload) -> Outcome:
+            return await self._drive(self._flows.outcome(index, api, payload, content_type, timeout))
+
+        return run_tasks(window, payloads, run)
 
     async def close(self) -> None:
         """Close the connection. Calls under way end with an error."""
@@ -92,6 +109,42 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    async def _drive(self, flow: Flow[T]) -> T:
+        step = take(flow)
+        while not isinstance(step, Done):
+            step = take(flow, *await self._try(step))
+        return step.value
+
+    async def _try(self, step: Step | Listen | Next) -> tuple[object, Exception | None]:
+        try:
+            return await self._perform(step), None
+        except Exception as error:  # noqa: BLE001 - the flow decides
+            return None, error
+
+    async def _perform(self, step: Step | Listen | Next) -> object:
+        match step:
+            case Pause():
+                await asyncio.sleep(step.seconds)
+                return None
+            case Listen():
+                return ResultsServiceStub(self._channel()).WatchWorkload(step.request, timeout=step.timeout_s)
+            case Next():
+                message = await step.stream.read()
+                return None if message is grpc.aio.EOF else message
+            case Read():
+                return await ResultsServiceStub(self._channel()).GetWorkload(step.request, timeout=step.timeout_s)
+            case Submit():
+                return await self._send(step)
+
+    async def _send(self, step: Submit) -> object:
+        if step.outgoing.fits_one_message:
+            request, stub = calls.submit_request(step.api, step.outgoing), SubmitServiceStub(self._channel())
+            return await stub.SubmitWorkload(request, timeout=calls.ANSWER_TIMEOUT_S, metadata=step.metadata)
+        if self._upload_channel is None:
+            self._upload_channel = calls.open_channel(self._target)
+        loop = asyncio.get_running_loop()
+        return await Upload(SubmitServiceStub(self._upload_channel), step, loop).wait_in(loop)
+
     def _channel(self) -> grpc.aio.Channel:
         if self._open_channel is None:
             address, options = self._target.address, self._target.options
@@ -101,18 +154,3 @@ class AsyncClient:
                 else grpc.aio.insecure_channel(address, options=options)
             )
         return self._open_channel
-
-    async def _get(self, api: str, id: str, wait_s: float) -> Workload:
-        try:
-            request = calls.get_request(api, id, wait_s)
-            stub = ResultsServiceStub(self._channel())
-            reply = await stub.GetWorkload(request, timeout=wait_s + calls.ANSWER_TIMEOUT_S)
-        except grpc.aio.AioRpcError as error:
-            raise error_of(error, Call(self._url, api, id)) from error
-        return parse_workload(reply.workload)
-
-    async def _upload(self, api: str, outgoing: Outgoing) -> str:
-        if self._upload_channel is None:
-            self._upload_channel = calls.open_channel(self._target)
-        loop = asyncio.get_running_loop()
-        return await Upload(SubmitServiceStub(self._upload_channel), api, outgoing, loop).wait_in(loop)

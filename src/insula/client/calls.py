@@ -1,4 +1,4 @@
-"""What both clients share: the channel, the requests, the patience. Neither twin decides anything itself."""
+"""What both clients share: the channel, the requests, the patience."""
 
 from __future__ import annotations
 
@@ -131,10 +131,14 @@ class Patience:
         self._timeout = timeout
         self._until = None if timeout is None else time.monotonic() + timeout
 
+    def left_s(self) -> float | None:
+        """Return what is left, 0 once the time is over; None if there is no limit."""
+        return None if self._until is None else max(0.0, self._until - time.monotonic())
+
     def next_wait_s(self) -> float:
         """Return the length of the next call's wait, 0 once the time is over."""
-        left = WAIT_MAX_S if self._until is None else self._until - time.monotonic()
-        return min(WAIT_MAX_S, max(0.0, left))
+        left_s = self.left_s()
+        return WAIT_MAX_S if left_s is None else min(WAIT_MAX_S, left_s)
 
     def give_up(self, api: str, id: str) -> TimeoutError:
         """Return the error that says how long was waited."""

@@ -32,7 +32,7 @@ _DOMAIN: Final = "insula"
 
 
 class Unreachable(errors.InsulaError):
-    """Nothing that speaks for Insula answers at the URL. A submit that raised this was not accepted."""
+    """Nothing that speaks for Insula answers at the URL, or the connection broke: a submit may have been accepted."""
 
     def __init__(self, url: str, detail: str) -> None:
         super().__init__(f"{url} does not answer ({detail}); check the URL, and that `insula up` is running there")
@@ -98,6 +98,8 @@ _ERRORS: Final[Mapping[str, Callable[[_Refusal], errors.InsulaError]]] = Mapping
         "ENDPOINT_TAKEN": lambda it: errors.EndpointTaken(
             it.metadata.get("endpoint", ""), it.metadata.get("owner", "")
         ),
+        "IDEMPOTENCY_CONFLICT": lambda it: errors.IdempotencyConflict(it.call.api),
+        "UNAUTHENTICATED": lambda _: errors.Unauthenticated(),
         "NOT_FOUND": lambda it: errors.NotFound(it.message),
         "API_NOT_FOUND": lambda it: errors.ApiNotFound(it.call.api),
         "WORKLOAD_NOT_FOUND": lambda it: errors.WorkloadNotFound(it.call.api, it.call.id),

@@ -1,72 +1,110 @@
-"""The client for ordinary code. `insula.client.async_client` is its twin."""
+"""The client for ordinary code: performs the steps of `insula.client.flows` and waits for each."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self, cast
-
-import grpc
+from typing import Any, Self, TypeVar
 
 from insula.client import calls
-from insula.client.failures import Call, RpcFailure, WorkloadFailed, error_of
-from insula.client.payloads import Payload, prepare
+from insula.client.flows import Done, Flow, Flows, Listen, Next, Pause, Read, Show, Step, Submit, take
+from insula.client.mapping import IN_FLIGHT, InFlight, Pending, Window
+from insula.client.payloads import Payload
 from insula.client.uploads import Upload
-from insula.client.workload import Workload, parse_workload
+from insula.client.workload import Outcome, Workload
 from insula.v1.results_service_pb2_grpc import ResultsServiceStub
 from insula.v1.submit_service_pb2_grpc import SubmitServiceStub
+
+T = TypeVar("T")
 
 
 class Client:
     """Submits workloads and reads them, over gRPC to the public URL of an Insula.
 
     Safe to share between threads. Close it, or use it in a `with` statement. Every method raises the classes of
-    `insula.errors`, Unreachable if nothing answers, and CallFailed for any other gRPC status.
+    `insula.errors`, Unreachable if nothing answers, TimeoutError, and CallFailed for any other gRPC status.
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8080") -> None:
-        self._url = url
+        self._flows = Flows(url)
         self._channel = calls.open_channel(calls.target_of(url))
         self._submit = SubmitServiceStub(self._channel)
         self._results = ResultsServiceStub(self._channel)
 
-    def submit(self, api: str, payload: Payload, *, content_type: str | None = None) -> str:
+    def submit(
+        self, api: str, payload: Payload, *, content_type: str | None = None, idempotency_key: str | None = None
+    ) -> str:
         """Submit `payload` and return the workload's id: from then on it is on disk.
 
-        Not repeated once sent, since a repeated submit makes a second workload: after Unreachable or a time-out
-        it is not known whether it was accepted.
+        With an `idempotency_key`, submits of the same payload within 24 hours are one workload, so a submit whose
+        answer was lost is repeated for up to a minute; not if the payload is a file or an iterable, which is read once.
+        Without a key nothing that was sent is repeated: after Unreachable or TimeoutError it is not known whether it
+        was accepted.
         """
-        outgoing = prepare(payload, content_type)
-        try:
-            if not outgoing.fits_one_message:
-                return Upload(self._submit, api, outgoing).wait()
-            request = calls.submit_request(api, outgoing)
-            return self._submit.SubmitWorkload(request, timeout=calls.ANSWER_TIMEOUT_S).id
-        except grpc.RpcError as error:
-            raise error_of(cast("RpcFailure", error), Call(self._url, api)) from error
+        return self._drive(self._flows.submit(api, payload, content_type, idempotency_key))
 
     def get(self, api: str, id: str) -> Workload:
         """Return the workload as it stands."""
-        return self._get(api, id, 0)
+        return self._drive(self._flows.get(api, id))
 
     def wait(self, api: str, id: str, timeout: float | None = None) -> Workload:
         """Return the workload once it has ended. Raises TimeoutError after `timeout` seconds; None waits on."""
-        patience = calls.Patience(timeout)
-        while True:
-            wait_s = patience.next_wait_s()
-            workload = self._get(api, id, wait_s)
-            if workload.ended:
-                return workload
-            if not wait_s:
-                raise patience.give_up(api, id)
+        return self._drive(self._flows.wait(api, id, timeout))
 
     def run(
-        self, api: str, payload: Payload, *, content_type: str | None = None, timeout: float | None = None
+        self,
+        api: str,
+        payload: Payload,
+        *,
+        content_type: str | None = None,
+        timeout: float | None = None,
+        idempotency_key: str | None = None,
     ) -> dict[str, Any]:
         """Submit `payload`, wait, and return the handler's dictionary. Raises WorkloadFailed if there is none."""
-        workload = self.wait(api, self.submit(api, payload, content_type=content_type), timeout)
-        if workload.result is None:
-            raise WorkloadFailed(workload)
-        return workload.result
+        return self._drive(self._flows.run(api, payload, content_type, idempotency_key, timeout))
+
+    def watch(self, api: str, id: str, timeout: float | None = None) -> Iterator[Workload]:
+        """Yield the workload as it stands, then after each change of status or attempt; the last one has ended.
+
+        A change that another follows at once may be skipped. Connects again where the connection breaks. Raises
+        TimeoutError after `timeout` seconds; None waits on.
+        """
+        flow = self._flows.watch(api, id, timeout)
+        try:
+            step = take(flow)
+            while not isinstance(step, Done):
+                if isinstance(step, Show):
+                    yield step.workload
+                    step = take(flow)
+                else:
+                    step = take(flow, *self._try(step))
+        finally:
+            flow.close()
+
+    def map(
+        self,
+        api: str,
+        payloads: Iterable[Payload],
+        *,
+        in_flight: int = IN_FLIGHT,
+        as_completed: bool = False,
+        content_type: str | None = None,
+        timeout: float | None = None,
+    ) -> Iterator[Outcome]:
+        """Submit each of `payloads` and yield an Outcome for each: in their order, or `as_completed`.
+
+        At most `in_flight` of them are read and not yet yielded, so `payloads` may be endless. A payload that fails
+        is an outcome with an `error`, and the others go on. Lost submits are repeated, and a full queue is waited for;
+        `timeout` limits each payload, in seconds from when it is read. Workloads that were submitted run on when the
+        caller stops early.
+        """
+        window = Window(in_flight, as_completed=as_completed)
+
+        def begin(index: int, payload: Payload) -> Flow[Outcome]:
+            return self._flows.outcome(index, api, payload, content_type, timeout)
+
+        return InFlight(window, self._start).run(payloads, begin)
 
     def close(self) -> None:
         """Close the connection. Calls under way end with an error."""
@@ -80,10 +118,42 @@ class Client:
     ) -> None:
         self.close()
 
-    def _get(self, api: str, id: str, wait_s: float) -> Workload:
+    def _drive(self, flow: Flow[T]) -> T:
+        step = take(flow)
+        while not isinstance(step, Done):
+            step = take(flow, *self._try(step))
+        return step.value
+
+    def _try(self, step: Step | Listen | Next) -> tuple[object, Exception | None]:
         try:
-            request = calls.get_request(api, id, wait_s)
-            reply = self._results.GetWorkload(request, timeout=wait_s + calls.ANSWER_TIMEOUT_S)
-        except grpc.RpcError as error:
-            raise error_of(cast("RpcFailure", error), Call(self._url, api, id)) from error
-        return parse_workload(reply.workload)
+            return self._perform(step), None
+        except Exception as error:  # noqa: BLE001 - the flow decides
+            return None, error
+
+    def _perform(self, step: Step | Listen | Next) -> object:
+        match step:
+            case Pause():
+                time.sleep(step.seconds)
+                return None
+            case Listen():
+                return self._results.WatchWorkload(step.request, timeout=step.timeout_s)
+            case Next():
+                return next(step.stream, None)
+            case _:
+                return self._finish(self._start(step))
+
+    def _start(self, step: Submit | Read) -> Pending:
+        if isinstance(step, Read):
+            return self._results.GetWorkload.future(step.request, timeout=step.timeout_s)
+        if not step.outgoing.fits_one_message:
+            return Upload(self._submit, step)
+        request = calls.submit_request(step.api, step.outgoing)
+        return self._submit.SubmitWorkload.future(request, timeout=calls.ANSWER_TIMEOUT_S, metadata=step.metadata)
+
+    @staticmethod
+    def _finish(pending: Pending) -> object:
+        try:
+            return pending.result()
+        except BaseException:
+            pending.cancel()  # a Ctrl-C while it waits; nothing if it has ended
+            raise

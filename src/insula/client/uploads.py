@@ -8,39 +8,39 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterable, Iterator
+from collections.abc import AsyncIterable, Callable, Iterator
 from concurrent.futures import Future
-from typing import Final
+from typing import Any, Final
 
 import grpc
 
 from insula.client.calls import UploadRequests
-from insula.client.payloads import Outgoing, async_pieces, pieces
-from insula.v1.submit_service_pb2 import UploadWorkloadRequest
+from insula.client.flows import Submit
+from insula.client.payloads import async_pieces, pieces
+from insula.v1.submit_service_pb2 import UploadWorkloadRequest, UploadWorkloadResponse
 from insula.v1.submit_service_pb2_grpc import SubmitServiceStub
 
 UPLOAD_TIMEOUT_S: Final = 3_600.0
 
 
 class Upload:
-    """A submit under way. Await it or wait for it; either raises grpc.RpcError, or what reading the payload raised."""
+    """A submit under way, like a future. Its end raises grpc.RpcError, or what reading the payload raised."""
 
-    def __init__(
-        self, stub: SubmitServiceStub, api: str, outgoing: Outgoing, loop: asyncio.AbstractEventLoop | None = None
-    ) -> None:
+    def __init__(self, stub: SubmitServiceStub, step: Submit, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """Start it; an asynchronous payload is read in `loop`."""
-        self._requests = UploadRequests(api, outgoing.content_type)
+        outgoing = step.outgoing
+        self._requests = UploadRequests(step.api, outgoing.content_type)
         self._reader = _Reader(loop, outgoing.source) if loop and isinstance(outgoing.source, AsyncIterable) else None
         self._pieces = self._reader or pieces(outgoing.source)
         self._fault: Exception | None = None
         self._started = threading.Event()
-        self._call = stub.UploadWorkload.future(self._messages(), timeout=UPLOAD_TIMEOUT_S)
+        self._call = stub.UploadWorkload.future(self._messages(), timeout=UPLOAD_TIMEOUT_S, metadata=step.metadata)
         self._started.set()
 
-    def wait(self) -> str:
-        """Return the workload's id, once it was accepted."""
+    def result(self) -> UploadWorkloadResponse:
+        """Return the answer once it is there."""
         try:
-            return self._call.result().id
+            return self._call.result()
         except grpc.FutureCancelledError:
             if self._fault is None:
                 raise
@@ -50,8 +50,16 @@ class Upload:
             self._call.cancel()
             raise
 
-    async def wait_in(self, loop: asyncio.AbstractEventLoop) -> str:
-        """Return the workload's id, once it was accepted; cancelling the caller gives the upload up."""
+    def cancel(self) -> None:
+        """Give the upload up; nothing if it has ended."""
+        self._call.cancel()
+
+    def add_done_callback(self, fn: Callable[[Any], None], /) -> None:
+        """Have `fn` called on a thread of gRPC's when there is an answer."""
+        self._call.add_done_callback(fn)
+
+    async def wait_in(self, loop: asyncio.AbstractEventLoop) -> UploadWorkloadResponse:
+        """Return the answer once it is there; cancelling the caller gives the upload up."""
         ended = asyncio.Event()
         self._call.add_done_callback(lambda _: _tell(loop, ended))
         try:
@@ -62,7 +70,7 @@ class Upload:
         finally:
             if self._reader is not None:
                 self._reader.stop()
-        return self.wait()
+        return self.result()
 
     def _messages(self) -> Iterator[UploadWorkloadRequest]:
         """Yield the messages, on a thread of gRPC's; if the payload cannot be read, the call is given up."""

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from insula.client.integers import with_any_integers
 from insula.status import Status
@@ -55,6 +55,27 @@ class Workload:
             return None
         parsed: dict[str, Any] = with_any_integers(partial(json.loads, self.result_json))
         return parsed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one payload of `map`. `index` is its place among the payloads.
+
+    `id` is None if it was not accepted, as far as is known; `workload` is None if its end was not seen. `error` is None
+    if there is a result; else what `run` would have raised: WorkloadFailed if the workload ended without one.
+    """
+
+    index: int
+    payload: Any
+    id: str | None
+    workload: Workload | None
+    error: Exception | None
+
+    def result(self) -> dict[str, Any]:
+        """Return the handler's dictionary. Raises `error` if there is one."""
+        if self.error is not None:
+            raise self.error
+        return cast("dict[str, Any]", cast("Workload", self.workload).result)
 
 
 def parse_workload(message: workload_pb2.Workload) -> Workload:
