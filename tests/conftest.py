@@ -27,8 +27,8 @@ os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(TEMPORARY))
 for name in ("NO_PROXY", "no_proxy"):  # a proxy is for pip
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,127.0.0.0/8"]))
 
-ONE_STACK = ("dependencies", "edge", "isolation", "ledger", "rules", "seed_document", "stack")
-"""Folders of tests/contract whose files share a stack, or a part of one, that starts once."""
+ONE_STACK = ("dependencies", "edge", "fundamentals", "isolation", "ledger", "rules", "seed_document", "stack")
+"""Folders whose files share a stack, or a part of one, that starts once."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.stack import running_stack
+from tests.fundamentals.conftest import ROOT
+from tests.stack import Stack
 
-ROOT = Path(__file__).parent.parent.parent
 BLOCK = re.compile(r"^```console\n(.*?)^```", re.DOTALL | re.MULTILINE)
 VARYING = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f-]{21}"), "<id>"),
@@ -39,22 +39,21 @@ def settled(text: str) -> str:
 
 
 @pytest.mark.slow
-async def test_readme_session(tmp_path: Path) -> None:
+def test_readme_session(stack: Stack) -> None:
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     id = ""
-    async with running_stack([ROOT / "examples" / "language-identifier"], data=tmp_path / "data") as stack:
-        environment = {**os.environ, "PATH": path, "INSULA_URL": stack.public}
-        for printed, expected in commands():
-            command = printed.replace("http://127.0.0.1:8080", stack.public).replace(
-                "127.0.0.1:8080", stack.public.removeprefix("http://")
-            )
-            if id:
-                command = VARYING[0][0].sub(id, command)
-            done = subprocess.run(
-                command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
-            )
-            assert settled(done.stdout.strip()) == settled(expected), f"$ {command}\n{done.stdout}{done.stderr}"
-            posted = VARYING[0][0].search(done.stdout)
-            id = posted.group() if posted else id
-            if posted and "status" not in done.stdout:
-                stack.wait_for_status("language-identifier", id, "completed")
+    environment = {**os.environ, "PATH": path, "INSULA_URL": stack.public}
+    for printed, expected in commands():
+        command = printed.replace("http://127.0.0.1:8080", stack.public).replace(
+            "127.0.0.1:8080", stack.public.removeprefix("http://")
+        )
+        if id:
+            command = VARYING[0][0].sub(id, command)
+        done = subprocess.run(
+            command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert settled(done.stdout.strip()) == settled(expected), f"$ {command}\n{done.stdout}{done.stderr}"
+        posted = VARYING[0][0].search(done.stdout)
+        id = posted.group() if posted else id
+        if posted and "status" not in done.stdout:
+            stack.wait_for_status("language-identifier", id, "completed")

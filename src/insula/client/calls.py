@@ -39,7 +39,9 @@ _SERVICE_CONFIG: Final = json.dumps(
                     "backoffMultiplier": 2,
                     "retryableStatusCodes": ["UNAVAILABLE"],
                 },
-            }
+            },
+            # A watch connects again by itself.
+            {"name": [{"service": "insula.v1.ResultsService", "method": "WatchWorkload"}]},
         ],
     }
 )

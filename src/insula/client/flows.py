@@ -31,8 +31,8 @@ T = TypeVar("T")
 
 REPEAT_S: Final = 60.0
 """For how long a call is repeated that may be."""
-_PAUSE_MIN_S: Final = 0.2
-_PAUSE_MAX_S: Final = 5.0
+PAUSE_MIN_S: Final = 0.2
+PAUSE_MAX_S: Final = 5.0
 _KEY: Final = "idempotency-key"
 _KEY_BYTES_MAX: Final = 255
 _LOST: Final = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED})
@@ -110,7 +110,7 @@ class _Repeats:
 
     def __init__(self) -> None:
         self._until: float | None = None
-        self._pause_s = _PAUSE_MIN_S
+        self._pause_s = PAUSE_MIN_S
 
     def pause_s(self) -> float | None:
         """How long to wait before the next try; None if there is to be none."""
@@ -118,7 +118,7 @@ class _Repeats:
         self._until = self._until or now + REPEAT_S
         if now >= self._until:
             return None
-        pause_s, self._pause_s = self._pause_s, min(_PAUSE_MAX_S, 2 * self._pause_s)
+        pause_s, self._pause_s = self._pause_s, min(PAUSE_MAX_S, 2 * self._pause_s)
         return pause_s * random.uniform(0.5, 1)
 
 
@@ -205,7 +205,7 @@ class Flows:
                 try:
                     id = yield from self.submit(api, payload, content_type, key)
                 except ResourceExhausted as error:
-                    pause_s, left_s = max(_PAUSE_MIN_S, error.retry_after.total_seconds()), patience.left_s()
+                    pause_s, left_s = max(PAUSE_MIN_S, error.retry_after.total_seconds()), patience.left_s()
                     if left_s is not None and pause_s >= left_s:
                         raise
                     yield Pause(pause_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import cast
@@ -29,7 +29,8 @@ from insula.v1.submit_service_pb2 import (
     UploadWorkloadRequest,
     UploadWorkloadResponse,
 )
-from insula.v1.workload_pb2 import Workload
+from insula.v1.workload_pb2 import Failure, Workload
+from tests.waiting import until
 
 Answer = Workload | InsulaError | grpc.StatusCode
 
@@ -46,6 +47,18 @@ class Script:
     pieces: list[int] = field(default_factory=list[int])
     asked: list[tuple[str, str, float]] = field(default_factory=list[tuple[str, str, float]])
     submits: int = 0
+    # The answers of so many submits are lost, after the workload was accepted or before.
+    lost_answers: int = 0
+    lost_before: bool = False
+    lost_as: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
+    # What comes first: this many submits are refused.
+    refusals: list[InsulaError] = field(default_factory=list[InsulaError])
+    keys: list[str] = field(default_factory=list[str])
+    # Each watch is one of these: its messages, and its end.
+    watches: list[Sequence[Answer]] = field(default_factory=list[Sequence[Answer]])
+    # Each submit is a workload of its own; one ends, with its payload as result, once `may_end` has its number.
+    echo: bool = False
+    may_end: Callable[[int], bool] = lambda _: True
     # An upload that has ended is not answered before it is given up.
     hold_uploads: bool = False
     upload_began: threading.Event = field(default_factory=threading.Event)
@@ -61,10 +74,16 @@ class _Submit(submit_service_pb2_grpc.SubmitServiceServicer):
         request: SubmitWorkloadRequest,
         context: grpc.aio.ServicerContext[SubmitWorkloadRequest, SubmitWorkloadResponse],
     ) -> SubmitWorkloadResponse:
-        self._script.submits += 1
-        await _refuse(self._script.refusal, context)
-        self._script.submitted.append((request.api, request.content_type, request.payload))
-        return SubmitWorkloadResponse(id=self._script.id)
+        script = self._script
+        script.submits += 1
+        script.keys += [str(value) for name, value in context.invocation_metadata() or () if name == "idempotency-key"]
+        await _refuse(script.refusals.pop(0) if script.refusals else script.refusal, context)
+        lost, script.lost_answers = script.lost_answers > 0, max(0, script.lost_answers - 1)
+        if not (lost and script.lost_before):
+            script.submitted.append((request.api, request.content_type, request.payload))
+        if lost:
+            await _refuse(script.lost_as, context)
+        return SubmitWorkloadResponse(id=str(len(script.submitted) - 1) if script.echo else script.id)
 
     async def UploadWorkload(
         self,
@@ -72,11 +91,16 @@ class _Submit(submit_service_pb2_grpc.SubmitServiceServicer):
         context: grpc.aio.ServicerContext[UploadWorkloadRequest, UploadWorkloadResponse],
     ) -> UploadWorkloadResponse:
         self._script.submits += 1
+        self._script.keys += [
+            str(value) for name, value in context.invocation_metadata() or () if name == "idempotency-key"
+        ]
         self._script.upload_began.set()
         try:
             if self._script.refuse_uploads_at_once:
                 await _refuse(self._script.refusal, context)
             messages = [message async for message in request_iterator]
+            if self._script.refusals:
+                raise self._script.refusals.pop(0)
             if self._script.hold_uploads:
                 await asyncio.Event().wait()
         except asyncio.CancelledError:
@@ -87,7 +111,8 @@ class _Submit(submit_service_pb2_grpc.SubmitServiceServicer):
         assert all(not message.api and not message.payload.content_type for message in messages[1:])
         body = b"".join(message.payload.data for message in messages)
         self._script.submitted.append((first.api, first.payload.content_type, body))
-        return UploadWorkloadResponse(id=self._script.id)
+        number = len(self._script.submitted) - 1
+        return UploadWorkloadResponse(id=str(number) if self._script.echo else self._script.id)
 
 
 class _Results(results_service_pb2_grpc.ResultsServiceServicer):
@@ -101,11 +126,25 @@ class _Results(results_service_pb2_grpc.ResultsServiceServicer):
     ) -> GetWorkloadResponse:
         wait_s = request.wait.ToTimedelta().total_seconds()
         self._script.asked.append((request.api, request.id, wait_s))
+        if self._script.echo:
+            return GetWorkloadResponse(workload=await self._echo(int(request.id), wait_s))
         answers = self._script.answers
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if not isinstance(answer, Workload):
             await _refuse(answer, context)
         return GetWorkloadResponse(workload=cast("Workload", answer))
+
+    async def _echo(self, number: int, wait_s: float) -> Workload:
+        try:
+            async with asyncio.timeout(wait_s):
+                await until(lambda: self._script.may_end(number))
+        except TimeoutError:
+            return Workload(id=str(number), api="a", status="in_progress")
+        result = self._script.submitted[number][2]
+        if result.startswith(b'"'):  # the handler takes no texts
+            failure = Failure(reason="HANDLER_ERROR", message="no text")
+            return Workload(id=str(number), api="a", status="failed", failure=failure)
+        return Workload(id=str(number), api="a", status="completed", result_json=result)
 
     async def DownloadWorkload(
         self,
@@ -120,8 +159,10 @@ class _Results(results_service_pb2_grpc.ResultsServiceServicer):
         request: WatchWorkloadRequest,
         context: grpc.aio.ServicerContext[WatchWorkloadRequest, WatchWorkloadResponse],
     ) -> AsyncIterator[WatchWorkloadResponse]:
-        raise AssertionError("the clients wait with GetWorkload")
-        yield
+        for answer in self._script.watches.pop(0):
+            if not isinstance(answer, Workload):
+                await _refuse(answer, context)
+            yield WatchWorkloadResponse(workload=cast("Workload", answer))
 
 
 async def _refuse(

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
-import insula
 from insula.client.calls import target_of
 from insula.errors import InvalidArgument
 
@@ -39,15 +35,3 @@ def test_other_urls_are_refused(url: str) -> None:
 def test_only_other_machines_are_reached_through_a_proxy() -> None:
     assert ("grpc.enable_http_proxy", 0) in target_of("http://127.0.0.1:8080").options
     assert ("grpc.enable_http_proxy", 0) not in target_of("http://10.0.0.1:8080").options
-
-
-def test_the_package_gives_its_clients_by_name() -> None:
-    assert insula.Client.__name__ == "Client"
-    assert {"Client", "AsyncClient"} <= set(dir(insula))
-    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
-        _ = insula.Nothing
-
-
-def test_importing_the_errors_loads_no_grpc() -> None:
-    code = "import sys, insula.errors, insula.cli.workloads; sys.exit('grpc' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -32,11 +32,6 @@ class Shell:
 
 
 @pytest.fixture
-def script() -> Script:
-    return Script()
-
-
-@pytest.fixture
 def shell(script: Script) -> Iterator[Shell]:
     with serving_on_a_thread(script) as url:
         yield Shell(url)

@@ -6,7 +6,6 @@ import asyncio
 import io
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import grpc
 import pytest
@@ -18,6 +17,7 @@ from insula.client import Workload as ClientWorkload
 from insula.client.payloads import CHUNK_BYTES, AsyncPayload
 from insula.status import Status
 from insula.v1.workload_pb2 import Failure, Workload
+from tests.unit.client.conftest import Twin
 from tests.unit.client.scripted import Script, serving_on_a_thread
 
 RUNNING = Workload(id="id-1", api="a", status="in_progress", attempt=1)
@@ -33,35 +33,6 @@ DONE = Workload(
     result_json=b'{"n": 9007199254740993, "x": 1.0}',
 )
 FAILED = Workload(id="id-1", api="a", status="failed", failure=Failure(reason="HANDLER_ERROR", message="boom"))
-
-
-class Twin:
-    """One of the clients, called the same way whichever it is."""
-
-    def __init__(self, kind: str, url: str) -> None:
-        self._kind, self._url = kind, url
-
-    def __call__(self, method: str, *args: Any, **named: Any) -> Any:
-        if self._kind == "sync":
-            with Client(self._url) as client:
-                return getattr(client, method)(*args, **named)
-
-        async def call() -> Any:
-            async with AsyncClient(self._url) as client:
-                return await getattr(client, method)(*args, **named)
-
-        return asyncio.run(call())
-
-
-@pytest.fixture
-def script() -> Script:
-    return Script()
-
-
-@pytest.fixture(params=["sync", "async"])
-def call(request: pytest.FixtureRequest, script: Script) -> Iterator[Twin]:
-    with serving_on_a_thread(script) as url:
-        yield Twin(request.param, url)
 
 
 PAYLOADS: list[tuple[Callable[[], AsyncPayload], str, bytes]] = [
@@ -212,6 +183,12 @@ def test_run_raises_what_became_of_a_failed_workload(call: Twin, script: Script)
 
 
 REFUSALS = [
+    errors.IdempotencyConflict("a"),
+    errors.Unauthenticated(),
+    errors.StorageFull(),
+    errors.ObjectUnreadable("S3 does not give the object"),
+    errors.EncodingInvalid("the payload is no gzip"),
+    errors.EncodingUnsupported("br"),
     errors.ApiNotFound("a"),
     errors.QueueFull("a", 7, timedelta(seconds=3)),
     errors.StoreFull(),

@@ -1,0 +1,90 @@
+"""docs/cli.md, from the commands themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Any, Final
+
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from insula.cli.main import EXAMPLES, app
+
+INTRODUCTION: Final = """\
+# The `insula` command
+
+Written by `make reference` from the commands (src/insula/cli); do not edit.
+
+Results go to standard output, and everything else to standard error, so a program can read the one and a person the
+other. A command finds the stack whose data directory is `.insula` in the current directory; `--data` names another
+directory, and `--admin` or `--url` an address.
+
+`insula --install-completion` sets up completion of commands, options and the names of deployed APIs for the current
+shell; `insula --show-completion` prints what that would write.
+
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 1 | the call failed, an API is failing, or a workload failed |
+| 2 | wrong usage, a refused project, or no stack to talk to |
+| 3 | `insula result`: the workload has not ended yet |
+| 130 | `insula submit` and `insula result`: interrupted by Ctrl-C |
+
+`insula up` exits 0 if it was stopped after it was up, 1 if a part did not come up, and 128 plus the signal's number if
+it was told to stop before that.
+"""
+
+
+def page() -> str:
+    """The text of docs/cli.md."""
+    root = get_command(app)
+    assert isinstance(root, TyperGroup), "several commands make a group"
+    sections = ["\n".join(_section(name, command)) for name, command in root.commands.items()]
+    return "\n".join([INTRODUCTION, *sections])
+
+
+def _section(name: str, command: Any) -> Iterator[str]:
+    arguments = [each for each in command.params if each.param_type_name == "argument"]
+    options = [each for each in command.params if each.param_type_name == "option"]
+    words = " ".join(["insula", name, *(_placeholder(each) for each in arguments), "[OPTIONS]"])
+    yield f"## insula {name}"
+    yield f"\n{command.help}\n\n```\n{words}\n```\n"
+    if arguments:
+        yield from _table("argument", ((f"`{_placeholder(each)}`", each.help or "") for each in arguments))
+    yield from _table("option", ((_spelling(each), _meaning(each)) for each in options))
+    yield "Examples:\n\n```bash"
+    yield from EXAMPLES[name]
+    yield "```\n"
+
+
+def _table(kind: str, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    yield f"| {kind} | meaning |\n|---|---|"
+    for name, meaning in rows:
+        yield f"| {name} | {meaning.replace('|', chr(92) + '|')} |"
+    yield ""
+
+
+def _placeholder(argument: Any) -> str:
+    return str(argument.metavar or argument.name.upper())
+
+
+def _spelling(option: Any) -> str:
+    names = ", ".join(f"`{name}`" for name in option.opts)
+    return names if option.is_flag else f"{names} `{option.metavar or _kind(option)}`"
+
+
+def _kind(option: Any) -> str:
+    kind = option.type_descriptor.annotation
+    return "/".join(kind) if issubclass(kind, StrEnum) else {int: "NUMBER"}.get(kind, "TEXT")
+
+
+def _meaning(option: Any) -> str:
+    default = option.default
+    shown = option.show_default and not option.is_flag and default not in (None, ())
+    words = [option.help, f"Default: `{default}`." if shown else "", _variable(option)]
+    return " ".join(filter(None, words))
+
+
+def _variable(option: Any) -> str:
+    return f"Environment variable: `{option.envvar}`." if option.envvar else ""

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.stack import Stack, running_stack
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    """The example that README and the pages of docs/ call."""
+    example = ROOT / "examples" / "language-identifier"
+    async with running_stack([example], data=tmp_path_factory.mktemp("fundamentals")) as running:
+        yield running

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from insula.client import AsyncClient, Client, flows
+from tests.unit.client.scripted import Script, serving_on_a_thread
+
+
+class Twin:
+    """One of the clients, called the same way whichever it is. What it yields becomes a list."""
+
+    def __init__(self, kind: str, url: str) -> None:
+        self._kind, self._url = kind, url
+
+    def __call__(self, method: str, *args: Any, **named: Any) -> Any:
+        return (
+            self._sync(method, *args, **named)
+            if self._kind == "sync"
+            else asyncio.run(self._async(method, *args, **named))
+        )
+
+    def _sync(self, method: str, *args: Any, **named: Any) -> Any:
+        with Client(self._url) as client:
+            answer: Any = getattr(client, method)(*args, **named)
+            return list[Any](answer) if isinstance(answer, Iterator) else answer
+
+    async def _async(self, method: str, *args: Any, **named: Any) -> Any:
+        async with AsyncClient(self._url) as client:
+            answer: Any = getattr(client, method)(*args, **named)
+            return [each async for each in answer] if hasattr(answer, "__anext__") else await answer
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the tries of a call that is repeated."""
+    monkeypatch.setattr(flows, "PAUSE_MIN_S", 0.01)
+
+
+@pytest.fixture
+def script() -> Script:
+    return Script()
+
+
+@pytest.fixture(params=["sync", "async"])
+def call(request: pytest.FixtureRequest, script: Script) -> Iterator[Twin]:
+    with serving_on_a_thread(script) as url:
+        yield Twin(request.param, url)
