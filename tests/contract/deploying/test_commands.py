@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -233,6 +234,56 @@ def test_logs_that_break_off_are_no_success(stack: Stack) -> None:
         _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "does not tell" in said
+
+
+def test_logs_of_all_apis_in_the_order_of_their_times(deployed: Deployed) -> None:
+    deployed.run()
+    lines = [json.loads(line) for line in deployed.insula("logs").stdout.splitlines()]
+    assert {"resident", deployed.name} <= {line["labels"]["apiName"] for line in lines}
+    times = [line["asctime"] for line in lines]
+    assert times == sorted(times)
+
+
+def test_logs_as_a_person_reads_them(deployed: Deployed) -> None:
+    """What a terminal shows unasked: time, level, API, message and workload."""
+    id = deployed.run()["id"]
+    lines = deployed.insula("logs", deployed.name, "--log", "text").stdout.splitlines()
+    found = next(line for line in lines if "saw this" in line)
+    assert re.fullmatch(rf"\d\d:\d\d:\d\d INFO    {deployed.name} saw this {id}", found)
+
+
+def test_get_counts_the_workloads_of_an_api(deployed: Deployed) -> None:
+    deployed.run()
+    counts = {"in_queue": 0, "in_progress": 0, "completed": 1, "failed": 0, "cancelled": 0}
+    assert json.loads(deployed.insula("get", deployed.name, "-o", "json").stdout)["workloads"] == counts
+
+
+def test_get_watch_prints_a_line_for_each_change(deployed: Deployed) -> None:
+    command = [sys.executable, "-u", "-m", "insula.cli.main", "get", deployed.name, "--watch"]
+    with subprocess.Popen(command, cwd=deployed.here, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().endswith(
+            f" {deployed.name} ready, queued 0, running 0, failed 0, rate 0.0/s\n"
+        )
+        deployed.write(HANDLER.replace("return", "raise ValueError; return"))
+        assert deployed.insula("deploy", str(deployed.project)).returncode == 0
+        deployed.run()
+        line = ""
+        while "failed 1" not in line:
+            line = process.stdout.readline()
+            assert line
+        process.send_signal(signal.SIGINT)
+    assert process.returncode != 0
+
+
+def test_bash_completes_the_names_of_deployed_apis(deployed: Deployed) -> None:
+    """Of the stack of the directory, or the one that the line names."""
+    typed = deployed.name[:-1]
+    for line in (f"insula logs {typed}", f"insula get --data {deployed.here}/.insula {typed}"):
+        words = {"_INSULA_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+        program, variables = Path(sys.executable).with_name("insula"), os.environ | words
+        done = subprocess.run([program], cwd=deployed.here, env=variables, capture_output=True, text=True, check=False)
+        assert deployed.name in done.stdout.split(), done.stderr
 
 
 def test_get_watch_shows_the_apis_again_and_again(stack: Stack) -> None:

@@ -175,7 +175,9 @@ def test_logs(session: Session) -> None:
     """A program gets the lines as the worker wrote them, with what the handler printed as JSON has it."""
     id = session.run("submit", "echo", "--json", payload(), piped=True).strip()
     session.run("result", "echo", id, "--wait")
-    check_harmless(session.run("logs", "echo", "--workload", id))
+    shown = session.run("logs", "echo", "--workload", id)
+    assert "\x1b[38;5;77m" not in shown
+    check_harmless(OWN_STYLING.sub("", shown))
     lines = session.run("logs", "echo", "--workload", id, piped=True).splitlines()
     assert HOSTILE in [json.loads(line)["message"] for line in lines]
 
