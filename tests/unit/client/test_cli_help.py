@@ -26,7 +26,7 @@ def commands() -> Iterator[tuple[str, ...]]:
     yield from ((name,) for name in root.commands)
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
+@pytest.mark.parametrize("words", list(commands()), ids=" ".join)
 def test_every_help_ends_with_two_examples(words: tuple[str, ...]) -> None:
     """Each of them is a command line of this very command, whole in a terminal of 80 columns."""
     said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})

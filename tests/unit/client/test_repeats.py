@@ -59,7 +59,7 @@ def test_a_large_payload_in_memory_is_repeated_and_a_stream_is_not(call: Twin, s
 
 
 def test_after_a_minute_the_last_error_is_raised(call: Twin, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flows, "REPEAT_S", 0.5)
+    monkeypatch.setattr(flows, "REPEAT_S", 0.2)
     script.refusal = StoreUnavailable("Redis does not answer")
     with pytest.raises(StoreUnavailable, match="Redis does not answer"):
         call("submit", "a", b"x", idempotency_key="k")

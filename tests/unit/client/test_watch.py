@@ -65,7 +65,7 @@ def test_a_watch_gives_up_after_its_time(call: Twin, script: Script) -> None:
 def test_a_watch_that_cannot_connect_for_a_minute_raises_why(
     call: Twin, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flows, "REPEAT_S", 0.3)
+    monkeypatch.setattr(flows, "REPEAT_S", 0.1)
     script.watches = [[grpc.StatusCode.UNAVAILABLE]] * 1000
     with pytest.raises(Unreachable):
         call("watch", "a", "id-1")
