@@ -14,7 +14,7 @@ from insula.project.rules import ENDPOINT_SEGMENTS_MAX, ENDPOINTS_RESERVED
 from insula.project.sections import Key
 from insula.project.spec import API
 from insula.project.tree import Json
-from scripts.reference import cli, errors, settings
+from scripts.reference import cli, errors, limits, metrics, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SCHEMA = Path("docs/cortex.schema.json")
@@ -88,7 +88,8 @@ def reference() -> str:
 def main(*, check: bool) -> int:
     """Write the files, or compare them; 0 unless they differ."""
     made = {SCHEMA: json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n", REFERENCE: reference()}
-    made |= {Path(f"docs/{each.__name__.rpartition('.')[2]}.md"): each.page() for each in (cli, errors, settings)}
+    pages = (cli, errors, limits, metrics, settings)
+    made |= {Path(f"docs/{each.__name__.rpartition('.')[2]}.md"): each.page() for each in pages}
     stale = [path for path, text in made.items() if not (ROOT / path).is_file() or (ROOT / path).read_text() != text]
     if check and stale:
         print(f"not what the code says; run `make reference`: {', '.join(map(str, stale))}")

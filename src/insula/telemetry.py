@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from insula.addresses import unix_socket
 from insula.errors import InsulaError
@@ -40,11 +40,16 @@ class MetricsPortTaken(InsulaError):
 
 @dataclass(frozen=True)
 class Instrument:
-    """A metric of ours: its name, its unit in OpenTelemetry's spelling, what it says."""
+    """A metric of ours: its name, its unit in OpenTelemetry's spelling, what it says.
+
+    `labels` are those that it has beside `api_name` and `api_kind`.
+    """
 
     name: str
     unit: str
     description: str
+    kind: Literal["gauge", "counter", "histogram"] = "gauge"
+    labels: tuple[str, ...] = ()
 
 
 Reading = tuple[float, Mapping[str, str]]
@@ -81,13 +86,14 @@ class Telemetry:
             explicit_bucket_boundaries_advisory=SECONDS_BOUNDARIES,
         )
 
-    def observe(self, instrument: Instrument, read: Callable[[], Sequence[Reading]], *, counts: bool = False) -> None:
-        """Export what `read` returns at each scrape, as a gauge, or as a counter if it only `counts` up."""
+    def observe(self, instrument: Instrument, read: Callable[[], Sequence[Reading]]) -> None:
+        """Export what `read` returns at each scrape: a gauge, or a counter."""
         from opentelemetry.metrics import Observation
 
         def callback(options: CallbackOptions) -> list[Observation]:  # noqa: ARG001 - the callback's signature
             return [Observation(value, labels) for value, labels in read()]
 
+        counts = instrument.kind == "counter"
         create = self.meter.create_observable_counter if counts else self.meter.create_observable_gauge
         create(instrument.name, [callback], instrument.unit, instrument.description)
 

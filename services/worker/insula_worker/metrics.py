@@ -21,9 +21,15 @@ from insula_worker.runners.process import labels
 log = logging.getLogger(__name__)
 
 ACTIVE: Final = Instrument("cortex_async_active", "{workload}", "Workloads whose handler is running.")
-LATENCY: Final = Instrument("cortex_async_latency", "s", "Seconds a handler took, by the workload's end.")
-REQUEST_COUNT: Final = Instrument("cortex_async_request_count", "{workload}", "Workloads that ended here, by status.")
-LOG_LINES_DROPPED: Final = Instrument("insula_log_lines_dropped", "{line}", "Log lines lost, by reason.")
+LATENCY: Final = Instrument(
+    "cortex_async_latency", "s", "Seconds a handler took, by the workload's end.", "histogram", ("status",)
+)
+REQUEST_COUNT: Final = Instrument(
+    "cortex_async_request_count", "{workload}", "Workloads that ended here, by status.", "counter", ("status",)
+)
+LOG_LINES_DROPPED: Final = Instrument(
+    "insula_log_lines_dropped", "{line}", "Log lines lost, by reason.", "counter", ("reason",)
+)
 
 METRICS_MAX: Final = 200
 SERIES_MAX: Final = 1000
@@ -52,7 +58,6 @@ class WorkerMetrics:
                 (log.lines_too_long, {**self._of_api, "reason": "too_long"}),
                 (log.lines_unread, {**self._of_api, "reason": "not_read"}),
             ],
-            counts=True,
         )
 
     def observe_active(self, running: Callable[[], int]) -> None:

@@ -85,7 +85,7 @@ def test_many_payloads_are_mapped_and_failures_stay_apart(stack: Stack) -> None:
 
 async def test_the_asynchronous_client_hands_out_what_ends_first(stack: Stack) -> None:
     async with AsyncClient(stack.public) as client:
-        payloads = [{"sleep_s": 1, "return": {}}, *({"return": {"n": n}} for n in range(20))]
+        payloads: list[dict[str, object]] = [{"sleep_s": 1, "return": {}}, *({"return": {"n": n}} for n in range(20))]
         outcomes: list[Outcome] = [each async for each in client.map("probe", payloads, as_completed=True)]
     assert sorted(each.index for each in outcomes) == list(range(21))
     assert all(each.error is None for each in outcomes)

@@ -1,0 +1,339 @@
+"""docs/limits.md, from the constants that hold the limits, and from the configuration of the edge."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import yaml
+
+from insula.bundles.__main__ import KEPT as BUNDLE_KEPT
+from insula.disk import ROOM_BYTES_MIN, ROOM_SHARE_MIN
+from insula.errors import StoreFull
+from insula.ledger import ledger
+from insula.project import cortex_yaml as configuration
+from insula.project import env_file, extraction, files, rules, spec, tree
+from insula.project.units import DURATION_MAX
+from insula.registry import REPORT_S
+from insula.rpc import UNAVAILABLE_RETRY_S
+from insula.server import PAYLOAD_BYTES_MAX as MESSAGE_PAYLOAD_BYTES_MAX
+from insula.settings import LEASE_S, MAX_DELIVERIES, PAYLOAD_BYTES_MAX, RETENTION_S
+from insula_envoy import EdgeAddresses, bundled_folder, render
+from insula_local import parts, preflight, stack
+from insula_local.machine.disk import START_BYTES
+from insula_local.supervision import output as part_output
+from insula_local.view import plain
+from insula_results.results_servicer import WAIT_S_MAX
+from insula_runner import metrics as pushed
+from insula_runner import user_code
+from insula_runner.frames import RESULT_BYTES_MAX
+from insula_submit import admission, envelope, submit_servicer
+from insula_worker import metrics as kept
+from insula_worker.attempts import attempt, claiming, json_object, payloads
+from insula_worker.environments.environment import BUILD_TIMEOUT_S
+from insula_worker.logs import line, ring, stdout_writer
+from insula_worker.runners import memory, slot
+from insula_worker.settings import GRACE_S, START_TIMEOUT_S
+
+INTRODUCTION: Final = """\
+# Limits
+
+Written by `make reference` from the constants in the code and from `envoy.yaml`; do not edit.
+
+Every queue, buffer, body and wait has a limit. A variable `INSULA_…` is set in the environment of the services, see
+[settings](settings.md). The reasons in capitals are those of [errors](errors.md). "fixed" is a constant of the code.
+Keys of cortex.yaml have bounds of their own, see [cortex.yaml](cortex-yaml.md).
+"""
+CLOSED: Final = "a further one is closed at once"
+ENVOY_HEADERS: Final = "60 KiB, 100 headers"
+"""Envoy's own defaults, which envoy.yaml leaves alone."""
+
+
+class Limit(NamedTuple):
+    """One row: what is limited, to what, what happens past it, and what changes it."""
+
+    what: str
+    value: str
+    past: str
+    change: str = "fixed"
+
+
+def size(count_bytes: int) -> str:
+    """Bytes in the largest unit that divides them: 32 KiB, 5 MB."""
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (10**6, "MB")):
+        if count_bytes % unit == 0:
+            return f"{count_bytes // unit} {name}"
+    return f"{count_bytes:,} bytes"
+
+
+def span(seconds: float) -> str:
+    """Seconds in the largest unit that divides them, hours and days from two on: 24 h, 7 days, 30 min, 0.25 s."""
+    for unit, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * unit and seconds % unit == 0:
+            return f"{seconds / unit:g} {name}"
+    return f"{seconds:g} s"
+
+
+def edge() -> Mapping[str, Any]:
+    """The parsed envoy.yaml."""
+    addresses = EdgeAddresses(
+        public_address="0.0.0.0",  # noqa: S104 - nothing listens there
+        public_port=8080,
+        internal_address="127.0.0.1",
+        submit="localhost:1",
+        results="localhost:2",
+        admin="localhost:3",
+    )
+    parsed: Mapping[str, Any] = yaml.safe_load(render(addresses))
+    return parsed
+
+
+def _duration(text: str) -> str:
+    return span(float(text.removesuffix("s")))
+
+
+def _requests() -> Sequence[Limit]:
+    parsed = edge()
+    resources = parsed["static_resources"]
+    public = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    connections = parsed["layered_runtime"]["layers"][0]["static_layer"]["envoy"]["resource_limits"]["listener"]
+    [monitor] = parsed["overload_manager"]["resource_monitors"]
+    [upstream] = resources["clusters"][0]["circuit_breakers"]["thresholds"]
+    guard = (bundled_folder() / "guard.lua").read_text(encoding="utf-8")
+    request_id = re.search(r"REQUEST_ID_CHARS_MAX = (\d+)", guard)
+    assert request_id, "guard.lua bounds the x-request-id"
+    return (
+        Limit(
+            "payload; of a gzip, what it decompresses to",
+            size(int(PAYLOAD_BYTES_MAX.default)),
+            "413 `PAYLOAD_TOO_LARGE`; nothing is stored",
+            f"`{PAYLOAD_BYTES_MAX.name}`, the same for submit and the edge",
+        ),
+        Limit(
+            "payload in one message of gRPC (`SubmitWorkload`)",
+            size(MESSAGE_PAYLOAD_BYTES_MAX),
+            "`PAYLOAD_TOO_LARGE`; `UploadWorkload` takes it in pieces",
+        ),
+        Limit(
+            "the rest of a refused body, which is read and dropped",
+            f"{size(submit_servicer.REFUSED_BYTES_READ)}, and {span(submit_servicer.REFUSED_S)}",
+            "the connection is reset",
+        ),
+        Limit("`Content-Type`, `Idempotency-Key`", f"{envelope.HEADER_BYTES_MAX} bytes each", "400 `INVALID_ARGUMENT`"),
+        Limit("`x-request-id`", f"{request_id[1]} printable characters", "the edge makes a new one"),
+        Limit("all headers of a request", ENVOY_HEADERS, "431"),
+        Limit("sending the headers", _duration(public["request_headers_timeout"]), "408"),
+        Limit("a transfer that stands still", _duration(public["stream_idle_timeout"]), "408 or 504"),
+        Limit("an idle connection", _duration(public["common_http_protocol_options"]["idle_timeout"]), "it is closed"),
+        Limit(
+            "upload of one payload that is not inline",
+            span(ledger.UPLOAD_S),
+            "503 `STORE_UNAVAILABLE`; nothing is stored",
+        ),
+        Limit("`wait` of `GetWorkload`", span(WAIT_S_MAX), "400 `INVALID_ARGUMENT`; call again to wait longer"),
+        Limit(
+            "calls at once on one HTTP/2 connection",
+            f"{public['http2_protocol_options']['max_concurrent_streams']}",
+            "the client waits or opens another connection",
+        ),
+        Limit("connections of the public listener", f"{connections['public']['connection_limit']:,}", CLOSED),
+        Limit("connections of handlers, at 8888", f"{connections['in_cluster']['connection_limit']:,}", CLOSED),
+        Limit("connections of handlers to S3", f"{connections['s3']['connection_limit']:,}", CLOSED),
+        Limit(
+            "connections in all",
+            f"{monitor['typed_config']['max_active_downstream_connections']:,}",
+            CLOSED,
+        ),
+        Limit("requests at once to one service", f"{upstream['max_requests']:,}", "503; wait for `Retry-After`"),
+        Limit(
+            "requests in a second from one address",
+            "none",
+            "429, with `Retry-After: 1`",
+            "`insula up --requests-per-address N`",
+        ),
+    )
+
+
+QUEUE: Final = (
+    Limit(
+        "workloads of an API that wait or run",
+        "`max_replica_concurrency` times `max_replicas`, or times 1 if that is 0",
+        f"429 `QUEUE_FULL`, with `Retry-After: {ledger.FULL_RETRY.seconds}`; nothing is stored",
+        "`autoscaling` in cortex.yaml",
+    ),
+    Limit(
+        "memory of Redis",
+        "its `maxmemory`",
+        f"429 `STORE_FULL`, with `Retry-After: {StoreFull().retry_after.seconds}`; running workloads still end",
+        "`maxmemory` of Redis",
+    ),
+    Limit(
+        "free space on the disk of the stores",
+        f"the larger of {size(ROOM_BYTES_MIN)} and {ROOM_SHARE_MIN * 100:g} % of the disk",
+        f"503 `STORAGE_FULL`, with `Retry-After: {UNAVAILABLE_RETRY_S}`; running workloads still end",
+        "free some space",
+    ),
+    Limit(
+        "an `Idempotency-Key` is remembered",
+        f"{span(ledger.IDEMPOTENCY_S)}, or the retention if that is shorter",
+        "the same key makes a new workload",
+    ),
+    Limit(
+        "a lease: how long a worker may be silent",
+        span(int(LEASE_S.default)),
+        f"its workloads start again on another worker, which looks every {span(claiming.SCAN_S)}",
+        f"`{LEASE_S.name}`",
+    ),
+    Limit(
+        "lost attempts of a workload",
+        str(MAX_DELIVERIES.default),
+        "it fails with `WORKER_LOST`",
+        f"`{MAX_DELIVERIES.name}`",
+    ),
+    Limit(
+        "workloads that a worker claims ahead of its handler",
+        f"{claiming.AHEAD_MAX}, and no more than it finishes in {span(claiming.AHEAD_S)}",
+        "it claims no more",
+    ),
+    Limit(
+        "a payload that S3 does not give while other calls work",
+        f"{payloads.Patience().errors_min} errors over {span(payloads.Patience().over_s)}",
+        "the workload fails with `PAYLOAD_UNREADABLE`; the payload is kept",
+    ),
+    Limit(
+        "an ended workload is kept",
+        span(int(RETENTION_S.default)),
+        "a read is 404 `WORKLOAD_NOT_FOUND`; record and objects are deleted",
+        f"`{RETENTION_S.name}`",
+    ),
+    Limit("the bundle of a version that is not in use", span(BUNDLE_KEPT.total_seconds()), "it is deleted"),
+    Limit("a worker that does not report", span(3 * REPORT_S), "`insula get` no longer lists it"),
+)
+HANDLER: Final = (
+    Limit("`handle_async`", "none", "it runs until it returns"),
+    Limit(
+        "`__init__`",
+        span(int(START_TIMEOUT_S.default)),
+        "the API is `failing`; it is tried again",
+        f"`{START_TIMEOUT_S.name}`",
+    ),
+    Limit("installing the packages, each step", span(BUILD_TIMEOUT_S), "the API is `failing`; it is tried again"),
+    Limit(
+        "memory of the handler's processes",
+        f"`compute.mem`, measured every {span(memory.LOOK_S)}",
+        "the workload fails with `MEMORY_LIMIT`; the handler starts again",
+        "`compute.mem` in cortex.yaml; none without it",
+    ),
+    Limit(
+        "pause before a handler that does not start is tried again",
+        f"up to {span(slot.RESTART_S_MAX)}",
+        "it is tried again",
+    ),
+    Limit(
+        "running workloads after SIGTERM",
+        f"{span(int(GRACE_S.default))}; {span(parts.WORKER_GRACE_S)} with `insula up`",
+        "they are given back and start again from the beginning",
+        f"`{GRACE_S.name}`",
+    ),
+    Limit("result", size(RESULT_BYTES_MAX), "the workload fails with `RESULT_TOO_LARGE`"),
+    Limit("nesting of a result", f"{json_object.DEPTH_MAX:,}", "the workload fails with `RESULT_INVALID`"),
+    Limit("`error.message` of a failed workload", f"{attempt.MESSAGE_CHARS_MAX:,} characters", "the end is cut off"),
+    Limit("traceback in the log", f"{user_code.TRACEBACK_CHARACTERS_MAX:,} characters", "the beginning is cut off"),
+    Limit("payload kept in Redis", size(admission.INLINE_BYTES_MAX), "a larger one is kept in S3"),
+    Limit("result kept in Redis", size(attempt.RESULT_INLINE_BYTES_MAX), "a larger one is kept in S3"),
+    Limit(
+        "payload kept in memory by a worker", size(payloads.PAYLOAD_MEMORY_BYTES), "a larger one is kept on its disk"
+    ),
+)
+LOGS: Final = (
+    Limit(
+        "a line that a handler prints or logs",
+        size(line.LINE_BYTES_MAX),
+        "it is dropped, and counted in `insula_log_lines_dropped` with the reason `too_long`",
+    ),
+    Limit(
+        "lines that nobody reads from a worker's stdout",
+        size(stdout_writer.WAITING_BYTES_MAX),
+        "further ones are dropped, and counted with the reason `not_read`",
+    ),
+    Limit(
+        "lines of a worker that `insula logs` can show",
+        f"{ring.LINES_MAX:,} lines and {size(ring.BYTES_MAX)}",
+        "the oldest are dropped",
+    ),
+    Limit(
+        "a line of `insula up`", f"{plain.LINE_CHARACTERS_MAX:,} characters", "the end is cut off; the file has more"
+    ),
+    Limit("a line in the log file of a part of `insula up`", size(part_output.LINE_BYTES_MAX), "the end is cut off"),
+    Limit(
+        "the log file of a part of `insula up`",
+        size(part_output.LOG_BYTES_MAX),
+        "a new one begins; the one before is kept",
+    ),
+)
+METRICS: Final = (
+    Limit("a metric's name", f"{pushed.NAME_CHARACTERS_MAX} characters", "the call raises `ValueError`"),
+    Limit("tags of one push", str(pushed.TAGS_MAX), "the push is dropped; the log says so once for each metric"),
+    Limit("a tag's name and its value", f"{pushed.TAG_CHARACTERS_MAX} characters each", "the end is cut off"),
+    Limit("metrics of one worker", str(kept.METRICS_MAX), "a further one is dropped; the log says so once"),
+    Limit(
+        "different tags of one metric",
+        f"{kept.SERIES_MAX:,}; {kept.SERIES_IN_ALL_MAX:,} of all metrics",
+        'further ones are counted together, under the label `otel_metric_overflow="true"`',
+    ),
+)
+PROJECT: Final = (
+    Limit("cortex.yaml", size(configuration.FILE_BYTES_MAX), "`PROJECT_INVALID`"),
+    Limit("values in cortex.yaml", f"{tree.NODES_MAX:,}, nested {tree.DEPTH_MAX} deep", "`PROJECT_INVALID`"),
+    Limit("configuration of one API, as JSON", size(spec.SPEC_BYTES_MAX), "`PROJECT_INVALID`"),
+    Limit("a duration in cortex.yaml", span(DURATION_MAX.total_seconds()), "`PROJECT_INVALID`"),
+    Limit("parts of an endpoint between slashes", str(rules.ENDPOINT_SEGMENTS_MAX), "`PROJECT_INVALID`"),
+    Limit("`.env`", size(env_file.ENV_FILE_BYTES_MAX), "`PROJECT_INVALID`"),
+    Limit("a file of the project", size(files.FILE_BYTES_MAX), "`PROJECT_INVALID`", "leave it out in `.cortexignore`"),
+    Limit(
+        "all files of the project",
+        size(files.PROJECT_BYTES_MAX),
+        "`PROJECT_INVALID`",
+        "leave some out in `.cortexignore`",
+    ),
+    Limit("number of files", f"{files.FILES_MAX:,}", "`PROJECT_INVALID`", "leave some out in `.cortexignore`"),
+    Limit(
+        "a path in the project",
+        f"{extraction.PATH_BYTES_MAX - 1:,} bytes, {extraction.NAME_BYTES_MAX - 1} for each name",
+        "`PROJECT_INVALID`",
+    ),
+    Limit("folders inside each other", str(files.DEPTH_MAX), "`PROJECT_INVALID`"),
+    Limit("the zip that `DeployApi` takes", size(extraction.BUNDLE_BYTES_MAX), "`PROJECT_INVALID`"),
+)
+MACHINE: Final = (
+    Limit("path of the data directory", f"{preflight.DATA_PATH_BYTES_MAX} bytes", "`insula up` refuses to start"),
+    Limit(
+        "free disk space at the start",
+        f"the larger of {size(START_BYTES)} and {ROOM_SHARE_MIN * 100:g} % of the disk",
+        "`insula up` refuses to start",
+    ),
+    Limit(
+        "ends of one part before the stack was up", str(stack.DEATHS_MAX), "`insula up` shows its last lines and ends"
+    ),
+)
+
+
+def table(rows: Sequence[Limit]) -> str:
+    """The rows as a table of Markdown."""
+    head = "| what | limit | past it | what changes it |\n|---|---|---|---|\n"
+    return head + "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def page() -> str:
+    """The text of docs/limits.md."""
+    chapters = {
+        "Requests": _requests(),
+        "Queue and retention": QUEUE,
+        "Handlers": HANDLER,
+        "Logs": LOGS,
+        "Metrics of a handler": METRICS,
+        "Projects": PROJECT,
+        "`insula up`": MACHINE,
+    }
+    return "\n".join([INTRODUCTION, *(f"## {title}\n\n{table(rows)}" for title, rows in chapters.items())])
