@@ -1,7 +1,7 @@
 # Every target makes what it needs first: an environment in .venv from the hashed locks, again only when they change.
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo up check test test-frameworks protos reference locks clean
+.PHONY: help demo up check test test-frameworks protos reference docs locks clean
 PYTHON_IN_VENV := .venv/bin/python
 # Side by side, as many as there are cores; conftest.py says what stays together.
 PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
@@ -38,6 +38,10 @@ protos: ## regenerate stubs and descriptor from protos/
 reference: ## write the pages of docs/ that come from the code anew
 	@scripts/setup dev
 	@$(PYTHON_IN_VENV) -m scripts.generate_reference
+
+docs: ## build the site from README and docs/ as build/site/index.html
+	@scripts/setup dev
+	@.venv/bin/sphinx-build -q --fail-on-warning --keep-going -c docs -d build/doctrees . build/site
 
 locks: ## write requirements/*.txt anew (scripts/lock --upgrade takes the newest versions)
 	@scripts/setup dev
