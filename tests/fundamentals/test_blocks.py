@@ -1,0 +1,92 @@
+"""Each fenced block of README, CONTRIBUTING and docs/ is read as what it is; test_readme.py runs what can run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import tomllib
+from collections.abc import Callable
+
+import pytest
+import typer
+import yaml
+
+from insula.cli.main import app
+from insula.project import cortex_yaml, handler_source
+from insula.project.env_file import parse_env
+from tests.fundamentals.blocks import BLOCKS, ROOT, Block
+
+NOT_READ = {
+    "README.md: $ python3 -m venv .venv && .venv/bin/pip install '.[local]' && . .venv/bin/activate": (
+        "the tests run in such an environment"
+    ),
+}
+"""Lines of commands that no test reads, and why."""
+
+
+def read_yaml(block: Block) -> None:
+    """A list of APIs is a cortex.yaml; anything else is of another program."""
+    if "kind: AsyncAPI" in block.text:
+        cortex_yaml.parse(block.text.encode(), str(block))
+    else:
+        yaml.safe_load(block.text)
+
+
+def read_python(block: Block) -> None:
+    """A handler has the methods that a deployment asks for."""
+    compile(block.text, str(block), "exec")
+    if block.is_handler:
+        handler_source.check(block.text.encode(), str(block), "python")
+
+
+def read_commands(block: Block) -> None:
+    """Each line is a target of the Makefile, or a command of insula with options that it has."""
+    for line in block.text.replace("\\\n", "").splitlines():
+        command = line.removeprefix("$ ").partition(" #")[0].strip()
+        if command and f"{block.page}: {line}" not in NOT_READ:
+            name, *words = shlex.split(re.split(r" [|>] ", command)[0])
+            assert name in READERS, f"{block}: nothing reads {command!r}; add it to NOT_READ with a reason"
+            READERS[name](words)
+
+
+def read_make(words: list[str]) -> None:
+    """Each word is a target, or a variable."""
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [word for word in words if word not in targets and "=" not in word] == []
+
+
+def read_insula(words: list[str]) -> None:
+    """The command exists, and so do its options; words in brackets are its usage."""
+    command = typer.main.get_command(app)
+    known = getattr(command, "commands", {})
+    if words and not words[0].startswith("-"):
+        assert words[0] in known, f"insula has no command {words[0]}"
+        command = known[words[0]]
+    options = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
+    assert [word for word in words if re.match(r"-\D", word) and word.partition("=")[0] not in options] == []
+
+
+READERS: dict[str, Callable[[list[str]], None]] = {"make": read_make, "insula": read_insula}
+KINDS: dict[str, Callable[[Block], object]] = {
+    "python": read_python,
+    "yaml": read_yaml,
+    "json": lambda block: json.loads(block.text),
+    "toml": lambda block: tomllib.loads(block.text),
+    "dotenv": lambda block: parse_env(block.text.encode()),
+    "bash": read_commands,
+    "": read_commands,
+    "console": str,  # test_readme.py runs it
+}
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_each_block_is_what_it_says(block: Block) -> None:
+    if not block.is_picture:
+        assert block.language in KINDS, f"{block}: no test reads {block.language!r}"
+        KINDS[block.language](block)
+
+
+def test_no_exception_is_left_over() -> None:
+    lines = {f"{block.page}: {line}" for block in BLOCKS for line in block.text.splitlines()}
+    assert NOT_READ.keys() - lines == set()
