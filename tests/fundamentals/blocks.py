@@ -49,6 +49,10 @@ def blocks_of(page: str) -> Iterator[Block]:
     """Yield the blocks of a page in their order; what a block prints belongs to it, and is none of its own."""
     text = (ROOT / page).read_text(encoding="utf-8")
     found = list(FENCE.finditer(text))
+    fences = re.findall(r"^\s*(?:```|~~~)", text, re.MULTILINE)
+    assert len(fences) == 2 * len(found), (
+        f"{page}: a block begins with ``` and at most one word, at the start of a line"
+    )
     for block, after in zip(found, [*found[1:], None], strict=False):
         follows = after is not None and after[1] == "text" and not text[block.end() : after.start()].strip()
         if block[1] != "text":
