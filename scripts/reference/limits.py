@@ -29,11 +29,12 @@ from insula_runner import metrics as pushed
 from insula_runner import user_code
 from insula_runner.frames import RESULT_BYTES_MAX
 from insula_submit import admission, envelope, submit_servicer
+from insula_worker import backoff
 from insula_worker import metrics as kept
 from insula_worker.attempts import attempt, claiming, json_object, payloads
 from insula_worker.environments.environment import BUILD_TIMEOUT_S
 from insula_worker.logs import line, ring, stdout_writer
-from insula_worker.runners import memory, slot
+from insula_worker.runners import memory
 from insula_worker.settings import GRACE_S, START_TIMEOUT_S
 
 INTRODUCTION: Final = """\
@@ -41,9 +42,10 @@ INTRODUCTION: Final = """\
 
 Written by `make reference` from the constants in the code and from `envoy.yaml`; do not edit.
 
-Every queue, buffer, body and wait has a limit. A variable `INSULA_…` is set in the environment of the services, see
-[settings](settings.md). The reasons in capitals are those of [errors](errors.md). "fixed" is a constant of the code.
-Keys of cortex.yaml have bounds of their own, see [cortex.yaml](cortex-yaml.md).
+Every queue, buffer and body has a limit. A row with "none" says where there is no limit. A variable `INSULA_…` is set
+in the environment of the services, see [settings](settings.md). The reasons in capitals are those of
+[errors](errors.md). "fixed" is a constant of the code. Keys of cortex.yaml have bounds of their own, see
+[cortex.yaml](cortex-yaml.md).
 """
 CLOSED: Final = "a further one is closed at once"
 ENVOY_HEADERS: Final = "60 KiB, 100 headers"
@@ -194,7 +196,7 @@ QUEUE: Final = (
     Limit(
         "workloads that a worker claims ahead of its handler",
         f"{claiming.AHEAD_MAX}, and no more than it finishes in {span(claiming.AHEAD_S)}",
-        "it claims no more",
+        "they wait in the queue, for any worker",
     ),
     Limit(
         "a payload that S3 does not give while other calls work",
@@ -207,7 +209,7 @@ QUEUE: Final = (
         "a read is 404 `WORKLOAD_NOT_FOUND`; record and objects are deleted",
         f"`{RETENTION_S.name}`",
     ),
-    Limit("the bundle of a version that is not in use", span(BUNDLE_KEPT.total_seconds()), "it is deleted"),
+    Limit("the bundle of a version that is not in use is kept", span(BUNDLE_KEPT.total_seconds()), "it is deleted"),
     Limit("a worker that does not report", span(3 * REPORT_S), "`insula get` no longer lists it"),
 )
 HANDLER: Final = (
@@ -226,9 +228,9 @@ HANDLER: Final = (
         "`compute.mem` in cortex.yaml; none without it",
     ),
     Limit(
-        "pause before a handler that does not start is tried again",
-        f"up to {span(slot.RESTART_S_MAX)}",
-        "it is tried again",
+        "pause after a failed start",
+        f"up to {span(backoff.PAUSE_S_MAX)}",
+        "the handler is started again",
     ),
     Limit(
         "running workloads after SIGTERM",
@@ -263,9 +265,10 @@ LOGS: Final = (
         "the oldest are dropped",
     ),
     Limit(
-        "a line of `insula up`", f"{plain.LINE_CHARACTERS_MAX:,} characters", "the end is cut off; the file has more"
+        "a line that `insula up` shows",
+        f"{plain.LINE_CHARACTERS_MAX:,} characters",
+        "the end is cut off; the log file has all of it",
     ),
-    Limit("a line in the log file of a part of `insula up`", size(part_output.LINE_BYTES_MAX), "the end is cut off"),
     Limit(
         "the log file of a part of `insula up`",
         size(part_output.LOG_BYTES_MAX),
