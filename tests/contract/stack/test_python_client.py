@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -40,7 +40,7 @@ class Cable:
 
 
 @asynccontextmanager
-async def cable_to(stack: Stack) -> AsyncIterator[tuple[Cable, str]]:
+async def cable_to(stack: Stack) -> AsyncGenerator[tuple[Cable, str]]:
     """The cable and the URL of its near end."""
     cable = Cable(stack.public)
     server = await asyncio.start_server(cable.carry, "127.0.0.1", 0)
@@ -85,7 +85,8 @@ def test_many_payloads_are_mapped_and_failures_stay_apart(stack: Stack) -> None:
 
 async def test_the_asynchronous_client_hands_out_what_ends_first(stack: Stack) -> None:
     async with AsyncClient(stack.public) as client:
-        payloads: list[dict[str, object]] = [{"sleep_s": 1, "return": {}}, *({"return": {"n": n}} for n in range(20))]
+        payloads: list[dict[str, object]] = [{"sleep_s": 1, "return": {}}]
+        payloads.extend({"return": {"n": n}} for n in range(20))
         outcomes: list[Outcome] = [each async for each in client.map("probe", payloads, as_completed=True)]
     assert sorted(each.index for each in outcomes) == list(range(21))
     assert all(each.error is None for each in outcomes)

@@ -26,7 +26,7 @@ class Twin:
     def _sync(self, method: str, *args: Any, **named: Any) -> Any:
         with Client(self._url) as client:
             answer: Any = getattr(client, method)(*args, **named)
-            return list[Any](answer) if isinstance(answer, Iterator) else answer
+            return list[Any](answer) if hasattr(answer, "__next__") else answer
 
     async def _async(self, method: str, *args: Any, **named: Any) -> Any:
         async with AsyncClient(self._url) as client:

@@ -186,7 +186,7 @@ REFUSALS = [
     errors.IdempotencyConflict("a"),
     errors.Unauthenticated(),
     errors.StorageFull(),
-    errors.ObjectUnreadable("S3 does not give the object"),
+    errors.ObjectUnreadable(),
     errors.EncodingInvalid("the payload is no gzip"),
     errors.EncodingUnsupported("br"),
     errors.ApiNotFound("a"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from insula import keys
+from insula import keys, object_keys
 from tests.unit.house.tree import ROOT
 
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
@@ -15,10 +15,13 @@ def test_every_key_is_explained() -> None:
     fixed = {value for value in vars(of_api).values() if isinstance(value, str)} - {of_api.prefix}
     made = {
         of_api.workload("<id>"),
-        of_api.dead_entry("<id>"),
         of_api.idempotency("<hash>"),
         f"{of_api.prefix}ended:<bucket>",
     }
-    objects = {keys.payload_object("<api>", "<id>"), keys.bundle_object("<version>"), "<api>/<id>/result.<attempt>"}
+    objects = {
+        object_keys.payload_object("<api>", "<id>"),
+        object_keys.bundle_object("<version>"),
+        "<api>/<id>/result.<attempt>",
+    }
     explained = set(re.findall(r"^\| `(\S+)` \|", PAGE, re.MULTILINE))
-    assert explained >= {keys.APIS} | fixed | made | objects
+    assert explained >= {keys.APIS, keys.ENDPOINTS} | fixed | made | objects
