@@ -10,18 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-import grpc
-
-from insula.admin import admin_channel
-from insula.deploy import DeploymentRefused, deploy
-from insula.errors import ProjectInvalid, StoreUnavailable
+from insula.admin_client import AdminClient, AdminRefused, AdminUnavailable
+from insula.errors import ProjectInvalid
 from insula.phase import ApiState
 from insula.project import Project, read_project
 from insula.project.consent import Confirmations, scripts
-from insula.v1.api_service_pb2 import Api, ListApisRequest
-from insula.v1.api_service_pb2_grpc import ApiServiceStub
-from insula.v1.worker_service_pb2 import DescribeWorkerRequest, Worker
-from insula.v1.worker_service_pb2_grpc import WorkerServiceStub
+from insula.v1.api_service_pb2 import Api
+from insula.v1.worker_service_pb2 import Worker
 from insula_local.api import LocalApi
 
 log = logging.getLogger(__name__)
@@ -30,7 +25,6 @@ RETRY_S: Final = 0.05
 LOOK_EVERY_S: Final = 0.1
 LOOK_AGAIN_EVERY_S: Final = 1.0
 """Once each API has been ready or failing: what is failing is tried again by its worker, and may take its time."""
-CALL_TIMEOUT_S: Final = 5
 
 _CHANNEL: Final = (
     # gRPC waits a second and more after a refused connection; what we wait for starts in less.
@@ -74,9 +68,8 @@ class Rollout:
         self._audience = audience
         self._confirmations = confirmations
         self._all_apis = all_apis
-        self._channel = admin_channel(admin, "", _CHANNEL)
-        self._stub = ApiServiceStub(self._channel)
-        self._workers: Final[dict[str, grpc.Channel]] = {}
+        self._client = AdminClient.at(admin, options=_CHANNEL)
+        self._workers: Final[dict[str, AdminClient]] = {}
         self._news = asyncio.Event()
 
     def expect(self, projects: Iterable[Project]) -> None:
@@ -90,7 +83,7 @@ class Rollout:
         for project in projects:
             try:
                 await self.deploy(project.config_path, project.spec.name)
-            except (ProjectInvalid, DeploymentRefused) as error:
+            except (ProjectInvalid, AdminRefused) as error:
                 self.settle(self.apis[project.spec.name], ApiState.FAILING, str(error))
 
     async def follow(self) -> None:
@@ -104,13 +97,13 @@ class Rollout:
 
     def close(self) -> None:
         """End every call that is under way."""
-        for channel in (self._channel, *self._workers.values()):
-            channel.close()
+        for client in (self._client, *self._workers.values()):
+            client.close()
 
     async def deploy(self, configuration: Path, name: str | None = None) -> None:
         """Deploy one API of a project as it is now, or all of them, as soon as submit answers.
 
-        Raises ProjectInvalid or DeploymentRefused.
+        Raises ProjectInvalid or AdminRefused.
         """
         try:
             found = await asyncio.to_thread(self._read, configuration, name)
@@ -132,8 +125,8 @@ class Rollout:
     async def _deploy(self, project: Project, archive: bytes) -> Api:
         while True:
             try:
-                return await asyncio.to_thread(deploy, self._channel, project.spec, archive)
-            except StoreUnavailable as error:
+                return await asyncio.to_thread(self._client.deploy, project.spec, archive)
+            except AdminUnavailable as error:
                 log.debug("not deployed yet", extra={"api": project.spec.name, "error": str(error)})
                 await asyncio.sleep(RETRY_S)
 
@@ -160,7 +153,7 @@ class Rollout:
         ours = None if self._all_apis else {api.name for api in self.apis.values() if api.version}
         try:
             found = await asyncio.to_thread(self._ask, ours)
-        except grpc.RpcError as error:
+        except (AdminRefused, AdminUnavailable) as error:
             log.debug("no answer yet", extra={"error": str(error)})
             return LOOK_EVERY_S
         if self._news.is_set():  # of what was deployed meanwhile the answer may not know
@@ -179,21 +172,19 @@ class Rollout:
 
         The registry decides, but it remembers workers of a stack that was killed, so they are asked too.
         """
-        listed = self._stub.ListApis(ListApisRequest(), timeout=CALL_TIMEOUT_S).apis
-        return [(api, self._describe_all(api)) for api in listed if ours is None or api.name in ours]
+        return [(api, self._describe_all(api)) for api in self._client.apis() if ours is None or api.name in ours]
 
     def _describe_all(self, api: Api) -> list[Worker]:
         try:
             return [release for worker in api.workers for release in self._describe(worker.address)]
-        except grpc.RpcError as error:
+        except (AdminRefused, AdminUnavailable) as error:
             log.debug("no answer yet", extra={"api": api.name, "error": str(error)})
             return []
 
     def _describe(self, address: str) -> Iterable[Worker]:
         if address not in self._workers:
-            self._workers[address] = admin_channel(address, "", _CHANNEL)
-        stub = WorkerServiceStub(self._workers[address])
-        return stub.DescribeWorker(DescribeWorkerRequest(), timeout=CALL_TIMEOUT_S).workers
+            self._workers[address] = AdminClient.at(address, options=_CHANNEL)
+        return self._workers[address].releases()
 
     def _judge(self, registered: Api, workers: Iterable[Worker]) -> ApiState:
         """Tell what has changed of one API; the state that was told last."""

@@ -19,7 +19,7 @@ import pytest
 import requests
 from redis import Redis
 
-from insula.deploy import deploy
+from insula.admin_client import AdminClient
 from insula.keys import ApiKeys
 from insula.object_keys import bundle_object
 from insula.project import read_project
@@ -76,8 +76,8 @@ class Versioned:
     def deploy(self, version: int, init: str = "pass") -> str:
         write(self.project, version, init)
         [project] = read_project(self.project)
-        with grpc.insecure_channel(self.stack.info["admin"]) as channel:
-            return deploy(channel, project.spec, project.bundle()).version
+        with AdminClient.at(self.stack.info["admin"]) as client:
+            return client.deploy(project.spec, project.bundle()).version
 
     def describe(self) -> Api:
         return self.stack.api("versioned")
