@@ -34,7 +34,7 @@ def test_each_change_is_shown_and_the_last_one_has_the_result(call: Twin, script
 
 @pytest.mark.parametrize(
     "end",
-    [grpc.StatusCode.UNAVAILABLE, StoreUnavailable("Redis does not answer"), None],
+    [grpc.StatusCode.UNAVAILABLE, StoreUnavailable("Redis"), None],
     ids=["lost", "store", "closed"],
 )
 def test_a_watch_that_breaks_goes_on_and_shows_nothing_twice(call: Twin, script: Script, end: Answer | None) -> None:
