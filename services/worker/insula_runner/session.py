@@ -17,6 +17,7 @@ from insula_runner.handler_module import import_handler
 from insula_runner.jobs import Jobs
 from insula_runner.metrics import MetricsClient
 from insula_runner.output import Output, buffer_by_line
+from insula_runner.standard_logging import write_as_lines
 from insula_runner.tensorflow_client import ModelInvalid, ModelOrder, TensorFlowClient
 from insula_runner.user_code import Raised, call_user_code, leave_if_forked
 
@@ -76,6 +77,7 @@ def start(channel: Channel, environment: MutableMapping[str, str]) -> Optional[J
     output = Output(order.mark_token)
     log.write_to(output.descriptor)
     log.known_as(order.process or os.getpid())
+    write_as_lines()
     path = os.path.abspath(order.handler_path)
     environment[HANDLER_VARIABLE] = path
     sys.argv[:] = [path]

@@ -30,7 +30,7 @@ def find_python38() -> Path | None:
 PYTHON38 = find_python38()
 
 EVERYTHING = """
-import multiprocessing, sys
+import logging, multiprocessing, sys
 from cortex_internal.lib.log import logger as log
 
 def square(number):
@@ -41,6 +41,7 @@ class Handler:
         self.metrics = metrics_client
     async def handle_async(self, payload, request_id):
         log.info("received", extra={"payload": payload})
+        logging.info("received", extra={"payload": payload})
         self.metrics.gauge("size", len(payload))
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             return {"version": sys.version_info[:2], "squares": pool.map(square, payload)}

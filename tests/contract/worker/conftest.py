@@ -66,9 +66,10 @@ async def start(printed: Printed, tmp_path: Path) -> AsyncIterator[Start]:
         on_metric: Callable[[Metric], None] | None = None,
         log: WorkerLog = printed.log,
         view: Callable[[Path], View] = isolated_view,
+        log_level: str = "info",
     ) -> RunnerProcess:
         body = textwrap.indent(textwrap.dedent("\n".join(lines)), " " * 8)
-        source = f"""import ctypes, os, subprocess, sys, threading, time, warnings
+        source = f"""import ctypes, logging.config, multiprocessing, os, subprocess, sys, threading, time, warnings
 from cortex_internal.lib.log import logger as log
 
 class Handler:
@@ -90,6 +91,7 @@ class Handler:
             python_path=None,
             config={},
             environment={"PATH": os.environ["PATH"]},
+            log_level=log_level,
         )
         runner = await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S, on_metric=on_metric, lines=log)
         started.append(runner)
