@@ -23,6 +23,11 @@ def result_object(api: str, id: str, attempt: int) -> str:
     return f"{workload_objects(api, id)}result.{attempt}"
 
 
+def traceback_object(api: str, id: str, attempt: int) -> str:
+    """S3 key of a traceback that is too large for the record; one per attempt, as for results."""
+    return f"{workload_objects(api, id)}traceback.{attempt}"
+
+
 def bundle_object(version: str) -> str:
     """S3 key of the project bundle of a version."""
     return f"{BUNDLES}{version}.zip"

@@ -9,21 +9,23 @@ from insula.ledger import Workload
 from insula.v1 import workload_pb2
 
 
-def json_frame(workload: Workload) -> tuple[bytes, bytes]:
+def json_frame(workload: Workload, traceback: str = "") -> tuple[bytes, bytes]:
     """The JSON object of a workload, cut where the bytes of its result belong (invariant I8: they go in verbatim).
 
-    {"id", "status"}; a completed one also has "result" and "timestamp" (ISO 8601 UTC), a failed one "error".
+    {"id", "status"}; a completed one also has "result" and "timestamp" (ISO 8601 UTC), a failed one "error", with the
+    traceback if one is given.
     """
     head: dict[str, object] = {"id": workload.id, "status": workload.status}
     if workload.failure is not None:
-        head["error"] = {"reason": workload.failure.reason, "message": workload.failure.message}
+        error = {"reason": workload.failure.reason, "message": workload.failure.message}
+        head["error"] = {**error, "traceback": traceback} if traceback else error
     text = json.dumps(head)
     if workload.result is None:
         return text.encode(), b""
     return f'{text[:-1]}, "result": '.encode(), f', "timestamp": "{_timestamp(workload.ended_ms or 0)}"}}'.encode()
 
 
-def message(workload: Workload, result_json: bytes = b"") -> workload_pb2.Workload:
+def message(workload: Workload, result_json: bytes = b"", traceback: str = "") -> workload_pb2.Workload:
     """The protobuf form of a workload."""
     found = workload_pb2.Workload(
         id=workload.id,
@@ -40,6 +42,7 @@ def message(workload: Workload, result_json: bytes = b"") -> workload_pb2.Worklo
         found.end_time.FromMilliseconds(workload.ended_ms)
     if workload.failure is not None:
         found.failure.reason, found.failure.message = workload.failure.reason, workload.failure.message
+        found.failure.traceback = traceback
     return found
 
 

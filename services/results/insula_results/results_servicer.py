@@ -9,6 +9,7 @@ from typing import Any, Final
 import grpc
 from google.api.httpbody_pb2 import HttpBody
 
+from insula import tracebacks
 from insula.errors import NAME_CHARS_SHOWN, InvalidArgument, NotFound, WorkloadNotFound
 from insula.ids import is_id
 from insula.ledger import Workload, WorkloadLedger
@@ -54,7 +55,8 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         if wait_s and not workload.status.ended:
             workload = await self._wait(workload, wait_s)
         result_json = b"".join([chunk async for chunk in self._result(workload)])
-        return GetWorkloadResponse(workload=rendering.message(workload, result_json))
+        traceback = await self._traceback(workload, context)
+        return GetWorkloadResponse(workload=rendering.message(workload, result_json, traceback))
 
     async def DownloadWorkload(
         self,
@@ -72,7 +74,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
                 )
             api = await self._apis.by_endpoint(endpoint)
             workload = await self._read(api.name, id)
-        piece, tail = rendering.json_frame(workload)
+        piece, tail = rendering.json_frame(workload, await self._traceback(workload, context))
         content_type = "application/json"  # of the whole body, so the first message alone carries it
         async for chunk in self._result(workload):
             piece += chunk
@@ -127,6 +129,12 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         except TimeoutError:
             return await self._read(workload.api, workload.id)
         return latest
+
+    async def _traceback(self, workload: Workload, context: grpc.aio.ServicerContext[Any, Any]) -> str:
+        """Empty unless the call asks for it."""
+        if not tracebacks.is_asked_for(context.invocation_metadata()):
+            return ""
+        return await tracebacks.read(self._objects, workload.failure)
 
     async def _result(self, workload: Workload) -> AsyncIterator[bytes]:
         if workload.result is None:

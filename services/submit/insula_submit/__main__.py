@@ -37,7 +37,8 @@ async def run(settings: Settings) -> None:
     admin = Server(
         settings.admin_listen, ["insula.v1.ApiService"], token=settings.admin_token, stores_folder=stores.folder
     )
-    api_service_pb2_grpc.add_ApiServiceServicer_to_server(ApiServicer(registry, ledger, bundles), admin.grpc)
+    apis = ApiServicer(registry, ledger, bundles, objects)
+    api_service_pb2_grpc.add_ApiServiceServicer_to_server(apis, admin.grpc)
     await serve([public, admin])
     await redis.aclose()
 

@@ -1,4 +1,4 @@
-"""ApiService: the one way in for code. Registers APIs and says how they and their workers are."""
+"""ApiService: the one way in for code. Registers APIs, and describes them, their workers and the failures there."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from tempfile import TemporaryDirectory
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from insula import tracebacks
 from insula.bundles import Bundles
-from insula.errors import ApiNotFound, InvalidArgument, ProjectInvalid
+from insula.errors import ApiNotFound, InvalidArgument, ProjectInvalid, WorkloadNotFound
+from insula.ids import is_id
 from insula.ledger import WorkloadLedger
+from insula.objects import ObjectStore
 from insula.phase import ApiState, Phase
 from insula.project import handler_source
 from insula.project.bundle import BUNDLE_BYTES_MAX
@@ -29,6 +32,8 @@ from insula.v1.api_service_pb2 import (
     DeployApiResponse,
     GetApiRequest,
     GetApiResponse,
+    GetTracebackRequest,
+    GetTracebackResponse,
     ListApisRequest,
     ListApisResponse,
     RefreshApiRequest,
@@ -43,10 +48,11 @@ log = logging.getLogger(__name__)
 class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
     """Deploys, gets and lists APIs."""
 
-    def __init__(self, registry: Registry, ledger: WorkloadLedger, bundles: Bundles) -> None:
+    def __init__(self, registry: Registry, ledger: WorkloadLedger, bundles: Bundles, objects: ObjectStore) -> None:
         self._registry = registry
         self._ledger = ledger
         self._bundles = bundles
+        self._objects = objects
 
     async def DeployApi(
         self,
@@ -89,6 +95,19 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
     ) -> GetApiResponse:
         """Describe one API."""
         return GetApiResponse(api=await self._describe(await self._find(request.name)))
+
+    async def GetTraceback(
+        self,
+        request: GetTracebackRequest,
+        context: grpc.aio.ServicerContext[GetTracebackRequest, GetTracebackResponse],
+    ) -> GetTracebackResponse:
+        """The traceback of a workload, also of a deleted API: its record outlives it."""
+        if await self._registry.find(request.api) is None:
+            raise ApiNotFound(request.api)
+        workload = await self._ledger.read(request.api, request.id) if is_id(request.id) else None
+        if workload is None:
+            raise WorkloadNotFound(request.api, request.id)
+        return GetTracebackResponse(traceback=await tracebacks.read(self._objects, workload.failure))
 
     async def ListApis(
         self, request: ListApisRequest, context: grpc.aio.ServicerContext[ListApisRequest, ListApisResponse]

@@ -160,7 +160,8 @@ class WorkloadLedger:
         """
         status = Status.FAILED if isinstance(outcome, Failure) else Status.COMPLETED
         kind, value = render(outcome)
-        arguments = (lease.id, lease.attempt, lease.entry, status, self.policy.retention_s, kind, value)
+        traceback = (outcome.traceback, outcome.traceback_object) if isinstance(outcome, Failure) else ("", "")
+        arguments = (lease.id, lease.attempt, lease.entry, status, self.policy.retention_s, kind, value, *traceback)
         if word(Finished, "finish", await self._run(_FINISH, lease.api, *arguments)) is Finished.LOST:
             raise LeaseLost(lease.id, lease.attempt)
 

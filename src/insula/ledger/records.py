@@ -6,8 +6,9 @@ version does not know are passed over, and the scripts keep them (library.lua).
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from insula.ids import made_ms
 from insula.status import Status
@@ -92,10 +93,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a workload failed: a stable upper-case word, and a sentence."""
+    """Why a workload failed: a stable upper-case word, and a sentence.
+
+    `traceback` is the end of the handler's traceback, at most 4 KiB; `traceback_object` is the S3 key of a longer one.
+    Both are empty if there is none. Both are set if S3 did not confirm that it has the object.
+    """
 
     reason: str
     message: str
+    traceback: str = ""
+    traceback_object: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,10 +140,9 @@ class Workload:
     def parse_ended(cls, api: str, id: str, record: bytes) -> Self:
         """From the string that end_workload (library.lua) makes: a line of words, then the outcome."""
         line, _, outcome = record.partition(b"\n")
-        words = line.decode().split(" ")
+        words = line.decode().split(" ", len(MISSING))
         words += MISSING[len(words) :]
-        status, attempt, _, submitted_ms, started, ended, version, kind, *_ = words
-        reason, _, message = outcome.decode().partition(" ") if kind == FAILURE else ("", "", "")
+        status, attempt, _, submitted_ms, started, ended, version, kind, *others = words
         return cls(
             api=api,
             id=id,
@@ -147,14 +153,14 @@ class Workload:
             started_ms=None if started == NOTHING else int(submitted_ms) + int(started),
             ended_ms=int(submitted_ms) + int(ended),
             result=_result(kind, outcome),
-            failure=Failure(reason, message) if kind == FAILURE else None,
+            failure=_failure(outcome, others) if kind == FAILURE else None,
         )
 
 
 def render(outcome: Result | Failure) -> tuple[str, str | bytes]:
     """The kind and the text of an outcome, as the record keeps them."""
     match outcome:
-        case Failure(reason, message):
+        case Failure(reason=reason, message=message):
             return FAILURE, f"{reason} {message}"
         case Result(inline=bytes(inline)):
             return RESULT, inline
@@ -166,6 +172,12 @@ def _result(kind: str, outcome: bytes) -> Result | None:
     if kind == RESULT:
         return Result(inline=outcome)
     return Result(object=outcome.decode()) if kind == OBJECT else None
+
+
+def _failure(outcome: bytes, others: list[str]) -> Failure:
+    reason, _, message = outcome.decode().partition(" ")
+    fields = cast("dict[str, str]", json.loads(others[0])) if others and others[0].startswith("{") else {}
+    return Failure(reason, message, fields.get("traceback", ""), fields.get("traceback_object", ""))
 
 
 def _text(value: bytes | int) -> str:

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from insula.v1 import worker_service_pb2 as insula_dot_v1_dot_worker__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binsula/v1/api_service.proto\x12\tinsula.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einsula/v1/worker_service.proto\"5\n\x10\x44\x65ployApiRequest\x12\x11\n\tspec_json\x18\x01 \x01(\x0c\x12\x0e\n\x06\x62undle\x18\x02 \x01(\x0c\"0\n\x11\x44\x65ployApiResponse\x12\x1b\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x0e.insula.v1.Api\" \n\x10\x44\x65leteApiRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"&\n\x11\x44\x65leteApiResponse\x12\x11\n\tcancelled\x18\x01 \x01(\x04\"!\n\x11RefreshApiRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x12RefreshApiResponse\x12\x1b\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x0e.insula.v1.Api\"\x1d\n\rGetApiRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"-\n\x0eGetApiResponse\x12\x1b\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x0e.insula.v1.Api\"\x11\n\x0fListApisRequest\"0\n\x10ListApisResponse\x12\x1c\n\x04\x61pis\x18\x01 \x03(\x0b\x32\x0e.insula.v1.Api\"\xc8\x02\n\x03\x41pi\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x16\n\x0e\x61\x63tive_version\x18\x04 \x01(\t\x12\r\n\x05state\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x07workers\x18\t \x03(\x0b\x32\x11.insula.v1.Worker\x12\x11\n\tspec_json\x18\n \x01(\x0c\x12\x12\n\ngeneration\x18\x0b \x01(\r\x12,\n\tworkloads\x18\x0c \x01(\x0b\x32\x19.insula.v1.WorkloadCounts\"m\n\x0eWorkloadCounts\x12\x10\n\x08in_queue\x18\x01 \x01(\x04\x12\x13\n\x0bin_progress\x18\x02 \x01(\x04\x12\x11\n\tcompleted\x18\x03 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x04\x12\x11\n\tcancelled\x18\x05 \x01(\x04\x32\xed\x02\n\nApiService\x12H\n\tDeployApi\x12\x1b.insula.v1.DeployApiRequest\x1a\x1c.insula.v1.DeployApiResponse(\x01\x12\x46\n\tDeleteApi\x12\x1b.insula.v1.DeleteApiRequest\x1a\x1c.insula.v1.DeleteApiResponse\x12I\n\nRefreshApi\x12\x1c.insula.v1.RefreshApiRequest\x1a\x1d.insula.v1.RefreshApiResponse\x12=\n\x06GetApi\x12\x18.insula.v1.GetApiRequest\x1a\x19.insula.v1.GetApiResponse\x12\x43\n\x08ListApis\x12\x1a.insula.v1.ListApisRequest\x1a\x1b.insula.v1.ListApisResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1binsula/v1/api_service.proto\x12\tinsula.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1einsula/v1/worker_service.proto\"5\n\x10\x44\x65ployApiRequest\x12\x11\n\tspec_json\x18\x01 \x01(\x0c\x12\x0e\n\x06\x62undle\x18\x02 \x01(\x0c\"0\n\x11\x44\x65ployApiResponse\x12\x1b\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x0e.insula.v1.Api\" \n\x10\x44\x65leteApiRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"&\n\x11\x44\x65leteApiResponse\x12\x11\n\tcancelled\x18\x01 \x01(\x04\"!\n\x11RefreshApiRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"1\n\x12RefreshApiResponse\x12\x1b\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x0e.insula.v1.Api\"\x1d\n\rGetApiRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"-\n\x0eGetApiResponse\x12\x1b\n\x03\x61pi\x18\x01 \x01(\x0b\x32\x0e.insula.v1.Api\".\n\x13GetTracebackRequest\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\")\n\x14GetTracebackResponse\x12\x11\n\ttraceback\x18\x01 \x01(\t\"\x11\n\x0fListApisRequest\"0\n\x10ListApisResponse\x12\x1c\n\x04\x61pis\x18\x01 \x03(\x0b\x32\x0e.insula.v1.Api\"\xc8\x02\n\x03\x41pi\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x16\n\x0e\x61\x63tive_version\x18\x04 \x01(\t\x12\r\n\x05state\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x07workers\x18\t \x03(\x0b\x32\x11.insula.v1.Worker\x12\x11\n\tspec_json\x18\n \x01(\x0c\x12\x12\n\ngeneration\x18\x0b \x01(\r\x12,\n\tworkloads\x18\x0c \x01(\x0b\x32\x19.insula.v1.WorkloadCounts\"m\n\x0eWorkloadCounts\x12\x10\n\x08in_queue\x18\x01 \x01(\x04\x12\x13\n\x0bin_progress\x18\x02 \x01(\x04\x12\x11\n\tcompleted\x18\x03 \x01(\x04\x12\x0e\n\x06\x66\x61iled\x18\x04 \x01(\x04\x12\x11\n\tcancelled\x18\x05 \x01(\x04\x32\xbe\x03\n\nApiService\x12H\n\tDeployApi\x12\x1b.insula.v1.DeployApiRequest\x1a\x1c.insula.v1.DeployApiResponse(\x01\x12\x46\n\tDeleteApi\x12\x1b.insula.v1.DeleteApiRequest\x1a\x1c.insula.v1.DeleteApiResponse\x12I\n\nRefreshApi\x12\x1c.insula.v1.RefreshApiRequest\x1a\x1d.insula.v1.RefreshApiResponse\x12=\n\x06GetApi\x12\x18.insula.v1.GetApiRequest\x1a\x19.insula.v1.GetApiResponse\x12O\n\x0cGetTraceback\x12\x1e.insula.v1.GetTracebackRequest\x1a\x1f.insula.v1.GetTracebackResponse\x12\x43\n\x08ListApis\x12\x1a.insula.v1.ListApisRequest\x1a\x1b.insula.v1.ListApisResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,14 +49,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETAPIREQUEST']._serialized_end=401
   _globals['_GETAPIRESPONSE']._serialized_start=403
   _globals['_GETAPIRESPONSE']._serialized_end=448
-  _globals['_LISTAPISREQUEST']._serialized_start=450
-  _globals['_LISTAPISREQUEST']._serialized_end=467
-  _globals['_LISTAPISRESPONSE']._serialized_start=469
-  _globals['_LISTAPISRESPONSE']._serialized_end=517
-  _globals['_API']._serialized_start=520
-  _globals['_API']._serialized_end=848
-  _globals['_WORKLOADCOUNTS']._serialized_start=850
-  _globals['_WORKLOADCOUNTS']._serialized_end=959
-  _globals['_APISERVICE']._serialized_start=962
-  _globals['_APISERVICE']._serialized_end=1327
+  _globals['_GETTRACEBACKREQUEST']._serialized_start=450
+  _globals['_GETTRACEBACKREQUEST']._serialized_end=496
+  _globals['_GETTRACEBACKRESPONSE']._serialized_start=498
+  _globals['_GETTRACEBACKRESPONSE']._serialized_end=539
+  _globals['_LISTAPISREQUEST']._serialized_start=541
+  _globals['_LISTAPISREQUEST']._serialized_end=558
+  _globals['_LISTAPISRESPONSE']._serialized_start=560
+  _globals['_LISTAPISRESPONSE']._serialized_end=608
+  _globals['_API']._serialized_start=611
+  _globals['_API']._serialized_end=939
+  _globals['_WORKLOADCOUNTS']._serialized_start=941
+  _globals['_WORKLOADCOUNTS']._serialized_end=1050
+  _globals['_APISERVICE']._serialized_start=1053
+  _globals['_APISERVICE']._serialized_end=1499
 # @@protoc_insertion_point(module_scope)

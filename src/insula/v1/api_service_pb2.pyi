@@ -207,6 +207,56 @@ class GetApiResponse(_message.Message):
 Global___GetApiResponse: _TypeAlias = GetApiResponse  # noqa: Y015
 
 @_typing.final
+class GetTracebackRequest(_message.Message):
+    """Which workload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    api: _builtins.str
+    """Name of the API, 1 to 42 characters. Required."""
+    id: _builtins.str
+    """Id of the workload. Required; anything but a canonical lower-case UUID is NOT_FOUND."""
+    def __init__(
+        self,
+        *,
+        api: _builtins.str = ...,
+        id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api", b"api", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTracebackRequest: _TypeAlias = GetTracebackRequest  # noqa: Y015
+
+@_typing.final
+class GetTracebackResponse(_message.Message):
+    """The traceback of the workload."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRACEBACK_FIELD_NUMBER: _builtins.int
+    traceback: _builtins.str
+    """The end of the traceback that the handler's exception had, at most 8 KiB. Set by the worker. Empty if the workload has
+    not failed, or failed without one.
+    """
+    def __init__(
+        self,
+        *,
+        traceback: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["traceback", b"traceback"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTracebackResponse: _TypeAlias = GetTracebackResponse  # noqa: Y015
+
+@_typing.final
 class ListApisRequest(_message.Message):
     """All of them."""
 

@@ -56,6 +56,11 @@ class ApiServiceStub:
                 request_serializer=insula_dot_v1_dot_api__service__pb2.GetApiRequest.SerializeToString,
                 response_deserializer=insula_dot_v1_dot_api__service__pb2.GetApiResponse.FromString,
                 _registered_method=True)
+        self.GetTraceback = channel.unary_unary(
+                '/insula.v1.ApiService/GetTraceback',
+                request_serializer=insula_dot_v1_dot_api__service__pb2.GetTracebackRequest.SerializeToString,
+                response_deserializer=insula_dot_v1_dot_api__service__pb2.GetTracebackResponse.FromString,
+                _registered_method=True)
         self.ListApis = channel.unary_unary(
                 '/insula.v1.ApiService/ListApis',
                 request_serializer=insula_dot_v1_dot_api__service__pb2.ListApisRequest.SerializeToString,
@@ -102,6 +107,14 @@ class ApiServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTraceback(self, request, context):
+        """Returns the traceback of a failed workload, until its retention has passed. Only reads, so safe to repeat.
+        NOT_FOUND  no such API or workload, or its retention has passed
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListApis(self, request, context):
         """Describes all APIs, sorted by name. At most 10,000.
         """
@@ -131,6 +144,11 @@ def add_ApiServiceServicer_to_server(servicer, server):
                     servicer.GetApi,
                     request_deserializer=insula_dot_v1_dot_api__service__pb2.GetApiRequest.FromString,
                     response_serializer=insula_dot_v1_dot_api__service__pb2.GetApiResponse.SerializeToString,
+            ),
+            'GetTraceback': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTraceback,
+                    request_deserializer=insula_dot_v1_dot_api__service__pb2.GetTracebackRequest.FromString,
+                    response_serializer=insula_dot_v1_dot_api__service__pb2.GetTracebackResponse.SerializeToString,
             ),
             'ListApis': grpc.unary_unary_rpc_method_handler(
                     servicer.ListApis,
@@ -248,6 +266,33 @@ class ApiService:
             '/insula.v1.ApiService/GetApi',
             insula_dot_v1_dot_api__service__pb2.GetApiRequest.SerializeToString,
             insula_dot_v1_dot_api__service__pb2.GetApiResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTraceback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/insula.v1.ApiService/GetTraceback',
+            insula_dot_v1_dot_api__service__pb2.GetTracebackRequest.SerializeToString,
+            insula_dot_v1_dot_api__service__pb2.GetTracebackResponse.FromString,
             options,
             channel_credentials,
             insecure,

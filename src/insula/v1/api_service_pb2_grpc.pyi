@@ -52,6 +52,10 @@ class ApiServiceStub:
     """
     GetApi: _grpc.UnaryUnaryMultiCallable[_api_service_pb2.GetApiRequest, _api_service_pb2.GetApiResponse]
     """Describes one API. NOT_FOUND when there is none of that name."""
+    GetTraceback: _grpc.UnaryUnaryMultiCallable[_api_service_pb2.GetTracebackRequest, _api_service_pb2.GetTracebackResponse]
+    """Returns the traceback of a failed workload, until its retention has passed. Only reads, so safe to repeat.
+      NOT_FOUND  no such API or workload, or its retention has passed
+    """
     ListApis: _grpc.UnaryUnaryMultiCallable[_api_service_pb2.ListApisRequest, _api_service_pb2.ListApisResponse]
     """Describes all APIs, sorted by name. At most 10,000."""
 
@@ -79,6 +83,10 @@ class ApiServiceAsyncStub(ApiServiceStub):
     """
     GetApi: _aio.UnaryUnaryMultiCallable[_api_service_pb2.GetApiRequest, _api_service_pb2.GetApiResponse]  # type: ignore[assignment]
     """Describes one API. NOT_FOUND when there is none of that name."""
+    GetTraceback: _aio.UnaryUnaryMultiCallable[_api_service_pb2.GetTracebackRequest, _api_service_pb2.GetTracebackResponse]  # type: ignore[assignment]
+    """Returns the traceback of a failed workload, until its retention has passed. Only reads, so safe to repeat.
+      NOT_FOUND  no such API or workload, or its retention has passed
+    """
     ListApis: _aio.UnaryUnaryMultiCallable[_api_service_pb2.ListApisRequest, _api_service_pb2.ListApisResponse]  # type: ignore[assignment]
     """Describes all APIs, sorted by name. At most 10,000."""
 
@@ -127,6 +135,16 @@ class ApiServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_api_service_pb2.GetApiResponse, _abc.Awaitable[_api_service_pb2.GetApiResponse]]:
         """Describes one API. NOT_FOUND when there is none of that name."""
+
+    @_abc_1.abstractmethod
+    def GetTraceback(
+        self,
+        request: _api_service_pb2.GetTracebackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_api_service_pb2.GetTracebackResponse, _abc.Awaitable[_api_service_pb2.GetTracebackResponse]]:
+        """Returns the traceback of a failed workload, until its retention has passed. Only reads, so safe to repeat.
+          NOT_FOUND  no such API or workload, or its retention has passed
+        """
 
     @_abc_1.abstractmethod
     def ListApis(

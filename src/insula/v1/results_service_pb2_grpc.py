@@ -73,7 +73,8 @@ class ResultsServiceServicer:
     def DownloadWorkload(self, request, context):
         """Returns a workload as one JSON object, {"id","status"} and, once it ended, "result" and "timestamp" or
         "error"; the result's bytes are the handler's own, never re-encoded (invariant I8).
-        HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} inside the cluster.
+        HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} inside the cluster, where
+        ?traceback=1 adds "traceback" to "error" as Failure says.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

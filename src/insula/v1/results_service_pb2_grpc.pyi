@@ -43,7 +43,8 @@ class ResultsServiceStub:
     DownloadWorkload: _grpc.UnaryStreamMultiCallable[_results_service_pb2.DownloadWorkloadRequest, _httpbody_pb2.HttpBody]
     """Returns a workload as one JSON object, {"id","status"} and, once it ended, "result" and "timestamp" or
     "error"; the result's bytes are the handler's own, never re-encoded (invariant I8).
-    HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} inside the cluster.
+    HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} inside the cluster, where
+    ?traceback=1 adds "traceback" to "error" as Failure says.
     """
     WatchWorkload: _grpc.UnaryStreamMultiCallable[_results_service_pb2.WatchWorkloadRequest, _results_service_pb2.WatchWorkloadResponse]
     """Sends the workload as it stands now, then at each change of its status, and closes once it ended.
@@ -64,7 +65,8 @@ class ResultsServiceAsyncStub(ResultsServiceStub):
     DownloadWorkload: _aio.UnaryStreamMultiCallable[_results_service_pb2.DownloadWorkloadRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Returns a workload as one JSON object, {"id","status"} and, once it ended, "result" and "timestamp" or
     "error"; the result's bytes are the handler's own, never re-encoded (invariant I8).
-    HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} inside the cluster.
+    HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} inside the cluster, where
+    ?traceback=1 adds "traceback" to "error" as Failure says.
     """
     WatchWorkload: _aio.UnaryStreamMultiCallable[_results_service_pb2.WatchWorkloadRequest, _results_service_pb2.WatchWorkloadResponse]  # type: ignore[assignment]
     """Sends the workload as it stands now, then at each change of its status, and closes once it ended.
@@ -94,7 +96,8 @@ class ResultsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Returns a workload as one JSON object, {"id","status"} and, once it ended, "result" and "timestamp" or
         "error"; the result's bytes are the handler's own, never re-encoded (invariant I8).
-        HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} inside the cluster.
+        HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} inside the cluster, where
+        ?traceback=1 adds "traceback" to "error" as Failure says.
         """
 
     @_abc_1.abstractmethod

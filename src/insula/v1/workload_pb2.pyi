@@ -98,6 +98,7 @@ class Failure(_message.Message):
 
     REASON_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    TRACEBACK_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
     """A stable upper-case word to branch on. The handler's: HANDLER_ERROR, MEMORY_LIMIT, RESULT_INVALID, RESULT_TOO_LARGE.
     The payload's: PAYLOAD_INVALID, PAYLOAD_MISSING, PAYLOAD_UNREADABLE (S3 answers, but has not given it in 10 attempts
@@ -105,15 +106,21 @@ class Failure(_message.Message):
     """
     message: _builtins.str
     """One sentence for a person, at most 4 KiB."""
+    traceback: _builtins.str
+    """The end of the traceback that the handler's exception had, at most 8 KiB; empty if there is none. Set by the worker.
+    Answered only to a call that asks for it by the metadata x-insula-traceback: 1, in GetWorkload and DownloadWorkload.
+    The in-cluster listener sets that for ?traceback=1; the public listener removes it.
+    """
     def __init__(
         self,
         *,
         reason: _builtins.str = ...,
         message: _builtins.str = ...,
+        traceback: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["message", b"message", "reason", b"reason", "traceback", b"traceback"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

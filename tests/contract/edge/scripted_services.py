@@ -131,6 +131,7 @@ class ScriptedResults(ResultsServiceServicer):
     async def GetWorkload(
         self, request: GetWorkloadRequest, context: ServicerContext[GetWorkloadRequest, GetWorkloadResponse]
     ) -> GetWorkloadResponse:
+        self.metadata = metadata_of(context)
         if self.refusal:
             await self.refusal.raise_in(context)
         return GetWorkloadResponse(workload=Workload(id=request.id, api=request.api, status="completed"))

@@ -5,6 +5,7 @@ A field that a later version wrote is called `later` here.
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,7 @@ from redis.asyncio import Redis
 from insula.errors import IdempotencyConflict
 from insula.ids import made_ms, new_id
 from insula.keys import ApiKeys
-from insula.ledger import Claimant, Idempotency, Payload, Result, Workload, WorkloadLedger
+from insula.ledger import Claimant, Failure, Idempotency, Payload, Result, Workload, WorkloadLedger
 from insula.ledger import ledger as steps
 from insula.ledger.replies import UnknownReply
 from insula.ledger.scripts import Script
@@ -87,12 +88,32 @@ async def test_a_queue_entry_of_a_later_version_is_claimed(
     assert ended.ended_ms is not None
 
 
+async def test_a_failure_with_its_traceback_is_a_failure_to_a_version_that_knows_none(
+    redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
+) -> None:
+    """Reason and message stand where they stood; what is new is in the ninth word, beside a later version's fields."""
+    id = new_id()
+    await ledger.submit("echo", id, payload, queue_limit=10)
+    await cast(Any, redis).hset(KEYS.workload(id), "later", "x")
+    _, [claim] = await ledger.claim("echo", alice, count=1)
+    failure = Failure("HANDLER_ERROR", "no\n luck", 'File "a/b.py"\n\0 ż', "echo/x/traceback.1")
+    await ledger.finish(claim.lease, failure)
+    assert (await read(ledger, id)).failure == failure
+    record = await cast(Any, redis.hget(*KEYS.ended_bucket(id)))
+    line, _, outcome = cast(bytes, record).partition(b"\n")
+    words = line.split(b" ", 8)
+    assert (words[0], words[7], outcome) == (b"failed", b"failure", b"HANDLER_ERROR no\n luck")
+    fields = {"later": "x", "traceback": failure.traceback, "traceback_object": failure.traceback_object}
+    assert json.loads(words[8]) == fields
+
+
 @pytest.mark.parametrize(
     "record",
     [
         b'completed 2 0 1000 5 7 v9 result {"later":"a b"}\n{"x":1}',
         b"completed 2 0 1000 5 7 v9 result later later\n{}",
         b"failed 1 0 1000 5 7 v9 failure\nA_LATER_REASON",
+        b"failed 1 0 1000 5 7 v9 failure later later\nHANDLER_ERROR no",
         b"completed 2 0 1000 5 7 v9 later\nof a kind that we do not know",
         b"cancelled 0 0 1000 - 7",
     ],

@@ -66,12 +66,14 @@ async def test_i9_retention_nothing_of_a_forgotten_workload_is_left(
 async def test_a_workload_that_may_have_objects_is_told_apart(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """A large payload, a large result, or a lost attempt."""
+    """A large payload, a large result, a long traceback, or a lost attempt."""
     await ledger.intend_upload("echo", "echo/x/payload")
     stored = await accept(ledger, Payload("text/plain", size_bytes=5, object="echo/x/payload"))
     await end(ledger, alice, Failure("HANDLER_ERROR", "no"))
     large = await accept(ledger, payload)
     await end(ledger, alice, Result(object="echo/y/result.1"))
+    traced = await accept(ledger, payload)
+    await end(ledger, alice, Failure("HANDLER_ERROR", "no", traceback_object="echo/z/traceback.1"))
     retried = await accept(ledger, payload)
     _, [claim] = await ledger.claim("echo", alice, count=1)
     await ledger.requeue(claim.lease, lost="its runner was killed")
@@ -79,9 +81,12 @@ async def test_a_workload_that_may_have_objects_is_told_apart(
     await ledger.finish(again.lease, Result(inline=b"{}"))
     small = await accept(ledger, payload)
     await end(ledger, alice, Result(inline=b"{}"))
+    inline = await accept(ledger, payload)
+    await end(ledger, alice, Failure("HANDLER_ERROR", "no", "short"))
 
     found, _ = await retention_of(redis, NONE).expired("echo", count=10)
-    assert set(found) == {*(Expired(id, True) for id in (stored, large, retried)), Expired(small, False)}
+    with_objects = (Expired(id, True) for id in (stored, large, traced, retried))
+    assert set(found) == {*with_objects, Expired(small, False), Expired(inline, False)}
 
 
 async def make_older(redis: Redis, id: str) -> None:

@@ -1,4 +1,7 @@
-"""Payloads that S3 does not give: an outage is waited out, one broken object ends its workload, and others go on."""
+"""S3 fails a worker: an outage is waited out, one broken object ends its workload, and others go on.
+
+A failure is recorded at once, with as much of its traceback as Redis may hold.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from insula.errors import NotFound, ObjectUnreadable, StoreUnavailable
+from insula import tracebacks
+from insula.errors import LeaseLost, NotFound, ObjectUnreadable, StoreUnavailable
 from insula.ids import new_id
-from insula.ledger import Claimant, LedgerPolicy, Payload, Result, Workload, WorkloadLedger
-from insula.object_keys import payload_object
+from insula.ledger import Claimant, Failure, Lease, LedgerPolicy, Payload, Result, Workload, WorkloadLedger
+from insula.object_keys import payload_object, traceback_object
 from insula.objects import ObjectNotFound, ObjectStore
 from insula.redis_client import connect, connect_blocking
 from insula.status import Status
@@ -35,8 +39,15 @@ from tests.views import open_view
 from tests.waiting import until
 
 API = "echo"
+END = " and its end\n"
 RESULT = Result(inline=b'{"bytes": 100}')
-HANDLER = "class Handler:\n    def handle_async(self, payload):\n        return {'bytes': len(payload)}\n"
+FAIL = b"fail"
+HANDLER = """class Handler:
+    def handle_async(self, payload):
+        if payload == b"fail":
+            raise ValueError("x" * 10_000 + " and its end")
+        return {"bytes": len(payload)}
+"""
 EVERY_READ = "(GET|HEAD) "
 LEASE = timedelta(seconds=3)
 STEP_S = 67.0
@@ -66,9 +77,9 @@ class Workshop:
     clock: Clock
     claims: asyncio.Task[None]
 
-    async def submit(self, *, large: bool) -> str:
-        """Accept a workload of 100 bytes, in S3 or in the queue; its id."""
-        id, body = new_id(), b"x" * 100
+    async def submit(self, *, large: bool, body: bytes = b"x" * 100) -> str:
+        """Accept a workload with this payload, in S3 or in the queue; its id."""
+        id = new_id()
         payload = Payload("application/octet-stream", size_bytes=len(body), inline=body)
         if large:
             payload = Payload("application/octet-stream", size_bytes=len(body), object=payload_object(API, id))
@@ -213,3 +224,43 @@ async def test_one_object_is_told_from_an_outage(workshop: Workshop) -> None:
     assert await error_of("", 0, bucket="missing") is StoreUnavailable
     await workshop.objects.delete("echo/a")
     assert await error_of("", 0) is ObjectNotFound
+
+
+@pytest.mark.slow
+async def test_a_failure_does_not_wait_for_s3_to_take_its_traceback(workshop: Workshop) -> None:
+    """The record then has the last 4 KiB, and marks that S3 may hold an object: the sweeper looks for it."""
+    workshop.proxy.pattern, workshop.proxy.status = "PUT ", 503
+    id = await workshop.submit(large=False, body=FAIL)
+    failure = (await workshop.ended(id)).failure
+    assert failure is not None
+    assert workshop.proxy.failures >= 1
+    assert failure.traceback == "x" * (4096 - len(END)) + END
+    assert failure.traceback_object == traceback_object(API, id, 1)
+    assert await tracebacks.read(workshop.objects, failure) == failure.traceback
+    workshop.proxy.pattern = ""
+    await workshop.objects.write(traceback_object(API, id, 1), _once(b"more of it"))  # its answer alone was lost
+    assert await tracebacks.read(workshop.objects, failure) == "more of it"
+
+
+@pytest.mark.slow
+async def test_i3_one_end_a_stale_attempt_leaves_no_traceback(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first attempt loses its lease when its traceback is already stored."""
+    stored: list[set[str]] = []
+    finish = workshop.ledger.finish
+
+    async def lose_once(lease: Lease, outcome: Result | Failure) -> None:
+        stored.append(await workshop.objects.keys(f"{API}/"))
+        if len(stored) == 1:
+            raise LeaseLost(lease.id, lease.attempt)
+        await finish(lease, outcome)
+
+    monkeypatch.setattr(workshop.ledger, "finish", lose_once)
+    id = await workshop.submit(large=False, body=FAIL)
+    ended = await workshop.ended(id)
+    first, second = (traceback_object(API, id, attempt) for attempt in (1, 2))
+    assert (ended.status, ended.attempt, stored) == (Status.FAILED, 2, [{first}, {second}])
+    assert await workshop.objects.keys(f"{API}/") == {second}
+    text = await tracebacks.read(workshop.objects, ended.failure)
+    assert text == "x" * (8192 - len(END)) + END

@@ -12,7 +12,7 @@ import requests
 from redis import Redis
 
 from insula.keys import APIS, BUCKET_CHARS, ApiKeys
-from insula.object_keys import payload_object, result_object
+from insula.object_keys import payload_object, result_object, traceback_object
 from insula_local.seaweedfs.storage import BUCKET
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
 PROBE = Path(__file__).parents[2] / "projects" / "probe"
+TRACED = json.dumps({"raise": "x" * 10_000}).encode()
 LARGE = json.dumps({"return": {"text": "x" * 100_000}}).encode()
 KEYS = ApiKeys("probe")
 
@@ -46,10 +47,10 @@ async def test_i9_retention_nothing_of_a_workload_or_of_a_deleted_api_is_left_in
 ) -> None:
     api, s3 = HttpApi(f"{stack.public}/probe"), stack.s3()
     with Redis.from_url(stack.info["redis"]) as redis:
-        large, small = api.submit(LARGE, "application/json"), api.submit(b"{}", "application/json")
+        large, traced, small = (api.submit(body, "application/json") for body in (LARGE, TRACED, b"{}"))
         assert len(api.end(large)["result"]["text"]) == 100_000
         assert api.end(small)["status"] == "completed"
-        await until(lambda: objects(s3) == [f"probe/{large}/result.1"])
+        await until(lambda: set(objects(s3)) == {f"probe/{large}/result.1", traceback_object("probe", traced, 1)})
         # As processes leave them that are killed in the middle of an upload.
         s3.put_object(Bucket=BUCKET, Key=payload_object("probe", "lost"), Body=b"never committed")
         s3.create_multipart_upload(Bucket=BUCKET, Key=payload_object("probe", "half"))

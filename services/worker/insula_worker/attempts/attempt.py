@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 
 from insula.errors import LeaseLost, StoreUnavailable
 from insula.ledger import Claim, Failure, Lease, Payload, Result, WorkloadLedger
-from insula.object_keys import result_object
+from insula.object_keys import result_object, traceback_object
 from insula.objects import CHUNK_BYTES, ObjectNotFound, ObjectStore
 from insula.reason import Reason
 from insula.status import Status
@@ -32,6 +32,10 @@ STORE_RETRY_S: Final = 1.0
 PATIENCE_S: Final = 1.0
 """How long the job before one that was claimed ahead may run, before that one is given back for others to run."""
 MESSAGE_CHARS_MAX: Final = 4096
+TRACEBACK_BYTES_MAX: Final = 8 * 1024
+"""Kept of a failure's traceback, from its end, where the cause stands. The log has more."""
+TRACEBACK_INLINE_BYTES_MAX: Final = 4 * 1024
+"""A longer one goes to S3, as a result does."""
 Written = TypeVar("Written")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -98,16 +102,12 @@ class Attempts:
     async def _finish(self, claim: Claim, outcome: Completed | Failed) -> None:
         """Write the outcome. Raises LeaseLost."""
         lease = claim.lease
-        if isinstance(outcome, Failed):
-            written: Result | Failure = Failure(outcome.reason, outcome.message[:MESSAGE_CHARS_MAX])
-        else:
-            result_json = outcome.result_json
-            written = await _until_written(lease, lambda: self._store(lease, result_json))
+        written = await _until_written(lease, lambda: self._store(lease, outcome))
         try:
             await _until_written(lease, lambda: self._ledger.finish(lease, written))
         except LeaseLost:
-            if isinstance(written, Result) and written.object is not None:
-                await self._delete(written.object)
+            if key := _object_of(written):
+                await self._delete(key)
             raise
         self._tell(claim, outcome)
         if isinstance(outcome, Completed) or outcome.reason != Reason.PAYLOAD_UNREADABLE:
@@ -125,12 +125,29 @@ class Attempts:
         log.error("failed to process workload", extra=fields)
         self._ended(Status.FAILED, outcome.handler_s)
 
-    async def _store(self, lease: Lease, result_json: bytes) -> Result:
-        if len(result_json) <= RESULT_INLINE_BYTES_MAX:
-            return Result(inline=result_json)
+    async def _store(self, lease: Lease, outcome: Completed | Failed) -> Result | Failure:
+        """What the record keeps of the outcome, the rest being in S3. Raises StoreUnavailable for a result."""
+        if isinstance(outcome, Failed):
+            return await self._store_failure(lease, outcome)
+        if len(outcome.result_json) <= RESULT_INLINE_BYTES_MAX:
+            return Result(inline=outcome.result_json)
         key = result_object(lease.api, lease.id, lease.attempt)
-        await self._objects.write(key, _once(result_json))
+        await self._objects.write(key, _once(outcome.result_json))
         return Result(object=key)
+
+    async def _store_failure(self, lease: Lease, failed: Failed) -> Failure:
+        """A failure does not wait for S3: if that is down, the record keeps as much of the traceback as it may."""
+        message, traceback = failed.message[:MESSAGE_CHARS_MAX], end_of(failed.traceback, TRACEBACK_BYTES_MAX)
+        short = end_of(traceback, TRACEBACK_INLINE_BYTES_MAX)
+        if short == traceback:
+            return Failure(failed.reason, message, traceback)
+        key = traceback_object(lease.api, lease.id, lease.attempt)
+        try:
+            await self._objects.write(key, _once(traceback.encode()))
+        except StoreUnavailable:
+            # The key too: the object may be there all the same, and is to go with the workload.
+            return Failure(failed.reason, message, short, key)
+        return Failure(failed.reason, message, traceback_object=key)
 
     async def _give_back(self, lease: Lease, why: str, *, blamed: bool) -> None:
         fields: dict[str, object] = {"id": lease.id, "attempt": lease.attempt}
@@ -191,5 +208,15 @@ async def _chunks(spool: SpooledTemporaryFile[bytes]) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _once(result_json: bytes) -> AsyncIterator[bytes]:
-    yield result_json
+async def _once(content: bytes) -> AsyncIterator[bytes]:
+    yield content
+
+
+def _object_of(written: Result | Failure) -> str | None:
+    """The S3 key of what was written of an outcome, if anything was."""
+    return written.traceback_object if isinstance(written, Failure) else written.object
+
+
+def end_of(text: str, bytes_max: int) -> str:
+    """The last whole characters of the text that fit into `bytes_max` > 0 bytes of UTF-8."""
+    return text.encode()[-bytes_max:].decode("utf-8", "ignore")

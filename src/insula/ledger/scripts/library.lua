@@ -20,7 +20,8 @@ local function ended_key(id)
 end
 
 -- Each is one string: a line of words, "status attempt objects submitted_ms started ended version kind", and the outcome.
--- A ninth word, if any, is all that is left of the line: JSON of the fields that the version which ended it did not know.
+-- A ninth word, if any, is all that is left of the line, a JSON object: traceback and traceback_object as in finish, and
+-- the fields that the version which ended it did not know.
 -- objects: 1 if S3 may hold some of it, else 0 · started, ended: ms after submitted_ms · started and version: '-' if no
 -- attempt began · kind: what the outcome is, see finish, or 'none'
 local function ended_record(id)
@@ -67,18 +68,19 @@ local FIELDS = {
   worker = true, entry = true, content_type = true, payload_bytes = true, payload_object = true,
 }
 
--- live_record: returns the fields of a live workload as a table, and those that we do not know as one word, or ''.
+-- live_record: returns the fields of a live workload as a table, and those that we do not know as another.
 local function live_record(key)
   local pairs_of, record, others = redis.call('HGETALL', key), {}, {}
   for i = 1, #pairs_of, 2 do
     local known = FIELDS[pairs_of[i]] and record or others
     known[pairs_of[i]] = pairs_of[i + 1]
   end
-  return record, next(others) and ' ' .. cjson.encode(others) or ''
+  return record, others
 end
 
 -- end_workload: the only way a record becomes terminal. `kind` and `outcome` as in finish; retention in seconds.
-local function end_workload(id, entry, from, to, attempt, retention_s, kind, outcome)
+-- `kept` may be absent, or a table of further fields for the ended record, where '' stands for none.
+local function end_workload(id, entry, from, to, attempt, retention_s, kind, outcome, kept)
   local key, bucket, at = workload_prefix .. id, ended_key(id), now_ms()
   local live, others = live_record(key)
   local object, submitted_ms = live.payload_object, live.submitted_ms or at
@@ -87,11 +89,15 @@ local function end_workload(id, entry, from, to, attempt, retention_s, kind, out
   end
   -- An attempt that was lost, or is cancelled now, may have left its result.
   local left = live.lost ~= '0' or to == 'cancelled' and from == 'in_progress'
-  local objects = (kind == 'object' or object or left) and 1 or 0
+  for name, value in pairs(kept or {}) do
+    if value ~= '' then others[name] = value end
+  end
+  local objects = (kind == 'object' or others.traceback_object or object or left) and 1 or 0
   local started = live.started_ms and string.format('%.0f', live.started_ms - submitted_ms) or '-'
   local ended_after = string.format('%.0f', at - submitted_ms)
   local words = {to, attempt, objects, submitted_ms, started, ended_after, live.version or '-', kind}
-  redis.call('HSET', bucket, string.sub(id, BUCKET_CHARS + 1), table.concat(words, ' ') .. others .. '\n' .. outcome)
+  if next(others) then words[#words + 1] = cjson.encode(others) end
+  redis.call('HSET', bucket, string.sub(id, BUCKET_CHARS + 1), table.concat(words, ' ') .. '\n' .. outcome)
   redis.call('EXPIRE', bucket, retention_s + 86400)  -- the net below the sweeper
   redis.call('ZADD', ended, 'LT', at, string.sub(id, 1, BUCKET_CHARS))
   redis.call('DEL', key)

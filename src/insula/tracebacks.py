@@ -1,0 +1,32 @@
+"""The traceback of a failed workload: who may ask for it, and where it is kept.
+
+A traceback shows the handler's code, so callers of an API do not get it. On the in-cluster listener and on the admin
+address a call asks for it; the public listener removes METADATA from what it passes on (envoy.yaml).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+from insula.ledger import Failure
+from insula.objects import ObjectNotFound, ObjectStore
+
+METADATA: Final = "x-insula-traceback"
+"""With the value 1, a read answers `failure.traceback` too. The edge sets it for ?traceback=1."""
+
+
+def is_asked_for(metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
+    """Whether the metadata of a call asks for tracebacks."""
+    return (METADATA, "1") in (tuple(item) for item in metadata or ())
+
+
+async def read(objects: ObjectStore, failure: Failure | None) -> str:
+    """The last 8 KiB of the traceback at most; empty if there is none. Raises StoreUnavailable if S3 has to give it."""
+    if failure is None:
+        return ""
+    if failure.traceback_object:
+        with suppress(ObjectNotFound):  # the worker did not see S3 take it
+            return b"".join([chunk async for chunk in objects.read(failure.traceback_object)]).decode()
+    return failure.traceback
