@@ -25,6 +25,7 @@ from insula.v1.api_service_pb2 import (
     DeleteApiRequest,
     DeployApiRequest,
     GetApiRequest,
+    GetTracebackRequest,
     ListApisRequest,
     RefreshApiRequest,
 )
@@ -148,6 +149,12 @@ class AdminClient:
         """All APIs as they stand, by name."""
         with _translated():
             return list(self._apis.ListApis(ListApisRequest(), timeout=CALL_TIMEOUT.total_seconds()).apis)
+
+    def traceback(self, api: str, id: str) -> str:
+        """The traceback of a failed workload, 8 KiB at most; empty if there is none."""
+        with _translated():
+            request = GetTracebackRequest(api=api, id=id)
+            return self._apis.GetTraceback(request, timeout=CALL_TIMEOUT.total_seconds()).traceback
 
     def refresh(self, name: str) -> Api:
         """Have the handler processes of an API replaced by fresh ones; return at once."""

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 import typer
 
 from insula.cli.completion import complete_api
-from insula.cli.connection import EXIT_FAILED, URL_DEFAULT, Data, spoken_errors, url_of
+from insula.cli.connection import EXIT_FAILED, URL_DEFAULT, Admin, Data, spoken_errors, url_of
+from insula.cli.tracebacks import show_traceback
 from insula.errors import InvalidArgument
 from insula.printing import note, put
 
@@ -59,6 +60,7 @@ def submit(
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end and print the result.")] = False,
     url: Url = None,
+    admin: Admin = None,
     data: Data = None,
 ) -> None:
     """Submit a workload and print its id; with --wait, print its result."""
@@ -72,7 +74,7 @@ def submit(
             put(id)
             return
         note(f"{id} submitted")
-        _print_end(client.wait(api, id))
+        _print_end(client.wait(api, id), url, admin, data)
 
 
 def result(
@@ -80,14 +82,15 @@ def result(
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the workload.", show_default=False)],
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the end.")] = False,
     url: Url = None,
+    admin: Admin = None,
     data: Data = None,
 ) -> None:
-    """Print the result of a workload. Exits 1 if it failed, 3 if it has not ended."""
+    """Print the result of a workload, or why it failed. Exits 1 if it failed, 3 if it has not ended."""
     with spoken_errors(_INTERRUPTED), _client(url, data) as client:
-        _print_end(client.wait(api, id) if wait else client.get(api, id))
+        _print_end(client.wait(api, id) if wait else client.get(api, id), url, admin, data)
 
 
-def _print_end(workload: Workload) -> None:
+def _print_end(workload: Workload, url: str | None, admin: str | None, data: Path | None) -> None:
     """Print the result on stdout and the rest on stderr. Exits with what became of the workload."""
     if workload.result_json is not None:
         note(workload.status)
@@ -96,6 +99,7 @@ def _print_end(workload: Workload) -> None:
         return
     why = f": {workload.failure.reason}: {workload.failure.message}" if workload.failure else ""
     note(f"{workload.status}{why}")
+    show_traceback(workload, url, admin, data)
     raise typer.Exit(EXIT_FAILED if workload.ended else _EXIT_PENDING)
 
 

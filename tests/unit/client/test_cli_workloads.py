@@ -90,7 +90,11 @@ def test_result_tells_by_its_exit_code_what_became_of_a_workload(shell: Shell, s
     assert (done.exit_code, done.stdout, done.stderr) == (0, '{"n": 9007199254740993, "x": 1.0}\n', "completed\n")
     script.answers = [FAILED]
     failed = shell("result", "a", "id-1")
-    assert (failed.exit_code, failed.stdout, failed.stderr) == (1, "", "failed: HANDLER_ERROR: boom\n")
+    assert (failed.exit_code, failed.stdout) == (1, "")
+    assert failed.stderr == (
+        "failed: HANDLER_ERROR: boom\nits traceback: `insula result a id-1 --admin ADDRESS`, or inside the cluster "
+        "GET http://api-a:8888/id-1?traceback=1\n"
+    )
     script.answers = [RUNNING]
     pending = shell("result", "a", "id-1")
     assert (pending.exit_code, pending.stdout, pending.stderr) == (3, "", "in_progress\n")
