@@ -27,6 +27,14 @@ SOCKET_NAME_BYTES_MAX: Final = 64
 _LOCK_EVERY_S: Final = 0.05
 
 
+def make(path: Path) -> None:
+    """Make a data directory that git ignores; one that is there stays as it is. Raises OSError."""
+    new = not path.is_dir()
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if new:
+        (path / ".gitignore").write_text("*\n")
+
+
 class DataDirectory:
     """An open, locked data directory. Readable by its user only: it holds keys and everybody's payloads."""
 
@@ -38,8 +46,9 @@ class DataDirectory:
         self.path: Final = path.resolve()
         self._runtime: Final = runtime
         try:
-            for each in (self.path, self.logs, self.run, self.valkey, self.seaweedfs):
-                each.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make(self.path)
+            for each in (self.logs, self.run, self.valkey, self.seaweedfs):
+                each.mkdir(mode=0o700, exist_ok=True)
             self.lock: Final = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             self._take_lock()
             stack_file(self.path).unlink(missing_ok=True)  # of a stack that was killed

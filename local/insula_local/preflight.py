@@ -13,6 +13,7 @@ from insula.cache import ENVIRONMENTS
 from insula.errors import ProjectInvalid
 from insula.isolation import IsolationMissing, find_sandbox
 from insula.project import Project, read_project
+from insula_local import datadir
 from insula_local.machine import binaries, ports
 from insula_local.machine.disk import check_room
 from insula_local.plan import Plan
@@ -95,7 +96,7 @@ def check_cache(settings: Settings) -> None:
         )
     try:
         if cache.is_relative_to(settings.data):
-            settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)  # it will hold keys
+            datadir.make(settings.data)
         cache.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Refused(

@@ -1,0 +1,26 @@
+"""The data directory stays out of the user's git repository."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from insula_local.datadir import DataDirectory
+
+
+def untracked(folder: Path) -> str:
+    command = ["git", "status", "--porcelain", "--untracked-files=all"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def test_git_ignores_a_data_directory_that_was_made(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    data = DataDirectory(tmp_path / "project" / ".insula", tmp_path)
+    assert list(data.path.iterdir())
+    assert untracked(tmp_path) == ""
+    data.close()
+
+
+def test_a_directory_that_was_there_is_not_hidden_from_git(tmp_path: Path) -> None:
+    DataDirectory(tmp_path, tmp_path).close()
+    assert not (tmp_path / ".gitignore").exists()
