@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 
 from insula.ids import new_id
 from insula.ledger import Claimant, LedgerPolicy, Payload, Result, WorkloadLedger
-from insula.redis_client import connect
+from insula.stores.redis_client import connect
 from tests.valkey import running_valkey
 
 WORKLOADS = 10_000

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from insula.cache import ENVIRONMENTS, cache_folder
-from insula.isolation import Isolation, find_sandbox
+from insula.process.isolation import Isolation, find_sandbox
 from insula_worker.environments.environment import ensure_environment
 from insula_worker.environments.key import EnvironmentInputs
 from insula_worker.runners.process import RunnerLaunch, RunnerProcess

@@ -9,11 +9,11 @@ import json
 import sys
 from pathlib import Path
 
-from insula.project.kinds import Schema
-from insula.project.rules import ENDPOINT_SEGMENTS_MAX, ENDPOINTS_RESERVED
-from insula.project.sections import Key
-from insula.project.spec import API
-from insula.project.tree import Json
+from insula.project.configuration.kinds import Schema
+from insula.project.configuration.rules import ENDPOINT_SEGMENTS_MAX, ENDPOINTS_RESERVED
+from insula.project.configuration.sections import Key
+from insula.project.configuration.spec import API
+from insula.project.configuration.tree import Json
 from scripts.reference import cli, errors, limits, metrics, settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,7 +23,8 @@ REFERENCE = Path("docs/cortex-yaml.md")
 INTRODUCTION = f"""\
 # cortex.yaml
 
-Written by `make reference` from the dataclasses that the file is read into (src/insula/project/spec.py); do not edit.
+Written by `make reference` from the dataclasses that the file is read into (insula.project.configuration.spec); do not
+edit.
 
 The file is a list of APIs. A key that is not below is an error, and so is one given twice; null is the same as leaving
 the key out. An error names file, API, key, line and column. The smallest file:

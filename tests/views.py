@@ -8,7 +8,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from insula.isolation import Isolation, Sandbox, find_sandbox
+from insula.process.isolation import Isolation, Sandbox, find_sandbox
 from insula_worker.view import View, ViewSettings
 
 

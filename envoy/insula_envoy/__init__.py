@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from insula.addresses import unix_socket
+from insula.rpc.addresses import unix_socket
 
 __all__ = ["EdgeAddresses", "bundled_folder", "render", "render_s3"]
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from insula.cache import ENVIRONMENTS
 from insula.errors import ProjectInvalid
-from insula.isolation import IsolationMissing, find_sandbox
+from insula.process.isolation import IsolationMissing, find_sandbox
 from insula.project import Project, read_project
 from insula_local import datadir
 from insula_local.machine import binaries, ports

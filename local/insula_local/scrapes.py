@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from insula.telemetry import SCRAPE_S, response
+from insula.telemetry.metrics import SCRAPE_S, response
 
 RESULTS: Final = "/results/metrics"
 PIECE_BYTES: Final = 64 * 1024

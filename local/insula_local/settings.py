@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from insula.data_directory import cache_of
-from insula.isolation import Isolation
+from insula.process.isolation import Isolation
 
 INTERNAL_PORT: Final = 8888
 """Port of the in-cluster listener, the same as on Kubernetes: handlers call http://api-<name>:8888/."""

@@ -8,7 +8,7 @@ import sys
 from typing import Final
 
 from insula.printing import note, put
-from insula.process import hide_from_others
+from insula.process.service import hide_from_others
 from insula_local.datadir import DataDirectory
 from insula_local.machine import hosts, ports
 from insula_local.machine.enclosure import obstacle

@@ -11,7 +11,7 @@ from grpc import StatusCode
 
 import insula.reason
 from insula import errors
-from insula.rpc import reason, status_code
+from insula.rpc.statuses import reason, status_code
 
 INTRODUCTION: Final = """\
 # Errors
@@ -74,7 +74,7 @@ def page() -> str:
     lines = [INTRODUCTION, "| HTTP | gRPC | reason | when, and what to do |", "|---|---|---|---|"]
     for kind in raised():
         code, word = status_code(kind), reason(kind)
-        assert code is not None, f"{kind.__name__} has no row in insula.rpc"
+        assert code is not None, f"{kind.__name__} has no row in insula.rpc.statuses"
         http = HTTP_BY_REASON.get(word) or HTTP_BY_CODE[code]
         lines.append(f"| {http} | {code.name} | `{word}` | {_first_paragraph(kind)} |")
     lines += ["", EDGE, "| reason | why |", "|---|---|"]

@@ -9,25 +9,26 @@ from typing import Any, Final, NamedTuple
 import yaml
 
 from insula.bundles.__main__ import KEPT as BUNDLE_KEPT
-from insula.disk import ROOM_BYTES_MIN, ROOM_SHARE_MIN
 from insula.errors import StoreFull
 from insula.ledger import ledger
-from insula.project import cortex_yaml as configuration
-from insula.project import env_file, extraction, files, rules, spec, tree
-from insula.project.units import DURATION_MAX
+from insula.project import env_file, extraction, files
+from insula.project.configuration import cortex_yaml as configuration
+from insula.project.configuration import rules, spec, tree
+from insula.project.configuration.units import DURATION_MAX
 from insula.registry import REPORT_S
-from insula.rpc import UNAVAILABLE_RETRY_S
-from insula.server import PAYLOAD_BYTES_MAX as MESSAGE_PAYLOAD_BYTES_MAX
+from insula.rpc.server import PAYLOAD_BYTES_MAX as MESSAGE_PAYLOAD_BYTES_MAX
+from insula.rpc.statuses import UNAVAILABLE_RETRY_S
 from insula.settings import LEASE_S, MAX_DELIVERIES, PAYLOAD_BYTES_MAX, RETENTION_S
+from insula.stores.disk import ROOM_BYTES_MIN, ROOM_SHARE_MIN
 from insula_envoy import EdgeAddresses, bundled_folder, render
 from insula_local import parts, preflight, stack
 from insula_local.machine.disk import START_BYTES
 from insula_local.supervision import output as part_output
 from insula_local.view import plain
 from insula_results.results_servicer import WAIT_S_MAX
-from insula_runner import metrics as pushed
 from insula_runner import user_code
 from insula_runner.frames import RESULT_BYTES_MAX
+from insula_runner.handler import metrics as pushed
 from insula_submit import admission, envelope, submit_servicer
 from insula_worker import backoff
 from insula_worker import metrics as kept

@@ -8,9 +8,9 @@ from typing import Final
 
 import insula_results.queue_gauges
 import insula_worker.metrics
-from insula.telemetry import SECONDS_BOUNDARIES, Instrument
+from insula.telemetry.metrics import SECONDS_BOUNDARIES, Instrument
 from insula_local import scrapes
-from insula_runner.metrics import RESERVED_PREFIXES
+from insula_runner.handler.metrics import RESERVED_PREFIXES
 from scripts.reference import limits
 
 INTRODUCTION: Final = """\

@@ -9,7 +9,7 @@ from typing import Final
 import typer
 
 import insula.cache
-import insula.process
+import insula.process.service
 import insula.settings
 import insula_results.settings
 import insula_submit.settings
@@ -48,7 +48,7 @@ A handler's environment has these layers; a later one wins.
 Names that start with `CORTEX_` or `INSULA_` are refused in 3 and 4.
 """
 PARTS: Final[dict[str, tuple[ModuleType, ...]]] = {
-    "All services": (insula.settings, insula.process, insula.cache),
+    "All services": (insula.settings, insula.process.service, insula.cache),
     "submit": (insula_submit.settings,),
     "results": (insula_results.settings,),
     "worker": (insula_worker.settings,),

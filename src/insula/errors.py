@@ -21,8 +21,8 @@
     │   └── StorageFull             the disk of the stores has no room
     └── LeaseLost                   a later attempt holds the workload, or it has ended
 
-Each text says what went wrong and what to do. `insula.rpc` maps every leaf to its gRPC status code. The first paragraph
-of each docstring is in docs/errors.md.
+Each text says what went wrong and what to do. `insula.rpc.statuses` maps every leaf to its gRPC status code. The
+first paragraph of each docstring is in docs/errors.md.
 """
 
 from __future__ import annotations

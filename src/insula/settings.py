@@ -9,8 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final, Self
 
-from insula.addresses import unix_socket
 from insula.ledger import LedgerPolicy
+from insula.rpc.addresses import unix_socket
 from insula.variables import Choice, Location, Secret, Text, Whole
 
 REDIS_URL: Final = Secret("INSULA_REDIS_URL", "URL of Redis 7.0, Valkey 7.2 or later", required=True)

@@ -13,7 +13,8 @@ import typer
 import yaml
 
 from insula.cli.main import app
-from insula.project import cortex_yaml, handler_source
+from insula.project import handler_source
+from insula.project.configuration import cortex_yaml
 from insula.project.env_file import parse_env
 from tests.fundamentals.blocks import BLOCKS, ROOT, Block
 

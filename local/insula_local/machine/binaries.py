@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from insula.isolation import bubblewraps
+from insula.process.isolation import bubblewraps
 from insula_local.settings import Refused
 
 

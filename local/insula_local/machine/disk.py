@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from insula.disk import MEBIBYTE, Room, room_of
+from insula.stores.disk import MEBIBYTE, Room, room_of
 from insula_local.settings import Refused
 
 START_BYTES: Final = 192 * MEBIBYTE

@@ -10,11 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
-from insula.admin_client import AdminClient, AdminRefused, AdminUnavailable
 from insula.errors import ProjectInvalid
 from insula.phase import ApiState
 from insula.project import Project, read_project
 from insula.project.consent import Confirmations, scripts
+from insula.rpc.admin_client import AdminClient, AdminRefused, AdminUnavailable
 from insula.v1.api_service_pb2 import Api
 from insula.v1.worker_service_pb2 import Worker
 from insula_local.api import LocalApi

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, cast
 
-from insula.tether import tethered
+from insula.process.tether import tethered
 
 READ_BYTES: Final = 64 * 1024
 OUTPUT_AFTER_END_S: Final = 0.5

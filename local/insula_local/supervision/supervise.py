@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from insula.exit_code import describe_end
+from insula.process.exit_code import describe_end
 from insula_local.supervision.child import Child
 from insula_local.supervision.output import Lines, Log, Tail
 

@@ -9,12 +9,12 @@ from insula.bundles import Bundles
 from insula.ledger import WorkloadLedger
 from insula.ledger.retention import Retention
 from insula.ledger.updates import Updates
-from insula.objects import ObjectStore
-from insula.process import run_service
-from insula.redis_client import check_durability, connect, connect_blocking
+from insula.process.service import run_service
 from insula.registry import Registry, RegistryCache
-from insula.server import Server, serve
-from insula.telemetry import MetricsServer, Telemetry
+from insula.rpc.server import Server, serve
+from insula.stores.objects import ObjectStore
+from insula.stores.redis_client import check_durability, connect, connect_blocking
+from insula.telemetry.metrics import MetricsServer, Telemetry
 from insula.v1 import results_service_pb2_grpc
 from insula.v1.submit_service_pb2 import DESCRIPTOR as SUBMIT
 from insula_results.bundle_sweeper import sweep_bundles

@@ -11,7 +11,7 @@ from insula.errors import StoreUnavailable
 from insula.ledger import WorkloadLedger
 from insula.registry import Registry
 from insula.status import Status
-from insula.telemetry import Instrument, Reading, Telemetry
+from insula.telemetry.metrics import Instrument, Reading, Telemetry
 
 log = logging.getLogger(__name__)
 

@@ -9,13 +9,13 @@ from typing import Any, Final
 import grpc
 from google.api.httpbody_pb2 import HttpBody
 
-from insula import tracebacks
 from insula.errors import NAME_CHARS_SHOWN, InvalidArgument, NotFound, WorkloadNotFound
 from insula.ids import is_id
 from insula.ledger import Workload, WorkloadLedger
 from insula.ledger.updates import Updates
-from insula.objects import ObjectStore
 from insula.registry import RegistryCache
+from insula.stores import tracebacks
+from insula.stores.objects import ObjectStore
 from insula.v1 import results_service_pb2_grpc
 from insula.v1.results_service_pb2 import (
     DownloadWorkloadRequest,

@@ -15,9 +15,9 @@ from typing import Final
 from insula.errors import StoreFull, StoreUnavailable
 from insula.ledger import WorkloadLedger
 from insula.ledger.retention import Expired, Retention
-from insula.object_keys import workload_objects
-from insula.objects import ObjectStore
 from insula.registry import Registration, Registry
+from insula.stores.object_keys import workload_objects
+from insula.stores.objects import ObjectStore
 
 log = logging.getLogger(__name__)
 

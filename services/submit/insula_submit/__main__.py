@@ -6,11 +6,11 @@ import os
 
 from insula.bundles import Bundles
 from insula.ledger import WorkloadLedger
-from insula.objects import ObjectStore
-from insula.process import run_service
-from insula.redis_client import check_durability, connect
+from insula.process.service import run_service
 from insula.registry import Registry, RegistryCache
-from insula.server import Server, serve
+from insula.rpc.server import Server, serve
+from insula.stores.objects import ObjectStore
+from insula.stores.redis_client import check_durability, connect
 from insula.v1 import api_service_pb2_grpc, submit_service_pb2_grpc
 from insula_submit.admission import Admission
 from insula_submit.api_servicer import ApiServicer

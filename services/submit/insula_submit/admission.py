@@ -8,13 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from insula.disk import room_of
 from insula.errors import InsulaError, PayloadTooLarge, QueueFull, StorageFull, StoreUnavailable
 from insula.ids import new_id
 from insula.ledger import Idempotency, Payload, WorkloadLedger
-from insula.object_keys import payload_object
-from insula.objects import ObjectStore
 from insula.registry import Registration
+from insula.stores.disk import room_of
+from insula.stores.object_keys import payload_object
+from insula.stores.objects import ObjectStore
 from insula_submit.encodings import decompressed
 from insula_submit.envelope import Envelope
 

@@ -11,18 +11,18 @@ from tempfile import TemporaryDirectory
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from insula import tracebacks
 from insula.bundles import Bundles
 from insula.errors import ApiNotFound, InvalidArgument, ProjectInvalid, WorkloadNotFound
 from insula.ids import is_id
 from insula.ledger import WorkloadLedger
-from insula.objects import ObjectStore
 from insula.phase import ApiState, Phase
 from insula.project import handler_source
 from insula.project.bundle import BUNDLE_BYTES_MAX
+from insula.project.configuration.spec import ApiSpec
 from insula.project.extraction import extract
-from insula.project.spec import ApiSpec
 from insula.registry import Registration, Registry, version_of
+from insula.stores import tracebacks
+from insula.stores.objects import ObjectStore
 from insula.v1 import api_service_pb2_grpc
 from insula.v1.api_service_pb2 import (
     Api,

@@ -11,7 +11,7 @@ import grpc
 
 from insula.errors import InsulaError, InvalidArgument, PayloadTooLarge
 from insula.registry import Registration, RegistryCache
-from insula.server import PAYLOAD_BYTES_MAX
+from insula.rpc.server import PAYLOAD_BYTES_MAX
 from insula.v1 import submit_service_pb2_grpc
 from insula.v1.submit_service_pb2 import (
     SubmitWorkloadRequest,

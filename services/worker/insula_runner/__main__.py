@@ -18,8 +18,8 @@ if __name__ == "__main__":
 
     main(int(sys.argv[1]), os.environ)
 elif __name__ == "__mp_main__":
+    from insula_runner.handler.standard_logging import write_as_lines
     from insula_runner.output import buffer_by_line
-    from insula_runner.standard_logging import write_as_lines
 
     buffer_by_line()
     write_as_lines()

@@ -9,8 +9,8 @@ import time
 from typing import Any, Callable, Dict, Iterable, MutableMapping, Optional, Tuple, Type
 
 from insula_runner.channel import Channel
-from insula_runner.event_loop import EventLoop
 from insula_runner.frames import Frame, FrameInvalid
+from insula_runner.handler.event_loop import EventLoop
 from insula_runner.output import Output
 from insula_runner.payload import PayloadInvalid, decode_payload
 from insula_runner.result import ResultInvalid, ResultTooLarge, encode_result

@@ -10,15 +10,15 @@ from typing import Any, Dict, MutableMapping, NamedTuple, Optional
 
 from cortex_internal.lib import log
 from insula_runner.channel import Channel
-from insula_runner.event_loop import EventLoop
 from insula_runner.frames import FrameInvalid
-from insula_runner.handler_class import HANDLE_ASYNC, INIT, INIT_WITH_MODELS, HandlerClass, HandlerInvalid
-from insula_runner.handler_module import import_handler
+from insula_runner.handler.event_loop import EventLoop
+from insula_runner.handler.handler_class import HANDLE_ASYNC, INIT, INIT_WITH_MODELS, HandlerClass, HandlerInvalid
+from insula_runner.handler.handler_module import import_handler
+from insula_runner.handler.metrics import MetricsClient
+from insula_runner.handler.standard_logging import write_as_lines
+from insula_runner.handler.tensorflow_client import ModelInvalid, ModelOrder, TensorFlowClient
 from insula_runner.jobs import Jobs
-from insula_runner.metrics import MetricsClient
 from insula_runner.output import Output, buffer_by_line
-from insula_runner.standard_logging import write_as_lines
-from insula_runner.tensorflow_client import ModelInvalid, ModelOrder, TensorFlowClient
 from insula_runner.user_code import Raised, call_user_code, leave_if_forked
 
 HANDLER_VARIABLE = "INSULA_HANDLER_FILE"  # read by startup/sitecustomize.py

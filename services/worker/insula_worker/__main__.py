@@ -8,12 +8,12 @@ import os
 from contextlib import AsyncExitStack
 
 from insula.cache import ENVIRONMENTS
-from insula.isolation import Isolation, find_sandbox
-from insula.objects import ObjectStore
-from insula.process import run_service
-from insula.redis_client import connect, connect_blocking
-from insula.server import Server, on_stop_signal
-from insula.telemetry import MetricsServer, Telemetry
+from insula.process.isolation import Isolation, find_sandbox
+from insula.process.service import run_service
+from insula.rpc.server import Server, on_stop_signal
+from insula.stores.objects import ObjectStore
+from insula.stores.redis_client import connect, connect_blocking
+from insula.telemetry.metrics import MetricsServer, Telemetry
 from insula.v1 import worker_service_pb2_grpc
 from insula_worker.logs.worker_log import WorkerLog, WorkerLogHandler
 from insula_worker.metrics import HandlerMetrics, WorkerMetrics

@@ -10,10 +10,10 @@ from typing import Final
 
 from insula.bundles import Bundles
 from insula.errors import InsulaError
-from insula.object_keys import bundle_object
+from insula.project.configuration.spec import ApiSpec
 from insula.project.env_file import read_env
-from insula.project.spec import ApiSpec
 from insula.registry import Registration, version_of
+from insula.stores.object_keys import bundle_object
 from insula_runner.aws import GIVEN_VARIABLE
 from insula_worker.environments.environment import activated, ensure_environment
 from insula_worker.environments.key import EnvironmentInputs

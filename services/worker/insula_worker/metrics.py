@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable
 from typing import Final
 
-from insula.prometheus_text import handler_instrument, label_name, metric_name
 from insula.status import Status
-from insula.telemetry import Instrument, Telemetry
+from insula.telemetry.metrics import Instrument, Telemetry
+from insula.telemetry.prometheus_text import handler_instrument, label_name, metric_name
 from insula_worker.logs.worker_log import WorkerLog
 from insula_worker.runners.messages import Metric
 from insula_worker.runners.process import labels

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from insula.cache import cache_folder, home_of
-from insula.isolation import Isolation
+from insula.process.isolation import Isolation
 from insula.settings import StoreSettings, admin_token
 from insula.variables import Choice, Location, Text, Whole
 from insula_worker.environments.package_settings import of_the_machine

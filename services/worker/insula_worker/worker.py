@@ -12,11 +12,11 @@ from redis.asyncio import Redis
 
 from insula.errors import ApiNotFound, ProjectInvalid, StoreFull, StoreUnavailable
 from insula.ledger import Claimant, WorkloadLedger
-from insula.objects import ObjectStore
 from insula.phase import Phase
-from insula.project.spec import ApiSpec
+from insula.project.configuration.spec import ApiSpec
 from insula.registry import REPORT_S, Registration, Registry
-from insula.server import Server
+from insula.rpc.server import Server
+from insula.stores.objects import ObjectStore
 from insula.v1 import worker_service_pb2
 from insula_worker.attempts.attempt import Attempts
 from insula_worker.attempts.claiming import Claiming, Serving

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from insula.errors import StoreUnavailable
-from insula.tether import tethered
+from insula.process.tether import tethered
 
 log = logging.getLogger(__name__)
 

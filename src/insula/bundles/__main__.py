@@ -22,9 +22,9 @@ from typing import Final, NoReturn
 
 from insula.bundles import UNAVAILABLE
 from insula.errors import InsulaError, StoreUnavailable
-from insula.object_keys import BUNDLES, bundle_object
-from insula.objects import ObjectNotFound, ObjectStore
-from insula.process import hide_from_others
+from insula.process.service import hide_from_others
+from insula.stores.object_keys import BUNDLES, bundle_object
+from insula.stores.objects import ObjectNotFound, ObjectStore
 
 KEPT: Final = timedelta(days=1)
 """How long one that no version names is kept: one that is being deployed is younger."""

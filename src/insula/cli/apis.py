@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from insula.addresses import is_this_machine
 from insula.cli.completion import complete_api
 from insula.cli.connection import (
     DATA_DEFAULT,
@@ -30,12 +29,13 @@ from insula.cli.connection import (
 from insula.cli.progress import REPLACED, follow, remark
 from insula.phase import ApiState, Phase
 from insula.printing import note, put, visible
+from insula.rpc.addresses import is_this_machine
 from insula.status import Status
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from insula.admin_client import AdminClient
+    from insula.rpc.admin_client import AdminClient
     from insula.v1.api_service_pb2 import Api
 
 PIPE_COLUMNS: Final = 240
@@ -63,11 +63,11 @@ def deploy(
     ] = False,
 ) -> None:
     """Deploy a project's APIs, and wait until each is ready or failing. The version before serves until then."""
-    from insula.admin_client import AdminRefused
     from insula.cli.consent import confirm_scripts
     from insula.data_directory import cache_of
     from insula.project import read_project
-    from insula.project.effects import ineffective_keys, warning
+    from insula.project.configuration.effects import ineffective_keys, warning
+    from insula.rpc.admin_client import AdminRefused
     from insula.settings import own_environment
 
     with spoken_errors():

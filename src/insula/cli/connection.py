@@ -19,7 +19,7 @@ from insula.errors import InsulaError, InvalidArgument, NotFound
 from insula.printing import note
 
 if TYPE_CHECKING:
-    from insula.admin_client import AdminClient
+    from insula.rpc.admin_client import AdminClient
 
 DATA_DEFAULT: Final = Path(".insula")
 URL_DEFAULT: Final = "http://127.0.0.1:8080"
@@ -81,7 +81,7 @@ def admin_of(admin: str | None, data: Path | None) -> Generator[AdminClient]:
 
 def client_at(address: str) -> AdminClient:
     """A client of an admin service, with the token of this environment. Raises SettingInvalid."""
-    from insula.admin_client import AdminClient
+    from insula.rpc.admin_client import AdminClient
     from insula.settings import ADMIN_TOKEN, own_environment
 
     return AdminClient.at(address, ADMIN_TOKEN.read(own_environment()), _RECONNECTING)

@@ -55,7 +55,8 @@ def init(
 
 def commands(directory: Path, files: Mapping[str, bytes]) -> tuple[str, str]:
     """Return what to type in the current directory: what starts the project, and what sends its sample."""
-    from insula.project import CONFIG_NAME, cortex_yaml
+    from insula.project import CONFIG_NAME
+    from insula.project.configuration import cortex_yaml
 
     [spec] = cortex_yaml.parse(files[CONFIG_NAME], CONFIG_NAME)
     [sample] = (name for name in files if name.startswith("sample."))

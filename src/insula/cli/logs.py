@@ -21,7 +21,7 @@ from insula.cli.connection import EXIT_FAILED, LOOK_S, Admin, Data, admin_of, cl
 from insula.printing import note, put
 
 if TYPE_CHECKING:
-    from insula.admin_client import AdminClient
+    from insula.rpc.admin_client import AdminClient
     from insula.v1.api_service_pb2 import Api
 
 LINES_WAITING_MAX: Final = 10_000
@@ -82,7 +82,7 @@ def _printer(form: Form | None) -> Callable[[str], None]:
     if (form or (Form.TEXT if sys.stdout.isatty() else Form.JSON)) is Form.JSON:
         return put
     from insula.cli.styled import console, text
-    from insula.log_lines import parse, plain, rows
+    from insula.telemetry.log_lines import parse, plain, rows
 
     if not sys.stdout.isatty():
         return lambda line: put("\n".join(map(plain, rows(parse(line)))))
@@ -126,7 +126,7 @@ def _time_of(line: str) -> str:
 
 def _read(address: str, workload: str, follow: bool, lines: queue.Queue[str | None], lost: list[str]) -> None:
     """Put the lines of one worker into the queue, then None; say in `lost` if it did not tell them all."""
-    from insula.admin_client import AdminRefused, AdminUnavailable
+    from insula.rpc.admin_client import AdminRefused, AdminUnavailable
 
     try:
         with client_at(address) as client:

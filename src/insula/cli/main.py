@@ -6,12 +6,12 @@ from typing import Annotated, Final
 
 import typer
 
-from insula import startup
 from insula.cli import apis, workloads
 from insula.cli.init import init
 from insula.cli.logs import logs
 from insula.cli.up import up
 from insula.printing import put
+from insula.process import startup
 
 EXAMPLES: Final = {
     "init": ("insula init", "insula init my-project --from image"),

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 import typer
 
-from insula.isolation import Isolation
+from insula.process.isolation import Isolation
 
 _EXIT_REFUSED: Final = 2
 
@@ -83,7 +83,7 @@ def up(
     from insula.cli.consent import can_ask, confirm_scripts
     from insula.errors import ProjectInvalid
     from insula.printing import note
-    from insula.project.effects import ineffective_keys, warning
+    from insula.project.configuration.effects import ineffective_keys, warning
     from insula_local import preflight
     from insula_local.settings import Refused, Settings
     from insula_local.up import run

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from insula.ledger.scripts import Script
-from insula.redis_client import redis_errors
+from insula.stores.redis_client import redis_errors
 
 Command: TypeAlias = tuple[str | bytes | int, ...]
 

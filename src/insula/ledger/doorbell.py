@@ -7,7 +7,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 from insula.keys import ApiKeys
-from insula.redis_client import redis_errors
+from insula.stores.redis_client import redis_errors
 
 
 class Doorbell:

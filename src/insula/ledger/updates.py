@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from insula.errors import StoreUnavailable
 from insula.keys import ApiKeys
-from insula.redis_client import DOORBELL_S, redis_errors
+from insula.stores.redis_client import DOORBELL_S, redis_errors
 
 log = logging.getLogger(__name__)
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from insula.errors import ProjectInvalid
-from insula.project import cortex_yaml, handler_source
+from insula.project import handler_source
 from insula.project.bundle import collect
+from insula.project.configuration import cortex_yaml
+from insula.project.configuration.spec import ApiSpec
 from insula.project.env_file import read_env
 from insula.project.files import ProjectFile, check_root, project_files
-from insula.project.spec import ApiSpec
 
 __all__ = ["CONFIG_NAME", "ApiSpec", "Project", "read_project"]
 

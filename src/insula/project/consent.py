@@ -14,7 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
-from insula.project.cortex_yaml import load
+from insula.project.configuration.cortex_yaml import load
 
 FOLDER: Final = "confirmed-scripts"
 

@@ -12,7 +12,7 @@ from typing import Final
 from dotenv.parser import parse_stream
 
 from insula.errors import ProjectInvalid
-from insula.project.kinds import environment_problem
+from insula.project.configuration.kinds import environment_problem
 from insula.project.text import decode
 
 ENV_FILE: Final = ".env"

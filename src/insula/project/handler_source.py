@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 
 from insula.errors import ProjectInvalid
-from insula.project import other_versions
+from insula.project.configuration import other_versions
 from insula.project.text import encoding_of
 
 CLASS_NAME: Final = "Handler"

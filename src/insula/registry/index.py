@@ -10,8 +10,8 @@ from redis.asyncio import Redis
 
 from insula.errors import EndpointTaken
 from insula.keys import APIS, ENDPOINTS
-from insula.redis_client import redis_errors
 from insula.registry.registration import Registration
+from insula.stores.redis_client import redis_errors
 
 CLAIM_MS: Final = 30_000
 """For so long a claim stands that no registration confirms: the deployment that made it may still be under way."""

@@ -15,8 +15,8 @@ from typing import Any, Final, cast
 from redis.asyncio import Redis
 
 from insula.keys import APIS, ENDPOINTS, ApiKeys
-from insula.redis_client import redis_errors
 from insula.registry.index import EndpointClaim
+from insula.stores.redis_client import redis_errors
 
 _SCRIPTS: Final = files("insula.registry") / "scripts"
 _REGISTRATION: Final = (_SCRIPTS / "move_registration.lua").read_text()

@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 
 from insula.errors import ApiNotFound
 from insula.keys import ApiKeys
-from insula.redis_client import redis_errors
 from insula.registry.index import Index
 from insula.registry.old_shape import move_old_shape
 from insula.registry.registration import Registration
+from insula.stores.redis_client import redis_errors
 from insula.v1.worker_service_pb2 import DescribeWorkerResponse, Worker
 
 REPORT_S: Final = 5

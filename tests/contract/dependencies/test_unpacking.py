@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from insula.project.bundle import collect
-from insula.project.spec import Dependencies
+from insula.project.configuration.spec import Dependencies
 from insula_worker.environments.environment import ensure_environment
 from insula_worker.environments.key import EnvironmentInputs, environment_key
 from insula_worker.environments.unpacking import unpack

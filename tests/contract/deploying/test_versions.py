@@ -19,11 +19,11 @@ import pytest
 import requests
 from redis import Redis
 
-from insula.admin_client import AdminClient
 from insula.keys import ApiKeys
-from insula.object_keys import bundle_object
 from insula.project import read_project
 from insula.registry import version_of
+from insula.rpc.admin_client import AdminClient
+from insula.stores.object_keys import bundle_object
 from insula.v1.api_service_pb2 import Api, RefreshApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
 from insula_local.seaweedfs.storage import BUCKET

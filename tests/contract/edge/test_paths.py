@@ -5,7 +5,7 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from insula.project.rules import ENDPOINTS_RESERVED
+from insula.project.configuration.rules import ENDPOINTS_RESERVED
 from tests.contract.edge.running_edge import Listener
 from tests.contract.edge.scripted_services import Refusal, ScriptedResults, ScriptedServices, ScriptedSubmit
 

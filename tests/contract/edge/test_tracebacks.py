@@ -7,7 +7,7 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from insula.tracebacks import METADATA
+from insula.stores.tracebacks import METADATA
 from insula.v1.results_service_pb2 import DownloadWorkloadRequest, GetWorkloadRequest
 from insula.v1.results_service_pb2_grpc import ResultsServiceStub
 from tests.contract.edge.running_edge import Listener

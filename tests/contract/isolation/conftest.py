@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from insula.isolation import Sandbox
+from insula.process.isolation import Sandbox
 from insula_worker.environments.environment import ensure_environment
 from insula_worker.environments.key import EnvironmentInputs
 from insula_worker.runners.messages import Completed, Job

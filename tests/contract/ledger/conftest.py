@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from insula.ledger import Claimant, LedgerPolicy, Payload, WorkloadLedger
-from insula.redis_client import connect
+from insula.stores.redis_client import connect
 from tests.valkey import Valkey, running_valkey
 
 REGISTRY = ("insula:apis", "insula:endpoints", "registration")

@@ -15,9 +15,9 @@ from insula.ids import new_id
 from insula.keys import ApiKeys
 from insula.ledger import Claimant, Failure, Idempotency, LedgerPolicy, Payload, Result, WorkloadLedger
 from insula.ledger.retention import Retention
-from insula.redis_client import connect
 from insula.registry import Registry
 from insula.status import Status
+from insula.stores.redis_client import connect
 from tests.valkey import running_valkey
 
 

@@ -9,9 +9,9 @@ import pytest
 from redis.asyncio import Redis
 
 from insula.keys import APIS
-from insula.redis_client import connect
 from insula.registry import Registration, Registry, RegistryCache
 from insula.registry.old_shape import move_old_shape
+from insula.stores.redis_client import connect
 from tests.contract.ledger.stepping import Killed, Stall, after, die, stepping
 from tests.valkey import Valkey
 

@@ -10,8 +10,8 @@ import pytest
 from insula.errors import InsulaError, StoreUnavailable
 from insula.ids import new_id
 from insula.ledger import Claimant, LedgerPolicy, Payload, Result, WorkloadLedger
-from insula.redis_client import NotDurable, check_durability, connect
 from insula.status import Status
+from insula.stores.redis_client import NotDurable, check_durability, connect
 from tests.valkey import running_valkey
 
 

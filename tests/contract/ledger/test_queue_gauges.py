@@ -6,9 +6,9 @@ from redis.asyncio import Redis
 
 from insula.ids import new_id
 from insula.ledger import Claimant, LedgerPolicy, Payload, WorkloadLedger
-from insula.redis_client import connect
 from insula.registry import Registry
-from insula.telemetry import Telemetry
+from insula.stores.redis_client import connect
+from insula.telemetry.metrics import Telemetry
 from insula_results.queue_gauges import QueueGauges
 
 

@@ -12,11 +12,11 @@ from redis.asyncio import Redis
 
 from insula.errors import ApiNotFound, EndpointTaken, StoreUnavailable
 from insula.keys import APIS, ENDPOINTS, ApiKeys
-from insula.redis_client import connect
 from insula.registry import Registration, Registry, RegistryCache
 from insula.registry import cache as caching
 from insula.registry import index as indexing
 from insula.registry.index import CLAIM_MS, EndpointClaim
+from insula.stores.redis_client import connect
 from insula.v1.worker_service_pb2 import Worker
 from tests.contract.ledger.stepping import Killed, Stall, after, die, stepping
 from tests.valkey import Valkey

@@ -16,8 +16,8 @@ from insula.ids import new_id
 from insula.keys import BUCKET_CHARS, ApiKeys
 from insula.ledger import Claimant, Failure, Idempotency, LedgerPolicy, Payload, Result, WorkloadLedger
 from insula.ledger.retention import Expired, Retention
-from insula.object_keys import payload_object
 from insula.status import Status
+from insula.stores.object_keys import payload_object
 
 KEYS = ApiKeys("echo")
 LONG, NONE = timedelta(hours=1), timedelta(0)

@@ -13,8 +13,8 @@ from insula.ids import new_id
 from insula.ledger import Claimant, Payload, Result, WorkloadLedger
 from insula.ledger.doorbell import Doorbell
 from insula.ledger.updates import Updates
-from insula.redis_client import connect_blocking
 from insula.status import Status
+from insula.stores.redis_client import connect_blocking
 from tests.valkey import Valkey
 
 LONG_S = 60

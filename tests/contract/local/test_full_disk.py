@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from insula.disk import MEBIBYTE, Room
+from insula.stores.disk import MEBIBYTE, Room
 from insula_local.machine.disk import DiskNews
 from tests.contract.local.test_refusals import Refusal, check_refused, write_project
 from tests.http_api import HttpApi

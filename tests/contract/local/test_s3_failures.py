@@ -16,14 +16,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from insula import tracebacks
 from insula.errors import LeaseLost, NotFound, ObjectUnreadable, StoreUnavailable
 from insula.ids import new_id
 from insula.ledger import Claimant, Failure, Lease, LedgerPolicy, Payload, Result, Workload, WorkloadLedger
-from insula.object_keys import payload_object, traceback_object
-from insula.objects import ObjectNotFound, ObjectStore
-from insula.redis_client import connect, connect_blocking
 from insula.status import Status
+from insula.stores import tracebacks
+from insula.stores.object_keys import payload_object, traceback_object
+from insula.stores.objects import ObjectNotFound, ObjectStore
+from insula.stores.redis_client import connect, connect_blocking
 from insula_local.parts import Parts
 from insula_local.seaweedfs.storage import BUCKET
 from insula_worker.attempts.attempt import Attempts

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from insula.project.spec import Model, Models
+from insula.project.configuration.spec import Model, Models
 from insula_local.parts import Parts
 from insula_local.seaweedfs.storage import BUCKET
 from insula_worker.runners.process import RunnerModels

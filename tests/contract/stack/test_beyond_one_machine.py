@@ -14,7 +14,7 @@ import grpc
 import pytest
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
-from insula.admin import admin_channel
+from insula.rpc.admin import admin_channel
 from insula.v1.api_service_pb2 import ListApisRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
 from insula.v1.worker_service_pb2 import DescribeWorkerRequest, StreamLogsRequest

@@ -13,9 +13,9 @@ from redis.asyncio import Redis
 from insula.bundles import Bundles
 from insula.bundles.__main__ import store, sweep
 from insula.errors import StoreUnavailable
-from insula.object_keys import BUNDLES, bundle_object
-from insula.objects import ObjectStore
 from insula.registry import Registry
+from insula.stores.object_keys import BUNDLES, bundle_object
+from insula.stores.objects import ObjectStore
 from insula_local.seaweedfs.storage import BUCKET
 from insula_results import bundle_sweeper
 from tests.stack import Stack, running_stack

@@ -12,7 +12,7 @@ import requests
 from redis import Redis
 
 from insula.keys import APIS, BUCKET_CHARS, ApiKeys
-from insula.object_keys import payload_object, result_object, traceback_object
+from insula.stores.object_keys import payload_object, result_object, traceback_object
 from insula_local.seaweedfs.storage import BUCKET
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack

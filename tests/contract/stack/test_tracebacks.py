@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from insula.ids import new_id
-from insula.object_keys import traceback_object
-from insula.tracebacks import METADATA
+from insula.stores.object_keys import traceback_object
+from insula.stores.tracebacks import METADATA
 from insula.v1.api_service_pb2 import GetTracebackRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
 from insula.v1.results_service_pb2 import GetWorkloadRequest, WatchWorkloadRequest

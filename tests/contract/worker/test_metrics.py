@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from insula.status import Status
-from insula.telemetry import MetricsPortTaken, MetricsServer, Telemetry
+from insula.telemetry.metrics import MetricsPortTaken, MetricsServer, Telemetry
 from insula_worker.metrics import HandlerMetrics, WorkerMetrics
 from insula_worker.runners.messages import Completed, Metric
 from tests.addresses import free_port

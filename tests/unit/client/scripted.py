@@ -14,7 +14,7 @@ import grpc
 from google.api.httpbody_pb2 import HttpBody
 
 from insula.errors import InsulaError
-from insula.rpc import ErrorInterceptor
+from insula.rpc.statuses import ErrorInterceptor
 from insula.v1 import results_service_pb2_grpc, submit_service_pb2_grpc
 from insula.v1.results_service_pb2 import (
     DownloadWorkloadRequest,

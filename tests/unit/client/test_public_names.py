@@ -13,7 +13,7 @@ from hatchling.builders.wheel import WheelBuilder
 import insula
 from insula import client, errors
 from insula.client.failures import _ERRORS  # pyright: ignore[reportPrivateUsage] - the table is what is compared
-from insula.rpc import reason
+from insula.rpc.statuses import reason
 from tests.unit.house.test_error_table import leaves
 from tests.unit.house.tree import ROOT
 

@@ -7,7 +7,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from insula import errors
-from insula.redis_client import redis_errors
+from insula.stores.redis_client import redis_errors
 
 
 def test_an_outage_has_a_summary_for_clients_and_a_detail_for_us() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from insula.exit_code import describe_end
+from insula.process.exit_code import describe_end
 
 
 @pytest.mark.parametrize(

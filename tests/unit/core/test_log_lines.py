@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from insula.log_lines import CHARACTERS_MAX, parse, plain, rows
+from insula.telemetry.log_lines import CHARACTERS_MAX, parse, plain, rows
 
 LINE = {
     "asctime": "2026-11-26 15:14:05,291",

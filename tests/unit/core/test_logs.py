@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from insula.logs import JsonFormatter, service_fields
+from insula.telemetry.logs import JsonFormatter, service_fields
 from insula_worker.logs.line import asctime, record_fields
 
 CREATED_S = 1700000000.1234

@@ -6,7 +6,7 @@ import pytest
 from grpc import StatusCode
 
 from insula import errors
-from insula.rpc import reason, status_code
+from insula.rpc.statuses import reason, status_code
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from insula import keys, object_keys
+from insula import keys
+from insula.stores import object_keys
 from tests.unit.house.tree import ROOT
 
 PAGE = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")

@@ -20,7 +20,7 @@ MAY_WRITE_TO_A_STREAM = {
     "local/insula_local/view/live.py": "rich gets nothing but such text",
     "src/insula/cli/apis.py": "rich gets nothing but such text, in a table",
     "src/insula/cli/logs.py": "rich gets nothing but such text",
-    "src/insula/tether.py": "a worker reads it",
+    "src/insula/process/tether.py": "a worker reads it",
     "src/insula/bundles/__main__.py": "a service reads it",
     "services/worker/insula_worker/view/init.py": "a worker reads it",
     "services/worker/insula_worker/saved_models/__main__.py": "a worker reads it",
@@ -102,7 +102,7 @@ def test_only_the_keys_module_spells_redis_keys() -> None:
 def test_only_the_redis_client_names_errors_of_redis_py() -> None:
     """It makes ours of them; no other module sees one."""
     may = {
-        "src/insula/redis_client.py",
+        "src/insula/stores/redis_client.py",
         "src/insula/ledger/coalescer.py",  # NoScriptError, which no caller sees
         "local/insula_local/preflight.py",  # the user's own Redis, before anything of ours uses it
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from insula import errors
-from insula.rpc import STATUS_CODE_BY_ERROR
+from insula.rpc.statuses import STATUS_CODE_BY_ERROR
 
 
 def leaves(kind: type[errors.InsulaError]) -> Iterator[type[errors.InsulaError]]:

@@ -10,7 +10,7 @@ from grpc import StatusCode
 from insula import errors
 from insula.phase import ApiState, Phase
 from insula.reason import Reason
-from insula.rpc import reason, status_code
+from insula.rpc.statuses import reason, status_code
 from insula.status import Status
 from insula_runner.jobs import HANDLER_ERROR, REASON_BY_ERROR
 from insula_worker.runners.messages import RUNNER_REASONS

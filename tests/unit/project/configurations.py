@@ -8,9 +8,9 @@ from typing import Any, Final, cast
 
 from hypothesis import strategies as st
 
-from insula.project.kinds import ENVIRONMENT_NAME, Kind, Schema
-from insula.project.sections import Key, Section
-from insula.project.spec import API
+from insula.project.configuration.kinds import ENVIRONMENT_NAME, Kind, Schema
+from insula.project.configuration.sections import Key, Section
+from insula.project.configuration.spec import API
 
 Values = st.SearchStrategy[Any]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from insula.errors import ProjectInvalid
-from insula.project.cortex_yaml import parse
-from insula.project.spec import ApiSpec
+from insula.project.configuration.cortex_yaml import parse
+from insula.project.configuration.spec import ApiSpec
 
 MINIMAL = """\
 - name: my-api

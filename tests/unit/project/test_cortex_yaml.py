@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from insula.project.cortex_yaml import parse
-from insula.project.spec import Models
-from insula.project.units import Quantity
+from insula.project.configuration.cortex_yaml import parse
+from insula.project.configuration.spec import Models
+from insula.project.configuration.units import Quantity
 from tests.unit.project.entries import MINIMAL, refusal, spec
 
 TENSORFLOW = MINIMAL.replace("python", "tensorflow")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from insula.project.effects import ineffective_keys, warning
+from insula.project.configuration.effects import ineffective_keys, warning
 from tests.unit.project.entries import spec
 
 

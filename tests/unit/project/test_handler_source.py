@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from insula.errors import ProjectInvalid
 from insula.project.handler_source import check
-from insula_runner.handler_class import HandlerInvalid, find_handler_class
+from insula_runner.handler.handler_class import HandlerInvalid, find_handler_class
 
 
 def judged(source: str, handler_type: str = "python") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from insula.errors import ProjectInvalid
-from insula.project.cortex_yaml import parse
+from insula.project.configuration.cortex_yaml import parse
 from insula.project.handler_source import check
 
 HEAD = "- name: a\n  kind: AsyncAPI\n"

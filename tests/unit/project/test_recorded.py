@@ -15,8 +15,8 @@ from typing import Any, Final, cast
 import pytest
 import yaml
 
-from insula.project.cortex_yaml import parse
-from insula.project.spec import API, ApiSpec
+from insula.project.configuration.cortex_yaml import parse
+from insula.project.configuration.spec import API, ApiSpec
 from tests.unit.project.entries import MINIMAL, refusal
 
 RECORDED: Final = Path(__file__).parent / "recorded"

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from insula.errors import ProjectInvalid
-from insula.project.cortex_yaml import parse
-from insula.project.spec import API
+from insula.project.configuration.cortex_yaml import parse
+from insula.project.configuration.spec import API
 from scripts.generate_reference import ROOT, SCHEMA, config_schema, main
 from tests.unit.project.configurations import entries
 from tests.unit.project.entries import MINIMAL

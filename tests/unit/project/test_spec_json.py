@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from insula.errors import ProjectInvalid
-from insula.project.cortex_yaml import parse
-from insula.project.spec import SPEC_BYTES_MAX, ApiSpec
-from insula.project.tree import Json
+from insula.project.configuration.cortex_yaml import parse
+from insula.project.configuration.spec import SPEC_BYTES_MAX, ApiSpec
+from insula.project.configuration.tree import Json
 from tests.unit.project.entries import MINIMAL, spec
 
 FULL = """\

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from insula.project.units import DURATION_MAX, format_duration, parse_duration, parse_quantity
+from insula.project.configuration.units import DURATION_MAX, format_duration, parse_duration, parse_quantity
 
 
 @pytest.mark.parametrize(

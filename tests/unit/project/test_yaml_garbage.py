@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from insula.errors import ProjectInvalid
-from insula.project.cortex_yaml import parse
+from insula.project.configuration.cortex_yaml import parse
 from insula.project.env_file import parse_env
 from tests.unit.project.entries import MINIMAL
 

@@ -7,7 +7,7 @@ import types
 
 import pytest
 
-from insula_runner.handler_class import HandlerClass, HandlerInvalid, find_handler_class
+from insula_runner.handler.handler_class import HandlerClass, HandlerInvalid, find_handler_class
 
 
 def find(source: str) -> HandlerClass:

@@ -13,7 +13,7 @@ import pytest
 
 from insula_runner.channel import Channel
 from insula_runner.frames import FrameBuffer
-from insula_runner.metrics import MetricsClient
+from insula_runner.handler.metrics import MetricsClient
 
 
 @pytest.fixture

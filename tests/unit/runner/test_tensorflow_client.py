@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from insula_runner.tensorflow_client import ModelInvalid, choose_signature, versions_in
+from insula_runner.handler.tensorflow_client import ModelInvalid, choose_signature, versions_in
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import cast
 
 import pytest
 
-from insula.prometheus_text import label_name, metric_name
-from insula.telemetry import Telemetry
+from insula.telemetry.metrics import Telemetry
+from insula.telemetry.prometheus_text import label_name, metric_name
 from insula_worker.metrics import METRICS_MAX, SERIES_IN_ALL_MAX, SERIES_MAX, HandlerMetrics
 from insula_worker.runners.messages import Metric
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from insula.isolation import Sandbox
+from insula.process.isolation import Sandbox
 from insula_worker.view.arguments import Sight, arguments
 from insula_worker.view.machine import Machine
 

@@ -9,10 +9,10 @@ from typing import cast
 
 import pytest
 
-from insula.objects import ObjectStore
-from insula.redis_client import connect
 from insula.registry import Registration, Registry
-from insula.server import Server
+from insula.rpc.server import Server
+from insula.stores.objects import ObjectStore
+from insula.stores.redis_client import connect
 from insula.v1 import worker_service_pb2
 from insula_worker.attempts.claiming import Claiming
 from insula_worker.runners.observers import Observers

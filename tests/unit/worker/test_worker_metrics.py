@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from insula.status import Status
-from insula.telemetry import Instrument, Telemetry
+from insula.telemetry.metrics import Instrument, Telemetry
 from insula_worker import metrics
 from insula_worker.logs.worker_log import WorkerLog
 

@@ -1,5 +1,5 @@
 """`from cortex_internal.lib.metrics import MetricsClient`: the type of a handler's `metrics_client`."""
 
-from insula_runner.metrics import MetricsClient
+from insula_runner.handler.metrics import MetricsClient
 
 __all__ = ["MetricsClient"]

@@ -12,10 +12,10 @@ from typing import Final, TypeVar
 
 from insula.errors import LeaseLost, StoreUnavailable
 from insula.ledger import Claim, Failure, Lease, Payload, Result, WorkloadLedger
-from insula.object_keys import result_object, traceback_object
-from insula.objects import CHUNK_BYTES, ObjectNotFound, ObjectStore
 from insula.reason import Reason
 from insula.status import Status
+from insula.stores.object_keys import result_object, traceback_object
+from insula.stores.objects import CHUNK_BYTES, ObjectNotFound, ObjectStore
 from insula_worker.attempts.json_object import is_json_object
 from insula_worker.attempts.payloads import Patience, Payloads, PayloadUnreadable, WaitEnded
 from insula_worker.runners.messages import Completed, Failed, Job

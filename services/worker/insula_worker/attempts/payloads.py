@@ -15,7 +15,7 @@ from tempfile import SpooledTemporaryFile
 from typing import Final
 
 from insula.errors import InsulaError, ObjectUnreadable, StoreUnavailable
-from insula.objects import ObjectStore
+from insula.stores.objects import ObjectStore
 from insula_worker.backoff import PAUSE_S_MAX, pause_s
 
 log = logging.getLogger(__name__)

@@ -10,8 +10,8 @@ import shlex
 from pathlib import Path
 from typing import Final
 
+from insula.project.configuration.spec import Dependencies
 from insula.project.extraction import extract
-from insula.project.spec import Dependencies
 from insula.project.text import as_unix
 from insula_worker.view import remove
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from insula.logs import JsonFormatter
+from insula.telemetry.logs import JsonFormatter
 from insula_worker.logs.line import LINE_BYTES_MAX, Line, line_fields, record_fields
 from insula_worker.logs.ring import LogRing
 from insula_worker.logs.stdout_writer import StdoutWriter

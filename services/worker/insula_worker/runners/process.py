@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import insula_runner
 from insula.errors import InsulaError
-from insula.exit_code import describe_end
+from insula.process.exit_code import describe_end
 from insula_runner.frames import Frame, encode_frame
 from insula_worker.runners.connection import RunnerConnection
 from insula_worker.runners.messages import Job, Metric, Outcome, storable

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from insula.errors import InsulaError
-from insula.project.spec import Models
-from insula_runner.tensorflow_client import ONLY_MODEL
+from insula.project.configuration.spec import Models
+from insula_runner.handler.tensorflow_client import ONLY_MODEL
 from insula_worker.runners.process import RunnerModels
 from insula_worker.saved_models.sources import Source
 from insula_worker.view import View

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from insula.isolation import LOST_CAPABILITIES, Sandbox
-from insula.tether import tethered
+from insula.process.isolation import LOST_CAPABILITIES, Sandbox
+from insula.process.tether import tethered
 from insula_worker.view import init
 from insula_worker.view.arguments import HOSTS, PROJECT, Sight, arguments
 from insula_worker.view.layers import Layer, empty_layers, remove, take_layer

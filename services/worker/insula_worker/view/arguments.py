@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from insula.isolation import Sandbox, lost_capabilities, own_processes
+from insula.process.isolation import Sandbox, lost_capabilities, own_processes
 from insula_worker.view.machine import MNT, Machine
 
 TMP: Final = Path("/tmp").resolve()  # noqa: S108 - the one that is replaced; bubblewrap mounts on no link

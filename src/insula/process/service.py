@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Final, TypeVar
 
-from insula import logs, startup
 from insula.errors import InsulaError
+from insula.process import startup
+from insula.telemetry import logs
 from insula.variables import Text
 
 Settings = TypeVar("Settings")

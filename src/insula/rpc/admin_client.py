@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self, cast
 import grpc
 from grpc import StatusCode
 
-from insula.admin import admin_channel
 from insula.errors import InsulaError, ProjectInvalid
+from insula.rpc.admin import admin_channel
 from insula.v1.api_service_pb2 import (
     Api,
     DeleteApiRequest,

@@ -14,8 +14,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from insula.addresses import unix_socket
 from insula.errors import InsulaError
+from insula.rpc.addresses import unix_socket
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation, _Gauge
@@ -99,7 +99,7 @@ class Telemetry:
 
     def render(self) -> str:
         """Every metric as it stands, as Prometheus text."""
-        from insula.prometheus_text import render
+        from insula.telemetry.prometheus_text import render
 
         data = self._reader.get_metrics_data()
         return render(data) if data is not None else ""

@@ -19,9 +19,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
-from insula.admin import TokenInterceptor
 from insula.errors import InsulaError
-from insula.rpc import ErrorInterceptor
+from insula.rpc.admin import TokenInterceptor
+from insula.rpc.statuses import ErrorInterceptor
 
 log = logging.getLogger(__name__)
 

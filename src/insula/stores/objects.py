@@ -45,7 +45,7 @@ class ObjectStore:
         """Made when first needed: boto3 and its model of S3 take 27 MB, and who reads small results needs neither."""
         from botocore.config import Config
 
-        from insula import s3
+        from insula.stores import s3
 
         config = Config(
             connect_timeout=2,

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Final
 
 from insula.ledger import Failure
-from insula.objects import ObjectNotFound, ObjectStore
+from insula.stores.objects import ObjectNotFound, ObjectStore
 
 METADATA: Final = "x-insula-traceback"
 """With the value 1, a read answers `failure.traceback` too. The edge sets it for ?traceback=1."""

@@ -2,7 +2,7 @@
 
 A field says a key's type, kind with bounds, meaning and default; the reader, the JSON Schema and the reference in docs/
 are made from them. The keys are those of Cortex' AsyncAPI 0.35, with `min_replicas: 0` from 0.42. How two keys depend
-on each other is in `insula.project.rules`.
+on each other is in `insula.project.configuration.rules`.
 
 `ApiSpec.from_json` holds a spec that came over the wire to the same rules as a file, so nothing downstream
 checks again. The JSON has the keys of cortex.yaml, sorted; only `handler.config` keeps the order it was written in.
@@ -17,8 +17,8 @@ from datetime import timedelta
 from typing import Annotated, Final, cast
 
 from insula.errors import ProjectInvalid
-from insula.project import other_versions, rules
-from insula.project.kinds import (
+from insula.project.configuration import other_versions, rules
+from insula.project.configuration.kinds import (
     CONFIG,
     ENVIRONMENT,
     PATH,
@@ -31,9 +31,9 @@ from insula.project.kinds import (
     number,
     text,
 )
-from insula.project.sections import NO_EFFECT, section, sections
-from insula.project.tree import Invalid, Json, Node, describe, locate, parse_json, quote
-from insula.project.units import Quantity, format_duration
+from insula.project.configuration.sections import NO_EFFECT, section, sections
+from insula.project.configuration.tree import Invalid, Json, Node, describe, locate, parse_json, quote
+from insula.project.configuration.units import Quantity, format_duration
 
 SPEC_BYTES_MAX: Final = 2**20
 KIND: Final = "AsyncAPI"
@@ -207,7 +207,7 @@ class Networking:
 
 @dataclass(frozen=True, slots=True)
 class ApiSpec:
-    """One API. Build it with `from_json` or `insula.project.cortex_yaml.load`, which check it."""
+    """One API. Build it with `from_json` or `insula.project.configuration.cortex_yaml.load`, which check it."""
 
     name: Annotated[
         str, _NAME, "Name of the API, unique in the installation; other handlers reach it at `http://api-<name>:8888/`."

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from insula.project.tree import Invalid
+from insula.project.configuration.tree import Invalid
 
 if TYPE_CHECKING:
-    from insula.project.spec import ApiSpec, Models
+    from insula.project.configuration.spec import ApiSpec, Models
 
 # The edge's URL patterns reach this deep, and these literals win over any endpoint (both in envoy/).
 ENDPOINT_SEGMENTS_MAX: Final = 8

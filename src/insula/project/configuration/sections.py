@@ -13,9 +13,9 @@ from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, cast, get_args
 
-from insula.project.kinds import Kind, Schema, items, wrong_type
-from insula.project.tree import Invalid, Json, Node, plain, read_below
-from insula.project.units import Quantity, format_duration
+from insula.project.configuration.kinds import Kind, Schema, items, wrong_type
+from insula.project.configuration.tree import Invalid, Json, Node, plain, read_below
+from insula.project.configuration.units import Quantity, format_duration
 
 NO_EFFECT: Final = "No effect on one machine."
 """What the meaning of a key ends with if `insula up` accepts the key and has no use for it."""

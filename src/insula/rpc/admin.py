@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple, NoReturn
 import grpc
 from grpc_health.v1 import health_pb2
 
-from insula.addresses import unix_socket
 from insula.errors import Unauthenticated
+from insula.rpc.addresses import unix_socket
 
 _HEADER: Final = "authorization"
 _HEALTH: Final = f"/{health_pb2.DESCRIPTOR.services_by_name['Health'].full_name}/"

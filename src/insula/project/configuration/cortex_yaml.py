@@ -16,9 +16,17 @@ import yaml
 from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from insula.errors import ProjectInvalid
-from insula.project.spec import ApiSpec, read_entry
+from insula.project.configuration.spec import ApiSpec, read_entry
+from insula.project.configuration.tree import (
+    DEPTH_MAX,
+    INTEGER_BITS_MAX,
+    NODES_MAX,
+    Invalid,
+    Node,
+    Scalar,
+    checked_text,
+)
 from insula.project.text import decode
-from insula.project.tree import DEPTH_MAX, INTEGER_BITS_MAX, NODES_MAX, Invalid, Node, Scalar, checked_text
 
 FILE_BYTES_MAX: Final = 2**20
 _TAG: Final = "tag:yaml.org,2002:"

@@ -1,4 +1,4 @@
-"""The kinds of value that a key of cortex.yaml can have. `insula.project.spec` gives each key its kind and bounds."""
+"""The kinds of value that a key of cortex.yaml can have; `spec` gives each key its kind and bounds."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Generic, TypeVar
 
-from insula.project.tree import Invalid, Json, Node, plain, quote, read_below
-from insula.project.units import (
+from insula.project.configuration.tree import Invalid, Json, Node, plain, quote, read_below
+from insula.project.configuration.units import (
     DURATION,
     QUANTITY,
     TEXT_CHARACTERS_MAX,

@@ -26,7 +26,7 @@ from google.rpc.status_pb2 import Status as RpcStatus
 from grpc import StatusCode
 
 from insula import errors
-from insula.disk import room_of
+from insula.stores.disk import room_of
 
 log = logging.getLogger(__name__)
 

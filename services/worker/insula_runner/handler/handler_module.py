@@ -17,7 +17,7 @@ import pickle
 import sys
 import tokenize
 
-from insula_runner.handler_class import (
+from insula_runner.handler.handler_class import (
     INIT,
     HandlerClass,
     HandlerInvalid,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Final
 
-from insula.project.sections import NO_EFFECT
-from insula.project.spec import API, ApiSpec
+from insula.project.configuration.sections import NO_EFFECT
+from insula.project.configuration.spec import API, ApiSpec
 
 WITHOUT_EFFECT: Final = tuple(path for path, key in API.all_keys() if key.meaning.endswith(NO_EFFECT))
 _DEFAULTS: Final = ApiSpec.from_json(

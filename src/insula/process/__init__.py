@@ -1,0 +1,1 @@
+"""Operating system processes: a service's own, its children, and how far a child is isolated."""

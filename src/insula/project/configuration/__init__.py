@@ -1,0 +1,1 @@
+"""cortex.yaml: how it is read and checked, and the ApiSpec that it becomes."""
