@@ -42,8 +42,13 @@ exclude_patterns = [".*", "build", "tests"]
 
 
 def write_contents(app: Sphinx, page: str, source: list[str]) -> None:  # noqa: ARG001 - the event's signature
-    """Put the list of chapters behind the first page, and name the page that stands for a folder."""
-    text = re.sub(r"\]\(((?:[\w.-]+/)*)\)", r"](\1README.md)", source[0])
+    """Put the list of chapters behind the first page, and lead links to a folder to its README."""
+
+    def to_readme(link: re.Match[str]) -> str:
+        is_folder = (ROOT / page).parent.joinpath(link[1]).is_dir()
+        return f"]({link[1].rstrip('/')}/README.md)" if is_folder else link[0]
+
+    text = re.sub(r"\]\(([\w./-]+)\)", to_readme, source[0])
     if page == root_doc:
         for title, pages in PAGES.items():
             text += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {title}", "", *pages, "```", ""])

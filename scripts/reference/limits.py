@@ -242,6 +242,11 @@ HANDLER: Final = (
     Limit("result", size(RESULT_BYTES_MAX), "the workload fails with `RESULT_TOO_LARGE`"),
     Limit("nesting of a result", f"{json_object.DEPTH_MAX:,}", "the workload fails with `RESULT_INVALID`"),
     Limit("`error.message` of a failed workload", f"{attempt.MESSAGE_CHARS_MAX:,} characters", "the end is cut off"),
+    Limit(
+        "traceback that is kept with a failed workload",
+        size(attempt.TRACEBACK_BYTES_MAX),
+        f"the beginning is cut off; over {size(attempt.TRACEBACK_INLINE_BYTES_MAX)} it is kept in S3",
+    ),
     Limit("traceback in the log", f"{user_code.TRACEBACK_CHARACTERS_MAX:,} characters", "the beginning is cut off"),
     Limit("traceback kept with a failed workload", size(attempt.TRACEBACK_BYTES_MAX), "the beginning is cut off"),
     Limit("payload kept in Redis", size(admission.INLINE_BYTES_MAX), "a larger one is kept in S3"),

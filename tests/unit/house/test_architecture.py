@@ -23,6 +23,7 @@ def test_every_key_is_explained() -> None:
         object_keys.payload_object("<api>", "<id>"),
         object_keys.bundle_object("<version>"),
         "<api>/<id>/result.<attempt>",
+        "<api>/<id>/traceback.<attempt>",
     }
     explained = set(re.findall(r"^\| `(\S+)` \|", PAGE, re.MULTILINE))
     assert explained >= {keys.APIS, keys.ENDPOINTS} | fixed | made | objects
