@@ -248,7 +248,6 @@ HANDLER: Final = (
         f"the beginning is cut off; over {size(attempt.TRACEBACK_INLINE_BYTES_MAX)} it is kept in S3",
     ),
     Limit("traceback in the log", f"{user_code.TRACEBACK_CHARACTERS_MAX:,} characters", "the beginning is cut off"),
-    Limit("traceback kept with a failed workload", size(attempt.TRACEBACK_BYTES_MAX), "the beginning is cut off"),
     Limit("payload kept in Redis", size(admission.INLINE_BYTES_MAX), "a larger one is kept in S3"),
     Limit("result kept in Redis", size(attempt.RESULT_INLINE_BYTES_MAX), "a larger one is kept in S3"),
     Limit("traceback kept in Redis", size(attempt.TRACEBACK_INLINE_BYTES_MAX), "a larger one is kept in S3"),
