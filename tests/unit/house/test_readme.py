@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from insula.cli.init import Template
+
 ROOT = Path(__file__).parent.parent.parent.parent
 NAMED = sorted(set(re.findall(r"`(tests/[^`]*)`", (ROOT / "README.md").read_text(encoding="utf-8"))))
 
@@ -15,3 +17,10 @@ def test_each_test_that_readme_names_exists(named: str) -> None:
     assert (ROOT / path).exists()
     if name:
         assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8")
+
+
+def test_the_project_that_readme_shows_is_what_insula_init_writes() -> None:
+    files = Template.IMAGE.files()
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in ("handler.py", "cortex.yaml"):
+        assert f"# {name}\n{files[name].decode()}```" in readme
