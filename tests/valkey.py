@@ -1,4 +1,4 @@
-"""A real Valkey for one test session: own process, free port, the shipped durability settings."""
+"""A real Valkey for one test session: own process, free port, the settings that `insula up` ships."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from insula_local.parts import VALKEY, valkey_flags
 from tests.addresses import free_port
 
 
@@ -36,9 +37,8 @@ class Valkey:
         assert spec is not None
         assert spec.origin is not None
         binary = next(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
-        durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        where = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        command = [str(binary), *where, *durable, *self.options]
+        where = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder)}
+        command = [str(binary), *valkey_flags(VALKEY | where), *self.options]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         with Redis.from_url(self.url) as client:

@@ -29,6 +29,16 @@ EDGE_STOP_S: Final = 0.7
 SOCKETS: Final = Path("/tmp")  # noqa: S108 - not our choice
 PORTS: Final = ("s3.port", "metrics.port")
 """The TCP ports beside the public one and 8888: S3 for handlers, and metrics. Every part listens on a Unix socket."""
+VALKEY: Final = {
+    "appendonly": "yes",
+    "appendfsync": "always",
+    "hash-max-listpack-entries": "32",  # the fields of a live record; buckets of ended ones may be large
+    "hash-max-listpack-value": "8192",  # a record with its inline result stays compact: a third less memory
+    "save": "",
+    "daemonize": "no",
+    "databases": "1",
+}
+"""How Valkey keeps what it answered, wherever it listens."""
 _SEAWEEDFS_FLAGS: Final = (
     "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
     "s3.port", "s3.port.grpc", "admin.port",
@@ -140,23 +150,8 @@ class Parts:
     def valkey(self) -> Part:
         """Redis, every write on disk before it is answered (I1)."""
         socket = self.socket("valkey")
-        flags = {
-            "port": "0",
-            "unixsocket": str(socket),
-            "unixsocketperm": "700",
-            "dir": ".",
-            "appendonly": "yes",
-            "appendfsync": "always",
-            "hash-max-listpack-entries": "32",  # the fields of a live record; buckets of ended ones may be large
-            "hash-max-listpack-value": "8192",  # a record with its inline result stays compact: a third less memory
-            "save": "",
-            "daemonize": "no",
-            "databases": "1",
-        }
-        command = (
-            str(self.plan.programs.valkey),
-            *(word for name, value in flags.items() for word in (f"--{name}", value)),
-        )
+        listening = {"port": "0", "unixsocket": str(socket), "unixsocketperm": "700", "dir": "."}
+        command = (str(self.plan.programs.valkey), *valkey_flags(VALKEY | listening))
         return replace(self._part("valkey", command, {}, probes.redis(socket)), directory=self.data.valkey)
 
     def seaweedfs(self) -> Part:
@@ -311,6 +306,11 @@ class Parts:
             probe=probe,
             keep=(self.data.lock,),  # the next stack starts when nothing of this one runs: their sockets are the same
         )
+
+
+def valkey_flags(settings: Mapping[str, str]) -> tuple[str, ...]:
+    """The settings as words of Valkey's command line."""
+    return tuple(word for name, value in settings.items() for word in (f"--{name}", value))
 
 
 def _python(module: str) -> tuple[str, ...]:
