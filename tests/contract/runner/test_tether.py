@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-import insula
+from insula.process import tether
 
-TETHER = Path(insula.__file__).with_name("tether.py")
+TETHER = Path(tether.__file__)
 SYSTEM_PYTHON = shutil.which("python3", path="/usr/bin")  # one that other users can run
 NOBODY = 65534
 PARENT = """
@@ -81,9 +81,9 @@ def test_without_root_the_hosts_file_is_bound_and_the_tether_holds() -> None:
         hosts.write_text("127.8.7.6 api-x\n")
         for file in (hosts, Path(folder, TETHER.name)):
             file.chmod(0o644)  # whatever our umask
-        tether = [str(SYSTEM_PYTHON), "-I", "-S", f"{folder}/tether.py", "--parent", str(os.getpid())]
+        tethered = [str(SYSTEM_PYTHON), "-I", "-S", f"{folder}/tether.py", "--parent", str(os.getpid())]
         ended = subprocess.run(
-            [*tether, "--hosts", str(hosts), "--", str(SYSTEM_PYTHON), "-c", script],
+            [*tethered, "--hosts", str(hosts), "--", str(SYSTEM_PYTHON), "-c", script],
             capture_output=True, text=True, timeout=30, check=False, user=NOBODY, group=NOBODY, extra_groups=[],
         )  # fmt: skip
     if "could not be bound" in ended.stderr:
