@@ -127,7 +127,7 @@ class Rollout:
             try:
                 return await asyncio.to_thread(self._client.deploy, project.spec, archive)
             except AdminUnavailable as error:
-                log.debug("not deployed yet", extra={"api": project.spec.name, "error": str(error)})
+                log.debug("api not deployed yet", extra={"api": project.spec.name, "error": str(error)})
                 await asyncio.sleep(RETRY_S)
 
     def deployed(self, name: str, version: str, endpoint: str) -> None:
@@ -154,7 +154,7 @@ class Rollout:
         try:
             found = await asyncio.to_thread(self._ask, ours)
         except (AdminRefused, AdminUnavailable) as error:
-            log.debug("no answer yet", extra={"error": str(error)})
+            log.debug("admin service unavailable", extra={"error": str(error)})
             return LOOK_EVERY_S
         if self._news.is_set():  # of what was deployed meanwhile the answer may not know
             return None
@@ -178,7 +178,7 @@ class Rollout:
         try:
             return [release for worker in api.workers for release in self._describe(worker.address)]
         except (AdminRefused, AdminUnavailable) as error:
-            log.debug("no answer yet", extra={"api": api.name, "error": str(error)})
+            log.debug("worker unavailable", extra={"api": api.name, "error": str(error)})
             return []
 
     def _describe(self, address: str) -> Iterable[Worker]:

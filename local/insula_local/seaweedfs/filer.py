@@ -48,7 +48,7 @@ async def prepare(filer: Path, token_key: str, bucket: str) -> None:
         try:
             await asyncio.to_thread(_prepare, filer, token_key, bucket)
         except StorageNotReady as error:
-            log.debug("storage is not ready yet", extra={"error": str(error)})
+            log.debug("storage not ready yet", extra={"error": str(error)})
             await asyncio.sleep(RETRY_S)
         else:
             return

@@ -93,10 +93,10 @@ def _near(path: Path) -> Path:
 _ROUTINE: Final = tuple(
     f'"message": "{message}"'
     for message in (
-        "phase",
+        "phase changed",
         "processing workload...",
         "workload processing complete",
-        "handlers are not isolated completely",  # `insula up` has said it for all of them
+        "handler isolation incomplete",  # `insula up` has printed it once for all of them
     )
 )
 

@@ -29,4 +29,4 @@ async def sweep_bundles(bundles: Bundles, registry: Registry) -> None:
             apis = await registry.all()
             await bundles.sweep(version for api in apis.values() for version in api.versions)
         except StoreUnavailable as error:
-            log.warning("bundles were not swept", extra={"error": str(error)})
+            log.warning("bundle sweep failed", extra={"error": str(error)})

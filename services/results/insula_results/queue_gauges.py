@@ -39,7 +39,7 @@ class QueueGauges:
                 self._counts = await self._read()
         except (StoreUnavailable, TimeoutError) as error:
             self._counts = {}
-            log.warning("no queue lengths for this scrape", extra={"error": str(error)})
+            log.warning("queue lengths unavailable", extra={"error": str(error)})
 
     async def _read(self) -> dict[str, tuple[int, int]]:
         apis = [name for name, registration in (await self._registry.all()).items() if registration.live]

@@ -49,7 +49,7 @@ class Sweeper:
                 await self.sweep()
             except (StoreUnavailable, StoreFull) as error:
                 self._steady = False
-                log.warning("sweep was cut short", extra={"error": str(error)})
+                log.warning("sweep interrupted", extra={"error": str(error)})
 
     async def sweep(self) -> None:
         """Forget what is expired, delete what belongs to nothing, drop APIs that were deleted and have no records."""
@@ -60,17 +60,19 @@ class Sweeper:
                 await self._sweep(api)
             except (StoreUnavailable, StoreFull) as error:  # the other APIs are not kept waiting
                 steady = False
-                log.warning("an api was not swept", extra={"api": api.name, "error": str(error)})
+                log.warning("api sweep failed", extra={"api": api.name, "error": str(error)})
         self._steady = steady
 
     async def _sweep(self, api: Registration) -> None:
         # Right after an outage of Redis no lease has been renewed: nothing can be told from that.
         if not api.live and self._steady and (cancelled := await self._retention.abandon(api.name, count=PAGE)):
-            log.warning("workloads of a deleted api lost their worker", extra={"api": api.name, "workloads": cancelled})
+            log.warning(
+                "abandoned workloads of a deleted api cancelled", extra={"api": api.name, "workloads": cancelled}
+            )
         forgotten = await self._forget_expired(api.name)
         deleted = await self._delete_stale_uploads(api.name)
         if forgotten or deleted:
-            log.info("swept", extra={"api": api.name, "workloads": forgotten, "uploads": deleted})
+            log.info("expired data deleted", extra={"api": api.name, "workloads": forgotten, "uploads": deleted})
         if not api.live and await self._retention.drop(api.name):
             await self._registry.remove(api.name)
             log.info("api removed", extra={"api": api.name})

@@ -64,7 +64,7 @@ def look(settings: Settings) -> ViewSettings:
     """Find out how far handlers can be isolated, and log what is missing. Raises IsolationMissing."""
     sandbox = find_sandbox(settings.isolation, settings.cache / ENVIRONMENTS)
     if sandbox.missing:
-        logging.getLogger(__name__).warning("handlers are not isolated completely", extra={"missing": sandbox.missing})
+        logging.getLogger(__name__).warning("handler isolation incomplete", extra={"missing": sandbox.missing})
     return ViewSettings(
         sandbox=sandbox,
         api=settings.api,

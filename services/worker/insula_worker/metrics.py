@@ -88,7 +88,7 @@ class HandlerMetrics:
         self._complaints: set[str] = set()
 
     def record(self, pushed: Metric) -> None:
-        """Take a push of the handler's, or say why not; never raises. The runner checked it, but is not believed."""
+        """Record a value that the handler pushed, or log why not. Never raises; the runner's checks are repeated."""
         name = metric_name(pushed.name)
         fault = self._fault(name, pushed)
         if fault:
@@ -103,7 +103,7 @@ class HandlerMetrics:
         if name.startswith(RESERVED_PREFIXES):
             return f"names starting with {', '.join(RESERVED_PREFIXES)} are reserved"
         if not math.isfinite(pushed.value) or (pushed.kind == "increment" and pushed.value < 0):
-            return f"{pushed.value!r} is no value for {pushed.kind}"
+            return f"{pushed.value!r} is not a valid value for {pushed.kind}"
         if name not in self._instruments:
             return self._create(name, pushed.kind)
         kind, _ = self._instruments[name]
@@ -124,7 +124,7 @@ class HandlerMetrics:
             case "histogram":
                 self._instruments[name] = kind, self._telemetry.histogram(instrument).record
             case _:
-                return f"{kind!r} is no kind of metric"
+                return f"{kind!r} is not a kind of metric"
         self._taken |= exported
         return ""
 
@@ -144,4 +144,5 @@ class HandlerMetrics:
     def _complain(self, name: str, fault: str) -> None:
         if name not in self._complaints and len(self._complaints) < COMPLAINTS_MAX:
             self._complaints.add(name)
-            log.warning("a metric of the handler was not taken as pushed", extra={"metric": name, "reason": fault})
+            fields = {"metric": name, "reason": fault}
+            log.warning("metric not recorded as pushed (logged once per metric)", extra=fields)

@@ -127,5 +127,5 @@ class Release:
         if self.phase is Phase.DRAINING:
             return
         self.phase, self.reason = phase, reason[-REASON_CHARS_MAX:]
-        log.info("phase", extra={"version": self.target.version, "phase": phase, "reason": self.reason})
+        log.info("phase changed", extra={"version": self.target.version, "phase": phase, "reason": self.reason})
         self._changed()

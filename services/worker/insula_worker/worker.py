@@ -147,7 +147,7 @@ class Worker:
             self._registration = await self._live_registration()
             wanted = self._wanted = _wanted(self._registration)
         except StoreUnavailable as error:
-            log.warning("registry does not tell", extra={"error": str(error)})
+            log.warning("registry unavailable", extra={"error": str(error)})
         return State(wanted, tuple(release.observe() for release in self._releases.values()), self._given_up)
 
     async def _live_registration(self) -> Registration | None:
@@ -227,13 +227,13 @@ class Worker:
                 await self._registry.promote(self._settings.api, serving.target.version)
             await self._registry.report(self._settings.api, self._settings.worker, releases)
         except (StoreUnavailable, StoreFull, ApiNotFound) as error:
-            log.warning("report not delivered", extra={"error": str(error)})
+            log.warning("status report failed", extra={"error": str(error)})
 
     async def _withdraw(self) -> None:
         try:
             await self._registry.report(self._settings.api, self._settings.worker, [])
         except StoreUnavailable as error:
-            log.warning("still listed for a while", extra={"error": str(error)})
+            log.warning("could not deregister worker", extra={"error": str(error)})
 
 
 class _Stopped(Exception):

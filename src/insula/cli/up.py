@@ -111,7 +111,7 @@ def up(
         note(f"insula up: {error}")
         raise typer.Exit(_EXIT_REFUSED) from None
     if missing:
-        note(f"insula up: handlers are not isolated completely: {missing}")
+        note(f"insula up: handler isolation incomplete: {missing}")
     for project in plan.projects:
         if keys := ineffective_keys(project.spec):
             note(f"insula up: {warning(project.spec.name, keys)}")

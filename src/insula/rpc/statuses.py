@@ -85,7 +85,7 @@ async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: errors.Ins
 def _told(error: errors.InsulaError) -> str:
     """What a caller is told: of an outage which store it is, not where that store is and what we asked of it."""
     if isinstance(error, errors.StoreUnavailable):
-        log.debug("a store is away", extra={"error": str(error)})
+        log.debug("store unavailable", extra={"error": str(error)})
         return error.summary
     return str(error)
 

@@ -62,9 +62,9 @@ found = [bool(effective >> bit & 1) for bit in (16, 17, 19, 21, 27)], os.environ
         async with running_stack([PROJECT], data=tmp_path / "data", said=said, mode=Mode.NO_NAMESPACES) as stack:
             assert run(stack, code) == [[False] * 5, True]
     lines = (tmp_path / "said").read_text().splitlines()
-    isolation = [line for line in lines if "isolated" in line]
+    isolation = [line for line in lines if "isolation incomplete" in line]
     assert len(isolation) == 1
-    assert isolation[0].startswith("insula up: handlers are not isolated completely: no namespace can be made (bwrap: ")
+    assert isolation[0].startswith("insula up: handler isolation incomplete: no namespace can be made (bwrap: ")
     stores = [line for line in lines if "delete payloads" in line]
     assert len(stores) == 1
     assert stores[0].startswith(
@@ -108,8 +108,8 @@ found = {{
             assert run(stack, code) == {"own /tmp": True, "hidden": True, "project": True, **seen}
             stack.kill("runner")  # reported as always, and started again
             assert run(stack, code) == {"own /tmp": True, "hidden": True, "project": True, **seen}
-    [line] = [line for line in (tmp_path / "said").read_text().splitlines() if "isolated" in line]
-    assert line.startswith(f"insula up: handlers are not isolated completely: {said}")
+    [line] = [line for line in (tmp_path / "said").read_text().splitlines() if "isolation incomplete" in line]
+    assert line.startswith(f"insula up: handler isolation incomplete: {said}")
     assert line.count(" no ") == 1
 
 

@@ -84,7 +84,7 @@ def test_a_handler_that_takes_more_than_compute_mem_to_load_runs_and_is_told(
 ) -> None:
     """Cortex reserved that memory and limited nothing; what a workload takes beyond it, is."""
     assert api("large").run(b"{}", "application/json")["result"] == {"model_bytes": 100 << 20}
-    until_blocking(lambda: [one for one in stack.log_records("large") if "not limited to compute.mem" in str(one)])
+    until_blocking(lambda: [one for one in stack.log_records("large") if "exceeds compute.mem" in str(one)])
 
 
 def test_deadly_workloads_in_a_row_put_nobody_off(api: Callable[[str], HttpApi]) -> None:

@@ -79,8 +79,9 @@ def test_a_wrong_value_is_logged_once_and_never_raised(
         client.increment("seen", value, tags)
     (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert line["levelname"] == "ERROR"
-    assert line["message"].startswith("metric 'seen' was not pushed: ")
-    assert text in line["message"]
+    assert line["message"] == "metric not pushed (logged once per metric)"
+    assert line["metric"] == "seen"
+    assert text in line["error"]
     supervisor.setblocking(False)
     with pytest.raises(BlockingIOError):
         supervisor.recv(1)
@@ -96,7 +97,8 @@ def test_a_forked_process_is_told_once_that_it_cannot_push(
         os._exit(0)
     os.waitpid(child, 0)
     (line,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    assert line["message"].startswith("metric 'depth' was not pushed: a forked process")
+    assert (line["message"], line["metric"]) == ("metric not pushed (logged once per metric)", "depth")
+    assert line["error"].startswith("a forked process")
 
 
 def test_a_supervisor_that_is_gone_is_not_the_handlers_error(sockets: tuple[MetricsClient, socket.socket]) -> None:

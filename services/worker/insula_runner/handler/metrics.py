@@ -62,7 +62,8 @@ class MetricsClient:
     def _complain(self, metric: str, error: object) -> None:
         if metric not in self._complaints and len(self._complaints) < COMPLAINTS_MAX:
             self._complaints.add(metric)
-            logger.error("metric %r was not pushed: %s; said once for each metric", metric, error)
+            fields = {"metric": metric, "error": str(error)}
+            logger.error("metric not pushed (logged once per metric)", extra=fields)
 
 
 def check_name(metric: object) -> None:

@@ -160,8 +160,7 @@ class Attempts:
         elif status is Status.CANCELLED:
             log.warning("workload cancelled because its API is deleted", extra=fields)
         else:
-            text = f"lost: {why}; it starts again from the beginning" if blamed else why
-            log.warning("workload %s", text, extra=fields)
+            log.warning("workload requeued", extra={**fields, "error": why, "delivery_counted": blamed})
 
     async def _drop_payload(self, payload: Payload) -> None:
         if payload.object is not None:
@@ -178,7 +177,7 @@ async def _until_written(lease: Lease, write: Callable[[], Awaitable[Written]]) 
         try:
             return await write()
         except StoreUnavailable as error:
-            log.warning("outcome not yet written", extra={"id": lease.id, "error": str(error)})
+            log.warning("outcome not written, will retry", extra={"id": lease.id, "error": str(error)})
             await asyncio.sleep(STORE_RETRY_S)
 
 

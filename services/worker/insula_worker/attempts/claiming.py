@@ -102,7 +102,7 @@ class Claiming:
                     await self._doorbell.wait(newest, scan_at - loop.time())
             except (StoreUnavailable, StoreFull) as error:
                 outage = True
-                log.warning("redis is away", extra={"error": str(error)})
+                log.warning("redis unavailable", extra={"error": str(error)})
                 await asyncio.sleep(OUTAGE_RETRY_S)
 
     async def _room(self) -> tuple[Serving, int]:

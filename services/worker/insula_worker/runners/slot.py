@@ -123,7 +123,7 @@ class RunnerSlot:
             return
         if loaded_bytes := await asyncio.to_thread(bytes_over, runner.pid, limit_bytes, runner.generations):
             log.warning(
-                "the handler is not limited to compute.mem: it takes more once it is loaded",
+                "memory limit not enforced: the loaded handler already exceeds compute.mem",
                 extra={"loaded_mib": loaded_bytes >> 20, "compute_mem_mib": limit_bytes >> 20},
             )
             return
