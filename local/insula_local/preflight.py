@@ -50,7 +50,7 @@ def read_projects(directories: Iterable[Path]) -> tuple[Project, ...]:
         if (other := names.setdefault(name, project)) is not project:
             raise Refused(
                 f"Two APIs are called {name}: one in {other.config_path}, one in {project.config_path}. "
-                "Give one of them another name, or start them in stacks of their own."
+                "Give one of them another name, or start them in separate stacks."
             )
         if (other := endpoints.setdefault(endpoint, project)) is not project:
             raise Refused(
@@ -91,8 +91,8 @@ def check_cache(settings: Settings) -> None:
     cache = settings.cache
     if ":" in str(cache) or "\n" in str(cache):
         raise Refused(
-            f"The cache {str(cache)!r} is refused: its path holds a colon or a line break, and no Python environment "
-            "can lie in such a folder. Choose another with INSULA_CACHE."
+            f"The cache {str(cache)!r} is refused: its path holds a colon or a line break, and a Python environment "
+            "cannot be in such a folder. Choose another with INSULA_CACHE."
         )
     try:
         if cache.is_relative_to(settings.data):
@@ -109,8 +109,8 @@ def check_addresses(settings: Settings) -> None:
     """Both listeners must be free, and the inner one reachable from this machine only."""
     if not _is_loopback(settings.internal_address):
         raise Refused(
-            f"--internal-address {settings.internal_address} is refused: the listeners behind it are for handlers and "
-            "ask nobody for a password, so it must be an address of this machine alone, such as 127.0.0.1 or 127.0.0.2."
+            f"--internal-address {settings.internal_address} is refused: its listeners are for handlers and "
+            "have no authentication, so it must be a loopback address, such as 127.0.0.1 or 127.0.0.2."
         )
     if settings.public_port == INTERNAL_PORT and settings.public_address in {settings.internal_address, "0.0.0.0"}:  # noqa: S104
         raise Refused(
@@ -127,7 +127,7 @@ def check_addresses(settings: Settings) -> None:
     for origin in settings.cors_origins:
         if not ORIGIN.fullmatch(origin):
             raise Refused(
-                f"--cors-origin {origin!r} is refused: it is no origin. Write one as a browser sends it, such as "
+                f"--cors-origin {origin!r} is refused: it is not an origin. Write one as a browser sends it, such as "
                 'https://app.example or http://localhost:3000, or "*" for any.'
             )
     _check_port(settings.public_address, settings.public_port, "another port with --public-port.")
@@ -164,7 +164,7 @@ def check_isolation(settings: Settings) -> str:
     except (IsolationMissing, OSError) as error:
         raise Refused(
             f"--isolation required is refused: {error}. Allow what is missing, or start with --isolation auto: "
-            "handlers then see the machine, and each other, as far as it is missing."
+            "handlers can then see the parts of the machine, and of each other, that are not isolated."
         ) from error
 
 

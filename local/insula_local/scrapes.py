@@ -59,7 +59,7 @@ class Scrapes:
         try:
             answer, asked = await asyncio.open_unix_connection(self._worker(api.decode()) if api else self._results)
         except OSError:
-            writer.write(response("503 Service Unavailable", "this part does not run\n"))
+            writer.write(response("503 Service Unavailable", "this part is not running\n"))
             return
         try:
             asked.write(request[1] + b" /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")

@@ -17,8 +17,8 @@
     │   ├── QueueFull
     │   └── StoreFull
     ├── StoreUnavailable            Redis or S3 does not answer
-    │   ├── ObjectUnreadable        S3 answers, but does not give this one object
-    │   └── StorageFull             the disk of the stores has no room
+    │   ├── ObjectUnreadable        S3 answers, but does not return one object
+    │   └── StorageFull             the disk of the stores is full
     └── LeaseLost                   a later attempt holds the workload, or it has ended
 
 Each text says what went wrong and what to do. `insula.rpc.statuses` maps every leaf to its gRPC status code. The
@@ -31,13 +31,13 @@ from datetime import timedelta
 from typing import ClassVar
 
 NAME_CHARS_SHOWN = 200
-"""Of a name that does not exist: errors travel in headers, whose size is limited."""
+"""Characters of an unknown name that an error repeats: errors travel in headers, whose size is limited."""
 
 
 class InsulaError(Exception):
     """Root of the tree; catch it to catch everything Insula raises on purpose.
 
-    `told` names the attributes that clients are sent, beside the text.
+    `told` names the attributes that clients receive beside the text.
     """
 
     told: ClassVar[tuple[str, ...]] = ()
@@ -66,8 +66,8 @@ class EncodingUnsupported(InvalidArgument):
     def __init__(self, encoding: str) -> None:
         self.encoding = encoding[:NAME_CHARS_SHOWN]
         super().__init__(
-            f"the Content-Encoding {self.encoding!r} of JSON and text is not supported; send gzip, or identity "
-            "for none. Other types may have any: their handlers get the bytes as they are"
+            f"the Content-Encoding {self.encoding!r} of JSON and text is not supported; send gzip or identity. "
+            "Payloads of other types may have any encoding: the handler gets the bytes unchanged"
         )
 
 
@@ -101,7 +101,7 @@ class ApiNotFound(NotFound):
 
 
 class WorkloadNotFound(NotFound):
-    """No workload has this id: it never existed, or its retention has passed. Correct the id, or submit again."""
+    """No workload has this id: it never existed, or its retention is over. Correct the id, or submit again."""
 
     told = ("api", "id")
 
@@ -109,7 +109,7 @@ class WorkloadNotFound(NotFound):
         self.api = api
         self.id = id[:NAME_CHARS_SHOWN]
         super().__init__(
-            f"there is no workload {self.id!r} of {api}; one is kept for 7 days after its end, unless set otherwise"
+            f"there is no workload {self.id!r} of {api}; by default a workload is kept for 7 days after its end"
         )
 
 
@@ -175,8 +175,8 @@ class StoreFull(ResourceExhausted):
 class StoreUnavailable(InsulaError):
     """Redis or S3 does not answer. The request may be repeated.
 
-    `store` is its name, empty where a client cannot know it. Clients are sent `summary` alone: `detail` says where the
-    store is and what we asked of it.
+    `store` is its name, empty where a client cannot know it. Clients receive `summary` only. `detail` holds the store's
+    address and the operation that failed.
     """
 
     def __init__(self, store: str, detail: str = "", *, summary: str = "") -> None:
@@ -187,18 +187,18 @@ class StoreUnavailable(InsulaError):
 
 
 class ObjectUnreadable(StoreUnavailable):
-    """S3 answers, but does not give one object. The request may be repeated."""
+    """S3 answers, but does not return one object. The request may be repeated."""
 
     def __init__(self, detail: str = "") -> None:
-        super().__init__("S3", detail, summary="S3 does not give one object")
+        super().__init__("S3", detail, summary="S3 does not return one object")
 
 
 class StorageFull(StoreUnavailable):
     """The disk of the stores is full; nothing was stored, accepted workloads are kept. Free some space, then repeat."""
 
     def __init__(self) -> None:
-        room = "storage has no room; free some space on the disk that holds Insula's data"
-        super().__init__("storage", summary=room)
+        full = "storage is full; free some space on the disk that holds Insula's data"
+        super().__init__("storage", summary=full)
 
 
 class LeaseLost(InsulaError):

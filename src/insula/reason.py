@@ -17,5 +17,5 @@ class Reason(StrEnum):
     RESULT_TOO_LARGE = "RESULT_TOO_LARGE"  # its JSON is over the limit
     PAYLOAD_INVALID = "PAYLOAD_INVALID"  # the payload is not what its Content-Type says
     PAYLOAD_MISSING = "PAYLOAD_MISSING"  # S3 no longer has the payload
-    PAYLOAD_UNREADABLE = "PAYLOAD_UNREADABLE"  # S3 answers, but did not give the payload; it is kept
+    PAYLOAD_UNREADABLE = "PAYLOAD_UNREADABLE"  # S3 answers, but did not return the payload; the payload is kept
     WORKER_LOST = "WORKER_LOST"  # max_deliveries attempts ended with their worker or handler process

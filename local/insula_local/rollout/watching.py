@@ -54,11 +54,11 @@ async def deploy_what_is_saved(rollout: Rollout, configurations: Iterable[Path],
                     await _deploy(rollout, configuration, say)
             saved.clear()
     except OSError as error:
-        say(f"  --watch does not work here, deploy what you save with `insula deploy`: {error}")
+        say(f"  --watch does not work here; deploy your changes with `insula deploy`: {error}")
 
 
 async def _deploy(rollout: Rollout, configuration: Path, say: Callable[[str], None]) -> None:
     try:
         await rollout.deploy(configuration)
     except InsulaError as error:
-        say(f"  not reloaded, what was there goes on: {error}")
+        say(f"  not reloaded, the version before still serves: {error}")

@@ -64,7 +64,7 @@ def unquoted(key: str) -> str:
     quoted = QUOTED.fullmatch(key)
     if quoted is None:
         raise InvalidArgument(
-            'the "Idempotency-Key" header begins with a quote and is no quoted string: end it with a quote, put a '
+            'the "Idempotency-Key" header begins with a quote but is not a quoted string: end it with a quote, put a '
             "backslash before each quote and backslash within, and use printable ASCII; or send the key without quotes"
         )
     return re.sub(r"\\(.)", r"\1", quoted[1])

@@ -34,7 +34,10 @@ def describe(
 
 
 def _shown(release: Release, releases: Collection[Release], wanted: Deployed | Absent) -> tuple[Phase, str]:
-    """Return the phase of a release and its reason: what fails in place is starting until it is over."""
+    """Return the phase and reason to report for a release.
+
+    A release that failed in place is reported as starting until the version before it is ready or failing.
+    """
     if release.role is Role.FAILED:
         before = (
             other for role in (Role.SERVING, Role.CANDIDATE, Role.IN_PLACE) for other in releases if other.role is role
@@ -43,7 +46,7 @@ def _shown(release: Release, releases: Collection[Release], wanted: Deployed | A
         if again is None or again.phase not in (Phase.READY, Phase.FAILING):
             return Phase.STARTING, ""
         words = "serves again" if again.phase is Phase.READY else "was started again and fails too"
-        return release.phase, f"{release.reason}\nversion {again.target.version[:12]}, the one before, {words}"
+        return release.phase, f"{release.reason}\nthe previous version {again.target.version[:12]} {words}"
     if falls_back(release.observe(), wanted):
         return Phase.STARTING, ""
     if release.role in (Role.CANDIDATE, Role.IN_PLACE) and release.phase is Phase.READY:

@@ -42,7 +42,8 @@ class VersionMismatch(InsulaError):
     def __init__(self, version: str, found: str) -> None:
         super().__init__(
             f"configuration and bundle of version {version} hash to {found}: one of them was changed after the API was "
-            f"deployed, and nothing of it is run. Delete the object {bundle_object(version)} and deploy the API again"
+            f"deployed, so the worker does not run it. Delete the object {bundle_object(version)}, "
+            "then deploy the API again"
         )
 
 

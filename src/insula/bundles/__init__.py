@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 COMPLAINT_CHARS_MAX: Final = 4096
 UNAVAILABLE: Final = 69
 """The program's exit code if S3 does not answer or refuses; os.EX_UNAVAILABLE, where there is one."""
-NOT_ASKED: Final = "S3 was not asked"
+NOT_ASKED: Final = "S3 was not called"
 
 
 class Bundles:

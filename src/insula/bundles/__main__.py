@@ -49,7 +49,7 @@ async def main(bucket: str, question: str, *versions: str) -> None:
             case _:
                 sys.exit(__doc__)
     except ObjectNotFound as error:
-        _unavailable("S3 refuses", str(error))
+        _unavailable("S3 refused the request", str(error))
     except StoreUnavailable as error:
         _unavailable(error.summary, error.detail)
     except InsulaError as error:

@@ -94,7 +94,7 @@ def _wait_until_it_answers(client: AdminClient, data: Path) -> None:
     give_up, told = time.monotonic() + START_S, False
     while not client.answers(LOOK_S):
         if holder(data) is None or time.monotonic() > give_up:
-            raise _no_stack(data, "the one that was there does not answer")
+            raise _no_stack(data, "the last one started there does not answer")
         if not told:
             note(f"insula: the stack of {data} is starting; waiting until it answers")
         told = True
@@ -127,7 +127,7 @@ def _stack(data: Path | None) -> dict[str, Any]:
 def _no_stack(data: Path, why: str) -> NoStack:
     up = "`insula up` in this directory" if data == DATA_DEFAULT else f"`insula up --data {shlex.quote(str(data))}`"
     return NoStack(
-        f"there is no Insula to talk to: {why}. Start one with {up}, name its data directory with "
+        f"no running Insula found: {why}. Start one with {up}, name its data directory with "
         "--data DIR, or its admin address with --admin HOST:PORT or --admin unix:PATH (INSULA_ADMIN)"
     )
 

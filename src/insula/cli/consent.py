@@ -35,11 +35,11 @@ def can_ask() -> bool:
 
 def _agreed(script: Script) -> bool:
     """Show the script and ask; no answer means no."""
-    note(f"{script.path} is to run on this machine, with all that you may do:\n")
+    note(f"{script.path} will run on this machine with your permissions:\n")
     for line in visible(script.text).splitlines():
         note(f"    {line}")
     # Not typer.confirm: it writes to stdout as well, where --json has its one line.
-    note("\nRun it, and not ask again while it stays the same? [y/N] ", end="")
+    note("\nRun it, and do not ask again until it changes? [y/N] ", end="")
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):
         note("")

@@ -73,7 +73,7 @@ def logs(
         show(line)
     if lost:
         command = f"insula logs {name}" if name else "insula logs"
-        note(f"insula: {'; '.join(lost)}; what it said since is in `{command}`, once it is back")
+        note(f"insula: {'; '.join(lost)}; once it answers again, `{command}` prints the missing lines")
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -125,14 +125,14 @@ def _time_of(line: str) -> str:
 
 
 def _read(address: str, workload: str, follow: bool, lines: queue.Queue[str | None], lost: list[str]) -> None:
-    """Put the lines of one worker into the queue, then None; say in `lost` if it did not tell them all."""
+    """Put the lines of one worker into the queue, then None. If some could not be read, add the reason to `lost`."""
     from insula.rpc.admin_client import AdminRefused, AdminUnavailable
 
     try:
         with client_at(address) as client:
             _put_all(client.log_lines(follow=follow, workload=workload), lines)
     except (AdminRefused, AdminUnavailable) as error:
-        lost.append(f"the worker at {address} does not tell: {error.detail}")
+        lost.append(f"the worker at {address} is unavailable: {error.detail}")
     finally:
         lines.put(None)
 

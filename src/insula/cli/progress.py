@@ -69,7 +69,7 @@ def follow(
 
 
 def remark(api: Api) -> str:
-    """What there is to say of an API beside its state, in a sentence; empty if all is well."""
+    """A sentence on why an API is not ready; empty if it is."""
     found = progress(api, api.version, api.generation)
     serving = next((worker.version for worker in api.workers if worker.phase == Phase.READY), "")
     if found.state == ApiState.READY:
@@ -77,6 +77,6 @@ def remark(api: Api) -> str:
     if found.state != ApiState.FAILING:
         return f"{api.name} is {': '.join(filter(None, found))}"
     if serving == api.version:
-        return f"{api.name} is ready, but a fresh process of it is failing; the one before serves on: {found.reason}"
-    on = f"; version {serving[:12]} serves on" if serving else ""
-    return f"{api.name} is failing{on}: {found.reason}"
+        return f"{api.name} is ready, but a new process of it is failing; the old one still serves: {found.reason}"
+    still = f"; version {serving[:12]} still serves" if serving else ""
+    return f"{api.name} is failing{still}: {found.reason}"

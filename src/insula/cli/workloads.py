@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _BYTES: Final = "application/octet-stream"
 _EXIT_PENDING: Final = 3
-_INTERRUPTED: Final = "interrupted; a submitted workload runs on, `insula result` shows it"
+_INTERRUPTED: Final = "interrupted; a submitted workload keeps running, and `insula result` shows it"
 
 Api = Annotated[str, typer.Argument(help="Name of the API.", show_default=False, autocompletion=complete_api)]
 Url = Annotated[
@@ -130,7 +130,7 @@ def _payload(
 
 
 def _checked_json(text: str) -> bytes:
-    """Return the text as it was given. Raises InvalidArgument if it is no JSON: the workload could only fail."""
+    """Return the text as it was given. Raises InvalidArgument if it is not JSON: the workload would only fail."""
     try:
         json.loads(text)
     except (ValueError, RecursionError) as error:

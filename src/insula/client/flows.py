@@ -187,7 +187,7 @@ class Flows:
                     raise self._error(error, api, id) from error
                 failure: Exception = self._error(error, api, id)
             else:
-                failure = TimeoutError(f"{self._url} did not say how workload {id} of {api} ended")
+                failure = TimeoutError(f"{self._url} did not return the end of workload {id} of {api}")
             finally:
                 stream.cancel()
             pause_s = repeats.pause_s()

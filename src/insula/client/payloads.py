@@ -112,7 +112,7 @@ async def async_pieces(source: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 def checked_piece(chunk: object) -> bytes:
     """Return `chunk` as bytes. Raises InvalidArgument for text: the file was opened in the wrong mode."""
     if not isinstance(chunk, bytes | bytearray | memoryview):
-        raise InvalidArgument(f'payload: must give bytes, not {type(chunk).__name__}; open files with mode "rb"')
+        raise InvalidArgument(f'payload: must yield bytes, not {type(chunk).__name__}; open files with mode "rb"')
     return bytes(cast("bytes", chunk))
 
 

@@ -80,7 +80,7 @@ def _parse(source: bytes, path: str) -> ast.Module:
     if (encoding := encoding_of(source)).startswith(("utf-16", "utf-32")):
         raise ProjectInvalid(f"error in {path}: is {encoding.upper()} text, which Python cannot read; save it as UTF-8")
     if b"\0" in source:
-        raise ProjectInvalid(f"error in {path}: holds null bytes, so it is no Python source; save it as UTF-8 text")
+        raise ProjectInvalid(f"error in {path}: holds null bytes, so it is not Python source; save it as UTF-8 text")
     try:
         with warnings.catch_warnings():
             # A "\d" in somebody's pattern is theirs to see when the module runs.

@@ -102,7 +102,7 @@ async def _refuse_anything(context: grpc.aio.ServicerContext[Any, Any], error: E
     if isinstance(error, grpc.aio.AbortError):
         raise error
     log.error("unexpected error in an RPC", exc_info=error)
-    await context.abort(StatusCode.INTERNAL, "internal error; the service's log tells more")
+    await context.abort(StatusCode.INTERNAL, "internal error; see the service's log")
 
 
 Behaviour = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Any]
@@ -172,7 +172,7 @@ def _parsed(parse: Parse, message: bytes) -> object:
     try:
         return parse(message)
     except DecodeError:
-        raise errors.InvalidArgument("the message is malformed: it is not the one that this call takes") from None
+        raise errors.InvalidArgument("the message is malformed: it is not the request message of this call") from None
 
 
 def _wrap_unary(behaviour: Behaviour, take: Take, named: Name) -> Behaviour:

@@ -168,7 +168,7 @@ def _translated(call: Callable[[], T]) -> T:
         # HEAD has no body, so its code is the bare status; a missing bucket is a fault of the set-up.
         if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
             raise ObjectNotFound(str(error)) from error
-        raise StoreUnavailable("S3", str(error), summary="S3 refuses") from error
+        raise StoreUnavailable("S3", str(error), summary="S3 refused the request") from error
     except (BotoCoreError, OSError) as error:
         raise StoreUnavailable("S3", str(error)) from error
 

@@ -60,7 +60,7 @@ async def check_durability(redis: Redis, durability: str) -> None:
     """
     if durability == RELAXED:
         return
-    with redis_errors("Redis does not tell its configuration"):
+    with redis_errors("Redis does not return its configuration"):
         found = await redis.config_get("appendonly", "appendfsync")
     if found.get("appendonly") != "yes" or found.get("appendfsync") != "always":
         raise NotDurable(

@@ -19,7 +19,7 @@ from tests.addresses import free_addresses
 from tests.contract.local.test_refusals import check_refused, up, write_project
 
 SCRIPT = "touch ran\n"
-QUESTION = "Run it, and not ask again while it stays the same? [y/N] "
+QUESTION = "Run it, and do not ask again until it changes? [y/N] "
 STARTED = "--data"
 """A word of the refusal that comes after the scripts."""
 
@@ -83,7 +83,7 @@ def test_yes_stands_for_the_answer(project: Path) -> None:
 def test_on_a_terminal_it_is_shown_and_anything_but_yes_refuses(project: Path, answer: str) -> None:
     code, said = on_a_terminal(project, answer)
     assert code == 2
-    assert f"{project / 'dependencies.sh'} is to run on this machine, with all that you may do:\n" in said
+    assert f"{project / 'dependencies.sh'} will run on this machine with your permissions:\n" in said
     assert "\n    touch ran\n" in said
     assert said.endswith(f"insula up: {project / 'dependencies.sh'} was not confirmed, so nothing was started.\n")
     assert QUESTION in on_a_terminal(project, "n\n")[1]

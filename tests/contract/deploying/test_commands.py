@@ -191,25 +191,25 @@ def test_a_version_that_fails_is_told_with_its_reason_and_with_what_serves(deplo
     assert "nowhere_to_be_found" in failed.stderr
     for environment in ({}, LATIN_1):
         said = deployed.insula("get", deployed.name, **environment).stdout
-        assert f"{deployed.name} is failing; version {before[:12]} serves on: " in said
+        assert f"{deployed.name} is failing; version {before[:12]} still serves: " in said
         assert "nowhere_to_be_found ✓" in said
     assert deployed.run()["result"] == {"version": 1}
 
 
 def test_a_refresh_whose_process_fails_is_told_with_its_reason(deployed: Deployed, tmp_path: Path) -> None:
-    """The process before it serves on, and the fresh one is tried again."""
+    """The old process still serves, and the new one is tried again."""
     deployed.write(f"import os\nassert not os.path.exists({str(tmp_path / 'closed')!r}), 'no model'\n" + HANDLER)
     assert deployed.insula("deploy", str(deployed.project)).returncode == 0
     (tmp_path / "closed").touch()
     failed = deployed.insula("refresh", deployed.name)
     assert (failed.returncode, failed.stdout) == (1, f"{deployed.name} failing\n")
     assert "no model" in failed.stderr
-    assert "the one before serves on" in failed.stderr
+    assert "the old one still serves" in failed.stderr
     said = deployed.insula("get", deployed.name).stdout
-    assert f"{deployed.name} is ready, but a fresh process of it is failing; the one before serves on: " in said
+    assert f"{deployed.name} is ready, but a new process of it is failing; the old one still serves: " in said
     assert deployed.run()["result"] == {"version": 1}
     (tmp_path / "closed").unlink()
-    until_blocking(lambda: "fresh process" not in deployed.insula("get", deployed.name).stdout)
+    until_blocking(lambda: "new process" not in deployed.insula("get", deployed.name).stdout)
 
 
 def test_without_a_stack_the_way_out_is_told(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_logs_that_break_off_are_no_success(stack: Stack) -> None:
                 os.kill(worker, signal.SIGKILL)
         _, said = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "does not tell" in said
+    assert "is unavailable" in said
 
 
 def test_logs_of_all_apis_in_the_order_of_their_times(deployed: Deployed) -> None:

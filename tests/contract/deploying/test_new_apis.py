@@ -126,7 +126,9 @@ async def test_watch_deploys_what_is_saved_and_keeps_what_works(tmp_path: Path) 
 
             save(project / "handler.py", "class Handler:\n    def handle_async(self, headers): pass\n")
             await until(
-                lambda: said.read_bytes().count(b"not reloaded, what was there goes on: error in handler.py") == 2
+                lambda: (
+                    said.read_bytes().count(b"not reloaded, the version before still serves: error in handler.py") == 2
+                )
             )
             assert version_of(url) == 2
             (project / "__pycache__").mkdir()

@@ -1,4 +1,4 @@
-"""What the commands over the admin port say when there is no Insula to talk to."""
+"""What the commands over the admin port print when no Insula runs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ def insula(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_without_a_stack_in_this_directory_it_says_how_to_start_or_name_one(tmp_path: Path, admin: list[str]) -> None:
     done = insula(tmp_path, "get", *admin)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(
-        "insula: there is no Insula to talk to: no .insula/run/stack.json here. Start one with"
-    )
+    assert done.stderr.startswith("insula: no running Insula found: no .insula/run/stack.json here. Start one with")
 
 
 @pytest.mark.parametrize("words", [["get"], ["describe", "a"], ["logs", "a"], ["delete", "a"]], ids=" ".join)

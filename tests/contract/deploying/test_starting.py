@@ -67,4 +67,4 @@ def test_what_is_there_is_shown_and_what_is_not_is_waited_for(starting: Starting
     starting.process.wait()
     gone = insula(here, "get")
     assert gone.returncode == 2
-    assert gone.stderr.startswith("insula: there is no Insula to talk to: the one that was there does not answer")
+    assert gone.stderr.startswith("insula: no running Insula found: the last one started there does not answer")

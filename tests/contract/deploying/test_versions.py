@@ -282,7 +282,7 @@ async def test_without_surge_the_old_handler_ends_before_the_new_one_starts(tmp_
         deployed = await asyncio.to_thread(subprocess.run, [*command, *admin], capture_output=True, text=True)
         assert (deployed.returncode, deployed.stdout) == (1, "versioned failing\n")
         assert "no weights" in deployed.stderr
-        assert f"version {good[:12]}, the one before, serves again" in deployed.stderr
+        assert f"the previous version {good[:12]} serves again" in deployed.stderr
         described = versioned.describe()
         assert (described.state, described.active_version) == ("failing", good)
         assert api.run(versioned.payload(), "application/json")["result"]["version"] == 2

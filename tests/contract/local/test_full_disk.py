@@ -85,7 +85,7 @@ class Caller:
         refused = [answer for answer in answers if answer.status_code != 200]
         for answer in refused:
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2"), answer.text
-            assert answer.json()["message"].startswith("storage has no room"), answer.text
+            assert answer.json()["message"].startswith("storage is full"), answer.text
         return len(refused) == len(answers)
 
     def is_accepted(self) -> bool:
@@ -94,7 +94,7 @@ class Caller:
 
 @pytest.mark.slow
 async def test_a_disk_that_fills_is_named_and_nothing_accepted_is_lost(tmp_path: Path) -> None:
-    """The output names it once, clients read that storage has no room, and all goes on once there is some.
+    """The output names it once, clients read that storage is full, and all goes on once there is room.
 
     While some MiB are left, what was accepted ends and can be read. Valkey cannot run with none.
     """

@@ -139,7 +139,7 @@ def test_p4_a_handler_that_answers_for_its_runner_stores_nothing_but_an_object(
 ) -> None:
     """User code shares the runner's process, and so can write to its socket."""
     answer = api("rough").run(FORGING.format(header={}, body=body).encode(), "text/plain")
-    assert failure(answer) == NO_DICTIONARY.format("bytes that are no JSON object")
+    assert failure(answer) == NO_DICTIONARY.format("bytes that are not a JSON object")
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,8 @@ async def kept() -> AsyncIterator[Kept]:
 @pytest.mark.parametrize(
     ("source", "reason"),
     [
-        (DIES_IDLE, "the handler's process ended with code 9 while it ran nothing"),
-        (GROWS_IDLE, "MiB of memory; compute.mem allows 100 MiB while it ran nothing"),
+        (DIES_IDLE, "the handler's process ended with code 9 while it was idle"),
+        (GROWS_IDLE, "MiB of memory; compute.mem allows 100 MiB while it was idle"),
     ],
     ids=["exits", "outgrows compute.mem"],
 )
@@ -106,5 +106,5 @@ async def test_what_a_stop_interrupts_is_told_with_its_time_and_cause(kept: Kept
     with pytest.raises(AttemptLost, match=STOPPED) as lost:
         await running
     assert not lost.value.begun
-    with pytest.raises(AttemptLost, match=r"^not begun because insula is stopping; it waits again$"):
+    with pytest.raises(AttemptLost, match=r"^not started because insula is stopping; it is in the queue again$"):
         await waiting

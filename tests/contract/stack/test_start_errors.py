@@ -39,7 +39,7 @@ def test_a_taken_port_is_named_in_one_line(tmp_path: Path) -> None:
     ("endpoint", "reason"),
     [
         ("http://127.0.0.1:1", "S3 does not answer: Could not connect to the endpoint URL"),
-        ("127.0.0.1:1", "S3 was not asked: ValueError: Invalid endpoint"),
+        ("127.0.0.1:1", "S3 was not called: ValueError: Invalid endpoint"),
     ],
 )
 def test_an_s3_that_cannot_be_reached_is_named_in_one_line(tmp_path: Path, endpoint: str, reason: str) -> None:

@@ -93,8 +93,8 @@ async def test_the_async_client_takes_asynchronous_iterables(script: Script) -> 
         ({"a": float("nan")}, "payload: cannot be written as JSON"),
         ({"a": object()}, "payload: cannot be written as JSON"),
         ("\ud800", "payload: cannot be written as utf-8"),
-        (lambda: io.StringIO("text"), 'must give bytes, not str; open files with mode "rb"'),
-        (lambda: iter(["text"]), "must give bytes, not str"),
+        (lambda: io.StringIO("text"), 'must yield bytes, not str; open files with mode "rb"'),
+        (lambda: iter(["text"]), "must yield bytes, not str"),
     ],
 )
 def test_what_cannot_be_submitted_is_refused(call: Twin, script: Script, payload: object, problem: str) -> None:

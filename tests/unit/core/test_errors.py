@@ -15,9 +15,9 @@ def test_an_outage_has_a_summary_for_clients_and_a_detail_for_us() -> None:
     assert (error.store, error.summary) == ("Redis", "Redis does not answer")
     assert str(error) == "Redis does not answer: Error 111 connecting to 10.0.0.7:6379: refused"
     assert error.told == (), "the detail names hosts"
-    refused = errors.StoreUnavailable("S3", "AccessDenied: key a/b", summary="S3 refuses")
-    assert (refused.summary, refused.detail) == ("S3 refuses", "AccessDenied: key a/b")
-    assert errors.ObjectUnreadable("NoSuchKey: a/b").summary == "S3 does not give one object"
+    refused = errors.StoreUnavailable("S3", "AccessDenied: key a/b", summary="S3 refused the request")
+    assert (refused.summary, refused.detail) == ("S3 refused the request", "AccessDenied: key a/b")
+    assert errors.ObjectUnreadable("NoSuchKey: a/b").summary == "S3 does not return one object"
     assert errors.StorageFull().summary == str(errors.StorageFull())
 
 

@@ -47,7 +47,7 @@ def test_configuration_variables_and_patterns(tmp_path: Path, encoding: str) -> 
     [
         ("utf-16", "is UTF-16 text, which Python cannot read; save it as UTF-8"),
         ("utf-32", "is UTF-32 text, which Python cannot read; save it as UTF-8"),
-        ("utf-16-le", "holds null bytes, so it is no Python source; save it as UTF-8 text"),
+        ("utf-16-le", "holds null bytes, so it is not Python source; save it as UTF-8 text"),
     ],
 )
 def test_a_handler_that_python_cannot_read_is_refused(tmp_path: Path, encoding: str, problem: str) -> None:

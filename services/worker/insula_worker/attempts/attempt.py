@@ -27,7 +27,7 @@ RESULT_INLINE_BYTES_MAX: Final = 4 * 1024
 """Larger results go to S3: ended records stay in Redis' memory for the whole retention."""
 CHECKED_AT_ONCE_BYTES: Final = 64 * 1024
 """A longer result is checked in a thread; the event loop checks a shorter one itself, in 30 ms at most."""
-NO_OBJECT: Final = "user response must be json serializable dictionary, got bytes that are no JSON object instead"
+NO_OBJECT: Final = "user response must be json serializable dictionary, got bytes that are not a JSON object instead"
 STORE_RETRY_S: Final = 1.0
 PATIENCE_S: Final = 1.0
 """How long the job before one that was claimed ahead may run, before that one is given back for others to run."""
@@ -76,7 +76,9 @@ class Attempts:
             await self._give_back(lease, str(lost), blamed=lost.begun)
             return None
         except WaitEnded:
-            await self._give_back(lease, "not begun because its payload is unavailable; it waits again", blamed=False)
+            await self._give_back(
+                lease, "not started because its payload is unavailable; it is in the queue again", blamed=False
+            )
             return None
         except Exception as error:
             log.exception("unexpected error in an attempt", extra={"id": lease.id})

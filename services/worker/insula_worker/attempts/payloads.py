@@ -105,8 +105,8 @@ class Payloads:
         if self._patience.is_over(errors, since_s):
             minutes = (self._patience.clock() - since_s) / 60
             raise PayloadUnreadable(
-                f"S3 did not give the payload in {errors} attempts over {minutes:.0f} minutes, and answered otherwise; "
-                "the payload is kept"
+                f"S3 did not return the payload in {errors} attempts over {minutes:.0f} minutes, but answered "
+                "otherwise; the payload is kept"
             ) from error
 
     async def _read(self, key: str) -> SpooledTemporaryFile[bytes]:
@@ -125,7 +125,7 @@ class Payloads:
             async with asyncio.timeout(seconds):
                 await self._leaving.wait()
         if self._leaving.is_set():
-            raise WaitEnded("the worker waits for S3 no longer")
+            raise WaitEnded("the worker no longer waits for S3")
 
 
 async def _write(spool: SpooledTemporaryFile[bytes], chunk: bytes) -> None:

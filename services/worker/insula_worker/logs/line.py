@@ -161,4 +161,4 @@ def _escaped(raw: Blocks) -> Iterator[bytes]:
 
 
 def _refuse(constant: str) -> object:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not JSON")

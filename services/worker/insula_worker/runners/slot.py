@@ -91,7 +91,7 @@ class RunnerSlot:
                 self.ready.clear()
                 log.warning("handler process ended", extra={"reason": reason})
                 if not self._used:
-                    self._enter(Phase.FAILING, f"{reason} while it ran nothing")
+                    self._enter(Phase.FAILING, f"{reason} while it was idle")
             works = self._used or loop.time() - started_at > STEADY_S
             failures = 0 if works else failures + 1
             await asyncio.sleep(pause_s(failures - 1))  # none before the first restart
@@ -149,7 +149,7 @@ class RunnerSlot:
             await self.ready.wait()
             runner = self._runner
             if runner is None or self._stopped:
-                raise AttemptLost("not begun because insula is stopping; it waits again", begun=False)
+                raise AttemptLost("not started because insula is stopping; it is in the queue again", begun=False)
             self._busy_since = asyncio.get_running_loop().time()
             outcome = await runner.run(self._with_news(job))
         except RunnerDied as death:
@@ -186,7 +186,7 @@ class RunnerSlot:
             except TimeoutError:
                 if self.busy_s > patience_s or self._stopped:
                     raise AttemptLost(
-                        "not begun because the one before it takes long; it waits again", begun=False
+                        "not started because the workload before it still runs; it is in the queue again", begun=False
                     ) from None
 
     async def recycle(self, because: str) -> None:

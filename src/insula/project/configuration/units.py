@@ -27,7 +27,7 @@ def parse_duration(text: str) -> timedelta:
     Raises ValueError for anything else, and for more than DURATION_MAX.
     """
     if len(text) > TEXT_CHARACTERS_MAX or not DURATION.fullmatch(text):
-        raise ValueError(f"{text!r} is no duration")
+        raise ValueError(f"{text!r} is not a duration")
     parts = _DURATION_PART.findall(text)
     microseconds = sum(Decimal(number) * _MICROSECONDS[unit] for number, unit in parts)
     if microseconds > DURATION_MAX // timedelta(microseconds=1):
@@ -53,7 +53,7 @@ class Quantity:
         """The exact amount in units: cores of a CPU, bytes of memory."""
         match = QUANTITY.fullmatch(self.text)
         if match is None:
-            raise ValueError(f"{self.text!r} is no quantity")
+            raise ValueError(f"{self.text!r} is not a quantity")
         number, suffix = Decimal(match[1]), match[2] or ""
         if suffix == "m":
             return number / 1000
@@ -77,5 +77,5 @@ class Quantity:
 def parse_quantity(text: str) -> Quantity:
     """Return the quantity that `text` names: `200m`, `1.5`, `20Mi`, `1G`, `1e3`. Raises ValueError for others."""
     if len(text) > TEXT_CHARACTERS_MAX or not QUANTITY.fullmatch(text):
-        raise ValueError(f"{text!r} is no quantity")
+        raise ValueError(f"{text!r} is not a quantity")
     return Quantity(text)
