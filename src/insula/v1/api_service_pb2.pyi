@@ -22,7 +22,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class DeployApiRequest(_message.Message):
-    """A piece of a deployment: the first message carries spec, every message the next piece of the bundle."""
+    """A piece of a deployment. The first message carries spec_json. Each message carries the next piece of the bundle."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -31,7 +31,7 @@ class DeployApiRequest(_message.Message):
     spec_json: _builtins.bytes
     """The API's entry of cortex.yaml as a JSON object, at most 1 MiB. First message only. Set by the client."""
     bundle: _builtins.bytes
-    """Next piece of the project bundle, a zip archive of at most 40 MiB in all; at most 1 MiB a piece."""
+    """Next piece of the project bundle, at most 1 MiB. The bundle is a zip archive of at most 40 MiB."""
     def __init__(
         self,
         *,
@@ -48,7 +48,7 @@ Global___DeployApiRequest: _TypeAlias = DeployApiRequest  # noqa: Y015
 
 @_typing.final
 class DeployApiResponse(_message.Message):
-    """What was registered."""
+    """The registered API."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -94,13 +94,13 @@ Global___DeleteApiRequest: _TypeAlias = DeleteApiRequest  # noqa: Y015
 
 @_typing.final
 class DeleteApiResponse(_message.Message):
-    """What became of its workloads."""
+    """What the deletion did to the API's workloads."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CANCELLED_FIELD_NUMBER: _builtins.int
     cancelled: _builtins.int
-    """Workloads that waited, and were cancelled."""
+    """Number of waiting workloads that were cancelled."""
     def __init__(
         self,
         *,
@@ -240,8 +240,8 @@ class GetTracebackResponse(_message.Message):
 
     TRACEBACK_FIELD_NUMBER: _builtins.int
     traceback: _builtins.str
-    """The end of the traceback that the handler's exception had, at most 8 KiB. Set by the worker. Empty if the workload has
-    not failed, or failed without one.
+    """The end of the handler's traceback, at most 8 KiB. Set by the worker. Empty if the workload has not failed, or
+    failed without a traceback.
     """
     def __init__(
         self,
@@ -258,7 +258,7 @@ Global___GetTracebackResponse: _TypeAlias = GetTracebackResponse  # noqa: Y015
 
 @_typing.final
 class ListApisRequest(_message.Message):
-    """All of them."""
+    """No fields: the call returns all APIs."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -322,15 +322,15 @@ class Api(_message.Message):
     version: _builtins.str
     """Version last deployed: the first 32 hex digits of sha256 over configuration and bundle."""
     active_version: _builtins.str
-    """Version that last became ready: equal to version once that one has, empty before any has."""
+    """Version that last became ready. It equals `version` once that version is ready; it is empty before any was."""
     state: _builtins.str
-    """"ready" if a worker of the version is; else "failing" if one is; else "pending"."""
+    """"ready" if a worker of the version is ready; else "failing" if one is failing; else "pending"."""
     reason: _builtins.str
-    """Why it is failing; empty otherwise. At most 16 KiB."""
+    """Why the API is failing; empty otherwise. At most 16 KiB."""
     spec_json: _builtins.bytes
     """The configuration as deployed: a JSON object, defaults filled in."""
     generation: _builtins.int
-    """How often it has been refreshed."""
+    """Number of refreshes so far."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When it was first deployed, by Redis' clock."""
@@ -345,7 +345,7 @@ class Api(_message.Message):
 
     @_builtins.property
     def workloads(self) -> Global___WorkloadCounts:
-        """Its workloads. Set by submit."""
+        """Workloads of the API by status. Set by submit."""
 
     def __init__(
         self,
@@ -383,15 +383,15 @@ class WorkloadCounts(_message.Message):
     FAILED_FIELD_NUMBER: _builtins.int
     CANCELLED_FIELD_NUMBER: _builtins.int
     in_queue: _builtins.int
-    """Waiting for an attempt."""
+    """Workloads waiting for an attempt."""
     in_progress: _builtins.int
-    """Held by a worker."""
+    """Workloads held by a worker."""
     completed: _builtins.int
-    """Ended with a result."""
+    """Workloads that ended with a result."""
     failed: _builtins.int
-    """Ended without one."""
+    """Workloads that ended with a failure."""
     cancelled: _builtins.int
-    """Ended because somebody asked for it."""
+    """Workloads cancelled because their API was deleted."""
     def __init__(
         self,
         *,

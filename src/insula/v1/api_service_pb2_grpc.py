@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class ApiServiceStub:
-    """Deploys and describes APIs. Served on submit's admin address only; no listener of the edge routes to it:
-    deploying code is not for callers of an API. UNAVAILABLE when Redis or S3 does not answer.
+    """Deploys and describes APIs. Served on submit's admin address only: no listener of the edge routes to it, because
+    callers of an API must not deploy code. Each call returns UNAVAILABLE when Redis or S3 does not answer.
     """
 
     def __init__(self, channel):
@@ -69,13 +69,13 @@ class ApiServiceStub:
 
 
 class ApiServiceServicer:
-    """Deploys and describes APIs. Served on submit's admin address only; no listener of the edge routes to it:
-    deploying code is not for callers of an API. UNAVAILABLE when Redis or S3 does not answer.
+    """Deploys and describes APIs. Served on submit's admin address only: no listener of the edge routes to it, because
+    callers of an API must not deploy code. Each call returns UNAVAILABLE when Redis or S3 does not answer.
     """
 
     def DeployApi(self, request_iterator, context):
         """Registers an API, or a new version of it, from its configuration and its project bundle, streamed.
-        Idempotent: the same configuration and bundle are the same version, and nothing changes.
+        Idempotent: the same configuration and bundle give the same version, and nothing changes.
         INVALID_ARGUMENT  the configuration or the bundle is refused; the message names file, API and key
         ALREADY_EXISTS    another API owns the endpoint
         """
@@ -84,32 +84,34 @@ class ApiServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteApi(self, request, context):
-        """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished, or ends
-        cancelled too if its worker is lost. Its workloads can be read until their retention has passed. NOT_FOUND when
-        there is none of that name.
+        """Deletes an API. From then on, submits to it return NOT_FOUND. Waiting workloads end as cancelled. Running workloads
+        finish; if their worker is lost, they end as cancelled. Workloads can be read until their retention is over.
+        NOT_FOUND  no API has this name
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RefreshApi(self, request, context):
-        """Replaces the handler processes of an API by fresh ones of the same version, one worker after its own time, as for a
-        new version: nothing is lost or run twice. NOT_FOUND when there is none of that name.
+        """Replaces the handler processes of an API by new ones of the same version. Each worker replaces its own, as it does
+        for a new version: no workload is lost or run twice.
+        NOT_FOUND  no API has this name
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetApi(self, request, context):
-        """Describes one API. NOT_FOUND when there is none of that name.
+        """Describes one API.
+        NOT_FOUND  no API has this name
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetTraceback(self, request, context):
-        """Returns the traceback of a failed workload, until its retention has passed. Only reads, so safe to repeat.
-        NOT_FOUND  no such API or workload, or its retention has passed
+        """Returns the traceback of a failed workload, until its retention is over. Only reads, so it is safe to repeat.
+        NOT_FOUND  no such API or workload, or its retention is over
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,8 +166,8 @@ def add_ApiServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ApiService:
-    """Deploys and describes APIs. Served on submit's admin address only; no listener of the edge routes to it:
-    deploying code is not for callers of an API. UNAVAILABLE when Redis or S3 does not answer.
+    """Deploys and describes APIs. Served on submit's admin address only: no listener of the edge routes to it, because
+    callers of an API must not deploy code. Each call returns UNAVAILABLE when Redis or S3 does not answer.
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ApiServiceStub:
-    """Deploys and describes APIs. Served on submit's admin address only; no listener of the edge routes to it:
-    deploying code is not for callers of an API. UNAVAILABLE when Redis or S3 does not answer.
+    """Deploys and describes APIs. Served on submit's admin address only: no listener of the edge routes to it, because
+    callers of an API must not deploy code. Each call returns UNAVAILABLE when Redis or S3 does not answer.
     """
 
     @_typing.overload
@@ -37,62 +37,68 @@ class ApiServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ApiServiceAsyncStub: ...
     DeployApi: _grpc.StreamUnaryMultiCallable[_api_service_pb2.DeployApiRequest, _api_service_pb2.DeployApiResponse]
     """Registers an API, or a new version of it, from its configuration and its project bundle, streamed.
-    Idempotent: the same configuration and bundle are the same version, and nothing changes.
+    Idempotent: the same configuration and bundle give the same version, and nothing changes.
       INVALID_ARGUMENT  the configuration or the bundle is refused; the message names file, API and key
       ALREADY_EXISTS    another API owns the endpoint
     """
     DeleteApi: _grpc.UnaryUnaryMultiCallable[_api_service_pb2.DeleteApiRequest, _api_service_pb2.DeleteApiResponse]
-    """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished, or ends
-    cancelled too if its worker is lost. Its workloads can be read until their retention has passed. NOT_FOUND when
-    there is none of that name.
+    """Deletes an API. From then on, submits to it return NOT_FOUND. Waiting workloads end as cancelled. Running workloads
+    finish; if their worker is lost, they end as cancelled. Workloads can be read until their retention is over.
+      NOT_FOUND  no API has this name
     """
     RefreshApi: _grpc.UnaryUnaryMultiCallable[_api_service_pb2.RefreshApiRequest, _api_service_pb2.RefreshApiResponse]
-    """Replaces the handler processes of an API by fresh ones of the same version, one worker after its own time, as for a
-    new version: nothing is lost or run twice. NOT_FOUND when there is none of that name.
+    """Replaces the handler processes of an API by new ones of the same version. Each worker replaces its own, as it does
+    for a new version: no workload is lost or run twice.
+      NOT_FOUND  no API has this name
     """
     GetApi: _grpc.UnaryUnaryMultiCallable[_api_service_pb2.GetApiRequest, _api_service_pb2.GetApiResponse]
-    """Describes one API. NOT_FOUND when there is none of that name."""
+    """Describes one API.
+      NOT_FOUND  no API has this name
+    """
     GetTraceback: _grpc.UnaryUnaryMultiCallable[_api_service_pb2.GetTracebackRequest, _api_service_pb2.GetTracebackResponse]
-    """Returns the traceback of a failed workload, until its retention has passed. Only reads, so safe to repeat.
-      NOT_FOUND  no such API or workload, or its retention has passed
+    """Returns the traceback of a failed workload, until its retention is over. Only reads, so it is safe to repeat.
+      NOT_FOUND  no such API or workload, or its retention is over
     """
     ListApis: _grpc.UnaryUnaryMultiCallable[_api_service_pb2.ListApisRequest, _api_service_pb2.ListApisResponse]
     """Describes all APIs, sorted by name. At most 10,000."""
 
 @_typing.type_check_only
 class ApiServiceAsyncStub(ApiServiceStub):
-    """Deploys and describes APIs. Served on submit's admin address only; no listener of the edge routes to it:
-    deploying code is not for callers of an API. UNAVAILABLE when Redis or S3 does not answer.
+    """Deploys and describes APIs. Served on submit's admin address only: no listener of the edge routes to it, because
+    callers of an API must not deploy code. Each call returns UNAVAILABLE when Redis or S3 does not answer.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     DeployApi: _aio.StreamUnaryMultiCallable[_api_service_pb2.DeployApiRequest, _api_service_pb2.DeployApiResponse]  # type: ignore[assignment]
     """Registers an API, or a new version of it, from its configuration and its project bundle, streamed.
-    Idempotent: the same configuration and bundle are the same version, and nothing changes.
+    Idempotent: the same configuration and bundle give the same version, and nothing changes.
       INVALID_ARGUMENT  the configuration or the bundle is refused; the message names file, API and key
       ALREADY_EXISTS    another API owns the endpoint
     """
     DeleteApi: _aio.UnaryUnaryMultiCallable[_api_service_pb2.DeleteApiRequest, _api_service_pb2.DeleteApiResponse]  # type: ignore[assignment]
-    """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished, or ends
-    cancelled too if its worker is lost. Its workloads can be read until their retention has passed. NOT_FOUND when
-    there is none of that name.
+    """Deletes an API. From then on, submits to it return NOT_FOUND. Waiting workloads end as cancelled. Running workloads
+    finish; if their worker is lost, they end as cancelled. Workloads can be read until their retention is over.
+      NOT_FOUND  no API has this name
     """
     RefreshApi: _aio.UnaryUnaryMultiCallable[_api_service_pb2.RefreshApiRequest, _api_service_pb2.RefreshApiResponse]  # type: ignore[assignment]
-    """Replaces the handler processes of an API by fresh ones of the same version, one worker after its own time, as for a
-    new version: nothing is lost or run twice. NOT_FOUND when there is none of that name.
+    """Replaces the handler processes of an API by new ones of the same version. Each worker replaces its own, as it does
+    for a new version: no workload is lost or run twice.
+      NOT_FOUND  no API has this name
     """
     GetApi: _aio.UnaryUnaryMultiCallable[_api_service_pb2.GetApiRequest, _api_service_pb2.GetApiResponse]  # type: ignore[assignment]
-    """Describes one API. NOT_FOUND when there is none of that name."""
+    """Describes one API.
+      NOT_FOUND  no API has this name
+    """
     GetTraceback: _aio.UnaryUnaryMultiCallable[_api_service_pb2.GetTracebackRequest, _api_service_pb2.GetTracebackResponse]  # type: ignore[assignment]
-    """Returns the traceback of a failed workload, until its retention has passed. Only reads, so safe to repeat.
-      NOT_FOUND  no such API or workload, or its retention has passed
+    """Returns the traceback of a failed workload, until its retention is over. Only reads, so it is safe to repeat.
+      NOT_FOUND  no such API or workload, or its retention is over
     """
     ListApis: _aio.UnaryUnaryMultiCallable[_api_service_pb2.ListApisRequest, _api_service_pb2.ListApisResponse]  # type: ignore[assignment]
     """Describes all APIs, sorted by name. At most 10,000."""
 
 class ApiServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Deploys and describes APIs. Served on submit's admin address only; no listener of the edge routes to it:
-    deploying code is not for callers of an API. UNAVAILABLE when Redis or S3 does not answer.
+    """Deploys and describes APIs. Served on submit's admin address only: no listener of the edge routes to it, because
+    callers of an API must not deploy code. Each call returns UNAVAILABLE when Redis or S3 does not answer.
     """
 
     @_abc_1.abstractmethod
@@ -102,7 +108,7 @@ class ApiServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_api_service_pb2.DeployApiResponse, _abc.Awaitable[_api_service_pb2.DeployApiResponse]]:
         """Registers an API, or a new version of it, from its configuration and its project bundle, streamed.
-        Idempotent: the same configuration and bundle are the same version, and nothing changes.
+        Idempotent: the same configuration and bundle give the same version, and nothing changes.
           INVALID_ARGUMENT  the configuration or the bundle is refused; the message names file, API and key
           ALREADY_EXISTS    another API owns the endpoint
         """
@@ -113,9 +119,9 @@ class ApiServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_service_pb2.DeleteApiRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_api_service_pb2.DeleteApiResponse, _abc.Awaitable[_api_service_pb2.DeleteApiResponse]]:
-        """Deletes an API: from now on submits to it are NOT_FOUND, what waits ends cancelled, what runs is finished, or ends
-        cancelled too if its worker is lost. Its workloads can be read until their retention has passed. NOT_FOUND when
-        there is none of that name.
+        """Deletes an API. From then on, submits to it return NOT_FOUND. Waiting workloads end as cancelled. Running workloads
+        finish; if their worker is lost, they end as cancelled. Workloads can be read until their retention is over.
+          NOT_FOUND  no API has this name
         """
 
     @_abc_1.abstractmethod
@@ -124,8 +130,9 @@ class ApiServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_service_pb2.RefreshApiRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_api_service_pb2.RefreshApiResponse, _abc.Awaitable[_api_service_pb2.RefreshApiResponse]]:
-        """Replaces the handler processes of an API by fresh ones of the same version, one worker after its own time, as for a
-        new version: nothing is lost or run twice. NOT_FOUND when there is none of that name.
+        """Replaces the handler processes of an API by new ones of the same version. Each worker replaces its own, as it does
+        for a new version: no workload is lost or run twice.
+          NOT_FOUND  no API has this name
         """
 
     @_abc_1.abstractmethod
@@ -134,7 +141,9 @@ class ApiServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_service_pb2.GetApiRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_api_service_pb2.GetApiResponse, _abc.Awaitable[_api_service_pb2.GetApiResponse]]:
-        """Describes one API. NOT_FOUND when there is none of that name."""
+        """Describes one API.
+          NOT_FOUND  no API has this name
+        """
 
     @_abc_1.abstractmethod
     def GetTraceback(
@@ -142,8 +151,8 @@ class ApiServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _api_service_pb2.GetTracebackRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_api_service_pb2.GetTracebackResponse, _abc.Awaitable[_api_service_pb2.GetTracebackResponse]]:
-        """Returns the traceback of a failed workload, until its retention has passed. Only reads, so safe to repeat.
-          NOT_FOUND  no such API or workload, or its retention has passed
+        """Returns the traceback of a failed workload, until its retention is over. Only reads, so it is safe to repeat.
+          NOT_FOUND  no such API or workload, or its retention is over
         """
 
     @_abc_1.abstractmethod

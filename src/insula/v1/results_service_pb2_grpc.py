@@ -27,9 +27,9 @@ if _version_not_supported:
 
 
 class ResultsServiceStub:
-    """Reads workloads. Reachable through the edge's public and in-cluster listeners. Every call only reads, so
-    every call is safe to repeat. Codes of all calls:
-    NOT_FOUND    no such API, endpoint or workload, or its retention has passed
+    """Reads workloads. Reachable through the edge's public and in-cluster listeners. Each call only reads, so it is
+    safe to repeat. Codes of all calls:
+    NOT_FOUND    no such API, endpoint or workload, or its retention is over
     UNAVAILABLE  Redis or S3 does not answer
     """
 
@@ -57,32 +57,32 @@ class ResultsServiceStub:
 
 
 class ResultsServiceServicer:
-    """Reads workloads. Reachable through the edge's public and in-cluster listeners. Every call only reads, so
-    every call is safe to repeat. Codes of all calls:
-    NOT_FOUND    no such API, endpoint or workload, or its retention has passed
+    """Reads workloads. Reachable through the edge's public and in-cluster listeners. Each call only reads, so it is
+    safe to repeat. Codes of all calls:
+    NOT_FOUND    no such API, endpoint or workload, or its retention is over
     UNAVAILABLE  Redis or S3 does not answer
     """
 
     def GetWorkload(self, request, context):
-        """Returns a workload as it stands now, or as soon as it ends.
+        """Returns a workload: its current state, or, with `wait`, its state once it ended or `wait` is over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DownloadWorkload(self, request, context):
-        """Returns a workload as one JSON object, {"id","status"} and, once it ended, "result" and "timestamp" or
-        "error"; the result's bytes are the handler's own, never re-encoded (invariant I8).
-        HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} inside the cluster, where
-        ?traceback=1 adds "traceback" to "error" as Failure says.
+        """Returns a workload as one JSON object: {"id","status"} and, once it ended, "result" and "timestamp", or "error".
+        The result's bytes are those of the handler, never re-encoded (invariant I8).
+        HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} inside the cluster. Inside the
+        cluster, ?traceback=1 adds "traceback" to "error" (see Failure).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchWorkload(self, request, context):
-        """Sends the workload as it stands now, then at each change of its status, and closes once it ended.
-        A change that happens while the reader is slow may be skipped; the last message is always the end.
+        """Sends the workload's current state, then its state after each change of status, and closes once it ended.
+        If the reader is slow, changes may be skipped. The last message is always the end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,9 +115,9 @@ def add_ResultsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ResultsService:
-    """Reads workloads. Reachable through the edge's public and in-cluster listeners. Every call only reads, so
-    every call is safe to repeat. Codes of all calls:
-    NOT_FOUND    no such API, endpoint or workload, or its retention has passed
+    """Reads workloads. Reachable through the edge's public and in-cluster listeners. Each call only reads, so it is
+    safe to repeat. Codes of all calls:
+    NOT_FOUND    no such API, endpoint or workload, or its retention is over
     UNAVAILABLE  Redis or S3 does not answer
     """
 

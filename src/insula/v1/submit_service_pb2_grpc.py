@@ -28,24 +28,26 @@ if _version_not_supported:
 class SubmitServiceStub:
     """Accepts workloads. Reachable through the edge's public and in-cluster listeners.
 
-    A call that returned an id is on disk (invariant I1); a call that failed stored nothing. Codes of both calls:
+    Once a call has returned an id, its workload is on disk (invariant I1). A failed call stored nothing. Codes of both
+    calls:
     INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
     reason PAYLOAD_TOO_LARGE (over HTTP 413); the message of a unary call did not arrive within
     10 s; the payload is not what content-encoding says, reasons ENCODING_INVALID and
     ENCODING_UNSUPPORTED (over HTTP 415)
     NOT_FOUND           no such API or endpoint
     RESOURCE_EXHAUSTED  the API's queue or the store is full;
-    RetryInfo and the trailer retry-after say when to come back
-    UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
-    A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
-    most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
-    ALREADY_EXISTS if its payload or type differs. A key in quotes, with a backslash before each quote and backslash
-    within, equals the key without them; one that begins with a quote and is no such string is INVALID_ARGUMENT.
+    RetryInfo and the trailer retry-after hold the time to wait
+    UNAVAILABLE         Redis or S3 does not answer; safe to repeat, no id was returned
+    A repeated call makes a second workload, unless both calls carry the same metadata (over HTTP: header)
+    idempotency-key, of at most 255 bytes. For 24 hours, or the retention if that is shorter, a call with the same key
+    returns the id of the first call's workload, or ALREADY_EXISTS if its payload or type differs. A key may be quoted,
+    with a backslash before each quote and backslash in it; it equals the unquoted key. A key that begins with a quote but
+    is not such a string is INVALID_ARGUMENT.
 
-    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For JSON
-    (application/json, +json) and text (text/*) it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
-    its limit, its idempotency and what the handler gets are those of the decompressed one. Any other encoding of these types
-    is refused. The payload of another content type is stored as it came, whatever content-encoding says.
+    Metadata (over HTTP: header) content-encoding names the compression of the payload. For JSON (application/json, +json)
+    and text (text/*) it may be gzip, x-gzip or identity. Such a payload is decompressed first: the limit, the idempotency
+    check and the handler use the decompressed payload. Any other encoding of these types is refused. The payload of any
+    other content type is stored unchanged, whatever its content-encoding.
     """
 
     def __init__(self, channel):
@@ -69,36 +71,38 @@ class SubmitServiceStub:
 class SubmitServiceServicer:
     """Accepts workloads. Reachable through the edge's public and in-cluster listeners.
 
-    A call that returned an id is on disk (invariant I1); a call that failed stored nothing. Codes of both calls:
+    Once a call has returned an id, its workload is on disk (invariant I1). A failed call stored nothing. Codes of both
+    calls:
     INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
     reason PAYLOAD_TOO_LARGE (over HTTP 413); the message of a unary call did not arrive within
     10 s; the payload is not what content-encoding says, reasons ENCODING_INVALID and
     ENCODING_UNSUPPORTED (over HTTP 415)
     NOT_FOUND           no such API or endpoint
     RESOURCE_EXHAUSTED  the API's queue or the store is full;
-    RetryInfo and the trailer retry-after say when to come back
-    UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
-    A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
-    most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
-    ALREADY_EXISTS if its payload or type differs. A key in quotes, with a backslash before each quote and backslash
-    within, equals the key without them; one that begins with a quote and is no such string is INVALID_ARGUMENT.
+    RetryInfo and the trailer retry-after hold the time to wait
+    UNAVAILABLE         Redis or S3 does not answer; safe to repeat, no id was returned
+    A repeated call makes a second workload, unless both calls carry the same metadata (over HTTP: header)
+    idempotency-key, of at most 255 bytes. For 24 hours, or the retention if that is shorter, a call with the same key
+    returns the id of the first call's workload, or ALREADY_EXISTS if its payload or type differs. A key may be quoted,
+    with a backslash before each quote and backslash in it; it equals the unquoted key. A key that begins with a quote but
+    is not such a string is INVALID_ARGUMENT.
 
-    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For JSON
-    (application/json, +json) and text (text/*) it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
-    its limit, its idempotency and what the handler gets are those of the decompressed one. Any other encoding of these types
-    is refused. The payload of another content type is stored as it came, whatever content-encoding says.
+    Metadata (over HTTP: header) content-encoding names the compression of the payload. For JSON (application/json, +json)
+    and text (text/*) it may be gzip, x-gzip or identity. Such a payload is decompressed first: the limit, the idempotency
+    check and the handler use the decompressed payload. Any other encoding of these types is refused. The payload of any
+    other content type is stored unchanged, whatever its content-encoding.
     """
 
     def SubmitWorkload(self, request, context):
-        """Submits a payload of at most 4 MiB in one message: the form for gRPC clients.
+        """Submits a payload of at most 4 MiB in one message. For gRPC clients.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UploadWorkload(self, request_iterator, context):
-        """Submits a payload of any size up to the configured limit, streamed: the form behind HTTP, where
-        the body is the payload and Content-Type its type.
+        """Submits a payload of any size up to the configured limit, streamed. HTTP requests use this call: the body is the
+        payload, and Content-Type is its type.
         HTTP: POST /{endpoint} on the public listener, POST http://api-{api}:8888/ inside the cluster.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -129,24 +133,26 @@ def add_SubmitServiceServicer_to_server(servicer, server):
 class SubmitService:
     """Accepts workloads. Reachable through the edge's public and in-cluster listeners.
 
-    A call that returned an id is on disk (invariant I1); a call that failed stored nothing. Codes of both calls:
+    Once a call has returned an id, its workload is on disk (invariant I1). A failed call stored nothing. Codes of both
+    calls:
     INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
     reason PAYLOAD_TOO_LARGE (over HTTP 413); the message of a unary call did not arrive within
     10 s; the payload is not what content-encoding says, reasons ENCODING_INVALID and
     ENCODING_UNSUPPORTED (over HTTP 415)
     NOT_FOUND           no such API or endpoint
     RESOURCE_EXHAUSTED  the API's queue or the store is full;
-    RetryInfo and the trailer retry-after say when to come back
-    UNAVAILABLE         Redis or S3 does not answer; safe to repeat, the id was not given out
-    A repeated call makes a second workload, unless both carry the same metadata (over HTTP: header) idempotency-key, of at
-    most 255 bytes: for 24 hours, or the retention if that is shorter, the repetition answers the first one's id.
-    ALREADY_EXISTS if its payload or type differs. A key in quotes, with a backslash before each quote and backslash
-    within, equals the key without them; one that begins with a quote and is no such string is INVALID_ARGUMENT.
+    RetryInfo and the trailer retry-after hold the time to wait
+    UNAVAILABLE         Redis or S3 does not answer; safe to repeat, no id was returned
+    A repeated call makes a second workload, unless both calls carry the same metadata (over HTTP: header)
+    idempotency-key, of at most 255 bytes. For 24 hours, or the retention if that is shorter, a call with the same key
+    returns the id of the first call's workload, or ALREADY_EXISTS if its payload or type differs. A key may be quoted,
+    with a backslash before each quote and backslash in it; it equals the unquoted key. A key that begins with a quote but
+    is not such a string is INVALID_ARGUMENT.
 
-    Metadata (over HTTP: header) content-encoding says how the payload is compressed. For JSON
-    (application/json, +json) and text (text/*) it may be gzip, x-gzip or identity: the payload is decompressed before anything else, so
-    its limit, its idempotency and what the handler gets are those of the decompressed one. Any other encoding of these types
-    is refused. The payload of another content type is stored as it came, whatever content-encoding says.
+    Metadata (over HTTP: header) content-encoding names the compression of the payload. For JSON (application/json, +json)
+    and text (text/*) it may be gzip, x-gzip or identity. Such a payload is decompressed first: the limit, the idempotency
+    check and the handler use the decompressed payload. Any other encoding of these types is refused. The payload of any
+    other content type is stored unchanged, whatever its content-encoding.
     """
 
     @staticmethod

@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class WorkerServiceStub:
-    """Asks a worker about itself. Served on the worker's admin address only; no listener of the edge routes to it.
+    """Describes a worker and streams its log. Served on the worker's admin address only: no listener of the edge routes to
+    it.
     """
 
     def __init__(self, channel):
@@ -48,20 +49,21 @@ class WorkerServiceStub:
 
 
 class WorkerServiceServicer:
-    """Asks a worker about itself. Served on the worker's admin address only; no listener of the edge routes to it.
+    """Describes a worker and streams its log. Served on the worker's admin address only: no listener of the edge routes to
+    it.
     """
 
     def DescribeWorker(self, request, context):
-        """Describes the worker now. Always allowed, only reads. No code of its own.
+        """Describes the worker's current state. Allowed in every phase, only reads, returns no error code of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StreamLogs(self, request, context):
-        """Streams the worker's latest log lines, its own and its handlers' output, oldest first; with `follow` also those to
-        come, until the caller cancels or the worker has drained. Always allowed, only reads. A reader that is slower than
-        the log misses lines: a line with "linesMissing" stands in their place. No code of its own.
+        """Streams the worker's latest log lines, oldest first: its own and its handlers' output. With `follow`, new lines
+        follow until the caller cancels or the worker has drained. A reader that is slower than the log misses lines; one
+        line with "linesMissing" replaces them. Allowed in every phase, only reads, returns no error code of its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,7 +91,8 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkerService:
-    """Asks a worker about itself. Served on the worker's admin address only; no listener of the edge routes to it.
+    """Describes a worker and streams its log. Served on the worker's admin address only: no listener of the edge routes to
+    it.
     """
 
     @staticmethod
