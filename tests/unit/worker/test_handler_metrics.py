@@ -79,9 +79,9 @@ def test_metrics_are_bounded(telemetry: Telemetry, metrics: HandlerMetrics) -> N
         (Metric("gauge", "cortex.depth", 1, {}), "reserved"),
         (Metric("gauge", "seen", 1, {}), "first used with increment, now with gauge"),
         (Metric("gauge", "took_count", 1, {}), "another metric exports a series of that name"),
-        (Metric("gauge", "x", float("inf"), {}), "inf is no value"),
-        (Metric("increment", "seen", -1, {}), "-1 is no value"),
-        (Metric("odd", "x", 1, {}), "'odd' is no kind"),
+        (Metric("gauge", "x", float("inf"), {}), "inf is not a valid value"),
+        (Metric("increment", "seen", -1, {}), "-1 is not a valid value"),
+        (Metric("odd", "x", 1, {}), "'odd' is not a kind"),
     ],
 )
 def test_what_is_not_taken_is_said_once(
