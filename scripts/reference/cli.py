@@ -16,23 +16,22 @@ INTRODUCTION: Final = """\
 
 Written by `make reference` from the commands (src/insula/cli); do not edit.
 
-Results go to standard output, and everything else to standard error, so a program can read the one and a person the
-other. A command finds the stack whose data directory is `.insula` in the current directory; `--data` names another
-directory, and `--admin` or `--url` an address.
+Results go to standard output, all other text to standard error. A command finds the stack whose data directory is
+`.insula` in the current directory; `--data` names another directory, and `--admin` or `--url` an address.
 
 `insula --install-completion` sets up completion of commands, options and the names of deployed APIs for the current
-shell; `insula --show-completion` prints what that would write.
+shell. `insula --show-completion` prints the completion script without installing it.
 
 | exit code | meaning |
 |---|---|
 | 0 | done |
 | 1 | the call failed, an API is failing, or a workload failed |
-| 2 | wrong usage, a refused project, or no stack to talk to |
+| 2 | wrong usage, a refused project, or no running stack found |
 | 3 | `insula result`: the workload has not ended yet |
 | 130 | `insula submit` and `insula result`: interrupted by Ctrl-C |
 
 `insula up` exits 0 if it was stopped after it was up, 1 if a part did not come up, and 128 plus the signal's number if
-it was told to stop before that.
+it was stopped before that.
 """
 
 

@@ -19,8 +19,9 @@ INTRODUCTION: Final = """\
 Written by `make reference` from src/insula/errors.py and src/insula/reason.py; do not edit.
 
 Over HTTP an error is JSON: `{"code": <gRPC code>, "message": "...", "details": [...]}`. Over gRPC it is a status with
-the same details. One detail is a `google.rpc.ErrorInfo` of the domain `insula`, whose `reason` is a word below; branch
-on it, not on the message. Where waiting helps there is a `google.rpc.RetryInfo`, over HTTP the header `Retry-After`.
+the same details. One detail is a `google.rpc.ErrorInfo` of the domain `insula`. Its `reason` is one of the words below:
+branch on it, not on the message. If the request may succeed later, there is also a `google.rpc.RetryInfo`; over HTTP it
+is the header `Retry-After`.
 
 ## Refused requests
 """
@@ -33,7 +34,7 @@ Envoy refuses these before a service sees them. They have a code and a message; 
 |---|---|---|
 | 413 | INVALID_ARGUMENT | the body is over the limit; the reason is `PAYLOAD_TOO_LARGE` |
 | 404 | NOT_FOUND | nothing is at this path |
-| 405 | UNIMPLEMENTED | the method is none of GET, HEAD, POST, OPTIONS |
+| 405 | UNIMPLEMENTED | the method is not GET, HEAD, POST or OPTIONS |
 | 411 | INVALID_ARGUMENT | a POST over HTTP/1.0 has no Content-Length |
 | 400 | INVALID_ARGUMENT | the request is malformed, or its path or Content-Type is not printable ASCII |
 | 429 | RESOURCE_EXHAUSTED | too many connections or requests; wait for `Retry-After` |
