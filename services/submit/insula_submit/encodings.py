@@ -81,7 +81,7 @@ class _Gunzip:
                 piece = self._one.decompress(self.left, room_bytes)
             except zlib.error:
                 raise EncodingInvalid(
-                    "the body is not the gzip that its Content-Encoding says: compress it, or leave the header out"
+                    "the body is not gzip, but its Content-Encoding is: compress the body, or leave the header out"
                 ) from None
             self.left = self._one.unused_data if self._one.eof else self._one.unconsumed_tail
             pieces.append(piece)

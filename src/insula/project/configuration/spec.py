@@ -131,7 +131,7 @@ class Compute:
     mem: Annotated[
         Quantity | None,
         amount("20Mi"),
-        "Memory of one replica; a workload that takes the handler beyond it fails. Null is no limit.",
+        "Memory of one replica; a workload that takes the handler beyond it fails. Null means no limit.",
     ] = None
     gpu: Annotated[int, integer(), "GPUs of one replica.", NO_EFFECT] = 0
     inf: Annotated[int, integer(), "Inferentia chips of one replica.", NO_EFFECT] = 0
