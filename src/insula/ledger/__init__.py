@@ -1,4 +1,4 @@
-"""The ledger: the queue, the records and the only ways they change."""
+"""The ledger: the queue and the records of workloads, and every operation that changes them."""
 
 from insula.ledger.ledger import Claimant, LedgerPolicy, WorkloadLedger
 from insula.ledger.records import Accepted, Claim, Failure, Idempotency, Lease, Payload, Result, Workload

@@ -1,7 +1,7 @@
-"""Sends the Redis commands that wait at the same moment as one pipeline.
+"""Sends concurrent Redis commands as one pipeline.
 
-While one pipeline is under way the next one gathers, so under load many commands share one round trip and,
-with `appendfsync always`, one fsync (invariant I1). A command that waits alone leaves in the same loop turn.
+While one pipeline is in flight, new commands collect in the next one. So under load many commands share one round trip
+and, with `appendfsync always`, one fsync (invariant I1). A single command is sent in the same turn of the loop.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from insula.stores.redis_client import redis_errors
 Command: TypeAlias = tuple[str | bytes | int, ...]
 
 BATCH_MAX: Final = 512
-"""Commands in one pipeline: bounds the memory of a batch and the time Redis serves nobody else."""
+"""Commands in one pipeline: bounds the memory of a batch and the time for which Redis serves no other client."""
 
 
 class Coalescer:
@@ -30,9 +30,9 @@ class Coalescer:
         self._sender: asyncio.Task[None] | None = None
 
     async def evaluate(self, script: Script, *keys_and_args: str | bytes | int, key_count: int) -> object:
-        """Run `script`, which must be safe to run twice: the client repeats it when an answer is lost.
+        """Run `script`. It must be safe to run twice: the Redis client repeats it when a reply is lost.
 
-        Raises StoreFull when Redis refuses to grow, StoreUnavailable when it does not answer.
+        Raises StoreFull when Redis is at its memory limit, StoreUnavailable when it does not answer.
         """
         with redis_errors():
             try:
@@ -46,7 +46,7 @@ class Coalescer:
             return await self._reply(name, *arguments)
 
     async def _reply(self, name: str, *arguments: str | bytes | int) -> object:
-        # Encoded here, so that a text that cannot be (a lone surrogate) fails its own caller and no other of the batch.
+        # Encoded here, so that a text that cannot be encoded (a lone surrogate) fails its own caller, not the batch.
         encoded = tuple(part.encode() if isinstance(part, str) else part for part in arguments)
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._waiting.append(((name, *encoded), future))
@@ -68,7 +68,7 @@ class Coalescer:
             pipeline.execute_command(*command)
         try:
             replies: list[object] = await pipeline.execute(raise_on_error=False)
-        except Exception as error:  # noqa: BLE001 - whatever it is, each caller has to hear of it, or it waits for ever
+        except Exception as error:  # noqa: BLE001 - each caller must get the error, whatever it is, or it waits without end
             replies = [error] * len(batch)
         for (_, future), reply in zip(batch, replies, strict=True):
             if future.done():  # its caller was cancelled

@@ -1,4 +1,4 @@
-"""Waits for work without asking again and again: a blocking read of an API's queue, which takes nothing from it."""
+"""Waits for work without polling: a blocking read of an API's queue that claims nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from insula.stores.redis_client import redis_errors
 
 
 class Doorbell:
-    """Rings when the queue of one API holds something new."""
+    """Waits for new entries in the queue of one API."""
 
     def __init__(self, blocking_redis: Redis, api: str) -> None:
         self._redis: Any = blocking_redis  # redis-py leaves the replies of stream commands untyped

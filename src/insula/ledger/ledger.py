@@ -1,4 +1,4 @@
-"""The ledger: every change of a workload's state is one method here, and each is one atomic Lua script."""
+"""The ledger: each change of a workload's state is one method here, and each method runs one atomic Lua script."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _CANCEL: Final = scripts.load("cancel")
 _REOPEN: Final = scripts.load("reopen")
 
 CLOSE_PAGE: Final = 500
-"""Waiting workloads that are cancelled in one round."""
+"""Waiting workloads that `close` cancels in one round trip."""
 IDEMPOTENCY_S: Final = 24 * 3600
 """How long an Idempotency-Key is remembered, unless the retention is shorter."""
 UPLOAD_S: Final = 24 * 3600
-"""How long an upload may take: one that was not committed then never will be, its caller is gone, or was refused."""
+"""How long an upload may take. After that the ledger refuses to commit it, and the sweeper deletes its object."""
 UPLOAD_TOO_SLOW: Final = "the payload took too long to arrive and is no longer kept; send it again"
 FULL_RETRY: Final = timedelta(seconds=5)
-"""What a caller is told to wait when the queue is full."""
+"""The Retry-After of a full queue."""
 
 
 @dataclass(frozen=True)
 class LedgerPolicy:
-    """The limits every script is called with; the same for all processes of a deployment."""
+    """Limits that the scripts get as arguments. All processes of a deployment must use the same ones."""
 
     lease: timedelta = timedelta(seconds=30)
     retention: timedelta = timedelta(days=7)
@@ -62,7 +62,7 @@ class LedgerPolicy:
 
 @dataclass(frozen=True)
 class Claimant:
-    """Who claims: the worker's name (unique while it runs), the version it serves, its admin address."""
+    """A worker that claims: its name (unique while it runs), the version it serves, its admin address."""
 
     worker: str
     version: str
@@ -72,20 +72,20 @@ class Claimant:
 class WorkloadLedger:
     """The queue and the records of all APIs in one Redis.
 
-    Every method raises StoreUnavailable when Redis does not answer; calls that wait together share one round trip.
+    Every method raises StoreUnavailable when Redis does not answer. Concurrent calls share one round trip.
     """
 
     def __init__(self, redis: Redis, policy: LedgerPolicy) -> None:
         self._commands = Coalescer(redis)
         self.policy: Final = policy
-        self._remember_s: Final = min(IDEMPOTENCY_S, policy.retention_s)  # no longer than there is an answer
+        self._remember_s: Final = min(IDEMPOTENCY_S, policy.retention_s)  # no longer than the workload is kept
 
     async def open(self, api: str) -> None:
         """Create the queue of `api` with its consumer group, reading from the start; safe to repeat."""
         await self._run(_OPEN, api)
 
     async def intend_upload(self, api: str, object: str) -> None:
-        """Note that `object` is about to be written; `submit` removes the note, the sweeper deletes what stays."""
+        """Note that `object` will be written. `submit` removes the note; the sweeper deletes objects still noted."""
         seconds, _ = cast(tuple[bytes, bytes], await self._commands.execute("TIME"))
         await self._commands.execute("ZADD", ApiKeys(api).uploads, int(seconds) * 1000, object)
 
@@ -94,7 +94,7 @@ class WorkloadLedger:
         await self._commands.execute("ZREM", ApiKeys(api).uploads, object)
 
     async def check_room(self, api: str, *, queue_limit: int) -> None:
-        """Raise QueueFull if a submit would: for refusing a payload before it is read."""
+        """Raise QueueFull if a submit would raise it. This refuses a payload before it is read."""
         if cast(int, await self._commands.execute("XLEN", ApiKeys(api).queue)) >= queue_limit:
             raise QueueFull(api, queue_limit, retry_after=FULL_RETRY)
 
@@ -112,11 +112,11 @@ class WorkloadLedger:
         traceparent: str = "",
         idempotency: Idempotency | None = None,
     ) -> Accepted:
-        """Accept one workload: when this returns it is on disk (invariant I1). Safe to repeat with the same id.
+        """Accept one workload. When this returns, it is on disk (invariant I1). Safe to repeat with the same id.
 
-        The id returned is another one if `idempotency` was accepted within the last 24 h: that workload answers.
-        Raises QueueFull at `queue_limit` workloads waiting or running, StoreFull at Redis' memory limit, ApiNotFound
-        if the API is closed, IdempotencyConflict if the key stands for another request.
+        If a workload was accepted under the same `idempotency` within the last 24 h, its id is returned, and nothing
+        is stored. Raises QueueFull at `queue_limit` workloads waiting or running, StoreFull at Redis' memory limit,
+        ApiNotFound if the API is closed, IdempotencyConflict if the key was used for another request.
         """
         size, inline, s3_key = payload.size_bytes, payload.inline or b"", payload.object or ""
         remembered = (ApiKeys(api).idempotency(idempotency.key), idempotency.request) if idempotency else ("", "")
@@ -139,15 +139,15 @@ class WorkloadLedger:
     async def claim(self, api: str, claimant: Claimant, *, count: int) -> tuple[str, list[Claim]]:
         """Start up to `count` > 0 attempts on the oldest waiting workloads.
 
-        Returns the newest entry id of the queue, for the doorbell, and the claims; fewer than `count` means that
-        nothing up to that id waits. After an error, claims may be on record under the worker: `reclaim` finds them.
+        Returns the newest entry id of the queue, for the doorbell, and the claims. If there are fewer than `count`,
+        no workload up to that id waits. After an error, Redis may hold claims of this worker: `reclaim` finds them.
         """
         reply = await self._run(_CLAIM, api, claimant.worker, count, claimant.version, claimant.address)
         newest, *rows = cast(list[bytes], reply)
         return newest.decode(), [Claim.parse(api, cast(list[bytes | int], row)) for row in rows]
 
     async def renew(self, worker: str, leases: Sequence[Lease]) -> list[Lease]:
-        """Extend `leases` of one API by the lease length, from Redis' clock; returns those that were lost meanwhile."""
+        """Extend `leases` of one API by the lease length, by Redis' clock. Returns the leases that were lost."""
         triples = [value for lease in leases for value in (lease.id, lease.attempt, lease.entry)]
         replies = cast(list[object], await self._run(_RENEW, leases[0].api, worker, *triples))
         words = [word(Renewed, "renew", reply) for reply in replies]
@@ -156,7 +156,7 @@ class WorkloadLedger:
     async def finish(self, lease: Lease, outcome: Result | Failure) -> None:
         """End an attempt, exactly once (invariant I3). Safe to repeat.
 
-        Raises LeaseLost if a later attempt holds the workload; then nothing was written.
+        Raises LeaseLost if a later attempt holds the workload; then nothing is written.
         """
         status = Status.FAILED if isinstance(outcome, Failure) else Status.COMPLETED
         kind, value = render(outcome)
@@ -166,10 +166,12 @@ class WorkloadLedger:
             raise LeaseLost(lease.id, lease.attempt)
 
     async def requeue(self, lease: Lease, *, lost: str | None = None) -> Status:
-        """Give an attempt back, ahead of what waits; `lost` is a sentence why, if the attempt died (invariant I5).
+        """Return an attempt's workload to the queue, before the waiting ones. Safe to repeat.
 
-        Returns IN_QUEUE; FAILED once the workload lost `max_deliveries` attempts, with the sentence and their number;
-        CANCELLED if its API is deleted. Safe to repeat.
+        `lost` is set if the attempt died (invariant I5): a sentence with the reason.
+
+        Returns IN_QUEUE; or FAILED if the workload has now lost `max_deliveries` attempts (the failure holds the
+        sentence and the number of attempts); or CANCELLED if its API is deleted.
         Raises LeaseLost if a later attempt holds the workload.
         """
         arguments = (lease.id, lease.attempt, lease.entry, int(lost is not None), self.policy.max_deliveries)
@@ -187,10 +189,11 @@ class WorkloadLedger:
     async def reclaim(
         self, api: str, claimant: Claimant, *, count: int, held: Collection[str], expired: bool, own_lost: bool
     ) -> list[Claim]:
-        """Start up to `count` > 0 attempts on workloads nobody runs: given back, ours but not in `held`, or expired.
+        """Start up to `count` > 0 attempts on workloads that no worker runs.
 
-        `expired` allows taking over leases of others that ran out; `own_lost` counts our own unheld ones as lost
-        attempts, which is right only when the worker process was restarted.
+        These were given back, or are recorded under our name but not in `held`, or have an expired lease. `expired`
+        allows taking over expired leases of other workers. `own_lost` counts our own unheld workloads as lost
+        attempts; set it only when the worker process was restarted.
         """
         lease_ms = self.policy.lease_ms if expired else 0
         who = (claimant.worker, count, claimant.version, claimant.address)
@@ -199,13 +202,13 @@ class WorkloadLedger:
         return [Claim.parse(api, row) for row in rows]
 
     async def reopen(self, api: str) -> None:
-        """Take workloads again, after `close`; safe to repeat."""
+        """Accept workloads again, after `close`. Safe to repeat."""
         await self._run(_REOPEN, api)
 
     async def close(self, api: str) -> int:
-        """Take no workload any more, and cancel those that wait; returns how many. What runs is not touched.
+        """Refuse new workloads and cancel the waiting ones; returns how many. Running workloads continue.
 
-        Safe to repeat: none that waits is missed, because nothing enters once the first step is done.
+        Safe to repeat. No waiting workload is missed: after the first step, none is added.
         """
         keys = ApiKeys(api)
         await self._run(_CLOSE, api)
@@ -222,12 +225,15 @@ class WorkloadLedger:
             start = f"({entries[-1][0].decode()}"
 
     async def read(self, api: str, id: str) -> Workload | None:
-        """The record of a workload, or None if there is none, or its retention has passed (invariant I9).
+        """The record of a workload; None if there is none, or its retention is over (invariant I9).
 
-        By our own clock, not Redis': of days of retention, their difference is no part that anybody sees.
+        Retention is measured by our own clock, not by Redis': the difference is negligible against days.
         """
         keys = ApiKeys(api)
-        live, ended = await asyncio.gather(  # in this order: a workload that ends in between is seen twice, never not
+        (
+            live,
+            ended,
+        ) = await asyncio.gather(  # in this order: a workload that ends in between is found twice, never missed
             self._commands.execute("HGETALL", keys.workload(id)),
             self._commands.execute("HGET", *keys.ended_bucket(id)),
         )
@@ -238,7 +244,7 @@ class WorkloadLedger:
         return None if gone else workload
 
     async def counts(self, api: str) -> dict[Status, int]:
-        """How many workloads of the API are on record in each status; exact."""
+        """The exact number of workloads of the API in each status."""
         statuses = tuple(Status)
         reply = await self._commands.execute("HMGET", ApiKeys(api).counts, *statuses)
         return dict(zip(statuses, (int(number or 0) for number in cast(list[bytes | None], reply)), strict=True))

@@ -1,7 +1,7 @@
-"""What the ledger takes and gives: plain values, no behaviour.
+"""Arguments and results of the ledger: plain values, no behaviour.
 
-Another version of Insula may have written what is parsed here. Fields that are missing have defaults; fields that this
-version does not know are passed over, and the scripts keep them (library.lua).
+Another version of Insula may have written the records that are parsed here. Missing fields have defaults. Unknown
+fields are ignored here, and the scripts keep them (library.lua).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from insula.status import Status
 RESULT: Final = "result"
 OBJECT: Final = "object"
 FAILURE: Final = "failure"
-"""What an ended record's outcome is: the result, its S3 key, or the reason of a failure and its message."""
+"""The kind of an ended record's outcome: a result, the S3 key of a result, or a failure's reason and message."""
 NOTHING: Final = "-"
-"""Stands in an ended record for what a workload that never started has not."""
+"""In an ended record: start time and version of a workload that never started."""
 MISSING: Final = (Status.FAILED, "0", "1", "0", NOTHING, "0", NOTHING, "none")
-"""The words of an ended record that has fewer."""
+"""Defaults for words that are missing at the end of a record's line."""
 OCTETS: Final = b"application/octet-stream"
 
 
@@ -36,7 +36,7 @@ class Payload:
 
 @dataclass(frozen=True)
 class Idempotency:
-    """A client's Idempotency-Key, as the digest it is stored under, and the digest of the request it stands for."""
+    """The digest of a client's Idempotency-Key, and the digest of the request that it was sent with."""
 
     key: str
     request: str
@@ -44,7 +44,7 @@ class Idempotency:
 
 @dataclass(frozen=True)
 class Accepted:
-    """An accepted workload, and how many the API's queue holds with it."""
+    """The id of an accepted workload, and the number of workloads in the API's queue, this one included."""
 
     id: str
     depth: int
@@ -62,7 +62,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Claim:
-    """One attempt to run: its lease and all that the handler needs."""
+    """One attempt to run: its lease, its payload and its trace."""
 
     lease: Lease
     payload: Payload
@@ -70,7 +70,7 @@ class Claim:
 
     @classmethod
     def parse(cls, api: str, row: list[bytes | int]) -> Self:
-        """From what start_attempt (library.lua) returns: id, attempt, entry id, then the entry's fields."""
+        """Parse the reply of start_attempt (library.lua): id, attempt, entry id, then the entry's fields."""
         fields = {bytes(row[i]): bytes(row[i + 1]) for i in range(3, len(row), 2)}
         inline, s3_key = fields.get(b"payload", b""), fields.get(b"object", b"").decode()
         payload = Payload(
@@ -122,7 +122,7 @@ class Workload:
 
     @classmethod
     def parse_live(cls, api: str, id: str, record: dict[bytes, bytes]) -> Self:
-        """From the fields of a live workload's hash."""
+        """Parse the fields of a live workload's hash."""
         return cls(
             api=api,
             id=id,
@@ -138,7 +138,7 @@ class Workload:
 
     @classmethod
     def parse_ended(cls, api: str, id: str, record: bytes) -> Self:
-        """From the string that end_workload (library.lua) makes: a line of words, then the outcome."""
+        """Parse the string that end_workload (library.lua) writes: a line of words, then the outcome."""
         line, _, outcome = record.partition(b"\n")
         words = line.decode().split(" ", len(MISSING))
         words += MISSING[len(words) :]
@@ -158,7 +158,7 @@ class Workload:
 
 
 def render(outcome: Result | Failure) -> tuple[str, str | bytes]:
-    """The kind and the text of an outcome, as the record keeps them."""
+    """The kind and the text of an outcome, as an ended record holds them."""
     match outcome:
         case Failure(reason=reason, message=message):
             return FAILURE, f"{reason} {message}"

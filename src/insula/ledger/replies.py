@@ -1,4 +1,4 @@
-"""What the scripts return, as words. A reply that is not here is a bug of ours: UnknownReply."""
+"""Reply codes of the scripts, as enums. Any other reply is a bug in Insula and raises UnknownReply."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import Any, TypeVar
 
 
 class UnknownReply(RuntimeError):
-    """A script returned what its caller does not know; no user is to blame."""
+    """A script returned a code that its caller does not know: a bug in Insula, not an error of a user."""
 
     def __init__(self, script: str, reply: object) -> None:
         super().__init__(f"{script}.lua returned {reply!r}")
 
 
 class Submitted(IntEnum):
-    """The first element of what submit returns."""
+    """The first element of submit's reply."""
 
     ACCEPTED = 1
     QUEUE_FULL = 0
     API_DELETED = -1
-    CONFLICT = -2  # the Idempotency-Key stands for another request
+    CONFLICT = -2  # the Idempotency-Key was used for another request
     UPLOAD_GONE = -3  # the upload took too long
 
 
 class Renewed(IntEnum):
-    """What renew returns for each lease."""
+    """Reply of renew for each lease."""
 
     RENEWED = 1
     OVER = 0  # the attempt has ended or was given back
@@ -33,7 +33,7 @@ class Renewed(IntEnum):
 
 
 class Finished(IntEnum):
-    """What finish returns."""
+    """Reply of finish."""
 
     NOW = 1
     BEFORE = 0  # by this same attempt
@@ -41,27 +41,27 @@ class Finished(IntEnum):
 
 
 class Requeued(IntEnum):
-    """What requeue returns."""
+    """Reply of requeue."""
 
     WAITS = 1
-    FAILED = 2  # it is out of deliveries
+    FAILED = 2  # no deliveries are left
     CANCELLED = 3  # its API is deleted
     LOST = -1
 
 
 class Done(IntEnum):
-    """What cancel, drop and forget return."""
+    """Reply of cancel, drop and forget."""
 
     NOW = 1
-    NOTHING = 0  # there was nothing to do, or it must not be done yet
-    NOT_YET = -1  # of forget alone: the retention has not passed
+    NOTHING = 0  # nothing to do, or not allowed yet
+    NOT_YET = -1  # only from forget: the retention is not over
 
 
 Word = TypeVar("Word", bound=IntEnum)
 
 
 def word(kind: Callable[[Any], Word], script: str, reply: object) -> Word:
-    """Return the reply of `script` as a word. Raises UnknownReply."""
+    """Return the reply of `script` as a member of `kind`. Raises UnknownReply."""
     try:
         return kind(reply)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The end of a record's life: what the sweeper asks of Redis. Each method is one atomic step, safe to repeat."""
+"""Deletion of records whose retention is over, for the sweeper. Each method is one atomic step, safe to repeat."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _DROP: Final = scripts.load("drop")
 _ABANDON: Final = scripts.load("abandon")
 
 LOOKED_AT: Final = 5_000
-"""Records in one step: some milliseconds, in which Redis serves nobody else."""
+"""Records that one step reads: a few milliseconds, for which Redis serves no other client."""
 ABANDONED_LEASES: Final = 3
-"""A lease that was not renewed for so many of its lengths is not one that Redis' own outage kept from it."""
+"""Lease lengths without a renewal after which a worker counts as gone: longer than an outage of Redis explains."""
 
 
 @dataclass(frozen=True)
 class Expired:
-    """An ended workload that is past its retention, and whether S3 may hold objects of it.
+    """An ended workload whose retention is over, and whether S3 may hold objects of it.
 
-    Or, where Redis has dropped the records before anybody asked, all of their bucket: then `id` is what theirs start
-    with, those that have a record excepted.
+    If Redis has already dropped a whole bucket of records, one value stands for the bucket: `id` is the prefix of its
+    workloads' ids. Workloads with this prefix that still have a record are excepted.
     """
 
     id: str
@@ -37,12 +37,12 @@ class Expired:
 
     @property
     def is_bucket(self) -> bool:
-        """Whether it stands for the workloads of a bucket."""
+        """Whether `id` is the prefix of a bucket."""
         return len(self.id) == BUCKET_CHARS
 
 
 class Retention:
-    """Ends, or forgets, what is past its time. Every method raises StoreUnavailable when Redis does not answer."""
+    """Forgets expired workloads and cancels abandoned ones. Every method raises StoreUnavailable on an outage."""
 
     def __init__(self, redis: Redis, policy: LedgerPolicy) -> None:
         self._commands = Coalescer(redis)
@@ -51,22 +51,22 @@ class Retention:
     async def expired(self, api: str, *, count: int) -> tuple[list[Expired], bool]:
         """About `count` > 0 workloads to forget, by Redis' clock, and whether there may be more.
 
-        Those of the longest ended buckets come first. There may be more though none came: then ask again.
+        The buckets that ended first come first. There may be more even if the list is empty; then call again.
         """
         reply = await self._run(_EXPIRED, api, self._policy.retention_s, count, LOOKED_AT)
         more, *rows = cast(list[Any], reply)
         return [Expired(id.decode(), bool(has_objects)) for id, has_objects in rows], bool(more)
 
     async def forget(self, api: str, id: str) -> bool:
-        """Remove record and count of an expired one; whether there was anything, and past its retention."""
+        """Remove the record and the count of an expired workload. Returns whether anything was removed."""
         return word(Done, "forget", await self._run(_FORGET, api, id, self._policy.retention_s)) is Done.NOW
 
     async def drop(self, api: str) -> bool:
-        """Remove the keys of a deleted API whose last workload is forgotten; whether they are gone."""
+        """Remove the keys of a deleted API once its last workload is forgotten. Returns whether they are gone."""
         return word(Done, "drop", await self._run(_DROP, api)) is Done.NOW
 
     async def stale_uploads(self, api: str) -> list[str]:
-        """S3 keys of payloads that belong to no workload: never committed within UPLOAD_S, or discarded."""
+        """S3 keys of payloads without a workload: not committed within UPLOAD_S, or discarded."""
         seconds, _ = cast(tuple[bytes, bytes], await self._commands.execute("TIME"))
         cutoff_ms = (int(seconds) - UPLOAD_S) * 1000
         reply = await self._commands.execute("ZRANGEBYSCORE", ApiKeys(api).uploads, "-inf", cutoff_ms)

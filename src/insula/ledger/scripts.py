@@ -10,18 +10,18 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class Script:
-    """A Lua script as Redis knows it."""
+    """The text of a Lua script, and its name in Redis."""
 
     text: str
 
     @cached_property
     def sha(self) -> str:
-        """What EVALSHA calls it."""
+        """The script's SHA-1, for EVALSHA."""
         return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
 def load(name: str) -> Script:
-    """Read `name`.lua and put the shared library after its first line, which has to stay the script's flags."""
+    """Read `name`.lua and insert the shared library after its first line. That line holds the flags and stays first."""
     folder = files("insula.ledger") / "scripts"
     flags, body = (folder / f"{name}.lua").read_text().split("\n", 1)
     return Script("\n".join((flags, (folder / "library.lua").read_text(), body)))

@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- abandon: cancel what runs of a deleted API but has not been renewed: its worker is gone, and no other will come.
--- ARGV[2]  idle time from which on a lease counts as lost, ms > 0     ARGV[3]  retention, seconds > 0
--- ARGV[4]  how many at most, > 0
--- Returns  how many were cancelled
+-- abandon: cancel running workloads of a deleted API whose lease was not renewed: their worker is gone for good.
+-- ARGV[2]  idle time after which a lease counts as lost, ms > 0     ARGV[3]  retention, seconds > 0
+-- ARGV[4]  most workloads to cancel, > 0
+-- Returns  the number of cancelled workloads
 -- Cost     O(pending entries of the API). Safe to repeat; does nothing to an API that is not deleted.
 local idle_ms, retention_s, count = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 if redis.call('EXISTS', closed) == 0 then return 0 end
 local group = redis.pcall('XPENDING', queue, 'workers', 'IDLE', idle_ms, '-', '+', count)
-if group.err then return 0 end  -- no queue, so nothing of it runs
+if group.err then return 0 end  -- no queue, so none of its workloads run
 local cancelled = 0
 for _, pending in ipairs(group) do
   local entry = redis.call('XRANGE', queue, pending[1], pending[1])[1]

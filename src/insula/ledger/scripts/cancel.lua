@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- cancel: end a workload that waits.
+-- cancel: end a waiting workload.
 -- ARGV[2]  id      ARGV[3]  retention, seconds > 0
 -- Returns  1 cancelled now · 0 it does not wait: nothing changed
 -- Cost     O(log N) for the ended zset, N the buckets in it. Safe to repeat.

@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- claim: read the group and start an attempt on each entry, in one step.
--- ARGV[2]  consumer, the worker's name     ARGV[3]  how many at most, > 0
+-- ARGV[2]  consumer, the worker's name     ARGV[3]  most claims, > 0
 -- ARGV[4]  version the worker runs         ARGV[5]  address of the worker's admin port
 -- Returns  {last entry id of the stream, claim, …}; a claim is {id, attempt, entry id, field, value, …}.
---          Every entry up to that id has been delivered if fewer than ARGV[3] claims came back.
--- Cost     O(claims). An entry whose workload has ended meanwhile is deleted and skipped. Not repeatable:
---          claims whose answer was lost stay pending under the consumer until its next reclaim.
+--          With fewer than ARGV[3] claims, every entry up to that id has been delivered.
+-- Cost     O(claims). An entry whose workload has already ended is deleted and skipped. Not repeatable: if the reply
+--          is lost, the claims stay pending under the consumer until its next reclaim.
 local consumer, count, version, worker = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local read = redis.call('XREADGROUP', 'GROUP', 'workers', consumer, 'COUNT', count, 'STREAMS', queue, '>')

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- drop: remove the keys of a deleted API of which nothing is left: no workload, and no upload that may be under way.
--- Returns  1 removed, or there was nothing · 0 it is not deleted, or something of it is left: nothing changed
+-- drop: remove the keys of a deleted API that has no workload left, and no upload that may be in progress.
+-- Returns  1 removed now or before · 0 the API is not deleted, or a workload or upload is left: nothing changed
 -- Cost     O(entries of the queue that were never claimed). Safe to repeat.
 if redis.call('EXISTS', queue) == 0 then return 1 end
 if redis.call('EXISTS', closed) == 0 then return 0 end

@@ -2,9 +2,9 @@
 -- finish: end one attempt, exactly once, if the caller still holds the workload.
 -- ARGV[2]  id                        ARGV[3]  attempt, the fencing token      ARGV[4]  entry id
 -- ARGV[5]  completed or failed       ARGV[6]  retention, seconds > 0
--- ARGV[7]  what the outcome is: result, object or failure
+-- ARGV[7]  kind of the outcome: result, object or failure
 -- ARGV[8]  the outcome: the result, or its S3 key, or the failure's reason (one word), a space and its message
--- ARGV[9]  a failure's traceback, UTF-8, or ''      ARGV[10] S3 key of a longer one, or ''
+-- ARGV[9]  a failure's traceback, UTF-8, or ''      ARGV[10] S3 key of a longer traceback, or ''
 -- Returns  1 finished now · 0 already finished by this attempt · -1 lease lost, nothing written
 -- Cost     O(log N) for the ended zset, N the buckets in it.
 local id, attempt, entry, status, retention_s = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- forget: remove all that Redis knows of an ended workload that is past its retention.
+-- forget: remove everything in Redis of an ended workload whose retention is over.
 -- ARGV[2]  id, or a bucket that Redis has dropped     ARGV[3]  retention, seconds > 0
--- Returns  1 forgotten now · 0 there was nothing of it · -1 its retention has not passed: nothing changed
+-- Returns  1 forgotten now · 0 nothing to forget · -1 its retention is not over: nothing changed
 -- Cost     O(log N). Safe to repeat.
 local id, retention_s = ARGV[2], tonumber(ARGV[3])
 local bucket = ended_key(id)
@@ -15,7 +15,7 @@ if record then
   redis.call('ZREM', dead, id)
   redis.call('DEL', dead_prefix .. id)
   forgotten = 1
-else  -- the net below the sweeper took its bucket, and those that died then
+else  -- the bucket's TTL removed the record; remove dead entries of that age too
   redis.call('ZREMRANGEBYSCORE', dead, '-inf', string.format('%.0f', now_ms() - (retention_s + 86400) * 1000))
 end
 if redis.call('EXISTS', bucket) == 0 and redis.call('ZREM', ended, string.sub(id, 1, BUCKET_CHARS)) == 1 then

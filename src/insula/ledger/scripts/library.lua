@@ -1,7 +1,7 @@
--- What the scripts share; the ledger puts it after each script's first line. It names KEYS and the first ARGV:
+-- Shared by all scripts: the ledger inserts it after each script's first line. It names KEYS and the first ARGV:
 -- KEYS[1]  queue stream, group "workers"     KEYS[2]  ended zset     KEYS[3]  counts hash   KEYS[4]  updates stream
 -- KEYS[5]  dead zset                         KEYS[6]  uploads zset   KEYS[7]  closed flag
--- ARGV[1]  what the API's keys start with, hash tag included: the records of its workloads are found by their ids
+-- ARGV[1]  prefix of the API's keys, hash tag included; with an id it makes the key of a workload's record
 local queue, ended, counts, updates, dead, uploads, closed = unpack(KEYS)
 local workload_prefix, ended_prefix, dead_prefix = ARGV[1] .. 'workload:', ARGV[1] .. 'ended:', ARGV[1] .. 'dead:'
 local RETURNED = 'returned'  -- consumer that holds entries given back until the next reclaim
@@ -11,19 +11,19 @@ local function now_ms()
   return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
 end
 
--- A live workload has a hash of its own. Ended ones, of which millions are kept, share one for each 4.096 s of
--- submissions: an id starts with the 48 bits of its milliseconds, and the bucket is named by the first 36.
+-- Each live workload has its own hash. Millions of ended workloads are kept, so those submitted within the same 4.096 s
+-- share one hash, a bucket. An id starts with its time in ms, 48 bits; the first 36 bits name the bucket.
 local BUCKET_CHARS = 10
 
 local function ended_key(id)
   return ended_prefix .. string.sub(id, 1, BUCKET_CHARS)
 end
 
--- Each is one string: a line of words, "status attempt objects submitted_ms started ended version kind", and the outcome.
--- A ninth word, if any, is all that is left of the line, a JSON object: traceback and traceback_object as in finish, and
--- the fields that the version which ended it did not know.
--- objects: 1 if S3 may hold some of it, else 0 · started, ended: ms after submitted_ms · started and version: '-' if no
--- attempt began · kind: what the outcome is, see finish, or 'none'
+-- An ended record is one string: a line of words, "status attempt objects submitted_ms started ended version kind", and
+-- the outcome. The rest of the line, if any, is a JSON object: traceback and traceback_object as in finish, and fields
+-- that were unknown to the version that ended the workload.
+-- objects: 1 if S3 may hold objects of it, else 0 · started, ended: ms after submitted_ms · started and version: '-' if
+-- no attempt began · kind: kind of the outcome, see finish, or 'none'
 local function ended_record(id)
   return redis.call('HGET', ended_key(id), string.sub(id, BUCKET_CHARS + 1))
 end
@@ -57,18 +57,19 @@ local function set_status(id, from, to, attempt)
   count(id, from, to, attempt)
 end
 
--- drop_entry: an entry that no consumer was given yet stays, because XDEL would spoil the group's lag; claim skips it.
+-- drop_entry: delete a delivered entry. One that was never delivered stays, because XDEL would make the group's lag
+-- unknown; claim skips it later.
 local function drop_entry(entry)
   if redis.call('XACK', queue, 'workers', entry) == 1 then redis.call('XDEL', queue, entry) end
 end
 
--- Fields of a live workload. Others are a later version's: every script leaves them, and the ended record carries them.
+-- Fields of a live workload. Other fields come from a later version: every script keeps them, also in the ended record.
 local FIELDS = {
   status = true, attempt = true, lost = true, lost_why = true, submitted_ms = true, started_ms = true, version = true,
   worker = true, entry = true, content_type = true, payload_bytes = true, payload_object = true,
 }
 
--- live_record: returns the fields of a live workload as a table, and those that we do not know as another.
+-- live_record: returns two tables, the known fields of a live workload and the unknown ones.
 local function live_record(key)
   local pairs_of, record, others = redis.call('HGETALL', key), {}, {}
   for i = 1, #pairs_of, 2 do
@@ -79,15 +80,15 @@ local function live_record(key)
 end
 
 -- end_workload: the only way a record becomes terminal. `kind` and `outcome` as in finish; retention in seconds.
--- `kept` may be absent, or a table of further fields for the ended record, where '' stands for none.
+-- `kept` is nil or a table of further fields for the ended record; fields with the value '' are left out.
 local function end_workload(id, entry, from, to, attempt, retention_s, kind, outcome, kept)
   local key, bucket, at = workload_prefix .. id, ended_key(id), now_ms()
   local live, others = live_record(key)
   local object, submitted_ms = live.payload_object, live.submitted_ms or at
-  if to == 'cancelled' and object then  -- nobody runs it any more who could delete its payload
+  if to == 'cancelled' and object then  -- no worker will delete its payload
     redis.call('ZADD', uploads, 0, object)
   end
-  -- An attempt that was lost, or is cancelled now, may have left its result.
+  -- An attempt that was lost, or is cancelled now, may have left a result in S3.
   local left = live.lost ~= '0' or to == 'cancelled' and from == 'in_progress'
   for name, value in pairs(kept or {}) do
     if value ~= '' then others[name] = value end
@@ -98,7 +99,7 @@ local function end_workload(id, entry, from, to, attempt, retention_s, kind, out
   local words = {to, attempt, objects, submitted_ms, started, ended_after, live.version or '-', kind}
   if next(others) then words[#words + 1] = cjson.encode(others) end
   redis.call('HSET', bucket, string.sub(id, BUCKET_CHARS + 1), table.concat(words, ' ') .. '\n' .. outcome)
-  redis.call('EXPIRE', bucket, retention_s + 86400)  -- the net below the sweeper
+  redis.call('EXPIRE', bucket, retention_s + 86400)  -- in case the sweeper does not delete it
   redis.call('ZADD', ended, 'LT', at, string.sub(id, 1, BUCKET_CHARS))
   redis.call('DEL', key)
   count(id, from, to, attempt)
@@ -106,7 +107,7 @@ local function end_workload(id, entry, from, to, attempt, retention_s, kind, out
   return at
 end
 
--- bury: end a workload that is out of deliveries; its entry stays as a hash until it is redriven or dropped.
+-- bury: end a workload that has no deliveries left. Its entry is kept as a hash until it is redriven or dropped.
 local function bury(id, entry, from, attempt, why, retention_s)
   redis.call('HSET', dead_prefix .. id, unpack(redis.call('XRANGE', queue, entry, entry)[1][2]))
   redis.call('EXPIRE', dead_prefix .. id, retention_s + 86400)
@@ -115,8 +116,8 @@ local function bury(id, entry, from, attempt, why, retention_s)
   redis.call('ZADD', dead, at, id)
 end
 
--- lose: count one more attempt that was lost, and why; returns how many there are, and a sentence of all of them.
--- lost_why: the reason they have in common; empty if they have none.
+-- lose: count one more lost attempt and its reason. Returns the number of lost attempts, and a sentence about them.
+-- The field lost_why holds the reason that all of them share; empty if they differ.
 local function lose(id, why)
   local key = workload_prefix .. id
   local lost = redis.call('HINCRBY', key, 'lost', 1)

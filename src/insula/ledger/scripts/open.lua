@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- open: make the queue and its consumer group, reading from the start. Runs also when Redis is full, since a worker
--- that starts then has to be able to empty it.
--- Returns  1 made now · 0 it was there
+-- open: make the queue and its consumer group, reading from the start. Runs also when Redis is full, because workers
+-- that start then free memory by finishing workloads.
+-- Returns  1 made now · 0 it existed
 -- Cost     O(1). Safe to repeat.
 local made = redis.pcall('XGROUP', 'CREATE', queue, 'workers', '0', 'MKSTREAM')
 if not made.err then return 1 end

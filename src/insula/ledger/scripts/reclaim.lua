@@ -1,13 +1,13 @@
 #!lua flags=allow-oom
--- reclaim: start again what nobody runs any more, oldest first: entries given back, entries this consumer
--- is on record for but does not hold, and, if allowed, entries of others whose lease has run out.
--- ARGV[2]  consumer, the worker's name     ARGV[3]  how many at most, > 0
+-- reclaim: start new attempts on workloads that no worker runs, oldest first: entries given back, entries that are
+-- pending under this consumer but not held by it, and, if allowed, entries of others whose lease has expired.
+-- ARGV[2]  consumer, the worker's name     ARGV[3]  most claims, > 0
 -- ARGV[4]  version the worker runs         ARGV[5]  address of the worker's admin port
 -- ARGV[6]  lease, ms; 0 leaves others' entries alone (one lease long after an outage, invariant I4)
--- ARGV[7]  1 if the consumer's own entries count as lost (its process died), 0 if not (an answer was lost)
+-- ARGV[7]  1 if the consumer's own entries count as lost (its process died), 0 if not (a reply was lost)
 -- ARGV[8]  most lost attempts, > 0         ARGV[9]  retention, seconds > 0
 -- ARGV[10…] ids the consumer holds
--- Returns  {claim, …} as claim does. A workload that is out of deliveries ends failed, in the dead zset.
+-- Returns  {claim, …} as claim does. A workload with no deliveries left ends failed, in the dead zset.
 -- Cost     O(pending entries of the API): XPENDING walks them.
 local consumer, count, version, worker = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local lease_ms, own_lost, lost_max, retention_s = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])

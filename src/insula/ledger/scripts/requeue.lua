@@ -1,9 +1,9 @@
 #!lua flags=allow-oom
--- requeue: give a held workload back, ahead of what waits; the next reclaim of any worker starts it again.
+-- requeue: give a held workload back. It goes before the waiting ones: the next reclaim of any worker starts it again.
 -- ARGV[2]  id                         ARGV[3]  attempt, the fencing token     ARGV[4]  entry id
--- ARGV[5]  1 if the attempt was lost to a dead runner, 0 if it is given back in good order
+-- ARGV[5]  1 if the attempt was lost because its runner died, 0 if it is given back
 -- ARGV[6]  most lost attempts, > 0    ARGV[7]  why it was lost, one sentence  ARGV[8]  retention, seconds > 0
--- Returns  1 back in the queue · 2 out of deliveries: failed, and in the dead zset · 3 cancelled, the API is deleted
+-- Returns  1 back in the queue · 2 no deliveries left: failed, in the dead zset · 3 cancelled, the API is deleted
 --          · -1 lease lost
 -- Cost     O(log N). Safe to repeat.
 local id, attempt, entry, lost = ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
@@ -21,7 +21,7 @@ if lost == 1 then
     return 2
   end
 end
-if redis.call('EXISTS', closed) == 1 then  -- nobody claims any more
+if redis.call('EXISTS', closed) == 1 then  -- no worker will claim it
   end_workload(id, entry, 'in_progress', 'cancelled', attempt, tonumber(ARGV[8]), 'none', '')
   return 3
 end

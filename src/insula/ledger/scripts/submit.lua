@@ -4,12 +4,12 @@
 -- ARGV[4]  content type              ARGV[5]  traceparent, or ''
 -- ARGV[6]  size of the payload, bytes >= 0
 -- ARGV[7]  the payload, inline       ARGV[8]  or its S3 key, else ''
--- ARGV[9]  key that remembers an Idempotency-Key, of the same hash tag, else ''
--- ARGV[10] digest of the request: a repetition has the same     ARGV[11]  how long it is remembered, seconds > 0
+-- ARGV[9]  Redis key of the Idempotency-Key, with the same hash tag, else ''
+-- ARGV[10] digest of the request: a repetition has the same     ARGV[11]  how long the key is kept, seconds > 0
 -- ARGV[12] how long an upload may take, seconds > 0
 -- Returns  {1, id, workloads in the queue}: accepted, now or before by this id or Idempotency-Key · {0} the queue is
 --          full · {-1} the API is deleted · {-2} the Idempotency-Key was used for another request · {-3} the note of the
---          upload is gone or too old, and the object goes with it; then nothing is stored
+--          upload is gone or too old, and the sweeper deletes the object with it. Except for {1}, nothing is stored.
 -- Cost     O(1). One hash tag, so Cluster-safe. Refused when Redis is out of memory.
 local id, limit, content_type, traceparent = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local payload_bytes, payload, object = ARGV[6], ARGV[7], ARGV[8]
