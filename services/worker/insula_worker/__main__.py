@@ -27,7 +27,7 @@ from insula_worker.worker_servicer import WorkerServicer
 
 
 async def run(settings: Settings) -> None:
-    """Work for one API, and serve WorkerService meanwhile. Redis may be away: then the worker waits for it."""
+    """Work for one API, and serve WorkerService meanwhile. If Redis is unavailable, the worker waits for it."""
     stopping = asyncio.Event()
     on_stop_signal(stopping.set)
     log = WorkerLog(labels(settings.api))

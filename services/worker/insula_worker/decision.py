@@ -1,12 +1,12 @@
-"""What a worker does next with its releases: a pure function of what is deployed and of what runs here.
+"""Decides what a worker does next with its releases: a pure function of the deployed versions and the releases here.
 
-A new version serves once its handler is ready, and the one before it then ends what it runs: no workload is lost or run
-twice by a deployment, and a version that fails never replaces one that works. A worker that serves nothing begins with
-the version that worked last, so a restart does not stop an API either.
+A new version serves once its handler is ready. The old version then finishes its running workloads and ends. So no
+workload is lost or run twice by a deployment, and a failing version never replaces a working one. A worker that serves
+nothing begins with the version that worked last, so a restart does not stop an API.
 
-With `max_surge: 0` two versions never run at once: when the new one is installed, the one before ends, within the grace
-period, and is started again if the new one fails. That one is then not tried again until another deployment or a
-refresh.
+With `max_surge: 0` two versions never run at the same time. Once the new version is installed, the old one ends within
+the grace period, and the new one starts. If the new one fails, the old one is started again, and the new one is not
+tried again until the next deployment or refresh.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from insula.phase import Phase
 
 
 class Role(Enum):
-    """What a release is there for, in the order in which they are shown.
+    """The part that a release plays now. Releases are shown in this order.
 
-    One serves at most, and one at most, in either of the next two roles, is to follow it.
+    At most one release is SERVING. At most one is CANDIDATE or IN_PLACE.
     """
 
     SERVING = auto()  # workloads are claimed for it
     CANDIDATE = auto()  # serves once it is ready
-    IN_PLACE = auto()  # the same, but the others have ended for it
-    FAILED = auto()  # failed in place, and has ended; it is shown until something else is wanted
+    IN_PLACE = auto()  # the same, and the other releases have ended to make room for it
+    FAILED = auto()  # failed in place, and has ended; it is shown until another version is wanted
     LEAVING = auto()  # ends within the grace period, because a candidate waits for its place
-    RETIRING = auto()  # ends once it has finished what it began
+    RETIRING = auto()  # ends once it has finished its running workloads
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a release runs: a version, as fresh as the last refresh. `in_place` is its `max_surge: 0`."""
+    """A version and the refresh that it was started for. `in_place` is true if the version has `max_surge: 0`."""
 
     version: str
     generation: int
@@ -42,9 +42,9 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """A release as it stands. `phases` has one phase for each of its runners.
+    """The current state of a release. `phases` has one phase for each of its runners.
 
-    `waits` tells whether it is installed and is to be told when to start.
+    `waits` is true if the release is installed and waits for StartInPlace.
     """
 
     number: int
@@ -60,33 +60,33 @@ class Observed:
 
     @property
     def failing(self) -> bool:
-        """Whether one of its runners fails."""
+        """Whether one of its runners is failing."""
         return Phase.FAILING in self.phases
 
     @property
     def has_its_place(self) -> bool:
-        """Whether the others end for it, or have."""
+        """Whether the other releases end to make room for it, or have ended."""
         return self.waits or self.role is Role.IN_PLACE
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What the registry wants: the version deployed last, and the one that became ready last if it is another."""
+    """The versions in the registry: the one deployed last, and the one that became ready last, if it is another one."""
 
     newest: Target
     active: Target | None
 
 
 class Absent(Enum):
-    """Why nothing is known to be wanted."""
+    """Why no wanted version is known."""
 
-    NOT_DEPLOYED = auto()  # not yet, or no longer
+    NOT_DEPLOYED = auto()  # not deployed yet, or deleted
     UNAVAILABLE = auto()  # the registry did not answer
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """All that a decision depends on. `given_up` is an active version that did not start any more, or empty."""
+    """The input of a decision. `given_up` is an active version that no longer starts, or empty."""
 
     wanted: Deployed | Absent
     releases: tuple[Observed, ...] = ()
@@ -99,7 +99,7 @@ class State:
 
     @property
     def candidate(self) -> Observed | None:
-        """The release that is to serve."""
+        """The release that will serve next."""
         return self._in(Role.CANDIDATE, Role.IN_PLACE)
 
     @property
@@ -122,14 +122,14 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Install a version as the candidate, and start it; one that is `in_place` waits for StartInPlace."""
+    """Install a version as the candidate, and start it. With `in_place` it waits for StartInPlace."""
 
     target: Target
 
 
 @dataclass(frozen=True, slots=True)
 class StartInPlace:
-    """Start a candidate that waits: nothing else runs."""
+    """Start a waiting candidate: no other release runs."""
 
     number: int
 
@@ -143,14 +143,14 @@ class Promote:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Claim nothing more for this release, and end it once it has finished what it began."""
+    """Claim no more workloads for this release, and end it once its running workloads are finished."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class MakeRoom:
-    """Claim nothing more for this release, and end it within the grace period, as `successor` waits for its place."""
+    """Claim no more workloads for this release, and end it within the grace period to make room for `successor`."""
 
     number: int
     successor: str
@@ -165,14 +165,14 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class FallBack:
-    """End this release now, but remember that it failed in place."""
+    """End this release now, and remember that it failed in place."""
 
     number: int
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Remember that the active version does not start any more."""
+    """Remember that the active version no longer starts."""
 
     version: str
 
@@ -181,7 +181,7 @@ Action = Start | StartInPlace | Promote | Retire | MakeRoom | End | FallBack | G
 
 
 def decide(state: State) -> list[Action]:
-    """Return what to do now, in this order; empty if there is nothing to do until something changes."""
+    """Return the actions to perform now, in order; empty if nothing is to be done until the state changes."""
     match state.wanted:
         case Absent.UNAVAILABLE:
             return _promote(state)
@@ -193,7 +193,7 @@ def decide(state: State) -> list[Action]:
 
 
 def falls_back(release: Observed, wanted: Deployed | Absent) -> bool:
-    """Whether the version before is started again, because this one was started in its place and fails."""
+    """Whether the previous version is started again, because this one was started in its place and is failing."""
     if not isinstance(wanted, Deployed) or wanted.active is None or release.target != wanted.newest:
         return False
     return release.role is Role.IN_PLACE and release.failing
@@ -216,7 +216,7 @@ def _follow(state: State, wanted: Deployed) -> list[Action]:
 
 
 def _target(state: State, wanted: Deployed) -> Target:
-    """Return what to run now: the newest version, unless the one that became ready last has its turn first."""
+    """Return the version to run now: the newest one, unless the active one must be started first."""
     candidate, active = state.candidate, wanted.active
     if active is None:
         return wanted.newest
@@ -230,7 +230,7 @@ def _target(state: State, wanted: Deployed) -> Target:
 
 
 def _start_in_place(state: State, candidate: Observed) -> list[Action]:
-    """Have the others end for a candidate that waits; once they have, start it."""
+    """End the other releases for a waiting candidate. Once they have ended, start it."""
     others = [release for release in state.releases if release is not candidate and release.role is not Role.FAILED]
     if not others:
         return [StartInPlace(candidate.number)]

@@ -1,4 +1,4 @@
-"""One version of the API on this worker: installed, started, kept running until it is retired."""
+"""One version of the API on this worker: installs it, starts it and keeps it running until it is retired."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ log = logging.getLogger(__name__)
 
 LEAVE_S: Final = 3.0
 VERSION_CHARACTERS: Final = 16
-"""Of a version, in the name of its folder."""
+"""Leading characters of a version in the name of its folder."""
 REASON_CHARS_MAX: Final = 16 * 1024
 _releases: Final = itertools.count()
 
 
 def remove_leftovers(scratch: Path) -> None:
-    """Remove the folders of releases whose worker was killed. Call it before there are others."""
+    """Remove the folders of releases whose worker was killed. Call it before the first release is made."""
     for folder in scratch.glob("[0-9a-f]" * VERSION_CHARACTERS + ".*"):
         remove(folder)
 
 
 class Release:
-    """Owns the files and the runner of a version; tells `changed` of each new phase."""
+    """Owns the files and the runner of a version; calls `changed` at each new phase."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Release:
         changed: Callable[[], None],
         observers: Observers,
     ) -> None:
-        """Install the version and start it; one that is in place starts when `start` is called."""
+        """Install the version and start it. With `in_place` it starts when `start` is called."""
         self.number: Final = next(_releases)
         self.target: Final = target
         self.role = Role.CANDIDATE
@@ -62,7 +62,7 @@ class Release:
         self._settings = settings
         self._views = views
         self._launch: RunnerLaunch | None = None
-        # Of its own: the same version may come again while the one before still finishes what it began.
+        # One folder per release: the same version may be started again while its old release still finishes.
         self._folder = settings.scratch / f"{target.version[:VERSION_CHARACTERS]}.{self.number}"
         self._changed = changed
         self._may_start = asyncio.Event()
@@ -72,24 +72,24 @@ class Release:
 
     @property
     def waits(self) -> bool:
-        """Whether it is installed and has to be told to start."""
+        """Whether it is installed and waits for `start`."""
         return self._launch is not None and not self._may_start.is_set()
 
     def observe(self) -> Observed:
-        """Return the release as it stands; it has one runner."""
+        """Return the current state of the release. It has one runner."""
         return Observed(self.number, self.target, self.role, (self.phase,), self.waits)
 
     def start(self) -> None:
-        """Start it, now that there is room."""
-        self.phase, self.reason = Phase.STARTING, ""  # an installation that failed before is no failure in place
+        """Start a release that waits."""
+        self.phase, self.reason = Phase.STARTING, ""  # an earlier failed installation is not a failure in place
         self._may_start.set()
 
     def retire(self) -> None:
-        """Claim nothing more for it; what runs goes on until `end`."""
+        """Mark the release as draining. Its running workloads continue until `end`."""
         self._enter(Phase.DRAINING, "")
 
     async def end(self, leave_s: float = LEAVE_S, because: str = STOPPING) -> None:
-        """Stop the runner, give back what it still ran, remove the files. An idle handler has `leave_s` to leave."""
+        """Stop the runner, give its running workloads back, remove the files. An idle handler has `leave_s` to exit."""
         self._keeping.cancel()
         await asyncio.wait({self._keeping})
         await self.slot.stop(min(leave_s, LEAVE_S), because)
@@ -103,7 +103,7 @@ class Release:
         await self.slot.keep(self._launch)
 
     async def _install(self) -> RunnerLaunch:
-        """Install, trying again with back-off."""
+        """Install the version; retry with back-off until it succeeds."""
         failures = 0
         while True:
             try:
@@ -115,13 +115,13 @@ class Release:
             await asyncio.sleep(pause_s(failures))
 
     def _tell(self, line: str) -> None:
-        """Say what the installation is at; while it is tried again, its last failure is what a user needs."""
+        """Report the installation's current step. During a retry the last failure stays, because users need it."""
         if self.phase is Phase.INSTALLING:
             self.reason = line
             self._changed()
 
     def _enter(self, phase: Phase, reason: str) -> None:
-        # A failure is shown until something is ready: while it is tried again, its reason is what a user needs.
+        # A failure stays until the handler is ready: during a retry, users need the reason of the last failure.
         if self.phase is Phase.FAILING and phase is Phase.STARTING:
             return
         if self.phase is Phase.DRAINING:

@@ -1,4 +1,4 @@
-"""One worker from its start to its drain: follows the registry, serves the newest version that works, reports."""
+"""One worker from start to drain: follows the registry, serves the newest working version, reports its status."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ from insula_worker.view import ViewSettings
 log = logging.getLogger(__name__)
 
 FOLLOW_S: Final = 1.0
-"""How often the registry is asked for the wanted version."""
+"""Seconds between two reads of the wanted version from the registry."""
 
 
 class Worker:
-    """Owns the releases, and does with them what `decide` says."""
+    """Owns the releases and performs the actions that `decide` returns."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Worker:
         self._news = asyncio.Event()
 
     def describe(self) -> list[worker_service_pb2.Worker]:
-        """The worker as it stands, once for each version it holds: the one that serves, or is to, comes first."""
+        """The worker's current state, one message for each version it holds; the serving version comes first."""
         return describe(
             self._releases.values(),
             self._wanted,
@@ -91,7 +91,7 @@ class Worker:
 
     @property
     def _serving(self) -> Release | None:
-        """The release that workloads are claimed for, if its runners are ready."""
+        """The release that workloads are claimed for; None unless its runners are ready."""
         found = (release for release in self._releases.values() if release.role is Role.SERVING)
         return next((release for release in found if release.phase is Phase.READY), None)
 
@@ -129,7 +129,7 @@ class Worker:
         await self._claiming.settle()
 
     async def _reconcile_for_ever(self, group: asyncio.TaskGroup) -> None:
-        """Look, decide, act; again at each change, and every FOLLOW_S."""
+        """Observe, decide, act: at each change, and at least every FOLLOW_S."""
         changed = True
         while True:
             actions = decide(await self._observe())
@@ -151,7 +151,7 @@ class Worker:
         return State(wanted, tuple(release.observe() for release in self._releases.values()), self._given_up)
 
     async def _live_registration(self) -> Registration | None:
-        """What is wanted; None if the API is not deployed, or no longer."""
+        """The registration of the API; None if it is not deployed, or was deleted."""
         registration = await self._registry.find(self._settings.api)
         return registration if registration is not None and registration.live else None
 
@@ -170,7 +170,7 @@ class Worker:
                 because, grace_s = f"version {successor[:12]} replaces this one", self._settings.grace.total_seconds()
                 self._retire(self._releases[number], group, Role.LEAVING, grace_s, because)
             case End(number):
-                if self._releases[number].role is not Role.FAILED:  # it has ended
+                if self._releases[number].role is not Role.FAILED:  # a failed release has ended already
                     await self._releases[number].end()
                 del self._releases[number]
             case FallBack(number):
@@ -181,7 +181,7 @@ class Worker:
 
     def _start(self, target: Target) -> None:
         registration = self._registration
-        assert registration is not None, "only what is deployed is started"
+        assert registration is not None, "a release is started only for a deployed API"
         if target.version != registration.version:
             registration = registration.active
             assert registration is not None, "an older version is started only if it is the active one"
@@ -198,7 +198,7 @@ class Worker:
     def _retire(
         self, release: Release, group: asyncio.TaskGroup, role: Role, grace_s: float | None, because: str
     ) -> None:
-        """Let a release finish what it began, within `grace_s` if there is one; then end it."""
+        """Let a release finish its running workloads, within `grace_s` if it is set; then end it."""
         if release.role is Role.SERVING:
             self._claiming.serve(None)
         release.role = role
@@ -237,7 +237,7 @@ class Worker:
 
 
 class _Stopped(Exception):
-    """Ends a task group with all its tasks."""
+    """Raised to end a task group with all its tasks."""
 
 
 async def _stop(stopping: asyncio.Event) -> None:
@@ -257,7 +257,7 @@ def _target(registration: Registration) -> Target:
 
 @lru_cache(maxsize=2)
 def _in_place(spec: str) -> bool:
-    """Whether the version before has to end before this one starts."""
+    """Whether the previous version must end before this one starts."""
     try:
         return ApiSpec.from_json(spec.encode()).update_strategy.in_place
     except ProjectInvalid:  # a later version of Insula registered it; its installation fails with the reason
@@ -265,7 +265,7 @@ def _in_place(spec: str) -> bool:
 
 
 async def _happened(event: asyncio.Event, timeout_s: float) -> bool:
-    """Wait for an event, or for the time to pass; return whether it was set, and clear it."""
+    """Wait for the event, at most `timeout_s`. Return whether it was set, and clear it."""
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await event.wait()

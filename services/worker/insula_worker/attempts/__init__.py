@@ -1,1 +1,1 @@
-"""Attempts: which workloads this worker claims, the leases it keeps, and the way of each to its outcome."""
+"""Attempts: claims workloads, renews their leases, runs each one and writes its outcome."""

@@ -1,4 +1,4 @@
-"""One attempt, from claim to end: payload in, handler run, outcome in the ledger."""
+"""One attempt, from claim to end: reads the payload, runs the handler, writes the outcome to the ledger."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ CHECKED_AT_ONCE_BYTES: Final = 64 * 1024
 NO_OBJECT: Final = "user response must be json serializable dictionary, got bytes that are not a JSON object instead"
 STORE_RETRY_S: Final = 1.0
 PATIENCE_S: Final = 1.0
-"""How long the job before one that was claimed ahead may run, before that one is given back for others to run."""
+"""How long a job may wait for the job before it. Then it is given back, so that another worker can run it."""
 MESSAGE_CHARS_MAX: Final = 4096
 TRACEBACK_BYTES_MAX: Final = 8 * 1024
-"""Kept of a failure's traceback, from its end, where the cause stands. The log has more."""
+"""The end of a failure's traceback, which holds the cause, is kept up to this size. The log has more."""
 TRACEBACK_INLINE_BYTES_MAX: Final = 4 * 1024
-"""A longer one goes to S3, as a result does."""
+"""Longer tracebacks go to S3."""
 Written = TypeVar("Written")
 _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Attempts:
-    """Runs claims to their end. Every way out of `run` leaves the workload ended, given back, or somebody else's."""
+    """Runs claims to their end. When `run` returns, the workload has ended, is given back, or another worker has it."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Attempts:
         self._ended = ended
 
     async def run(self, claim: Claim) -> float | None:
-        """Run one claim; returns how long the handler took, in seconds, or None if it gave no answer."""
+        """Run one claim. Returns the seconds that the handler took, or None if it returned no outcome."""
         lease = claim.lease
         log.info("processing workload...", extra={**_fields(claim), "attempt": lease.attempt})
         try:
@@ -128,7 +128,7 @@ class Attempts:
         self._ended(Status.FAILED, outcome.handler_s)
 
     async def _store(self, lease: Lease, outcome: Completed | Failed) -> Result | Failure:
-        """What the record keeps of the outcome, the rest being in S3. Raises StoreUnavailable for a result."""
+        """Write a large outcome to S3. Return the part that the record keeps. Raises StoreUnavailable for a result."""
         if isinstance(outcome, Failed):
             return await self._store_failure(lease, outcome)
         if len(outcome.result_json) <= RESULT_INLINE_BYTES_MAX:
@@ -138,7 +138,7 @@ class Attempts:
         return Result(object=key)
 
     async def _store_failure(self, lease: Lease, failed: Failed) -> Failure:
-        """A failure does not wait for S3: if that is down, the record keeps as much of the traceback as it may."""
+        """As `_store`, but never waits for S3: during an outage the record keeps the end of the traceback inline."""
         message, traceback = failed.message[:MESSAGE_CHARS_MAX], end_of(failed.traceback, TRACEBACK_BYTES_MAX)
         short = end_of(traceback, TRACEBACK_INLINE_BYTES_MAX)
         if short == traceback:
@@ -147,7 +147,7 @@ class Attempts:
         try:
             await self._objects.write(key, _once(traceback.encode()))
         except StoreUnavailable:
-            # The key too: the object may be there all the same, and is to go with the workload.
+            # With the key: the object may exist despite the error, and must be deleted with the workload.
             return Failure(failed.reason, message, short, key)
         return Failure(failed.reason, message, traceback_object=key)
 
@@ -174,7 +174,7 @@ class Attempts:
 
 
 async def _until_written(lease: Lease, write: Callable[[], Awaitable[Written]]) -> Written:
-    """Call `write` until the stores take it, however long they are unavailable: the lease is renewed meanwhile."""
+    """Call `write` until it succeeds, however long the stores are unavailable. The lease is renewed meanwhile."""
     while True:
         try:
             return await write()
@@ -184,7 +184,10 @@ async def _until_written(lease: Lease, write: Callable[[], Awaitable[Written]]) 
 
 
 async def _checked(outcome: Completed | Failed) -> Completed | Failed:
-    """Return the outcome, failed if its result is not one JSON object: a handler can write to the runner's socket."""
+    """Return the outcome, or a failure if its result is not one JSON object.
+
+    The runner is not trusted with this: user code can write to its socket.
+    """
     if isinstance(outcome, Failed):
         return outcome
     result = outcome.result_json
@@ -199,8 +202,8 @@ def _fields(claim: Claim) -> dict[str, object]:
 
 
 def _trace_id(claim: Claim) -> str:
-    """The caller's trace; without one, the workload's id, which has as many digits, is its own."""
-    found = _TRACEPARENT.match(claim.traceparent)  # the client's own header, anything can be in it
+    """The trace id of the caller; without one, the workload's id, which has as many digits."""
+    found = _TRACEPARENT.match(claim.traceparent)  # from the client's header, so it may be malformed
     return found[1] if found else claim.lease.id.replace("-", "")
 
 
@@ -214,7 +217,7 @@ async def _once(content: bytes) -> AsyncIterator[bytes]:
 
 
 def _object_of(written: Result | Failure) -> str | None:
-    """The S3 key of what was written of an outcome, if anything was."""
+    """The S3 key that belongs to an outcome, or None."""
     return written.traceback_object if isinstance(written, Failure) else written.object
 
 

@@ -1,4 +1,4 @@
-"""The worker's side of the queue: claims what the runner can take, keeps the leases, drains."""
+"""The worker's side of the queue: claims as many workloads as the runner can take, renews leases, drains."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from insula_worker.runners.slot import RunnerSlot
 log = logging.getLogger(__name__)
 
 SCAN_S: Final = 2.0
-"""How often a worker looks for workloads that nobody runs any more."""
+"""Seconds between two searches for workloads that no worker runs."""
 AHEAD_S: Final = 0.1
 AHEAD_MAX: Final = 63
-"""While handlers are quick, a worker claims ahead what it finishes within AHEAD_S (invariant I6)."""
+"""While handlers are quick, a worker claims ahead only workloads that it finishes within AHEAD_S (invariant I6)."""
 OUTAGE_RETRY_S: Final = 0.5
 GIVE_BACK_S: Final = 2.0
-"""How long a drain waits for Redis to take back what did not finish; what it does not take, a lease's end frees."""
+"""How long a drain waits for Redis while giving workloads back. The rest is freed when its leases expire."""
 
 
 @dataclass(frozen=True)
 class _Taken:
-    """What a call handed out. `newest` is the entry after which to wait, if nothing up to it waits."""
+    """The result of a claim or reclaim. `newest` is the queue's last entry, None if entries up to it may still wait."""
 
     claims: list[Claim]
     newest: str | None
@@ -39,7 +39,7 @@ class _Taken:
 
 @dataclass(frozen=True)
 class Serving:
-    """What claims are made for: in whose name and version, who runs them, and where."""
+    """A version to claim for: the claimant's name and version, the attempts that run its claims, and their slot."""
 
     claimant: Claimant
     attempts: Attempts
@@ -48,7 +48,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class _Held:
-    """An attempt under way."""
+    """A running attempt."""
 
     lease: Lease
     serving: Serving
@@ -56,7 +56,7 @@ class _Held:
 
 
 class Claiming:
-    """Claims for one API, in the name of one worker, until told to stop."""
+    """Claims workloads of one API under the name of one worker."""
 
     def __init__(self, ledger: WorkloadLedger, blocking_redis: Redis, api: str, worker: str) -> None:
         self._ledger = ledger
@@ -67,30 +67,30 @@ class Claiming:
         self._held: dict[str, _Held] = {}
         self._changed = asyncio.Event()
         self._handler_s: float | None = None
-        self._predecessor = True  # the first reclaim finds what a killed worker of our name left behind
+        self._predecessor = True  # the first reclaim finds the claims of a killed worker with our name
 
     def serve(self, serving: Serving | None) -> None:
-        """Claim for this version from now on, or for none; attempts that run go on where they are."""
+        """Claim for this version from now on, or for none. Running attempts continue in their slots."""
         self._serving, self._handler_s = serving, None
         self.wake()
 
     def wake(self) -> None:
-        """Look again at whether there is room, for example because a runner became ready."""
+        """Check again whether there is room, for example because a runner became ready."""
         self._changed.set()
 
     def running_in(self, slot: RunnerSlot) -> int:
-        """Attempts under way in a slot."""
+        """Number of running attempts in a slot."""
         return sum(held.serving.slot is slot for held in self._held.values())
 
     async def claim_for_ever(self) -> None:
-        """Claim until cancelled. Attempts that run then go on: see `finish`."""
+        """Claim until cancelled. Running attempts then continue: see `finish`."""
         loop = asyncio.get_running_loop()
         lease_s = self._ledger.policy.lease.total_seconds()
         outage, expired_from, scan_at = True, 0.0, 0.0
         while True:
             serving, room = await self._room()
             try:
-                if outage:  # also at the start: we cannot know how long Redis was away (invariant I4)
+                if outage:  # also at the start: there may have been an outage of Redis until now (invariant I4)
                     await self._ledger.open(self._api)
                     outage, expired_from = False, loop.time() + lease_s
                 if loop.time() >= scan_at:
@@ -106,7 +106,7 @@ class Claiming:
                 await asyncio.sleep(OUTAGE_RETRY_S)
 
     async def _room(self) -> tuple[Serving, int]:
-        """Wait until there is a ready runner with room; returns it, and for how many claims."""
+        """Wait until a ready runner has room. Returns it, and how many claims it has room for."""
         while True:
             serving = self._serving
             if serving is not None and serving.slot.ready.is_set():
@@ -118,7 +118,7 @@ class Claiming:
             await self._changed.wait()
 
     async def renew_for_ever(self) -> None:
-        """Renew every lease at a third of its length, until cancelled; stop the handler of one that was lost."""
+        """Renew every lease at a third of its length, until cancelled. If a lease is lost, stop its handler."""
         period_s = self._ledger.policy.lease.total_seconds() / 3
         pause_s = period_s
         while True:
@@ -134,15 +134,15 @@ class Claiming:
                 await self._abandon(lease)
 
     async def finish(self, grace_s: float) -> None:
-        """Let attempts finish within `grace_s`, and give back those that wait for S3. Cancel `claim_for_ever` first."""
+        """Let attempts finish within `grace_s`; give back those that wait for S3. Cancel `claim_for_ever` first."""
         await self._wait_for(list(self._held.values()), grace_s)
 
     async def settle(self) -> None:
-        """Let attempts whose runner has been stopped give themselves back (invariant I7)."""
+        """Wait until attempts whose runner was stopped are given back, at most GIVE_BACK_S (invariant I7)."""
         await self._wait_for(list(self._held.values()), GIVE_BACK_S)
 
     async def idle_in(self, slot: RunnerSlot) -> None:
-        """Give back the attempts of a slot that wait for S3; return once none is under way."""
+        """Give back the attempts of a slot that wait for S3. Return once the slot has no running attempt."""
         await self._wait_for([held for held in self._held.values() if held.serving.slot is slot], None)
 
     async def _wait_for(self, attempts: list[_Held], timeout_s: float | None) -> None:
@@ -163,7 +163,7 @@ class Claiming:
         return _Taken(claims, None)
 
     async def _take(self, serving: Serving, call: Coroutine[Any, Any, _Taken]) -> str | None:
-        """Start what a call hands out, also when cancelled meanwhile: nobody else would know of it for a lease."""
+        """Start the claims that `call` returns, even if cancelled: else they would idle until their leases expire."""
         taking = asyncio.create_task(self._start_all(serving, call))
         try:
             return await asyncio.shield(taking)
@@ -192,7 +192,7 @@ class Claiming:
             self.wake()
 
     async def _abandon(self, lease: Lease) -> None:
-        """Stop an attempt whose lease is lost, if it is still ours to stop."""
+        """Stop the attempt of a lost lease, unless a later lease of the same workload is held by now."""
         held = self._held.get(lease.id)
         if held is not None and held.lease == lease:
             log.warning("lease lost", extra={"id": lease.id, "attempt": lease.attempt})
@@ -203,9 +203,9 @@ class Claiming:
 
 
 def capacity(handler_s: float | None, busy_s: float) -> int:
-    """Claims to hold at once: the one that runs, and what follows it within AHEAD_S while handlers are that quick.
+    """Claims to hold at the same time: the running one, and those that it expects to finish within AHEAD_S.
 
-    `handler_s` is how long handlers take lately, None before the first; `busy_s` how long the present one has taken.
+    `handler_s` is the recent average of handler times, None before the first. `busy_s` is the time of the running one.
     """
     expected_s = max(handler_s or 0.0, busy_s, 1e-6)
     return 1 if handler_s is None else 1 + min(AHEAD_MAX, int(AHEAD_S / expected_s))

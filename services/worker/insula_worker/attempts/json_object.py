@@ -1,8 +1,8 @@
-r"""Whether bytes are one JSON object, by the grammar of RFC 8259 and without building it.
+r"""Checks whether bytes are one JSON object, by the grammar of RFC 8259, without building the object.
 
-A parser builds what it reads: several times its size. msgspec 0.22, which can skip a value, refuses a lone surrogate
-(`\ud800`), which a handler may return, and accepts bytes that are not UTF-8. Here, one match of a regular expression
-takes a run of shallow values, and a loop handles deeper containers.
+A parser builds the object in memory, at several times its size. msgspec 0.22 can skip values, but it refuses a lone
+surrogate (`\ud800`), which a handler may return, and accepts bytes that are not UTF-8. Here, one match of a regular
+expression takes a run of shallow values, and a loop handles deeper containers.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import re
 from typing import Final
 
 DEPTH_MAX: Final = 10_000
-"""Containers within each other."""
+"""Nested containers."""
 _RUN_MAX: Final = 4096
-"""Values that one match takes: a match holds the interpreter's lock, and the event loop may wait for it."""
+"""Values that one match takes. A match holds the interpreter's lock, so the event loop may wait for it."""
 _DEPTH_AT_ONCE: Final = 2
-"""Containers within each other that one match takes. A third level would take 0.15 s to compile."""
+"""Nested containers that one match takes. A third level would take 0.15 s to compile."""
 _DECODED_BYTES: Final = 1 << 20
 
 _WS: Final = r"[ \t\n\r]*+"
@@ -27,7 +27,7 @@ _KEY: Final = f"{_STRING}{_WS}:{_WS}"
 
 
 def _value(depth: int) -> str:
-    """A value that holds containers up to `depth` within each other."""
+    """The pattern of a value with containers nested up to `depth`."""
     if depth == 0:
         return _SCALAR
     inner = _value(depth - 1)
@@ -42,7 +42,7 @@ _VALUE: Final = _value(_DEPTH_AT_ONCE)
 
 
 def _items(key: str) -> re.Pattern[bytes]:
-    """Items of a container and the commas after them, then what opens a deeper one, or the last item."""
+    """The pattern of a container's items and commas, up to the start of a deeper container or the last item."""
     item = f"{key}{_VALUE}{_WS}"
     text = rf"(?:{item},{_WS}){{0,{_RUN_MAX}}}+(?:{key}(?P<opened>[{{\[]){_WS}|(?P<last>{item}(?=[}}\]]))|)"
     return re.compile(text.encode())

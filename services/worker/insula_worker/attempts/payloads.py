@@ -1,6 +1,7 @@
-"""Payloads from S3, for attempts: read whole, however long S3 is out of order.
+"""Reads payloads from S3 for attempts, and waits during an outage of S3.
 
-While S3 cannot give a payload, the attempt keeps its lease and tries again. It needs no runner, and others go on.
+While S3 does not return a payload, the attempt keeps its lease and retries. It occupies no runner, so other attempts
+continue.
 """
 
 from __future__ import annotations
@@ -21,16 +22,16 @@ from insula_worker.backoff import PAUSE_S_MAX, pause_s
 log = logging.getLogger(__name__)
 
 PAYLOAD_MEMORY_BYTES: Final = 8 * 1024 * 1024
-"""A larger payload waits on disk until the handler takes it."""
+"""A larger payload is kept on disk until the handler takes it."""
 WAITING_MAX: Final = 16
-"""Attempts that may wait for S3 without taking the place of another one. All of them read once S3 is back."""
+"""Attempts that may wait for S3 without occupying a place. All of them read at the same time once S3 answers."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """When a payload that S3 does not give is tried again, and when no more.
+    """When to read a payload again that S3 did not return, and when to stop.
 
-    An outage is waited out. Errors about this one object end the wait after `errors_min` of them over `over_s`.
+    During an outage there is no limit. Errors about one object end the wait after `errors_min` of them over `over_s`.
     """
 
     pause_s: float = 1.0
@@ -40,20 +41,20 @@ class Patience:
     clock: Callable[[], float] = time.monotonic
 
     def after(self, failures: int) -> float:
-        """The pause after so many failures in a row, in seconds: doubles up to `pause_s_max`."""
+        """The pause after `failures` in a row, in seconds: doubles up to `pause_s_max`."""
         return pause_s(failures, first_s=self.pause_s, max_s=self.pause_s_max)
 
     def is_over(self, errors: int, since_s: float) -> bool:
-        """Whether so many errors about one object, the first at `since_s` of the clock, are enough."""
+        """Whether to stop after `errors` about one object, the first of them at `since_s` of the clock."""
         return errors >= self.errors_min and self.clock() - since_s >= self.over_s
 
 
 class PayloadUnreadable(InsulaError):
-    """S3 answers, but has not given this payload for too long."""
+    """S3 answers, but has not returned this payload for too long."""
 
 
 class WaitEnded(InsulaError):
-    """The worker waits no longer: another one is to try."""
+    """The worker stops waiting; another worker may try."""
 
 
 class Payloads:
@@ -69,15 +70,15 @@ class Payloads:
 
     @property
     def aside(self) -> int:
-        """How many attempts wait for S3 and take nobody's place."""
+        """Number of attempts that wait for S3 without occupying a place."""
         return min(len(self.waiting), WAITING_MAX)
 
     def stop_waiting(self) -> None:
-        """Raise WaitEnded in every attempt that waits, and in each that would from now on."""
+        """Raise WaitEnded in every waiting attempt, and from now on in every attempt that would wait."""
         self._leaving.set()
 
     async def read(self, id: str, key: str) -> SpooledTemporaryFile[bytes]:
-        """The object in a file at its start, which the caller closes, for the workload `id`.
+        """Return the object as a file, positioned at its start, for the workload `id`. The caller closes the file.
 
         Raises ObjectNotFound, PayloadUnreadable, WaitEnded.
         """
@@ -129,7 +130,7 @@ class Payloads:
 
 
 async def _write(spool: SpooledTemporaryFile[bytes], chunk: bytes) -> None:
-    """Write in a thread. Raises StoreUnavailable if this machine's disk has no room: the payload is not to blame."""
+    """Write in a thread. Raises StoreUnavailable if this machine's disk is full: that is no fault of the payload."""
     try:
         await asyncio.to_thread(spool.write, chunk)
     except OSError as error:

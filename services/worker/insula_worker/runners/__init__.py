@@ -1,1 +1,1 @@
-"""Runners, the processes that hold a handler: their start, the jobs they run, what they print, and their end."""
+"""Runners, the processes that run a handler: their start, their jobs, their output and their end."""

@@ -1,7 +1,8 @@
-"""The supervisor's end of the socket to one runner: jobs out, answers in, metrics by the way.
+"""The supervisor's end of the socket to one runner: sends jobs, receives answers and metrics.
 
-Owns the order of frames: jobs are written whole, one after the other, and answered in that order. Knows no process;
-whoever does calls `fail` with the reason once the runner is gone, and every waiting job then raises RunnerDied.
+Owns the order of frames: jobs are written whole, one after the other, and answered in that order. It knows nothing of
+the process: the owner of the process calls `fail` with the reason once the runner has ended, and then every waiting job
+raises RunnerDied.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from insula.errors import InsulaError
 from insula_runner.frames import CHUNK_BYTES, RECEIVE_BYTES, Frame, FrameBuffer, FrameInvalid, Header, encode_frame
 from insula_worker.runners.messages import Job, Metric, Outcome, read_metric, read_outcome
 
-WRITE_BUFFER_BYTES = 4 * CHUNK_BYTES  # what may wait in memory for a runner that is busy
+WRITE_BUFFER_BYTES = 4 * CHUNK_BYTES  # bytes buffered in memory for a busy runner
 
 
 class RunnerDied(InsulaError):
-    """The runner ended before it answered. `reason` says how, such as "was killed by signal 11 (SIGSEGV)".
+    """The runner ended before it answered. `reason` is how, such as "was killed by signal 11 (SIGSEGV)".
 
-    `sent` is False if it had ended before the job was written: then the job is not to blame.
+    `sent` is False if it had ended before the job was written: then the job did not cause the end.
     """
 
     def __init__(self, reason: str, *, sent: bool = True) -> None:
@@ -31,7 +32,7 @@ class RunnerDied(InsulaError):
 
 
 class _Waiting:
-    """A job that was written, or is being written."""
+    """A job that is written, or being written."""
 
     __slots__ = ("answer", "id")
 
@@ -62,7 +63,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
     async def run(self, job: Job) -> Outcome:
         """Write the job and wait for its answer. Raises RunnerDied, and ValueError if the payload has another length.
 
-        Cancelled, or failed by its own payload iterator, it leaves the connection usable for other jobs.
+        If it is cancelled, or its payload iterator fails, the connection stays usable for other jobs.
         """
         header: Header = {"type": "job", "id": job.id, "trace_id": job.trace_id}
         header |= {"content_type": job.content_type, "payload_bytes": job.payload_bytes}
@@ -88,7 +89,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
         return waiting
 
     async def _stream_job(self, job: Job, header: Header) -> _Waiting:
-        """Write a job in chunks, no faster than the runner takes them."""
+        """Write a job in chunks, no faster than the runner reads them."""
         await self._writable.wait()
         waiting = self._write_job(header, b"")
         missing_bytes = job.payload_bytes
@@ -105,7 +106,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
         return waiting
 
     def _give_up(self, waiting: _Waiting, missing_bytes: int) -> None:
-        """Take back a job whose payload did not get through; one that did will be answered, to nobody."""
+        """Remove a job whose payload was not written whole. A whole one will be answered; the answer is dropped."""
         if not waiting.answer.cancel():
             return  # the runner died meanwhile, and `fail` has emptied the queue
         if missing_bytes:
@@ -113,7 +114,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
             self.write(encode_frame({"type": "abort"}))
 
     def write(self, frame: bytes) -> None:
-        """Queue a frame; all of one turn of the loop leave in one system call. Dropped once the runner is gone."""
+        """Queue a frame. All frames of one turn of the loop are sent in one system call, or dropped after the end."""
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self._flush)
         self._outgoing.append(frame)
@@ -127,16 +128,16 @@ class RunnerConnection(asyncio.BufferedProtocol):
             self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def finish_writing(self) -> None:
-        """Tell the runner that no more jobs follow; it answers those it has and ends."""
+        """Signal the runner that no more jobs follow. It answers those it has and ends."""
         self._flush()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
 
     def close(self) -> None:
-        """Drop the connection; whatever is not written is lost."""
+        """Drop the connection. Unwritten data is lost."""
         if self._transport is not None:
             self._transport.close()
-        self.closed.set()  # now: the transport itself would first wait for a runner that may read nothing more
+        self.closed.set()  # now: the transport would first wait for the runner, which may have stopped reading
 
     def fail(self, reason: str) -> None:
         """Raise RunnerDied in every waiting and every later job."""
@@ -159,7 +160,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
             for frame in self._frames.feed(memoryview(self._space)[:nbytes]):
                 self._take(frame)
         except (FrameInvalid, KeyError, TypeError, ValueError) as error:
-            # User code shares the runner's process and can reach its socket: nothing it sends is believed unchecked.
+            # User code shares the runner's process and can reach its socket, so each frame is checked.
             self.fault = f"sent what is not a frame: {error}"
             self.close()
 
@@ -170,7 +171,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
             case "metric":
                 metric = read_metric(frame.header)
                 if self._on_metric is not None:
-                    # Not from here: an error of the callback's is not the runner's fault.
+                    # Not called from here: an error in the callback is not the runner's fault.
                     asyncio.get_running_loop().call_soon(self._on_metric, metric)
             case "ready" | "refused" if not self.started.done():
                 self.started.set_result(frame)
@@ -191,7 +192,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
         self._writable.set()
 
     def eof_received(self) -> None:
-        """Let the transport close itself: a runner that stopped writing answers nothing more."""
+        """Let the transport close itself: a runner that has stopped writing sends no more answers."""
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the process' exit says more
         self._writable.set()
@@ -199,7 +200,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
 
 
 async def _pieces(payload: bytes | AsyncIterator[bytes], payload_bytes: int) -> AsyncIterator[memoryview]:
-    """Cut a payload into pieces of at most one chunk. Raises ValueError once it has another length than announced."""
+    """Cut a payload into pieces of at most one chunk. Raises ValueError if its length is not the announced one."""
     passed_bytes = 0
     async for block in payload if not isinstance(payload, bytes) else _one(payload):
         passed_bytes += len(block)

@@ -1,4 +1,4 @@
-"""How much memory a runner takes, with everything it started, and when that is too much."""
+"""Measures the memory of a runner and everything it started, and compares it with the limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 async def wait_until_over(pid: int, limit_bytes: int, ours: int = 0) -> int:
-    """Return what `bytes_over` does, as soon as it is something."""
+    """Wait until `bytes_over` is not 0, and return it."""
     while True:
         if used_bytes := await asyncio.to_thread(bytes_over, pid, limit_bytes, ours):
             return used_bytes
@@ -23,9 +23,9 @@ async def wait_until_over(pid: int, limit_bytes: int, ours: int = 0) -> int:
 def bytes_over(pid: int, limit_bytes: int, ours: int = 0) -> int:
     """Return how many bytes the process and its descendants use if that is more than `limit_bytes`, else 0.
 
-    The process, and so many generations below it, are `ours` and do not count: what isolates the handler.
-    What they share, as a model does that was loaded before a fork, counts once. Asked for only when it can matter: the
-    kernel walks all pages for it.
+    The first `ours` generations, of which the process itself is the first, do not count: they isolate the handler.
+    Memory that processes share counts once, such as a model loaded before a fork. This exact sum is read only if the
+    total may be over the limit, because the kernel walks all pages for it.
     """
     if _sum(pid, _resident_bytes, ours) <= limit_bytes:
         return 0
@@ -44,7 +44,7 @@ def _sum(pid: int, of: Callable[[Path], int], ours: int) -> int:
 
 
 def _resident_bytes(folder: Path) -> int:
-    """Resident memory, pages that others share included."""
+    """Resident memory, shared pages included."""
     return int((folder / "statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
 
 

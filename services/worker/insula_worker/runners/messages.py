@@ -1,4 +1,4 @@
-"""What crosses between the supervisor and a runner, as typed values: jobs one way, outcomes and metrics the other."""
+"""Messages between the supervisor and a runner, as typed values: jobs one way, outcomes and metrics the other."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from insula_runner.frames import Frame, Header
 RUNNER_REASONS: Final[frozenset[str]] = frozenset(
     {Reason.HANDLER_ERROR, Reason.PAYLOAD_INVALID, Reason.RESULT_INVALID, Reason.RESULT_TOO_LARGE}
 )
-"""What a runner may call a failure; the other reasons are the supervisor's and the ledger's."""
+"""Reasons that a runner may send; the supervisor and the ledger set the other ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """One attempt as the runner sees it. `payload` has exactly `payload_bytes` bytes, in pieces of any size.
 
-    `id` and `trace_id` mark what the handler prints meanwhile: no spaces, 200 characters at most.
+    `id` and `trace_id` mark the handler's output of this job: no spaces, 200 characters at most.
     `direct_hosts` are hosts that the runner's process reaches without a proxy from now on.
     """
 
@@ -35,9 +35,9 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The handler returned a dictionary; `result_json` is its JSON, verbatim. `handler_s` is what it took there.
+    """The handler returned a dictionary. `result_json` is its JSON, verbatim; `handler_s` is the time it took.
 
-    User code shares the process that sent both: `handler_s` is finite and not negative, the bytes are unchecked.
+    User code shares the process that sent both. `handler_s` is checked: finite and not negative. The bytes are not.
     """
 
     result_json: bytes
@@ -46,9 +46,9 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The workload failed by its own fault, not the runner's.
+    """The workload failed, and the runner did not.
 
-    `reason` is one of RUNNER_REASONS, or the supervisor's own; all but HANDLER_ERROR have no traceback.
+    `reason` is one of RUNNER_REASONS, or set by the supervisor. Only HANDLER_ERROR has a traceback.
     """
 
     reason: str
@@ -71,7 +71,7 @@ class Metric:
 
 
 def read_outcome(frame: Frame) -> Outcome:
-    """Read a "result" or "failure" frame. Raises KeyError, TypeError or ValueError if it is neither."""
+    """Read a "result" or "failure" frame. Raises KeyError, TypeError or ValueError if it is malformed."""
     handler_s, reason = float(frame.header["handler_s"]), frame.header.get("reason")
     if not (math.isfinite(handler_s) and handler_s >= 0):
         raise ValueError(f"{handler_s} is not how long a handler took")
@@ -84,12 +84,12 @@ def read_outcome(frame: Frame) -> Outcome:
 
 
 def storable(text: object) -> str:
-    """Return the text with each lone surrogate written as its escape: neither Redis nor protobuf takes one."""
+    """Return the text with each lone surrogate written as its escape: Redis and protobuf accept none."""
     return str(text).encode("utf-8", "backslashreplace").decode()
 
 
 def read_metric(header: Header) -> Metric:
-    """Read the header of a "metric" frame. Raises KeyError, TypeError or ValueError if it is none."""
+    """Read the header of a "metric" frame. Raises KeyError, TypeError or ValueError if it is malformed."""
     tags = cast("dict[object, object]", dict(header["tags"]))
     checked = {str(key): str(value) for key, value in tags.items()}
     return Metric(str(header["kind"]), str(header["name"]), float(header["value"]), checked)

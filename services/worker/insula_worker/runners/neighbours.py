@@ -1,4 +1,4 @@
-"""The other APIs of the stack, by the names under which handlers call them."""
+"""The host names of the stack's other APIs, under which handlers call them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ API_PREFIX: Final = "api-"
 
 
 class Neighbours:
-    """Reads the hosts file that handlers see, which grows with each API that is deployed."""
+    """Reads the hosts file of handlers, which grows with each deployed API."""
 
     def __init__(self, hosts: Path | None) -> None:
         """`hosts` is None where another service resolves the names."""
@@ -18,7 +18,7 @@ class Neighbours:
         self._names: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
-        """The names as they are now: api-<name> for each API."""
+        """The current names: api-<name> for each API."""
         if self._hosts is None:
             return ()
         try:

@@ -1,4 +1,4 @@
-"""Who is told what handlers print, measure and how their workloads end."""
+"""Callbacks for the output and the metrics of handlers, and for the end of workloads."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _ignore_end(status: Status, handler_s: float) -> None:
 
 @dataclass(frozen=True)
 class Observers:
-    """Called on the event loop; none blocks or raises. Without `lines`, handlers print where the worker does."""
+    """Called on the event loop. They must not block or raise. Without `lines`, handlers share the worker's stdout."""
 
     lines: LineTaker | None = None
     metric: Callable[[Metric], None] = _ignore_metric

@@ -1,7 +1,7 @@
-"""What a runner writes to descriptors 1 and 2: two pipes, read in small steps, cut into lines.
+"""The output of a runner on descriptors 1 and 2: two pipes, read in small steps and cut into lines.
 
-Each line belongs to the workload whose mark came before it in the same pipe. Bounded: one line of LINE_BYTES_MAX for
-each pipe; whoever takes the lines may ask to wait, and then the pipe fills and the handler's write waits too.
+Each line belongs to the workload whose mark came before it in the same pipe. Memory is bounded: one line of
+LINE_BYTES_MAX for each pipe. If the taker of the lines asks to wait, the pipe fills, and the handler's write waits too.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from insula_runner.frames import MARK_BYTES_MAX, MARK_START
 from insula_worker.logs.line import LINE_BYTES_MAX, Blocks, Line, Origin, OutputFormat
 
 READ_BYTES: Final = 8 * 1024
-"""Read at once: a few milliseconds of the loop's time at most, as empty lines grow two hundredfold as JSON."""
+"""Bytes in one read. It takes the loop a few milliseconds at most: an empty line grows two hundredfold as JSON."""
 FAREWELL_BYTES: Final = 1024 * 1024
-"""Read of a runner that has ended: its pipe held no more, the rest is of programs that outlive it."""
+"""Bytes read after a runner's end. Its pipe held no more; anything beyond comes from programs that outlive it."""
 LEVELS: Final = ("INFO", "WARNING")
-"""Of stdout and of stderr, where warnings go, tracebacks, and progress bars alike."""
+"""Levels of the lines of stdout and of stderr. Warnings, tracebacks and progress bars all go to stderr."""
 
 
 class LineTaker(Protocol):
-    """Who gets the lines: the worker's log, or a test."""
+    """Receives the lines: the worker's log, or a test."""
 
     def put(self, lines: Sequence[Line]) -> None:
         """Take lines; never waits."""
 
     def drop(self, size_bytes: int) -> None:
-        """Learn of a line that was too long."""
+        """Called for a line that was too long."""
 
     def wait_for_room(self, resume: Callable[[], None]) -> bool:
-        """Tell whether to wait; if so, `resume` is called on the loop when to go on."""
+        """Return whether to wait. If so, `resume` is called on the loop when reading may continue."""
         ...
 
 
@@ -49,7 +49,7 @@ class Cutter:
         origin: Callable[[Origin | None], None],
         dropped: Callable[[int], None],
     ) -> None:
-        """`line` gets each line without its end, `origin` what a mark says, `dropped` the size of a line given up."""
+        """`line` gets each line without its end, `origin` the ids in a mark, `dropped` the size of a dropped line."""
         self._mark = f"{MARK_START}{token} ".encode()
         self._line = line
         self._origin = origin
@@ -59,7 +59,7 @@ class Cutter:
         self._dropped_bytes = 0
 
     def feed(self, data: bytes) -> None:
-        """Hand on every line that is now complete."""
+        """Pass on every complete line."""
         *whole, rest = data.split(b"\n")
         for piece in whole:
             if self._rest:
@@ -71,25 +71,25 @@ class Cutter:
             self._append(rest)
 
     def end(self) -> None:
-        """Hand on what came without a newline."""
+        """Pass on a last line without a newline."""
         if self._rest:
             rest, self._rest, self._rest_bytes = self._rest, [], 0
             self._take(rest, b"".join(rest[-2:]) if len(rest) > 1 else bytes(rest[0]))
 
     def _append(self, piece: bytes) -> None:
-        """Keep a piece: in blocks, for a single buffer would be copied as it grows, and twice the line held."""
+        """Keep a piece of a line, in blocks: a single buffer would be copied as it grows and need twice the memory."""
         self._rest_bytes += len(piece)
         if self._rest and len(self._rest[-1]) < READ_BYTES:
             self._rest[-1] += piece
         else:
             self._rest.append(bytearray(piece))
         if self._rest_bytes > (2 * READ_BYTES if self._dropped_bytes else LINE_BYTES_MAX + MARK_BYTES_MAX):
-            tail = b"".join(self._rest[-2:])[-MARK_BYTES_MAX:]  # a mark may follow on what has no newline
+            tail = b"".join(self._rest[-2:])[-MARK_BYTES_MAX:]  # a mark may follow text without a newline
             self._dropped_bytes += self._rest_bytes - len(tail)
             self._rest, self._rest_bytes = [bytearray(tail)], len(tail)
 
     def _take(self, line: Blocks, tail: bytes) -> None:
-        """Take a line, of which `tail` is at least the last MARK_BYTES_MAX bytes, if it has so many."""
+        """Take a line. `tail` is its last MARK_BYTES_MAX bytes at least, or all of a shorter line."""
         mark = tail.find(self._mark)
         if mark >= 0:
             line = _without(line, len(tail) - mark)
@@ -111,7 +111,7 @@ def _without(line: Blocks, end_bytes: int) -> list[bytes]:
 
 
 class _Pipe:
-    """The reading end of one of the two, and what is made of it."""
+    """The reading end of one of the two pipes, and the lines cut from it."""
 
     def __init__(self, descriptor: int, token: str, format: OutputFormat, taker: LineTaker) -> None:
         os.set_blocking(descriptor, False)
@@ -134,7 +134,7 @@ class _Pipe:
             self._taker.put(lines)
 
     def read(self) -> int | None:
-        """Take what is there, at most READ_BYTES; the number of bytes, 0 at the end, None if nothing is there now."""
+        """Read at most READ_BYTES. Returns the number of bytes, 0 at the end, None if no data is there now."""
         try:
             data = os.read(self.descriptor, READ_BYTES)
         except BlockingIOError:
@@ -145,7 +145,7 @@ class _Pipe:
         return len(data)
 
     def finish(self) -> None:
-        """Take the rest and close."""
+        """Read the rest and close."""
         taken_bytes = 0
         while taken_bytes < FAREWELL_BYTES and (read_bytes := self.read()):
             taken_bytes += read_bytes
@@ -155,7 +155,7 @@ class _Pipe:
 
 
 class RunnerOutput:
-    """Both pipes of one runner, from before its start until after its end."""
+    """Both pipes of one runner. They exist from before its start until after its end."""
 
     def __init__(self, labels: Mapping[str, str], taker: LineTaker) -> None:
         self.token: Final = secrets.token_hex(16)
@@ -166,12 +166,12 @@ class RunnerOutput:
 
     @property
     def writing_ends(self) -> tuple[int, int]:
-        """What becomes the runner's descriptors 1 and 2."""
+        """The writing ends, which become the runner's descriptors 1 and 2."""
         (_, stdout), (_, stderr) = self._descriptors
         return stdout, stderr
 
     def read(self, process: int) -> None:
-        """Start reading, once the runner `process` holds the writing ends; ours are closed."""
+        """Start reading once the runner `process` holds the writing ends; close our copies."""
         for (reading, writing), level in zip(self._descriptors, LEVELS, strict=True):
             os.close(writing)
             pipe = _Pipe(reading, self.token, OutputFormat(self._labels, level, process), self._taker)
@@ -185,7 +185,7 @@ class RunnerOutput:
             os.close(writing)
 
     def finish(self) -> None:
-        """Take what the runner left behind and close; what it started and still writes gets EPIPE. Safe to repeat."""
+        """Read the rest and close. Programs of the runner that still write get EPIPE. Safe to repeat."""
         pipes, self._pipes = self._pipes, []
         for pipe in pipes:
             asyncio.get_running_loop().remove_reader(pipe.descriptor)

@@ -1,6 +1,6 @@
 """One runner: a child interpreter with one instance of the user's handler.
 
-Owns the process: its start, its way of dying, its end with everything it started. The frames are those of `connection`.
+Owns the process: its start, the reason of its end, and the end of everything it started. `connection` owns the frames.
 Call `start` on the main thread's event loop: the runner dies with the thread that spawned it.
 """
 
@@ -27,13 +27,13 @@ from insula_worker.view.program import Program
 
 RUNNER = Path(insula_runner.__file__).with_name("__main__.py")
 STARTUP = RUNNER.with_name("startup")
-"""On the PYTHONPATH of the runner and of all that it starts."""
+"""Folder on the PYTHONPATH of the runner and of every program that it starts."""
 API_KIND = "AsyncAPI"
-FAREWELL_S = 1.0  # between the end of the socket and the end of the process, either way round
+FAREWELL_S = 1.0  # between the end of the socket and the end of the process, in either order
 
 
 class HandlerStartFailed(InsulaError):
-    """The handler cannot serve: its file, class or __init__ failed. `traceback` is empty where the text says it all."""
+    """The handler cannot serve: its file, class or __init__ failed. `traceback` is empty if the text is enough."""
 
     def __init__(self, reason: str, traceback: str = "") -> None:
         super().__init__(reason)
@@ -53,9 +53,9 @@ class RunnerModels:
 
 @dataclass(frozen=True, slots=True)
 class RunnerLaunch:
-    """What one runner is started with.
+    """The settings of one runner's start.
 
-    `environment` is the whole of it; only the CORTEX_* variables that Cortex set are set on top.
+    `environment` is the complete environment; only Cortex' own CORTEX_* variables are added to it.
     `handler_path` and `python_path` are relative to `project`, the working directory. All other paths are absolute.
     `memory_bytes` is the limit, for what the handler starts as well.
     """
@@ -74,12 +74,12 @@ class RunnerLaunch:
 
     @property
     def labels(self) -> dict[str, str]:
-        """What every line of its log says of it."""
+        """The labels in every line of its log."""
         return labels(self.api)
 
 
 def labels(api: str) -> dict[str, str]:
-    """What every line of an API's log says of it."""
+    """The labels in every line of an API's log."""
     return {"apiName": api, "apiKind": API_KIND}
 
 
@@ -94,9 +94,9 @@ class RunnerProcess:
         output: RunnerOutput | None,
         end: Callable[[], None],
     ) -> None:
-        """`end` removes what was made for this start alone. It blocks."""
+        """`end` removes the files that were made for this start. It blocks."""
         self.own_pid: Final = own_pid
-        """The handler's own process on this machine; 0 if that cannot be told."""
+        """Pid of the handler's own process on this machine; 0 if it is unknown."""
         self._program = program
         self._connection = connection
         self._output = output
@@ -115,10 +115,10 @@ class RunnerProcess:
         on_metric: Callable[[Metric], None] | None = None,
         lines: LineTaker | None = None,
     ) -> RunnerProcess:
-        """Return once the handler's __init__ has returned. Raises HandlerStartFailed; nothing is left running then.
+        """Return once the handler's __init__ has returned. Raises HandlerStartFailed; then no process is left.
 
-        `on_metric` is called on the event loop for each metric the handler pushes; it must not block or raise.
-        `lines` takes what it prints; without it, that goes where ours goes.
+        `on_metric` is called on the event loop for each metric that the handler pushes. It must not block or raise.
+        `lines` takes the handler's output; without it, the handler shares our stdout and stderr.
         """
         output = RunnerOutput(launch.labels, lines) if lines is not None else None
         try:
@@ -191,29 +191,29 @@ class RunnerProcess:
 
     @property
     def pid(self) -> int:
-        """The process below which all of the runner is: the handler's own id, where it has no namespace."""
+        """Pid of the process above all of the runner's processes. Without a namespace it is the handler's own."""
         return self._program.pid
 
     @property
     def generations(self) -> int:
-        """How many processes are above the handler's, from `pid` on."""
+        """Number of processes from `pid` down to the handler's, the latter not counted."""
         return self._program.generations
 
     async def run(self, job: Job) -> Outcome:
-        """Run one job. Jobs given at the same time are written at once, handled in that order, and answered in it.
+        """Run one job. Concurrent jobs are written at once, and handled and answered in the order of the calls.
 
-        Raises RunnerDied if the runner ends first; whether the handler had begun is then not known.
-        Cancelling gives up the answer, not the handler: to end that, `stop(0)` the runner.
+        Raises RunnerDied if the runner ends first; it is then unknown whether the handler had begun.
+        Cancelling drops the answer, but the handler continues: `stop(0)` ends it.
         """
         return await self._connection.run(job)
 
     async def wait_exit(self) -> str:
-        """Wait for the runner's end, asked for or not; return how it ended, such as "ended with code 1"."""
+        """Wait for the runner's end, whatever its cause. Return how it ended, such as "ended with code 1"."""
         await asyncio.shield(self._watcher)
         return self._death
 
     async def stop(self, grace_s: float) -> bool:
-        """End the runner and everything it started; returns when they have, and whether it left by itself.
+        """End the runner and everything it started. Returns once all have ended, and whether it ended by itself.
 
         Jobs already written are still answered within `grace_s`; with 0 it is killed at once. Safe to repeat.
         """
@@ -221,13 +221,13 @@ class RunnerProcess:
             self._connection.finish_writing()
             await asyncio.wait({self._watcher}, timeout=grace_s)
         left = self._watcher.done()
-        if not left:  # else its id may be somebody else's by now
+        if not left:  # otherwise its pid may belong to another process by now
             self._program.kill()
         await asyncio.shield(self._watcher)
         return left
 
     async def _watch(self) -> None:
-        """Wait until process and socket have both ended, whichever is first, and tell the waiting jobs how."""
+        """Wait until process and socket have both ended, then fail the waiting jobs with the reason."""
         try:
             self._death = await self._end()
         finally:
@@ -243,7 +243,7 @@ class RunnerProcess:
         exited = asyncio.create_task(self._program.wait())
         closed = asyncio.create_task(self._connection.closed.wait())
         await asyncio.wait({exited, closed}, return_when=asyncio.FIRST_COMPLETED)
-        # Answers written just before the end may still be in the socket; an exit may follow its end of file.
+        # Answers written just before the end may still be in the socket. The exit may come after its end of file.
         _, late = await asyncio.wait({exited, closed}, timeout=FAREWELL_S)
         if exited in late and self._connection.fault is None:
             self._connection.fault = "closed its socket to the worker"
@@ -261,7 +261,7 @@ def _environment(launch: RunnerLaunch) -> dict[str, str]:
     project = launch.view.project
     ours = {"CORTEX_API_NAME": launch.api, "CORTEX_API_KIND": API_KIND, "CORTEX_LOG_LEVEL": launch.log_level.upper()}
     ours |= {"CORTEX_PROJECT_DIR": str(project), "CORTEX_PYTHON_PATH": str(project / (launch.python_path or ""))}
-    # UTF-8 whatever the locale, and integers of any length, as in Cortex' days; the project may say otherwise.
+    # UTF-8 whatever the locale, and integers of any length, as under Cortex. The project may override both.
     defaults = {"PYTHONUTF8": "1", "PYTHONINTMAXSTRDIGITS": "0"}
     path = os.pathsep.join(filter(None, (str(STARTUP), launch.environment.get("PYTHONPATH"))))
     return {**defaults, **launch.environment, **ours, "PYTHONPATH": path}

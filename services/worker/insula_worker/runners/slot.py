@@ -1,4 +1,4 @@
-"""The place of one runner: keeps a handler process running, whatever happens to it."""
+"""The place of one runner: keeps a handler process running, and starts another when it ends."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 STOPPING: Final = "insula is stopping"
 STEADY_S: Final = 30.0
-"""A runner that lived this long, or got a job to run, has shown that it starts: its successor starts without delay.
-What a job does to its runner it does only as often as it is delivered."""
+"""If a runner lived this long, or was given a job, the next one starts without delay, because the handler can start.
+A job that kills its runner does so only as often as it is delivered."""
 
 
 class AttemptLost(InsulaError):
-    """The runner ended under an attempt. `begun` tells whether the attempt is to blame.
+    """The runner ended during an attempt. `begun` is whether the attempt counts as lost.
 
-    The text is to be read behind the word workload if it is not.
+    If it does not, the text continues a sentence that begins with "the workload was".
     """
 
     def __init__(self, reason: str, *, begun: bool) -> None:
@@ -39,9 +39,9 @@ class AttemptLost(InsulaError):
 
 
 class RunnerSlot:
-    """Starts a runner, and another when that one ends; jobs wait here and are handed over one at a time.
+    """Starts a runner, and another one when it ends. Jobs wait here and are passed to the runner one at a time.
 
-    None is handed over early: what the runner has not seen can still be given back to another worker.
+    No job is passed early: a job that the runner has not seen can still be given back to another worker.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class RunnerSlot:
     ) -> None:
         """Call `enter` with each new phase, and with the reason of a failure.
 
-        `neighbours` are the hosts that the handler reaches without a proxy, also those that came after its start.
+        `neighbours` are the hosts that the handler reaches without a proxy, including those added after its start.
         """
         self.ready: Final = asyncio.Event()
         self._enter = enter
@@ -70,7 +70,7 @@ class RunnerSlot:
         self._stopped = False
 
     async def keep(self, launch: RunnerLaunch) -> None:
-        """Keep a runner running until cancelled; returns never."""
+        """Keep a runner running until cancelled. Never returns."""
         failures = 0
         loop = asyncio.get_running_loop()
         while True:
@@ -97,7 +97,7 @@ class RunnerSlot:
             await asyncio.sleep(pause_s(failures - 1))  # none before the first restart
 
     async def _live(self, runner: RunnerProcess, memory_bytes: int | None) -> str:
-        """Wait for the runner's end, its memory limited meanwhile; return the reason."""
+        """Wait for the runner's end while limiting its memory. Return the reason of the end."""
         watching = asyncio.create_task(self._limit_memory(runner, memory_bytes))
         try:
             death = await runner.wait_exit()
@@ -115,9 +115,10 @@ class RunnerSlot:
         )
 
     async def _limit_memory(self, runner: RunnerProcess, limit_bytes: int | None) -> None:
-        """End a runner that comes to take more than compute.mem: its workload would do it again, so it fails at once.
+        """End a runner that exceeds compute.mem. Its workload fails at once, because a retry would exceed it again.
 
-        One that takes more before it has run anything could never run; Cortex, which only reserved the memory, ran it.
+        A runner that already exceeds it before its first workload is not limited, because it could never run. Cortex
+        ran such a handler: it only reserved the memory.
         """
         if limit_bytes is None:
             return
@@ -135,13 +136,13 @@ class RunnerSlot:
 
     @property
     def busy_s(self) -> float:
-        """How long the job that runs now has been running; 0 if none does."""
+        """Seconds for which the current job has been running; 0 without one."""
         return 0.0 if self._busy_since is None else asyncio.get_running_loop().time() - self._busy_since
 
     async def run(self, job: Job, *, patience_s: float) -> Outcome:
         """Run a job once it is its turn and there is a runner. Raises AttemptLost if the runner ends first.
 
-        A job that is not begun because the one before it takes longer than `patience_s` is lost without having begun.
+        If the job before it takes longer than `patience_s`, AttemptLost is raised with `begun` False.
         """
         await self._wait_for_turn(patience_s)
         runner: RunnerProcess | None = None
@@ -155,7 +156,7 @@ class RunnerSlot:
         except RunnerDied as death:
             self._used |= death.sent
             if self._runner is runner and not self._stopped:
-                self.ready.clear()  # now, not once `keep` hears of it: the next job waits for the next runner
+                self.ready.clear()  # now, before `keep` notices the end: the next job must wait for the next runner
             if self._over_memory and death.sent:
                 return Failed(Reason.MEMORY_LIMIT, self._over_memory, traceback="", handler_s=self.busy_s)
             if self._recycled:
@@ -170,7 +171,7 @@ class RunnerSlot:
             self._turn.release()
 
     def _with_news(self, job: Job) -> Job:
-        """Have the job carry the names of the neighbours, if its runner does not know them all."""
+        """Add the names of the neighbours to the job, if its runner does not know them all."""
         names = self._neighbours.names()
         if names == self._told:
             return job
@@ -190,7 +191,7 @@ class RunnerSlot:
                     ) from None
 
     async def recycle(self, because: str) -> None:
-        """End the runner at once, whatever it runs; `keep` starts another. Blames no attempt."""
+        """End the runner at once, whatever it runs; `keep` starts another. No attempt counts as lost."""
         if self._runner is not None:
             self._recycled = because
             await self._runner.stop(0)
@@ -198,11 +199,11 @@ class RunnerSlot:
     async def stop(self, leave_s: float, because: str = STOPPING) -> None:
         """End the runner for good; cancel `keep` first.
 
-        It is killed if it still runs a job, or has not left within `leave_s` as Python programs do: its threads are
-        waited for, its exit functions run.
+        An idle runner ends as Python programs do: it waits for its threads and runs its exit functions. It is killed if
+        it still runs a job, or has not ended within `leave_s`.
         """
         self._stopped = True
-        self.ready.set()  # whoever waits for a runner need not wait any longer
+        self.ready.set()  # jobs that wait for a runner must not wait any longer
         if self._runner is None or self._busy_since is not None:
             await self.recycle(because)
         elif not await self._runner.stop(leave_s):
