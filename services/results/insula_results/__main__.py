@@ -46,7 +46,7 @@ async def run(settings: Settings) -> None:
         await scrapes.start()
     sweepers_objects = ObjectStore(stores.bucket, stores.s3_socket, calls_max=CALLS_MAX)
     sweeper = Sweeper(registry, ledger, Retention(redis, settings.stores.policy), sweepers_objects)
-    async with asyncio.TaskGroup() as group:  # a sweeper that fails ends the service: somebody has to see it
+    async with asyncio.TaskGroup() as group:  # a sweeper that fails ends the service, so that the fault is noticed
         sweeps = [
             group.create_task(sweeper.run_for_ever()),
             group.create_task(sweep_bundles(Bundles(settings.stores.bucket), registry)),

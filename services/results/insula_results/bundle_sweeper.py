@@ -1,4 +1,4 @@
-"""Deletes the project bundles that no version needs any more."""
+"""Deletes the project bundles that no version needs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from insula.registry import Registry
 log = logging.getLogger(__name__)
 
 FIRST_S: Final = 60
-"""After the start, which has better things to do."""
+"""Delay of the first sweep, so that it does not slow the start."""
 PERIOD_S: Final = 3600
-"""Bundles are kept a day at least, so that an hour makes no difference."""
+"""Bundles are kept for at least a day, so an hour makes no difference."""
 
 
 async def sweep_bundles(bundles: Bundles, registry: Registry) -> None:
-    """Sweep until cancelled; what a store that is away keeps from being done is left to the next time."""
+    """Sweep until cancelled. If a store is unavailable, the next sweep does the rest."""
     period_s = FIRST_S
     while True:
         await asyncio.sleep(period_s * random.uniform(0.5, 1.0))  # replicas spread out

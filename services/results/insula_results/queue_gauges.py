@@ -1,4 +1,4 @@
-"""How long the queues are, for scrapes: one round trip to Redis for all APIs, whenever somebody looks."""
+"""Queue lengths for scrapes: each scrape reads all APIs in one round trip to Redis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOOK_S: Final = 2.0
 
 
 class QueueGauges:
-    """The gauges of all live APIs. While Redis is away there are none: no figure is better than an old one."""
+    """The gauges of all live APIs. While Redis is unavailable there are none, because old values would mislead."""
 
     def __init__(self, telemetry: Telemetry, registry: Registry, ledger: WorkloadLedger) -> None:
         self._registry = registry
@@ -33,7 +33,7 @@ class QueueGauges:
         telemetry.observe(IN_FLIGHT, lambda: self._readings(lambda queued, running: queued + running))
 
     async def look(self) -> None:
-        """Read what the next scrape tells."""
+        """Read the values for the next scrape."""
         try:
             async with asyncio.timeout(LOOK_S):
                 self._counts = await self._read()

@@ -1,4 +1,4 @@
-"""How a workload looks to its readers: the JSON of GET /{id}, and the message of the typed calls."""
+"""Renders a workload for readers: the JSON of GET /{id}, and the protobuf message of the typed calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from insula.v1 import workload_pb2
 
 
 def json_frame(workload: Workload, traceback: str = "") -> tuple[bytes, bytes]:
-    """The JSON object of a workload, cut where the bytes of its result belong (invariant I8: they go in verbatim).
+    """The JSON object of a workload, in two parts: the result's bytes go between them, verbatim (invariant I8).
 
     {"id", "status"}; a completed one also has "result" and "timestamp" (ISO 8601 UTC), a failed one "error", with the
     traceback if one is given.

@@ -28,9 +28,9 @@ from insula_results import rendering
 
 WAIT_S_MAX: Final = 60
 FLUSH_BYTES: Final = 64 * 1024
-"""A response is sent in one message up to here, so that a small one costs what a unary call costs."""
+"""A response up to this size is sent in one message, so that it costs as little as a unary call."""
 RECHECK_S: Final = 15
-"""A watcher reads the record at least this often, should its update have been trimmed from the stream."""
+"""Seconds after which a watcher reads the record anyway, in case its update was trimmed from the stream."""
 
 
 class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
@@ -47,7 +47,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         request: GetWorkloadRequest,
         context: grpc.aio.ServicerContext[GetWorkloadRequest, GetWorkloadResponse],
     ) -> GetWorkloadResponse:
-        """The workload now, or as soon as it ends within `wait`."""
+        """The workload's current state; with `wait`, its state once it ended or `wait` is over."""
         wait_s = request.wait.seconds + request.wait.nanos / 1e9
         if not 0 <= wait_s <= WAIT_S_MAX:
             raise InvalidArgument(f"wait: must be between 0 and {WAIT_S_MAX} s (got {wait_s:g} s)")
@@ -63,7 +63,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         request: DownloadWorkloadRequest,
         context: grpc.aio.ServicerContext[DownloadWorkloadRequest, HttpBody],
     ) -> AsyncIterator[HttpBody]:
-        """The workload as one JSON object, its result streamed verbatim."""
+        """The workload as one JSON object; the result is streamed verbatim."""
         if request.api:
             workload = await self._read(request.api, request.id)
         else:
@@ -75,7 +75,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
             api = await self._apis.by_endpoint(endpoint)
             workload = await self._read(api.name, id)
         piece, tail = rendering.json_frame(workload, await self._traceback(workload, context))
-        content_type = "application/json"  # of the whole body, so the first message alone carries it
+        content_type = "application/json"  # it is the type of the whole body, so only the first message has it
         async for chunk in self._result(workload):
             piece += chunk
             if len(piece) > FLUSH_BYTES:
@@ -88,7 +88,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         request: WatchWorkloadRequest,
         context: grpc.aio.ServicerContext[WatchWorkloadRequest, WatchWorkloadResponse],
     ) -> AsyncIterator[WatchWorkloadResponse]:
-        """The workload now and after each change, until it ends."""
+        """The workload's current state, then its state after each change, until it ends."""
         workload = await self._read(request.api, request.id)
         async for changed in self._follow(workload):
             yield WatchWorkloadResponse(workload=rendering.message(changed))
@@ -102,7 +102,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         return workload
 
     async def _follow(self, workload: Workload) -> AsyncIterator[Workload]:
-        """Yield the workload as it stands, then after each change of status or attempt, up to its end."""
+        """Yield the workload's current state, then its state after each change of status or attempt, up to its end."""
         shown: tuple[Any, ...] = ()
         async with self._updates.watch(workload.api, workload.id) as bell:
             while True:
@@ -120,7 +120,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
                     continue
 
     async def _wait(self, workload: Workload, wait_s: float) -> Workload:
-        """The workload at its end, or as it stands after `wait_s`."""
+        """The workload at its end, or its state after `wait_s`."""
         latest = workload
         try:
             async with asyncio.timeout(wait_s):
@@ -131,7 +131,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         return latest
 
     async def _traceback(self, workload: Workload, context: grpc.aio.ServicerContext[Any, Any]) -> str:
-        """Empty unless the call asks for it."""
+        """The traceback; empty unless the call asks for it."""
         if not tracebacks.is_asked_for(context.invocation_metadata()):
             return ""
         return await tracebacks.read(self._objects, workload.failure)

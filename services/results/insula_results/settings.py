@@ -1,4 +1,4 @@
-"""What results reads from its environment."""
+"""The settings of results, from its environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ METRICS_LISTEN: Final = Text("INSULA_METRICS_LISTEN", "`host:port` or `unix:PATH
 
 @dataclass(frozen=True)
 class Settings:
-    """`listen` is host:port or unix:PATH, and `metrics_listen` if anybody is to scrape."""
+    """`listen` and `metrics_listen` are host:port or unix:PATH; without the latter there are no metrics."""
 
     stores: StoreSettings
     listen: str

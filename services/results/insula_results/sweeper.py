@@ -1,7 +1,7 @@
-"""The retention sweeper: removes what is past its time from Redis and S3, so that nothing is kept for ever (I9).
+"""The retention sweeper: deletes expired workloads from Redis and S3 (I9).
 
-Every replica of results sweeps; each step may be repeated, and by several at once. Of a workload its objects go first
-and its record after them: what could not be deleted from S3 is found again by the next sweep.
+Every replica of results sweeps. Each step is safe to repeat, also by several replicas at once. A workload's objects are
+deleted before its record, so the next sweep finds objects that could not be deleted from S3.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ log = logging.getLogger(__name__)
 PAGE: Final = 500
 PERIOD_MAX: Final = timedelta(minutes=1)
 SWEEPS_PER_RETENTION: Final = 10
-"""Of a short retention; of one of days, a sweep a minute is far more."""
+"""Sweeps within one retention, if it is short. A longer one is swept once a minute."""
 CALLS_MAX: Final = 4
-"""S3 calls of a sweeper at the same time: readers of results have the others."""
+"""Concurrent S3 calls of a sweeper. The rest are for readers of results."""
 
 
 class Sweeper:
-    """Sweeps all APIs again and again."""
+    """Sweeps all APIs periodically."""
 
     def __init__(self, registry: Registry, ledger: WorkloadLedger, retention: Retention, objects: ObjectStore) -> None:
-        """`objects` with CALLS_MAX calls, of its own."""
+        """`objects` allows CALLS_MAX concurrent calls and is used by nothing else."""
         self._registry = registry
         self._ledger = ledger
         self._retention = retention
@@ -42,7 +42,7 @@ class Sweeper:
         self._steady = False
 
     async def run_for_ever(self) -> None:
-        """Sweep until cancelled; what a store that is away keeps from being done is left to the next sweep."""
+        """Sweep until cancelled. If a store is unavailable, the next sweep does the rest."""
         while True:
             await asyncio.sleep(self._period_s * random.uniform(0.5, 1.0))  # replicas spread out
             try:
@@ -52,19 +52,19 @@ class Sweeper:
                 log.warning("sweep interrupted", extra={"error": str(error)})
 
     async def sweep(self) -> None:
-        """Forget what is expired, delete what belongs to nothing, drop APIs that were deleted and have no records."""
+        """Forget expired workloads, delete objects without a workload, drop deleted APIs that have no records."""
         steady = True
         await self._registry.tidy()
         for api in (await self._registry.all()).values():
             try:
                 await self._sweep(api)
-            except (StoreUnavailable, StoreFull) as error:  # the other APIs are not kept waiting
+            except (StoreUnavailable, StoreFull) as error:  # the other APIs are still swept
                 steady = False
                 log.warning("api sweep failed", extra={"api": api.name, "error": str(error)})
         self._steady = steady
 
     async def _sweep(self, api: Registration) -> None:
-        # Right after an outage of Redis no lease has been renewed: nothing can be told from that.
+        # Right after an outage of Redis no lease has been renewed, so an old lease proves nothing.
         if not api.live and self._steady and (cancelled := await self._retention.abandon(api.name, count=PAGE)):
             log.warning(
                 "abandoned workloads of a deleted api cancelled", extra={"api": api.name, "workloads": cancelled}
@@ -78,7 +78,7 @@ class Sweeper:
             log.info("api removed", extra={"api": api.name})
 
     async def _forget_expired(self, api: str) -> int:
-        """Forget page by page; returns how many. Raises StoreUnavailable once S3 keeps some of a page."""
+        """Forget page by page; returns how many. Raises StoreUnavailable if objects of a page could not be deleted."""
         forgotten, more = 0, True
         while more:
             expired, more = await self._retention.expired(api, count=PAGE)
@@ -88,7 +88,7 @@ class Sweeper:
                     raise outcome
             forgotten += sum(outcome is True for outcome in outcomes)
             if expired and not any(outcomes):
-                break  # another replica was faster; the next sweep sees
+                break  # another replica was faster; the next sweep does the rest
         return forgotten
 
     async def _forget(self, api: str, expired: Expired) -> bool:
@@ -99,21 +99,21 @@ class Sweeper:
         return await self._retention.forget(api, expired.id)
 
     async def _delete_unrecorded(self, api: str, bucket: str) -> None:
-        """Delete the objects of workloads that have no record any more; one that still waits may be of the bucket."""
+        """Delete the objects of a bucket's workloads that have no record. Its live workloads still have one."""
         folders = {key.split("/")[1] for key in await self._objects.keys(f"{api}/{bucket}")}
         for id in folders:
             if await self._ledger.read(api, id) is None:
                 await self._objects.delete_all(workload_objects(api, id))
 
     async def _delete_stale_uploads(self, api: str) -> int:
-        """Delete what was uploaded and belongs to nothing; returns how many. None can be committed any more."""
+        """Delete uploads without a workload; returns how many. It is too late to commit any of them."""
         stale = await self._retention.stale_uploads(api)
         for key in stale:
-            await self._objects.delete_all(key)  # first: who ends in between leaves the note, and no submit takes it
+            await self._objects.delete_all(key)  # first: if we end in between, the note stays, and no submit uses it
             await self._ledger.withdraw_upload(api, key)
         return len(stale)
 
 
 def period_for(retention: timedelta) -> timedelta:
-    """How long after its retention something may stay: a minute at most."""
+    """The time between sweeps: how long data may stay after its retention, a minute at most."""
     return min(PERIOD_MAX, retention / SWEEPS_PER_RETENTION)

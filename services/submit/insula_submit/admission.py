@@ -1,4 +1,4 @@
-"""Admission: from a stream of bytes to a workload on disk, or to an error and nothing stored."""
+"""Admission: turns a stream of bytes into a workload on disk, or refuses it and stores nothing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from insula_submit.encodings import decompressed
 from insula_submit.envelope import Envelope
 
 INLINE_BYTES_MAX: Final = 32 * 1024
-"""Larger payloads go to S3: Redis holds its data in memory, and with every write on disk."""
+"""Larger payloads go to S3: Redis holds its data in memory, and writes each change to disk."""
 
 
 class Admission:
@@ -33,17 +33,17 @@ class Admission:
         self._stores_folder = stores_folder
         self._objects = objects
         self._payload_bytes_max = payload_bytes_max
-        self._depths: dict[str, int] = {}  # API -> workloads in its queue when we last heard
+        self._depths: dict[str, int] = {}  # API -> workloads in its queue at the last submit
 
     async def accept(self, api: Registration, envelope: Envelope, chunks: AsyncIterator[bytes]) -> str:
-        """Enqueue one workload and return its id; when this returns, both are on disk (invariant I1).
+        """Enqueue one workload and return its id. When this returns, payload and workload are on disk (invariant I1).
 
-        A gzip is decompressed first: limits, digest and record are those of what the handler gets. Raises
+        A gzip is decompressed first: limit, digest and record are those of the decompressed payload. Raises
         EncodingInvalid, PayloadTooLarge, QueueFull, StoreFull, IdempotencyConflict or StoreUnavailable; then nothing
         stays stored.
         """
         self._check_disk()
-        if self._depths.get(api.name, 0) >= api.queue_limit:  # refused before the body is read, where we can know
+        if self._depths.get(api.name, 0) >= api.queue_limit:  # refuse before reading the body, if possible
             await self._check_room(api, envelope)
         id, digest = new_id(), hashlib.sha256(envelope.content_type.encode() + b"\0")
 
@@ -62,12 +62,12 @@ class Admission:
         return await self._submit(api, id, payload, envelope, digest.hexdigest())
 
     def _check_disk(self) -> None:
-        """Raise StorageFull where only what was accepted has room: Valkey would end by a write that does not fit."""
+        """Raise StorageFull if the free space is reserved for accepted workloads: a failed write would end Valkey."""
         if self._stores_folder is not None and room_of(self._stores_folder).spent:
             raise StorageFull
 
     async def _check_room(self, api: Registration, envelope: Envelope) -> None:
-        """Raise QueueFull, unless it is the repetition of a request that was accepted: that needs no room."""
+        """Raise QueueFull, unless the request repeats an accepted one: a repetition needs no room."""
         try:
             await self._ledger.check_room(api.name, queue_limit=api.queue_limit)
         except QueueFull:
@@ -87,7 +87,7 @@ class Admission:
                 traceparent=envelope.traceparent,
                 idempotency=idempotency,
             )
-        except StoreUnavailable:  # it may have been accepted for all we know; if not, the sweeper finds the object
+        except StoreUnavailable:  # it may have been accepted; if not, the sweeper deletes the object
             raise
         except InsulaError:
             await self._forget(api.name, payload)
@@ -114,7 +114,7 @@ class Admission:
         return Payload(content_type, size_bytes=size_bytes, object=key)
 
     async def _forget(self, api: str, payload: Payload) -> None:
-        """Delete a refused payload's object; if a store does not answer, its note in `uploads` is the sweeper's."""
+        """Delete a refused payload's object. During an outage its note stays, and the sweeper deletes it."""
         if payload.object is not None:
             with suppress(StoreUnavailable):
                 await self._objects.delete(payload.object)
@@ -122,7 +122,7 @@ class Admission:
 
 
 async def _read_head(chunks: AsyncIterator[bytes]) -> tuple[bytes, bool]:
-    """Read until the payload is over INLINE_BYTES_MAX or has ended; returns what was read, and whether it ended."""
+    """Read until the payload is over INLINE_BYTES_MAX or has ended. Returns the bytes, and whether it ended."""
     head = bytearray()
     async for chunk in chunks:
         head += chunk

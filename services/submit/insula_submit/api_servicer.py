@@ -1,4 +1,4 @@
-"""ApiService: the one way in for code. Registers APIs, and describes them, their workers and the failures there."""
+"""ApiService: registers APIs, and describes them, their workers and their failures. Code enters Insula only here."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         request_iterator: AsyncIterator[DeployApiRequest],
         context: grpc.aio.ServicerContext[DeployApiRequest, DeployApiResponse],
     ) -> DeployApiResponse:
-        """Check, store the bundle under its version, then register: an API that is listed has its bundle."""
+        """Check, store the bundle under its version, then register: the bundle of a listed API always exists."""
         spec_json, archive = await _receive(request_iterator)
         spec = ApiSpec.from_json(spec_json)
         await asyncio.to_thread(_check_bundle, spec, archive)
@@ -71,14 +71,14 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
             spec.name, spec.networking.endpoint, version, canonical.decode(), spec.queue_limit
         )
         await self._ledger.reopen(spec.name)
-        # `insula up` starts the worker of an API that is new to it when it reads this line.
+        # `insula up` starts the worker of a new API when it reads this line.
         log.info("api deployed", extra={"api": spec.name, "version": version, "endpoint": registration.endpoint})
         return DeployApiResponse(api=await self._describe(registration))
 
     async def DeleteApi(
         self, request: DeleteApiRequest, context: grpc.aio.ServicerContext[DeleteApiRequest, DeleteApiResponse]
     ) -> DeleteApiResponse:
-        """Refuse new workloads, then cancel what waits; the workers finish what runs. Safe to repeat."""
+        """Refuse new workloads, then cancel the waiting ones. Workers finish the running ones. Safe to repeat."""
         await self._find(request.name)
         cancelled = await self._ledger.close(request.name)
         await self._registry.delete(request.name)
@@ -101,7 +101,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         request: GetTracebackRequest,
         context: grpc.aio.ServicerContext[GetTracebackRequest, GetTracebackResponse],
     ) -> GetTracebackResponse:
-        """The traceback of a workload, also of a deleted API: its record outlives it."""
+        """The traceback of a workload, also of a deleted API, because the record is kept longer than the API."""
         if await self._registry.find(request.api) is None:
             raise ApiNotFound(request.api)
         workload = await self._ledger.read(request.api, request.id) if is_id(request.id) else None
@@ -132,7 +132,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
             name=registration.name,
             endpoint=registration.endpoint,
             version=registration.version,
-            # A worker reports that it serves before or after the registry learns of it.
+            # A worker's report may arrive before or after it promotes the version in the registry.
             active_version=registration.version if state is ApiState.READY else registration.active_version,
             state=state,
             reason=reason,
@@ -166,7 +166,7 @@ async def _receive(messages: AsyncIterator[DeployApiRequest]) -> tuple[bytes, by
 
 
 def _check_bundle(spec: ApiSpec, archive: bytes) -> None:
-    """Refuse a bundle that no worker could start: the client checked it too, but need not be ours."""
+    """Refuse a bundle that no worker could start. Insula's client checks this too, but other clients may not."""
     with TemporaryDirectory(prefix="insula-") as folder:
         project = Path(folder) / "project"
         extract(archive, project)

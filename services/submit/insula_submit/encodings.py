@@ -1,6 +1,6 @@
-"""Content-Encoding: which encodings of a payload are undone here, and how, without holding more than a piece of it.
+"""Content-Encoding: decompresses gzip payloads of JSON and text, one piece at a time.
 
-A gzip of JSON or text is decompressed before it is stored. A payload of another type is stored as it came.
+Payloads of other types are stored unchanged.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from insula.errors import EncodingInvalid, EncodingUnsupported
 IDENTITY: Final = "identity"
 GZIP: Final = frozenset({"gzip", "x-gzip"})
 PIECE_BYTES: Final = 256 * 1024
-"""What is decompressed at once, at most. 1 KiB of gzip can hold 1 MiB."""
+"""Most bytes that one step produces. 1 KiB of gzip can hold 1 MiB."""
 SLICE_BYTES: Final = 64 * 1024
-"""What is read at once: zlib copies what it has not read yet, at each step."""
+"""Bytes given to zlib at once: it copies its unread input at each step."""
 IN_LOOP_BYTES: Final = 128 * 1024
-"""What is read and decompressed of a payload before the rest moves to threads. A payload that is kept inline is smaller
-than that: it must not wait for the threads, which an outage of S3 may keep busy."""
+"""Bytes of a payload that are read and decompressed in the event loop; threads do the rest. An inline payload is
+smaller, so it never waits for the threads, which an outage of S3 may keep busy."""
 GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
 
 
 def is_gzip(content_type: str, content_encoding: str) -> bool:
-    """Whether the payload has to be decompressed. Raises EncodingUnsupported if it would have to be, and cannot be."""
+    """Whether the payload must be decompressed. Raises EncodingUnsupported if it must be, and Insula cannot do it."""
     media_type = content_type.partition(";")[0].strip().lower()
     if not (media_type == "application/json" or media_type.startswith("text/") or media_type.endswith("+json")):
         return False
@@ -37,9 +37,9 @@ def is_gzip(content_type: str, content_encoding: str) -> bool:
 
 
 async def decompressed(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield what the gzip in `chunks` holds, in pieces of at most PIECE_BYTES.
+    """Yield the decompressed gzip in `chunks`, in pieces of at most PIECE_BYTES.
 
-    Raises EncodingInvalid if it is no gzip, is damaged, has no end, or goes on with anything but gzip after its end.
+    Raises EncodingInvalid if it is not gzip, is damaged, has no end, or is followed by anything but gzip.
     """
     gunzip, done_bytes = _Gunzip(), 0
     async for chunk in chunks:
@@ -58,7 +58,7 @@ async def decompressed(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 class _Gunzip:
-    """One gzip, or several joined ones, of which `left` holds what has come and was not read yet."""
+    """Decompresses one gzip, or several joined ones. `left` holds received bytes that are not read yet."""
 
     def __init__(self) -> None:
         self.left = b""
@@ -66,11 +66,11 @@ class _Gunzip:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing is missing."""
+        """Whether the gzip is complete."""
         return self._one.eof
 
     def piece(self) -> bytes:
-        """Return up to PIECE_BYTES; fewer say that all that has come was read. Raises EncodingInvalid."""
+        """Return up to PIECE_BYTES. Fewer mean that all received bytes were read. Raises EncodingInvalid."""
         pieces, room_bytes = list[bytes](), PIECE_BYTES
         while room_bytes:
             if self._one.eof:

@@ -1,4 +1,4 @@
-"""What a caller says about a payload, read from the call's metadata: over HTTP, from the request's headers."""
+"""The metadata of a submit (over HTTP: its headers): content type, encoding, Idempotency-Key, trace."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from insula_submit.encodings import is_gzip
 
 HEADER_BYTES_MAX: Final = 255
 TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-"""W3C Trace Context, level 1; anything else is ignored, as it says."""
+"""W3C Trace Context, level 1. Anything else is ignored, as that standard requires."""
 QUOTED: Final = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')
-"""RFC 9651's String, and not empty: printable ASCII, where a backslash stands only before a quote or a backslash."""
+"""A String of RFC 9651, not empty: printable ASCII; a backslash occurs only before a quote or a backslash."""
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """What is not in the payload itself. `idempotency_key` and `traceparent` may be empty."""
+    """The values from the metadata. `idempotency_key` and `traceparent` may be empty."""
 
     content_type: str
     idempotency_key: str = ""
@@ -50,14 +50,14 @@ class Envelope:
 
     @property
     def idempotency_hash(self) -> str:
-        """What the Idempotency-Key is stored under."""
+        """The digest under which the Idempotency-Key is stored."""
         return hashlib.sha256(self.idempotency_key.encode()).hexdigest()
 
 
 def unquoted(key: str) -> str:
-    r"""The key without the quotes that the IETF's draft of Idempotency-Key asks for: "a\"b" is a"b.
+    r"""The key without the quotes that the IETF's draft of Idempotency-Key requires: "a\"b" becomes a"b.
 
-    A key that does not begin with a quote is taken as it is. Raises InvalidArgument for an opening quote alone.
+    A key that does not begin with a quote is unchanged. Raises InvalidArgument if one that does is not a quoted string.
     """
     if not key.startswith('"'):
         return key

@@ -1,4 +1,4 @@
-"""SubmitService: the RPC face of admission."""
+"""SubmitService: the RPCs of admission."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from insula_submit.envelope import Envelope
 UploadContext: TypeAlias = grpc.aio.ServicerContext[UploadWorkloadRequest, UploadWorkloadResponse]
 
 REFUSED_BYTES_READ: Final = 8 * 1024 * 1024
-"""How much of a refused body is read and dropped: many HTTP clients see a reset, not the answer, if they still send."""
+"""Bytes of a refused body that are read and dropped. Many HTTP clients that still send see a reset, not the answer."""
 REFUSED_S: Final = 5
-"""How long it is read at most, should the client neither send nor end it."""
+"""Most seconds for which a refused body is read, if the client neither sends more nor ends it."""
 
 
 class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
@@ -42,7 +42,7 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
         request: SubmitWorkloadRequest,
         context: grpc.aio.ServicerContext[SubmitWorkloadRequest, SubmitWorkloadResponse],
     ) -> SubmitWorkloadResponse:
-        """Accept a payload that came in one message."""
+        """Accept a payload in one message."""
         if len(request.payload) > PAYLOAD_BYTES_MAX:
             raise PayloadTooLarge(PAYLOAD_BYTES_MAX, " for one message; UploadWorkload takes it in pieces")
         api = await self._apis.by_name(request.api)
@@ -55,7 +55,7 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
         request_iterator: AsyncIterator[UploadWorkloadRequest],
         context: UploadContext,
     ) -> UploadWorkloadResponse:
-        """Accept a streamed payload; a refused one is read a little further first, see REFUSED_BYTES_READ."""
+        """Accept a streamed payload. A refused one is read up to REFUSED_BYTES_READ first."""
         messages = aiter(request_iterator)
         first = await anext(messages, UploadWorkloadRequest())
         chunks = _data(first, messages, context)
@@ -86,11 +86,11 @@ async def _once(payload: bytes) -> AsyncIterator[bytes]:
 async def _data(
     first: UploadWorkloadRequest, messages: AsyncIterator[UploadWorkloadRequest], context: UploadContext
 ) -> AsyncIterator[bytes]:
-    """The pieces of the payload; ends only if the client ended it.
+    """The pieces of the payload. Ends only if the client ended the stream; raises CancelledError if it was cut off.
 
-    grpc.aio reports a stream that was cut off as one that has ended, and tells of the cancellation a moment later, too
-    late for a payload that is already accepted. Sending on a cut-off stream fails at once: so sending what has to be
-    sent anyway is the proof that the payload is whole. Raises CancelledError if it is not.
+    grpc.aio reports a cut-off stream as ended, and reports the cancellation a moment later: too late if the payload is
+    accepted by then. Sending on a cut-off stream fails at once. So the initial metadata, which must be sent anyway, is
+    sent here: if that succeeds, the payload is whole.
     """
     yield first.payload.data
     async for message in messages:

@@ -1,7 +1,7 @@
 """The registry of APIs: which exist, at which version and endpoint, and which workers serve them.
 
-An API's registration and the reports of its workers are hashes under its own hash tag. Two small hashes list what there
-is: the names, and whose each endpoint is. No step touches two keys, so each may lie in any slot of a Redis Cluster.
+An API's registration and the reports of its workers are hashes under its own hash tag. Two small hashes list the names
+and the owner of each endpoint. No step touches two keys, so each key may be in any slot of a Redis Cluster.
 
     insula:apis                   hash: name -> the mark of its last deployment
     insula:endpoints              hash: endpoint -> "<claimed_ms> <API>"

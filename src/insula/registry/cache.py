@@ -10,14 +10,14 @@ from insula.registry.registration import Registration
 from insula.registry.registry import Registry
 
 REFRESH_S: Final = 0.5
-"""Age of a cached registry at most, so services are less than a second behind."""
+"""Greatest age of the copy, so services are less than a second behind."""
 
 
 class RegistryCache:
-    """A copy of the registry for the services' hot path, at most REFRESH_S old; a miss asks again at once."""
+    """A copy of the registry, at most REFRESH_S old. A miss reads the registry again at once."""
 
     def __init__(self, registry: Registry, *, tombstones: bool) -> None:
-        """`tombstones` also finds deleted APIs, for reads; of two with one endpoint, the live one."""
+        """With `tombstones`, deleted APIs are found too, for reads; of two APIs with one endpoint, the live one."""
         self._registry = registry
         self._tombstones = tombstones
         self._by_name: dict[str, Registration] = {}
@@ -28,7 +28,7 @@ class RegistryCache:
         self._outage: StoreUnavailable | None = None
 
     async def by_name(self, name: str) -> Registration:
-        """The API called `name`. Raises ApiNotFound, or StoreUnavailable if it is not cached either."""
+        """The API called `name`. Raises ApiNotFound, or StoreUnavailable if it is not in the copy."""
         found = self._by_name.get(name)
         if found is None or self._stale():
             await self._refresh(missing=found is None)
@@ -45,16 +45,16 @@ class RegistryCache:
             await self._refresh(missing=found is None)
             found = self._by_endpoint.get(path)
         if found is None:
-            raise ApiNotFound(path.removeprefix("/~"))  # how the edge writes a name that it read in the host
+            raise ApiNotFound(path.removeprefix("/~"))  # the edge's form of a name from the Host header
         return found
 
     def _stale(self) -> bool:
         return asyncio.get_running_loop().time() - self._refreshed_at >= REFRESH_S
 
     async def _refresh(self, *, missing: bool) -> None:
-        """Read the registry; whoever waits meanwhile shares the outcome.
+        """Read the registry. Concurrent callers share one read.
 
-        While Redis is away what is cached stays good: only a miss is an error.
+        While Redis is unavailable the copy stays in use, and only a miss is an error.
         """
         before = self._attempts
         async with self._refreshing:

@@ -1,4 +1,4 @@
-"""The lists of what is deployed: the names, and whose each endpoint is."""
+"""The lists of deployed APIs: their names, and the owner of each endpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from insula.registry.registration import Registration
 from insula.stores.redis_client import redis_errors
 
 CLAIM_MS: Final = 30_000
-"""For so long a claim stands that no registration confirms: the deployment that made it may still be under way."""
+"""How long a claim is valid without a registration that confirms it: its deployment may still be in progress."""
 
 Find: TypeAlias = Callable[[str], Awaitable[Registration | None]]
 
@@ -28,7 +28,7 @@ class EndpointClaim:
 
     @classmethod
     def parse(cls, value: bytes) -> Self:
-        """From a value of the hash of endpoints."""
+        """Parse a value of the hash of endpoints."""
         claimed_ms, api, *_ = value.decode().split(" ")
         return cls(int(claimed_ms), api)
 
@@ -37,7 +37,7 @@ class EndpointClaim:
         return f"{self.claimed_ms} {self.api}"
 
     def stands(self, endpoint: str, registration: Registration | None, now_ms: int) -> bool:
-        """Whether nobody else may have the endpoint, given the registration of the API that claims it."""
+        """Whether the claim is valid, given the registration of the claiming API. No other API may then claim it."""
         if registration is not None:
             if registration.live and registration.endpoint == endpoint:
                 return True
@@ -53,18 +53,18 @@ class Index:
         self._redis: Any = redis  # redis-py leaves the replies of hash commands and of a watching pipeline untyped
 
     async def names(self) -> dict[str, bytes]:
-        """Every API, deleted ones too, and the mark of its last deployment."""
+        """Every API, deleted ones included, with the mark of its last deployment."""
         with redis_errors():
             found = cast(dict[bytes, bytes], await self._redis.hgetall(APIS))
         return {name.decode(): mark for name, mark in found.items()}
 
     async def add(self, name: str, now_ms: int) -> None:
-        """List an API, marked by when it is deployed."""
+        """Add an API to the list, with the time of its deployment as its mark."""
         with redis_errors():
             await self._redis.hset(APIS, name, now_ms)
 
     async def remove(self, name: str, mark: bytes) -> None:
-        """Take an API from the list, unless it was deployed since it had this mark."""
+        """Remove an API from the list, if it still has this mark: else it was deployed again."""
 
         async def attempt(pipeline: Any) -> None:
             found = await pipeline.hget(APIS, name)
@@ -76,7 +76,7 @@ class Index:
             await self._redis.transaction(attempt, APIS)
 
     async def endpoints(self) -> dict[str, str]:
-        """Every endpoint, and the API that claims it; the API's registration says whether it is right."""
+        """Every endpoint with the API that claims it. The claim counts only if the API's registration confirms it."""
         with redis_errors():
             found = cast(dict[bytes, bytes], await self._redis.hgetall(ENDPOINTS))
         return {endpoint.decode(): EndpointClaim.parse(value).api for endpoint, value in found.items()}

@@ -1,8 +1,8 @@
 """Moves registrations of the old shape: all of them were JSON in the hash that now lists the names.
 
-Three steps move an API, each atomic and safe to repeat. Its registration is written unless there is one. Its endpoint
-is listed unless somebody has it. At last a mark takes the place of its JSON, if that is still what was read. So the
-next move finishes one that was killed, and several may run at once. Nobody reads the registry before a move has ended.
+Three steps move an API. Each is atomic and safe to repeat. First, its registration is written unless one exists. Then
+its endpoint is listed unless an API has it. Last, a mark replaces its JSON, if the JSON has not changed. So the next
+move finishes one that was killed, and several may run at once. The registry is read only after a move has ended.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ async def move_old_shape(redis: Redis) -> None:
     with redis_errors():
         found = cast(dict[bytes, bytes], await client.hgetall(APIS))
         old = {name.decode(): json.loads(value) for name, value in found.items() if value.startswith(b"{")}
-        # Of two with one endpoint, the live one has it.
+        # If two APIs have one endpoint, it belongs to the live one.
         for name in sorted(old, key=lambda name: bool(old[name].get("deleted_ms"))):
             await _move(client, name, found[name.encode()], old[name])
 

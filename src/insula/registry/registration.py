@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final, Self
 
 VERSION_DIGITS: Final = 32
-"""128 bits: as many as name anything else for good; every record names its version, and millions are kept."""
+"""128 bits: enough for a unique name. Not more, because each of millions of records holds its version."""
 QUEUE_LIMIT: Final = 102_400
-"""Of a registration without one: that of a configuration which sets neither replicas nor their concurrency."""
+"""Queue limit of a registration that has none: that of a configuration without replicas and concurrency."""
 
 
 def version_of(spec_json: bytes, bundle: bytes) -> str:
@@ -41,24 +41,24 @@ class Registration:
 
     @property
     def live(self) -> bool:
-        """Whether it takes workloads."""
+        """Whether the API accepts workloads."""
         return self.deleted_ms == 0
 
     @property
     def active(self) -> Self | None:
-        """The version that became ready last, as if it were the wanted one; None if it is, or none ever was."""
+        """The registration with the active version as the wanted one; None if they are equal or none is active."""
         if not self.active_spec or self.active_version == self.version:
             return None
         return replace(self, version=self.active_version, spec=self.active_spec)
 
     @property
     def versions(self) -> set[str]:
-        """The versions whose bundles a worker may ask for; none of a deleted API."""
+        """The versions whose bundles a worker may fetch; none for a deleted API."""
         return {self.version, self.active_version} if self.live else set()
 
     @classmethod
     def parse(cls, name: str, record: Mapping[bytes, bytes]) -> Self:
-        """From its hash, in which another version of Insula may have left out fields, or put some of its own."""
+        """Parse the hash of an API. Another version of Insula may have omitted fields or added some."""
         text = {key.decode(): value.decode() for key, value in record.items()}
         return cls(
             name=name,
@@ -75,5 +75,5 @@ class Registration:
         )
 
     def fields(self) -> dict[str, str | int]:
-        """What its hash holds, beside fields of other versions."""
+        """The fields of its hash that this version of Insula writes."""
         return asdict(self)

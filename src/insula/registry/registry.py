@@ -1,4 +1,4 @@
-"""Reads and writes what is deployed."""
+"""Reads and writes the registrations of APIs and the reports of their workers."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from insula.stores.redis_client import redis_errors
 from insula.v1.worker_service_pb2 import DescribeWorkerResponse, Worker
 
 REPORT_S: Final = 5
-"""How often a worker reports; one that has not for three times as long is taken for gone."""
+"""Seconds between two reports of a worker. After three times as long without one, the worker counts as gone."""
 
 Change: TypeAlias = Callable[[Registration | None], Registration]
-"""From an API's registration as it stands to the one to write. May run more than once."""
+"""Makes the new registration of an API from its current one. May run more than once."""
 
 
 class Registry:
     """The registrations of all APIs, and the reports of their workers.
 
-    Every method raises StoreUnavailable when Redis does not answer, and one that writes StoreFull at its memory limit.
+    Every method raises StoreUnavailable when Redis does not answer. Methods that write raise StoreFull at Redis' memory
+    limit.
     """
 
     def __init__(self, redis: Redis) -> None:
@@ -36,7 +37,7 @@ class Registry:
         self._moved = False
 
     async def all(self) -> dict[str, Registration]:
-        """Every API by name, deleted ones too."""
+        """Every API by name, deleted ones included."""
         await self._move()
         names = list(await self._index.names())
         with redis_errors():
@@ -48,22 +49,22 @@ class Registry:
         return {name: Registration.parse(name, record) for name, record in found if record}
 
     async def find(self, name: str) -> Registration | None:
-        """One API, a deleted one too; reads nothing of the others."""
+        """One API, also a deleted one. Reads no other API."""
         await self._move()
         with redis_errors():
             record = cast(dict[bytes, bytes], await self._redis.hgetall(ApiKeys(name).registration))
         return Registration.parse(name, record) if record else None
 
     async def endpoints(self) -> dict[str, str]:
-        """The API at each endpoint; one whose registration names another endpoint has moved."""
+        """The API that claims each endpoint. If its registration names another endpoint, the API has moved."""
         await self._move()
         return await self._index.endpoints()
 
     async def deploy(self, name: str, endpoint: str, version: str, spec: str, queue_limit: int) -> Registration:
-        """Register a version, which becomes the wanted one; the same version again changes nothing. Safe to repeat.
+        """Register a version, which becomes the wanted one. The same version again changes nothing. Safe to repeat.
 
-        Raises EndpointTaken if another API has the endpoint. A deployment that is killed half-way leaves the
-        registration before it or the new one, and a claim to the endpoint that ends after CLAIM_MS.
+        Raises EndpointTaken if another API has the endpoint. A deployment that is killed half-way leaves the old or the
+        new registration, and a claim to the endpoint that expires after CLAIM_MS.
         """
         now_ms = await self._now_ms()
 
@@ -95,7 +96,7 @@ class Registry:
         await self._change(name, change)
 
     async def refresh(self, name: str) -> Registration:
-        """Ask the workers of an API for fresh handler processes. Raises ApiNotFound."""
+        """Have the workers of an API replace their handler processes. Raises ApiNotFound."""
 
         def change(known: Registration | None) -> Registration:
             known = _live(name, known)
@@ -109,7 +110,7 @@ class Registry:
         await self._change(name, lambda known: replace(_live(name, known), deleted_ms=now_ms))
 
     async def remove(self, name: str) -> None:
-        """Remove the tombstone of an API; one that was deployed again meanwhile stays. Safe to repeat."""
+        """Remove the tombstone of an API, unless it was deployed again meanwhile. Safe to repeat."""
         now_ms = await self._now_ms()
         mark = (await self._index.names()).get(name)
         key = ApiKeys(name).registration
@@ -131,15 +132,15 @@ class Registry:
             await self._index.remove(name, mark)
 
     async def tidy(self) -> None:
-        """Remove from the lists what removals and first deployments left that were killed half-way."""
+        """Remove entries of the lists that a killed removal or a killed first deployment left."""
         listed = {*await self._index.names(), *(await self._index.endpoints()).values()}
         for name in listed - (await self.all()).keys():
             await self.remove(name)
 
     async def report(self, api: str, worker: str, releases: Sequence[Worker]) -> None:
-        """Record what a worker says of itself, once for each version it holds; none means that it ends.
+        """Record a worker's report, one message for each version it holds; none means that the worker ends.
 
-        What was reported is forgotten when the worker falls silent.
+        The report expires if the worker stops reporting.
         """
         stamp = Timestamp()
         stamp.FromMilliseconds(await self._now_ms())
@@ -167,7 +168,7 @@ class Registry:
         await self._index.add(name, now_ms)
 
     async def _change(self, name: str, change: Change) -> Registration:
-        """Write what changes; fields of other versions stay as they are."""
+        """Write the changed fields. Fields of other versions of Insula are kept."""
         await self._move()
         key = ApiKeys(name).registration
 

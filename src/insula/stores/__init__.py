@@ -1,1 +1,1 @@
-"""Redis, S3 and the disk: how they are reached, and what their failures are called."""
+"""Clients of Redis, S3 and the disk, and the translation of their errors."""

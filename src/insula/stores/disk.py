@@ -1,6 +1,6 @@
-"""How much room the disk of a machine's own stores has.
+"""Free space on the disk of a machine's own stores.
 
-Both stores need some: SeaweedFS refuses writes with less than 1 % of its disk free, and Valkey ends when a write fails.
+Both stores need some. SeaweedFS refuses writes if less than 1 % of its disk is free. Valkey ends when a write fails.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 MEBIBYTE: Final = 2**20
 ROOM_BYTES_MIN: Final = 32 * MEBIBYTE
-"""Kept for what was accepted: with less, nothing new is."""
+"""Free space reserved for accepted workloads: with less, new ones are refused."""
 ROOM_SHARE_MIN: Final = 0.01
 """SeaweedFS' own limit, for which `weed mini` has no flag. It looks once a minute."""
 
@@ -21,19 +21,19 @@ _PLENTY: Final = 2**60
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What an ordinary user may still write to a disk, and its size, in bytes."""
+    """The free space of a disk, for an ordinary user, and its size, in bytes."""
 
     free_bytes: int
     disk_bytes: int
 
     @property
     def needed_bytes(self) -> int:
-        """With less, one of the stores may refuse to write."""
+        """Free space below which one of the stores may refuse to write."""
         return max(ROOM_BYTES_MIN, int(self.disk_bytes * ROOM_SHARE_MIN))
 
     @property
     def spent(self) -> bool:
-        """Whether all that is left is for what was accepted."""
+        """Whether all free space is reserved for accepted workloads."""
         return self.free_bytes < ROOM_BYTES_MIN
 
     @property
@@ -43,7 +43,7 @@ class Room:
 
 
 def room_of(folder: Path) -> Room:
-    """Return the room on the disk of `folder`: none without a free inode, and plenty where it cannot be asked."""
+    """Return the room on the disk of `folder`: none without a free inode, and plenty if it is unknown."""
     try:
         found = os.statvfs(folder)
     except OSError:

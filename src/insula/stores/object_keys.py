@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 BUNDLES: Final = "bundles/"
-"""What the S3 keys of all project bundles start with; no API is called so, since a name has no slash."""
+"""Prefix of the S3 keys of all project bundles. No API has this prefix, because names of APIs have no slash."""
 
 
 def workload_objects(api: str, id: str) -> str:
-    """What the S3 keys of all objects of a workload start with."""
+    """Prefix of the S3 keys of a workload's objects."""
     return f"{api}/{id}/"
 
 

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 PART_BYTES: Final = 5 * 1024 * 1024
-"""Size of a multipart upload's parts, the least that S3 takes: each upload holds one in memory. S3 takes at most 10,000
-of them, so an object may have 48 GiB."""
+"""Size of a multipart upload's parts: the minimum of S3. Each upload holds one part in memory. S3 allows 10,000 parts,
+so an object may have 48 GiB."""
 CHUNK_BYTES: Final = 1024 * 1024
 """Size of the pieces that `read` yields, at most."""
 CALLS_MAX: Final = 16
@@ -42,7 +42,7 @@ class ObjectStore:
 
     @cached_property
     def _s3(self) -> S3Client:
-        """Made when first needed: boto3 and its model of S3 take 27 MB, and who reads small results needs neither."""
+        """Made when first used: boto3 and its model of S3 take 27 MB, and a read of a small result needs neither."""
         from botocore.config import Config
 
         from insula.stores import s3
@@ -65,7 +65,7 @@ class ObjectStore:
             raise StoreUnavailable("S3", str(error), summary=f"S3 has no bucket {self._bucket}") from error
 
     async def write(self, key: str, chunks: AsyncIterator[bytes]) -> None:
-        """Store the chunks, of any sizes, as one object: whole or not at all. Holds one part in memory."""
+        """Store chunks of any size as one object, whole or not at all. Holds one part in memory."""
         upload_id = ""
         etags: list[CompletedPartTypeDef] = []
         try:
@@ -77,7 +77,7 @@ class ObjectStore:
                 etags.append(await self._call(partial(self._upload_part, key, upload_id, len(etags) + 1, part)))
                 del part  # before the next one is gathered
             await self._call(partial(self._complete, key, upload_id, etags))
-        except BaseException:  # also when cancelled: an upload that is not aborted is stored, and billed, for ever
+        except BaseException:  # also when cancelled: S3 keeps an upload until it is aborted
             if upload_id:
                 with suppress(StoreUnavailable):
                     await asyncio.shield(self._call(partial(self._abort, key, upload_id)))
@@ -86,7 +86,7 @@ class ObjectStore:
     async def read(self, key: str) -> AsyncIterator[bytes]:
         """Yield the object in pieces of up to CHUNK_BYTES.
 
-        Raises ObjectNotFound, and ObjectUnreadable if S3 does not give this object but answers for its bucket.
+        Raises ObjectNotFound, and ObjectUnreadable if S3 does not return this object but answers for its bucket.
         """
         try:
             body = (await self._call(lambda: self._s3.get_object(Bucket=self._bucket, Key=key)))["Body"]
@@ -102,11 +102,11 @@ class ObjectStore:
             raise ObjectUnreadable(str(error)) from error
 
     async def delete(self, key: str) -> None:
-        """Delete the object; one that is not there is fine."""
+        """Delete the object, if it exists."""
         await self._call(lambda: self._s3.delete_object(Bucket=self._bucket, Key=key))
 
     async def written(self, prefix: str) -> dict[str, datetime]:
-        """Every key that starts with `prefix`, and when it was written."""
+        """Every key that starts with `prefix`, with the time of its last write."""
 
         def read() -> dict[str, datetime]:
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
@@ -116,18 +116,18 @@ class ObjectStore:
         return await self._call(read)
 
     async def keys(self, prefix: str) -> set[str]:
-        """Every key that starts with `prefix`, and of what was uploaded of one that never came to be."""
+        """Every key that starts with `prefix`, those of unfinished uploads included."""
         return {*await self.written(prefix), *(key for key, _ in await self._unfinished(prefix))}
 
     async def delete_all(self, prefix: str) -> None:
-        """Delete every object whose key starts with `prefix`, and what was uploaded of one that never came to be."""
+        """Delete every object whose key starts with `prefix`, and abort unfinished uploads of such keys."""
         for key in await self.written(prefix):
             await self.delete(key)
         for key, upload_id in await self._unfinished(prefix):
             await self._call(partial(self._abort, key, upload_id))
 
     async def _unfinished(self, prefix: str) -> list[tuple[str, str]]:
-        """Key and id of each upload that has neither been completed nor aborted."""
+        """Key and id of each upload that is neither completed nor aborted."""
 
         def read() -> list[tuple[str, str]]:
             pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=prefix)
@@ -159,7 +159,7 @@ class ObjectStore:
 
 
 def _translated(call: Callable[[], T]) -> T:
-    """What the call returns, or an error of ours. In a thread: the first import of botocore takes its time."""
+    """Run the call and translate its errors. Runs in a thread, because the first import of botocore is slow."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
@@ -174,7 +174,7 @@ def _translated(call: Callable[[], T]) -> T:
 
 
 def _is_overloaded(cause: BaseException | None) -> bool:
-    """Whether S3 asks for fewer requests: that is about no object."""
+    """Whether S3 asks for fewer requests: such an error does not concern the object."""
     from botocore.exceptions import ClientError
 
     if not isinstance(cause, ClientError):
@@ -183,9 +183,9 @@ def _is_overloaded(cause: BaseException | None) -> bool:
 
 
 async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, bool]]:
-    """Cut chunks of any sizes into parts of PART_BYTES or a chunk more, and say of each whether it is the last.
+    """Join chunks of any size into parts of PART_BYTES, or up to a chunk more. Yield each, and whether it is the last.
 
-    The last is shorter, and the only one if there is nothing. Only a chunk is held besides the part that is yielded.
+    The last part may be shorter. An empty object has one empty part. Memory holds one part and one chunk.
     """
     gathered, gathered_bytes = list[bytes](), 0
     async for chunk in chunks:

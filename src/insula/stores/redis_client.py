@@ -1,4 +1,4 @@
-"""How the services reach Redis: one place for time-outs, retries, errors and the durability check."""
+"""Clients of Redis: time-outs, retries, translation of errors, and the durability check."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from insula.errors import InsulaError, StoreFull, StoreUnavailable
 
 RELAXED: Final = "relaxed"
 DOORBELL_S: Final = 5
-"""How long a blocking read waits before it asks again."""
+"""Seconds that a blocking read waits before it is repeated."""
 BLOCKING_MAX: Final = 10_000
-"""Blocking reads at once: one for each API that is watched."""
+"""Concurrent blocking reads: one for each watched API."""
 
 
 class NotDurable(InsulaError):
-    """Redis would answer before the write is on disk, which breaks invariant I1."""
+    """Redis is configured to answer before a write is on disk, which breaks invariant I1."""
 
 
 @contextmanager
 def redis_errors(summary: str = "") -> Generator[None]:
-    """Turn what redis-py raises into errors of ours: StoreFull at the memory limit, StoreUnavailable for all else."""
+    """Translate redis-py's errors: StoreFull at the memory limit, StoreUnavailable for every other one."""
     try:
         yield
     except OutOfMemoryError as error:
@@ -37,16 +37,16 @@ def redis_errors(summary: str = "") -> Generator[None]:
 
 
 def connect(url: str) -> Redis:
-    """A client for short commands, which must be safe to repeat: a lost connection is retried for about 2 s.
+    """A client for short commands, which must be safe to repeat: after a lost connection it retries for about 2 s.
 
-    A stall of 5 s is not: nobody is helped by waiting for it seven times.
+    It does not retry after a stall of 5 s, because seven such waits would help no caller.
     """
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=6, supported_errors=(RedisConnectionError,))
     return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=retry, client_name="insula")
 
 
 def connect_blocking(url: str) -> Redis:
-    """A client for reads that wait up to DOORBELL_S; an outage shows at once, as an error."""
+    """A client for reads that wait up to DOORBELL_S. An outage raises an error at once."""
     retry = Retry(ExponentialBackoff(), retries=0)
     return Redis.from_url(
         url, socket_timeout=DOORBELL_S + 5, socket_connect_timeout=2, retry=retry, max_connections=BLOCKING_MAX

@@ -1,6 +1,6 @@
-"""Clients of the S3 that the AWS_* environment names, over a Unix socket where there is one.
+"""Clients of the S3 that the AWS_* environment names, over a Unix socket if one is set.
 
-The socket stands for the connection alone: requests are signed for the endpoint's own host, as over TCP.
+The socket replaces only the connection: requests are signed for the endpoint's host, as over TCP.
 """
 
 from __future__ import annotations
@@ -24,14 +24,16 @@ _BEFORE_SEND: Final = "before-send.s3"
 
 def client(config: Config, path: Path | None) -> S3Client:
     """A client of its own, which threads may share. `path` is the Unix socket; None connects to the endpoint."""
-    s3 = boto3.session.Session().client("s3", config=config)  # making clients of the default session is no safe race
+    s3 = boto3.session.Session().client(
+        "s3", config=config
+    )  # the default session may not make clients in several threads
     if path is not None:
         session = _UnixSession(path, config)
 
         def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
             return session.send(request)
 
-        events: Any = s3.meta.events  # the stubs let no handler return anything; the response of this one is taken
+        events: Any = s3.meta.events  # by the stubs a handler returns nothing; this one returns the response
         events.register(_BEFORE_SEND, send)
     return s3
 

@@ -1,7 +1,7 @@
-"""The traceback of a failed workload: who may ask for it, and where it is kept.
+"""The traceback of a failed workload: which calls may request it, and where it is kept.
 
-A traceback shows the handler's code, so callers of an API do not get it. On the in-cluster listener and on the admin
-address a call asks for it; the public listener removes METADATA from what it passes on (envoy.yaml).
+A traceback shows the handler's code, so callers of an API do not get it. Calls on the in-cluster listener and on the
+admin address can request it. The public listener removes METADATA from requests (envoy.yaml).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from insula.ledger import Failure
 from insula.stores.objects import ObjectNotFound, ObjectStore
 
 METADATA: Final = "x-insula-traceback"
-"""With the value 1, a read answers `failure.traceback` too. The edge sets it for ?traceback=1."""
+"""With the value 1, a read also returns `failure.traceback`. The edge sets it for ?traceback=1."""
 
 
 def is_asked_for(metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
@@ -23,7 +23,7 @@ def is_asked_for(metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:
 
 
 async def read(objects: ObjectStore, failure: Failure | None) -> str:
-    """The last 8 KiB of the traceback at most; empty if there is none. Raises StoreUnavailable if S3 has to give it."""
+    """At most the last 8 KiB of the traceback; empty if there is none. Raises StoreUnavailable."""
     if failure is None:
         return ""
     if failure.traceback_object:
