@@ -10,7 +10,7 @@ from typing import Final
 from insula.phase import ApiState
 
 A_MOMENT_S: Final = 1.5
-"""A phase that lasts longer is told: packages are being installed, or a model is loading."""
+"""A phase that lasts longer is shown: packages are being installed, or a model is loading."""
 
 
 @dataclass
@@ -18,8 +18,8 @@ class LocalApi:
     """`project` is its directory, if it was named on the command line; times are of time.monotonic().
 
     `version` is the one that was deployed last, empty before the first, and `since` when the wait for it began.
-    `state` and `reason` are what the user was told of it. `phase` is what its worker is at until then, for how long,
-    and whether the user was told.
+    `state` and `reason` are what the user was told of it. `phase` is that of its worker until then, `phase_since`
+    when it began, and `progress` the last line of pip, conda or dependencies.sh.
     """
 
     name: str
@@ -31,17 +31,15 @@ class LocalApi:
     reason: str = ""
     phase: str = ""
     phase_since: float = 0
-    phase_told: bool = False
+    progress: str = ""
 
     def wait_for(self, version: str) -> None:
         """Take up a version that was deployed: nothing is known of it yet."""
         self.version, self.state, self.reason, self.phase = version, ApiState.PENDING, "", ""
 
-    def lingers(self, phase: str, now: float) -> bool:
-        """Note the phase that its worker is in; true once, when it has been in there for a moment."""
+    def lingers(self, phase: str, progress: str, now: float) -> bool:
+        """Note the phase of its worker and what it is at; true once it has been in this phase for a moment."""
         if phase != self.phase:
-            self.phase, self.phase_since, self.phase_told = phase, now, False
-        if not phase or self.phase_told or now - self.phase_since < A_MOMENT_S:
-            return False
-        self.phase_told = True
-        return True
+            self.phase, self.phase_since = phase, now
+        self.progress = progress
+        return bool(phase) and now - self.phase_since >= A_MOMENT_S

@@ -11,6 +11,7 @@ from typing import Final
 
 from insula.data_directory import cache_of
 from insula.process.isolation import Isolation
+from insula.telemetry.log_lines import LogForm
 
 INTERNAL_PORT: Final = 8888
 """Port of the in-cluster listener, the same as on Kubernetes: handlers call http://api-<name>:8888/."""
@@ -35,6 +36,7 @@ class Settings:
     `ask` is whether somebody can, and is to, be asked before a dependencies.sh runs. `anyone_may_call` accepts that the
     public listener, which asks nobody for a password, is open to other machines. `cors_origins` are the origins whose
     pages may read answers, "*" being any; `address_requests_per_s` limits each client address, 0 is no limit.
+    `log_form` is how the lines of workers are printed; `verbose` also prints those that each workload and phase writes.
     `environment` is what the parts' own variables are added to.
     """
 
@@ -44,6 +46,8 @@ class Settings:
     internal_address: str = "127.0.0.1"
     as_json: bool = False
     watch: bool = False
+    log_form: LogForm = LogForm.PLAIN
+    verbose: bool = False
     ask: bool = False
     isolation: Isolation = Isolation.AUTO
     anyone_may_call: bool = False

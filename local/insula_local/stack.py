@@ -158,11 +158,14 @@ class Stack:
             self._view.deployed(api.name)
         if worker_part(api.name) not in self._running:
             self._parts = self._parts.with_api(api.name)
-            self._start(self._parts.worker(api.name, lambda line: self._view.handler_line(api.name, line)))
+            self._start(self._parts.worker(api.name, lambda line: self._on_worker_line(api.name, line)))
+
+    def _on_worker_line(self, api: str, line: str) -> None:
+        self._view.worker_line(api, line, self._running[worker_part(api)].pid)
 
     def api_slow(self, api: LocalApi) -> None:
         """See Audience."""
-        self._view.phase(api.name, api.phase)
+        self._view.phase(api, time.monotonic())
 
     def api_settled(self, api: LocalApi) -> None:
         """See Audience. The first time this holds for all that were asked for, the stack is up."""

@@ -14,7 +14,7 @@ from insula_local.machine import hosts, ports
 from insula_local.machine.enclosure import obstacle
 from insula_local.parts import PORTS, SEAWEEDFS_PORTS, Parts
 from insula_local.plan import Plan
-from insula_local.settings import Refused
+from insula_local.settings import Refused, Settings
 from insula_local.stack import Stack
 from insula_local.view.plain import Announcement, View
 from insula_local.view.terminal import Terminal
@@ -57,20 +57,20 @@ async def _run(parts: Parts, why_open: str) -> int:
     def announce(announcement: Announcement) -> None:
         put(announcement.as_json() if parts.plan.settings.as_json else announcement.as_text())
 
-    shown = view()
+    shown = view(parts.plan.settings)
     if why_open:
         shown.say(f"  any user of this machine can delete payloads: there is no network namespace ({why_open})")
     return await Stack(parts, shown, announce).run()
 
 
-def view() -> View:
+def view(settings: Settings) -> View:
     """Colours and a spinner for a person, plain lines for everybody else."""
     terminal = Terminal(sys.stderr.fileno())
     if not terminal.isatty():
-        return View(terminal)
+        return View(terminal, settings.log_form, verbose=settings.verbose)
     from insula_local.view.live import LiveView
 
-    return LiveView(terminal)
+    return LiveView(terminal, settings.log_form, verbose=settings.verbose)
 
 
 def choose_ports(plan: Plan, data: DataDirectory, *, enclosed: bool) -> dict[str, int]:

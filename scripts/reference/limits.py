@@ -20,11 +20,11 @@ from insula.rpc.server import PAYLOAD_BYTES_MAX as MESSAGE_PAYLOAD_BYTES_MAX
 from insula.rpc.statuses import UNAVAILABLE_RETRY_S
 from insula.settings import LEASE_S, MAX_DELIVERIES, PAYLOAD_BYTES_MAX, RETENTION_S
 from insula.stores.disk import ROOM_BYTES_MIN, ROOM_SHARE_MIN
+from insula.telemetry import log_lines
 from insula_envoy import EdgeAddresses, bundled_folder, render
 from insula_local import parts, preflight, stack
 from insula_local.machine.disk import START_BYTES
 from insula_local.supervision import output as part_output
-from insula_local.view import plain
 from insula_results.results_servicer import WAIT_S_MAX
 from insula_runner import user_code
 from insula_runner.frames import RESULT_BYTES_MAX
@@ -272,9 +272,14 @@ LOGS: Final = (
         "the oldest are dropped",
     ),
     Limit(
-        "a line that `insula up` shows",
-        f"{plain.LINE_CHARACTERS_MAX:,} characters",
+        "a row of a log line on a terminal",
+        f"{log_lines.CHARACTERS_MAX:,} characters",
         "the end is cut off; the log file has all of it",
+    ),
+    Limit(
+        "a log line that `insula up` prints",
+        size(part_output.LINE_BYTES_MAX),
+        "the end is cut off, so its JSON is incomplete; the log file has all of it",
     ),
     Limit(
         "the log file of a part of `insula up`",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from insula.errors import ProjectInvalid
-from insula.phase import ApiState
+from insula.phase import ApiState, Phase
 from insula.project import Project, read_project
 from insula.project.consent import Confirmations, scripts
 from insula.rpc.admin_client import AdminClient, AdminRefused, AdminUnavailable
@@ -41,7 +41,7 @@ class Audience(Protocol):
         """Its version is registered; its worker may start, unless it runs already."""
 
     def api_slow(self, api: LocalApi) -> None:
-        """Its worker has been in its phase for more than a moment."""
+        """Its worker is in its phase for more than a moment; called at each look until it is in the next one."""
 
     def api_settled(self, api: LocalApi) -> None:
         """It is ready, or failing for a reason."""
@@ -189,9 +189,11 @@ class Rollout:
     def _judge(self, registered: Api, workers: Iterable[Worker]) -> ApiState:
         """Tell what has changed of one API; the state that was told last."""
         api = self._take_up(registered.name, registered.version, registered.endpoint)
-        phase = next((worker.phase for worker in workers if worker.version == api.version), "")
-        if phase == registered.state:
+        worker = next((worker for worker in workers if worker.version == api.version), Worker())
+        if worker.phase == registered.state:
             self.settle(api, ApiState(registered.state), registered.reason)
-        elif api.state == ApiState.PENDING and api.lingers(phase, time.monotonic()):
+            return api.state
+        progress = worker.reason if worker.phase == Phase.INSTALLING else ""
+        if api.state == ApiState.PENDING and api.lingers(worker.phase, progress, time.monotonic()):
             self._audience.api_slow(api)
         return api.state

@@ -10,8 +10,8 @@ from typing import BinaryIO, Final
 
 LOG_BYTES_MAX: Final = 8 * 1024 * 1024
 """Size of a log file; when it is reached, the file becomes `<name>.log.1` in the place of the one before."""
-LINE_BYTES_MAX: Final = 16 * 1024
-"""A longer line is cut for the terminal; the log has all of it."""
+LINE_BYTES_MAX: Final = 128 * 1024
+"""A longer line is cut for the terminal; the log has all of it. A traceback of 64 KiB of ASCII fits as JSON."""
 LAST_LINES: Final = 20
 
 

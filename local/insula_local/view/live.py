@@ -9,20 +9,26 @@ from rich.status import Status
 from rich.text import Text
 
 from insula.printing import visible
+from insula.telemetry.log_lines import CHARACTERS_MAX, LogForm, Row
 from insula_local.api import LocalApi
-from insula_local.view.plain import LINE_CHARACTERS_MAX, View
+from insula_local.view.plain import View
 from insula_local.view.terminal import Terminal
+
+SPINNER_COLUMNS: Final = 2
 
 
 class LiveView(View):
-    """As the plain view, with the parts that are under way on the last line."""
+    """As the plain view, with the parts that are under way, and what they are at, on the last lines."""
 
-    def __init__(self, terminal: Terminal) -> None:
-        super().__init__(terminal)
+    def __init__(self, terminal: Terminal, form: LogForm = LogForm.PLAIN, *, verbose: bool = False) -> None:
+        """See View."""
+        super().__init__(terminal, form, verbose=verbose)
         # rich only writes, flushes and asks for isatty, encoding and fileno.
         self._console: Final = Console(file=cast("IO[str]", terminal), highlight=False, soft_wrap=True)
         self._status: Final = Status("starting", console=self._console)
         self._under_way: Final[dict[str, str]] = {}
+        self._progress: Final[dict[str, str]] = {}
+        self._spins = True
         self._status.start()
 
     def say(self, text: str) -> None:
@@ -32,8 +38,12 @@ class LiveView(View):
         self._under_way[part] = part
         self._show()
 
-    def phase(self, api: str, phase: str) -> None:
-        self._under_way[api] = f"{api} ({phase})"
+    def phase(self, api: LocalApi, now: float) -> None:
+        if not self._spins:
+            super().phase(api, now)
+            return
+        self._under_way[api.name] = f"{api.name} ({api.phase})"
+        self._progress[api.name] = api.progress
         self._show()
 
     def deployed(self, api: str) -> None:
@@ -41,6 +51,7 @@ class LiveView(View):
 
     def api(self, api: LocalApi, seconds: float) -> None:
         self._under_way.pop(api.name, None)
+        self._progress.pop(api.name, None)
         self._show()
         super().api(api, seconds)
 
@@ -51,21 +62,29 @@ class LiveView(View):
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
         for line in lines:
-            self._print("  ", (f"{part}: {line[:LINE_CHARACTERS_MAX]}", "dim"))
+            self._print("  ", (f"{part}: {line[:CHARACTERS_MAX]}", "dim"))
         self._print("  ", (f"{part} {how}", "red"), f"; starting it again in {again_s:g} s")
 
-    def handler_says(self, api: str, text: str) -> None:
-        self._print((api, "cyan"), f" {text}")
+    def raw(self, line: str) -> None:
+        self._print(line)
+
+    def rows(self, found: list[Row]) -> None:
+        self._console.print(Text("\n").join(_text(*row) for row in found))
 
     def up(self) -> None:
+        self._spins = False
         self._status.stop()
 
     def stopping(self) -> None:
-        self._status.stop()
+        self.up()
         super().stopping()
 
     def _show(self) -> None:
-        self._status.update(_text(f"starting {', '.join(self._under_way.values())}" if self._under_way else "starting"))
+        lines = [_text(f"starting {', '.join(self._under_way.values())}" if self._under_way else "starting")]
+        lines += [_text(f"  {api}: {progress}") for api, progress in self._progress.items() if progress]
+        for line in lines:
+            line.truncate(self.terminal.columns() - SPINNER_COLUMNS, overflow="ellipsis")
+        self._status.update(Text("\n").join(lines))
 
     def _print(self, *pieces: str | tuple[str, str]) -> None:
         self._console.print(_text(*pieces))

@@ -8,17 +8,26 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
+from urllib.parse import urljoin
 
 from insula.phase import ApiState
 from insula.printing import visible
+from insula.telemetry.log_lines import CHARACTERS_MAX, LogForm, Row, parse, plain, rows
+from insula_local import scrapes
 from insula_local.api import LocalApi
 from insula_local.view.terminal import Terminal
 
-LINE_CHARACTERS_MAX: Final = 2000
-"""Of a handler's line on the terminal; the log has all of it."""
-_TRACEBACKS: Final = ("traceback", "exc_info")
-_KNOWN_FIELDS: Final = {"asctime", "levelname", "message", "process", "labels", "traceId", *_TRACEBACKS}
+PROGRESS_EVERY_S: Final = 10.0
+_ROUTINE: Final = {
+    "polling for workloads...",
+    "processing workload...",
+    "workload processing complete",
+    "phase",  # the view shows it
+    "installing",  # as above, with its progress
+    "handlers are not isolated completely",  # `insula up` reports it once for all of them
+}
+"""Messages of a worker that are shown on request only."""
 _CONTENT_TYPES: Final = {".json": "application/json", ".txt": "text/plain; charset=utf-8"}
 
 
@@ -61,6 +70,8 @@ class Announcement:
         lines = [f"Up after {self.seconds:.1f} s on {self.public}, data in {self.data}. Ctrl-C stops it."]
         found = f"`insula get --data {shlex.quote(str(self.data))}` and its like find it"
         lines.append(f"Admin address {self.admin}; {found}.")
+        workers = urljoin(self.results_metrics, scrapes.worker_path("<api>"))
+        lines.append(f"Metrics {self.results_metrics} and {workers}, for Prometheus.")
         for api in self.apis:
             if api.state == ApiState.READY:
                 lines += ["", f"  {curl(api)}", f"  curl {api.url}/<id>"]
@@ -90,39 +101,15 @@ def _near(path: Path) -> Path:
         return path
 
 
-_ROUTINE: Final = tuple(
-    f'"message": "{message}"'
-    for message in (
-        "phase changed",
-        "processing workload...",
-        "workload processing complete",
-        "handler isolation incomplete",  # `insula up` has printed it once for all of them
-    )
-)
-
-
-def readable(line: str) -> str:
-    """A line of a worker's log as a person reads it: the message, what was logged with it, a traceback below."""
-    try:
-        found = json.loads(line)
-    except ValueError:
-        return line
-    if not isinstance(found, dict) or "message" not in found:
-        return line
-    fields = cast("dict[str, object]", found)
-    text = str(fields["message"])
-    level = str(fields.get("levelname", "INFO"))
-    extra = {name: value for name, value in fields.items() if name not in _KNOWN_FIELDS}
-    below = "".join(f"\n{fields[name]}" for name in _TRACEBACKS if name in fields)
-    level = "" if level == "INFO" else f"{level} "
-    return f"{level}{text}{' ' + json.dumps(extra) if extra else ''}{below}"
-
-
 class View:
     """Plain lines, in the order things happen."""
 
-    def __init__(self, terminal: Terminal) -> None:
+    def __init__(self, terminal: Terminal, form: LogForm = LogForm.PLAIN, *, verbose: bool = False) -> None:
+        """Print the lines of workers in this form; `verbose` includes their routine."""
         self.terminal: Final = terminal
+        self._form: Final = form
+        self._verbose: Final = verbose
+        self._phases: Final[dict[str, tuple[str, str, float]]] = {}
 
     def say(self, text: str) -> None:
         """One line, or several; nothing in it steers the terminal that shows it, now or later."""
@@ -138,12 +125,15 @@ class View:
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
         """A part ended unasked."""
         for line in lines:
-            self.say(f"  {part}: {line[:LINE_CHARACTERS_MAX]}")
+            self.say(f"  {part}: {line[:CHARACTERS_MAX]}")
         self.say(f"  {part} {how}; starting it again in {again_s:g} s")
 
-    def phase(self, api: str, phase: str) -> None:
-        """What an API that takes its time is at."""
-        self.say(f"  {api:<24} {phase}")
+    def phase(self, api: LocalApi, now: float) -> None:
+        """Show the phase of an API that takes its time, and what has changed since every PROGRESS_EVERY_S at most."""
+        phase, progress, at = self._phases.get(api.name, ("", "", 0.0))
+        if phase != api.phase or (progress != api.progress and now - at >= PROGRESS_EVERY_S):
+            self._phases[api.name] = (api.phase, api.progress, now)
+            self.say(f"  {api.name:<24} {': '.join(filter(None, (api.phase, api.progress)))}")
 
     def deployed(self, api: str) -> None:
         """A version of an API, or a new API, was deployed to the stack that is up."""
@@ -151,23 +141,31 @@ class View:
 
     def api(self, api: LocalApi, seconds: float) -> None:
         """An API's state has changed."""
+        self._phases.pop(api.name, None)
         if api.state == ApiState.READY:
             self.ready(api.name, seconds)
         else:
             self.say(f"  {api.name} is {api.state}:")
             for line in api.reason.splitlines():
-                self.say(f"    {line[:LINE_CHARACTERS_MAX]}")
+                self.say(f"    {line[:CHARACTERS_MAX]}")
 
-    def handler_line(self, api: str, line: str) -> None:
-        """A worker wrote a line of its log; the routine is for `insula logs`, not for the eye."""
-        if any(routine in line for routine in _ROUTINE):
+    def worker_line(self, api: str, line: str, worker: int | None) -> None:
+        """Show a line of the log of the worker with this pid; `insula logs` and the log file have its routine too."""
+        if self._form is LogForm.JSON:
+            self.raw(line)
             return
-        for part in readable(line).splitlines() or [""]:
-            self.handler_says(api, part[:LINE_CHARACTERS_MAX])
+        found = parse(line, api)
+        if not self._verbose and found.message in _ROUTINE and found.process == worker:  # a handler has another pid
+            return
+        self.rows(rows(found))
 
-    def handler_says(self, api: str, text: str) -> None:
-        """One line of it."""
-        self.say(f"[{api}] {text}")
+    def raw(self, line: str) -> None:
+        """Show a line as it was written: a program reads it."""
+        self.terminal.write(f"{line}\n")
+
+    def rows(self, found: list[Row]) -> None:
+        """Show the rows of a log line."""
+        self.say("\n".join(map(plain, found)))
 
     def up(self) -> None:
         """The stack is up."""

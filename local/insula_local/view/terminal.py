@@ -10,6 +10,8 @@ from typing import Final
 PIECE_BYTES_MAX: Final = 4096
 """What a pipe or a terminal that is writable at all takes without blocking (PIPE_BUF)."""
 
+COLUMNS_DEFAULT: Final = 80
+
 
 class Terminal:
     """A text file on a descriptor, as rich's Console wants it. What cannot be written now is dropped and counted."""
@@ -38,6 +40,12 @@ class Terminal:
     def isatty(self) -> bool:
         """Whether a person looks at it."""
         return os.isatty(self._fd)
+
+    def columns(self) -> int:
+        """The width of the terminal; COLUMNS_DEFAULT if it does not know its own."""
+        with suppress(OSError):
+            return os.get_terminal_size(self._fd).columns or COLUMNS_DEFAULT
+        return COLUMNS_DEFAULT
 
     def fileno(self) -> int:
         """The descriptor."""

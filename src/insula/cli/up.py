@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from insula.process.isolation import Isolation
+from insula.telemetry.log_lines import LogForm
 
 _EXIT_REFUSED: Final = 2
 
@@ -57,6 +58,16 @@ InternalAddress = Annotated[
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one line of JSON on stdout once every API is ready or has failed.")
 ]
+Log = Annotated[
+    LogForm,
+    typer.Option("--log", help="How the log lines of workers are printed: for people, or as JSON for programs."),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Show also the lines that a worker logs for each workload, phase and package."
+    ),
+]
 Watch = Annotated[bool, typer.Option("--watch", help="Deploy a project again whenever one of its files is saved.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Run the projects' dependencies.sh on this machine without asking.")]
 Isolated = Annotated[
@@ -75,6 +86,8 @@ def up(
     address_requests_per_s: RequestsPerAddress = 0,
     internal_address: InternalAddress = "127.0.0.1",
     as_json: AsJson = False,
+    log_form: Log = LogForm.PLAIN,
+    verbose: Verbose = False,
     watch: Watch = False,
     yes: Yes = False,
     isolation: Isolated = Isolation.AUTO,
@@ -94,7 +107,9 @@ def up(
         public_address,
         internal_address,
         as_json,
-        watch,
+        watch=watch,
+        log_form=log_form,
+        verbose=verbose,
         ask=can_ask() and not yes,
         isolation=isolation,
         anyone_may_call=anyone_may_call,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Final, TypeAlias, cast
 
 Piece: TypeAlias = tuple[str, str]
@@ -21,9 +22,19 @@ _STYLES: Final = {"DEBUG": "dim", "INFO": "green", "WARNING": "yellow", "ERROR":
 _LEVEL_CHARACTERS: Final = 7
 
 
+class LogForm(StrEnum):
+    """How `insula up` prints the lines of workers."""
+
+    PLAIN = "plain"
+    JSON = "json"
+
+
 @dataclass(frozen=True)
 class LogLine:
-    """The parts of a line; those it lacks are empty. `time` is HH:MM:SS as the worker wrote it, `workload` an id."""
+    """The parts of a line; those it lacks are empty.
+
+    `time` is HH:MM:SS as the worker wrote it, `workload` an id, `process` the pid of the process that logged the line.
+    """
 
     message: str
     api: str = ""
@@ -32,6 +43,7 @@ class LogLine:
     workload: str = ""
     fields: Mapping[str, object] = field(default_factory=dict[str, object])
     traceback: str = ""
+    process: object = None
 
 
 def parse(line: str, api: str = "") -> LogLine:
@@ -53,22 +65,26 @@ def parse(line: str, api: str = "") -> LogLine:
         str(fields.get("id", "")),
         {name: value for name, value in fields.items() if name not in _KNOWN},
         "\n".join(str(fields[name]) for name in _TRACEBACKS if fields.get(name)),
+        fields.get("process"),
     )
 
 
 def rows(line: LogLine) -> list[Row]:
     """Return the rows of a line: the first with everything but a traceback, then one for each further line of text."""
-    first, *more = line.message.splitlines() or [""]
+    first, *below = line.message.splitlines() or [""]
     head: Row = [
         *_column(line.time, "dim"),
         *_column(f"{line.level:{_LEVEL_CHARACTERS}}" if line.level else "", _STYLES.get(line.level, "")),
         *_column(line.api, "cyan"),
         (first, ""),
-        *((f" {name}={_value(value)}", "dim") for name, value in line.fields.items()),
     ]
+    for name, value in line.fields.items():
+        first, *more = _value(value).splitlines() or [""]
+        head.append((f" {name}={first}", "dim"))
+        below += more
     if line.workload:
         head.append((f" {line.workload}", "dim"))
-    below = [*more, *line.traceback.splitlines()]
+    below += line.traceback.splitlines()
     return [_cut(head), *(_cut([(f"  {text}", "")]) for text in below)]
 
 

@@ -40,6 +40,11 @@ def test_a_message_of_several_lines_keeps_them() -> None:
     assert shown({**LINE, "message": "a\nb"}) == ["15:14:05 INFO    echo a", "  b"]
 
 
+def test_a_field_of_several_lines_keeps_them() -> None:
+    line = {**LINE, "levelname": "WARNING", "reason": "pip failed:\nno such package", "n": 1}
+    assert shown(line) == ["15:14:05 WARNING echo hello reason=pip failed: n=1", "  no such package"]
+
+
 @pytest.mark.parametrize("line", ["Traceback (most recent call last):", "[1]", "1", '{"a": 1}', "[" * 100_000])
 def test_a_line_that_is_no_record_is_a_message(line: str) -> None:
     assert shown(line, "echo") == [f"echo {line}"[:CHARACTERS_MAX]]

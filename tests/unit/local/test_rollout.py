@@ -55,12 +55,15 @@ def test_an_end_is_told_once_for_each_version(rollout: Rollout, told: Told) -> N
     assert told.words[1:] == ["api failing why", "api ready", "api v2 at http://public/api", "api ready"]
 
 
-def test_a_phase_is_slow_once() -> None:
+def test_a_phase_is_slow_after_a_moment() -> None:
+    """What it is at may change meanwhile."""
     api = LocalApi("api", "http://public/api")
-    assert not api.lingers("", 0)
-    assert not api.lingers("installing", 10)
-    assert not api.lingers("installing", 10 + A_MOMENT_S / 2)
-    assert api.lingers("installing", 10 + A_MOMENT_S)
-    assert not api.lingers("installing", 20)
-    assert not api.lingers("starting", 20)
-    assert api.lingers("starting", 20 + A_MOMENT_S)
+    assert not api.lingers("", "", 0)
+    assert not api.lingers("installing", "", 10)
+    assert not api.lingers("installing", "Collecting numpy", 10 + A_MOMENT_S / 2)
+    assert api.lingers("installing", "Collecting numpy", 10 + A_MOMENT_S)
+    assert api.progress == "Collecting numpy"
+    assert api.lingers("installing", "Collecting scipy", 20)
+    assert not api.lingers("starting", "", 20)
+    assert api.lingers("starting", "", 20 + A_MOMENT_S)
+    assert (api.phase, api.progress) == ("starting", "")

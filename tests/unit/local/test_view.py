@@ -2,13 +2,20 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import re
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from insula.phase import ApiState
+from insula.telemetry.log_lines import LogForm
 from insula_local.api import LocalApi
-from insula_local.view.plain import Announcement, View, curl, readable
+from insula_local.view.live import LiveView
+from insula_local.view.plain import Announcement, View, curl
 from insula_local.view.terminal import Terminal
 
 URL = "http://127.0.0.1:8080/api"
@@ -65,50 +72,180 @@ def test_the_line_sends_a_sample_of_the_project(tmp_path: Path) -> None:
     assert curl(api) == f"curl {URL} -H 'Content-Type: application/json' --data-binary @{tmp_path}/sample.json"
 
 
+def test_the_text_names_where_prometheus_scrapes() -> None:
+    text = announcement().as_text()
+    assert "Metrics http://127.0.0.1:8/metrics and http://127.0.0.1:8/workers/<api>/metrics" in text
+
+
+WORKER = 7
+HANDLER = 8
+ROUTINE = ("polling for workloads...", "processing workload...", "workload processing complete", "phase", "installing")
+RECORD = {"asctime": "2026-11-26 15:14:05,291", "levelname": "INFO", "process": HANDLER, "labels": {"apiName": "echo"}}
+
+
+def record(message: str, **more: object) -> str:
+    return json.dumps({**RECORD, "message": message, **more})
+
+
+@contextmanager
+def piped(form: LogForm = LogForm.PLAIN, *, verbose: bool = False) -> Iterator[tuple[View, list[str]]]:
+    """A view on a pipe, and its lines once the block has ended."""
+    reader, writer = os.pipe()
+    shown: list[str] = []
+    yield View(Terminal(writer), form, verbose=verbose), shown
+    os.close(writer)
+    with open(reader, encoding="utf-8") as pipe:
+        shown += pipe.read().splitlines()
+
+
+@contextmanager
+def on_screen(columns: int, form: LogForm = LogForm.PLAIN) -> Iterator[tuple[LiveView, list[str]]]:
+    """A view on a terminal of so many columns, and its text once the block has ended."""
+    reader, writer = pty.openpty()
+    termios.tcsetwinsize(writer, (24, columns))
+    shown: list[str] = []
+    try:
+        view = LiveView(Terminal(writer), form)
+        yield view, shown
+        view.up()
+    finally:
+        os.close(writer)
+    held = b""
+    with suppress(OSError):  # nobody holds the other side any more
+        while data := os.read(reader, 65536):
+            held += data
+    os.close(reader)
+    shown.append(held.decode().replace("\r\n", "\n"))
+
+
 def test_a_reader_that_stalls_costs_lines_and_never_time() -> None:
     """A full pipe takes nothing more; once it is read again, the next line says how much is missing."""
     reader, writer = os.pipe()
     view = View(Terminal(writer))
     for number in range(3000):
-        view.handler_line("api", f"{number} {'x' * 100}")
+        view.worker_line("api", f"{number} {'x' * 100}", None)
     held = b""
     while not held.endswith(b"\n") or len(held) < 60_000:
         held += os.read(reader, 65536)
-    view.handler_line("api", "after")
+    view.worker_line("api", "after", None)
     after = os.read(reader, 65536).decode()
     os.close(reader)
     os.close(writer)
-    assert held.startswith(b"[api] 0 x")
+    assert held.startswith(b"api 0 x")
     assert "pieces of output were dropped" in after
-    assert after.endswith("[api] after\n")
+    assert after.endswith("api after\n")
 
 
 def test_a_handlers_very_long_line_is_cut() -> None:
-    reader, writer = os.pipe()
-    View(Terminal(writer)).handler_line("api", "x" * 10_000)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        assert len(pipe.read()) < 2100
+    with piped() as (view, shown):
+        view.worker_line("echo", record("x" * 10_000), WORKER)
+    assert [len(line) for line in shown] == [2000]
 
 
-@pytest.mark.parametrize(
-    ("line", "shown"),
-    [
-        ("printed by a part that is no worker", "printed by a part that is no worker"),
-        ('{"levelname": "INFO", "message": "hello", "process": 1, "labels": {}, "id": "a"}', 'hello {"id": "a"}'),
-        ('{"levelname": "ERROR", "message": "failed", "traceback": "Traceback\\nX"}', "ERROR failed\nTraceback\nX"),
-        ("[1]", "[1]"),
-    ],
-)
-def test_a_workers_line_is_shown_as_a_person_reads_it(line: str, shown: str) -> None:
-    assert readable(line) == shown
+@pytest.fixture(autouse=True)
+def _colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
 
 
-def test_the_routine_of_each_workload_is_not_for_the_eye() -> None:
-    reader, writer = os.pipe()
-    view = View(Terminal(writer))
-    for message in ("processing workload...", "saw this", "workload processing complete"):
-        view.handler_line("api", json.dumps({"levelname": "INFO", "message": message}))
-    os.close(writer)
-    with open(reader, "rb") as shown:
-        assert shown.read() == b"[api] saw this\n"
+def test_a_pipe_gets_plain_rows_with_the_traceback_unfolded() -> None:
+    with piped() as (view, shown):
+        view.worker_line("echo", record("hello", id="0192", seconds=1.5), WORKER)
+        view.worker_line("echo", record("failed", levelname="ERROR", traceback="Traceback:\n  X"), WORKER)
+        view.worker_line("echo", "no record", WORKER)
+    assert shown == [
+        "15:14:05 INFO    echo hello seconds=1.5 0192",
+        "15:14:05 ERROR   echo failed",
+        "  Traceback:",
+        "    X",
+        "echo no record",
+    ]
+
+
+def test_the_routine_of_a_worker_is_shown_on_request() -> None:
+    """A handler may print the same words, and a worker other ones."""
+    for verbose, seen in ((False, ["saw this"]), (True, [*ROUTINE, "saw this"])):
+        with piped(verbose=verbose) as (view, shown):
+            for message in (*ROUTINE, "saw this"):
+                view.worker_line("echo", record(message, process=WORKER), WORKER)
+        assert shown == [f"15:14:05 INFO    echo {message}" for message in seen]
+    with piped() as (view, shown):
+        for message in ROUTINE:
+            view.worker_line("echo", record(message, process=HANDLER), WORKER)
+    assert len(shown) == len(ROUTINE)
+
+
+def test_a_program_gets_every_line_as_the_worker_wrote_it() -> None:
+    lines = [record("phase", process=WORKER), record("\x9b hello", id="0192"), "no record \x9b"]
+    with piped(LogForm.JSON) as (view, shown):
+        for line in lines:
+            view.worker_line("echo", line, WORKER)
+    assert shown == lines
+
+
+def test_an_installation_is_told_every_10_s_on_a_pipe() -> None:
+    api = LocalApi("echo", URL, phase="installing")
+    with piped() as (view, shown):
+        for now in range(100, 131):
+            api.progress = f"Collecting {now}" if now > 105 else ""
+            view.phase(api, now)
+        api.phase, api.progress = "starting", ""
+        view.phase(api, 131)
+    assert [line.split(maxsplit=1) for line in shown] == [
+        ["echo", text]
+        for text in (
+            "installing",
+            "installing: Collecting 110",
+            "installing: Collecting 120",
+            "installing: Collecting 130",
+            "starting",
+        )
+    ]
+
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+STYLING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def test_a_terminal_shows_the_level_in_colour_and_nothing_of_a_handler_steers_it() -> None:
+    with on_screen(50) as (view, shown):
+        view.worker_line("echo", record("a \x1b[2J b", levelname="ERROR", traceback="T\n\x9b2J [red]"), WORKER)
+    assert "\x1b[31mERROR  " in shown[0]
+    assert "\x1b[36mecho" in shown[0]
+    assert "15:14:05 ERROR   echo a \\x1b[2J b\n  T\n  \\x9b2J [red]\n" in STYLING.sub("", shown[0])
+
+
+def test_json_on_a_terminal_has_no_colour_and_does_not_steer_it() -> None:
+    line = '{"message": "a \x9b2J"}'
+    with on_screen(50, LogForm.JSON) as (view, shown):
+        view.worker_line("echo", line, WORKER)
+    assert '{"message": "a \\x9b2J"}\n' in shown[0]
+    assert COLOUR.search(shown[0].partition("{")[2].partition("}")[0]) is None
+
+
+def test_the_spinner_shows_what_each_installation_is_at() -> None:
+    """It fits a terminal of 50 columns. A record above it is whole."""
+    api, other = (LocalApi(name, URL, phase="installing") for name in ("echo", "other"))
+    api.progress, other.progress = "Collecting \x1b[2J tensorflow " + "x" * 100, "Solving environment"
+    with on_screen(50) as (view, shown):
+        view.starting("valkey")
+        view.phase(api, 0)
+        view.phase(other, 0)
+        view.worker_line("echo", record("y" * 100), WORKER)
+        view.api(LocalApi("echo", URL, state=ApiState.READY), 1)
+    lines = [STYLING.sub("", line) for line in re.split(r"[\r\n]+", shown[0])]
+    spinning = [line for line in lines if "starting" in line or line.startswith("  echo: ") or "Solving" in line]
+    assert any("valkey, echo (installing)" in line for line in spinning)
+    assert any(line.startswith("  echo: Collecting \\x1b[2J tensorflow xx") for line in spinning)
+    assert "  other: Solving environment" in spinning
+    assert max(map(len, spinning)) == 50
+    assert f"15:14:05 INFO    echo {'y' * 100}" in lines
+
+
+def test_after_the_start_a_terminal_shows_installations_line_by_line() -> None:
+    api = LocalApi("echo", URL, phase="installing", progress="Collecting numpy")
+    with on_screen(50) as (view, shown):
+        view.up()
+        view.phase(api, 100)
+        view.phase(api, 101)
+    assert shown[0].count("installing: Collecting numpy\n") == 1
