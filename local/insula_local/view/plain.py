@@ -23,9 +23,9 @@ _ROUTINE: Final = {
     "polling for workloads...",
     "processing workload...",
     "workload processing complete",
-    "phase",  # the view shows it
+    "phase changed",  # the view shows it
     "installing",  # as above, with its progress
-    "handlers are not isolated completely",  # `insula up` reports it once for all of them
+    "handler isolation incomplete",  # `insula up` reports it once for all of them
 }
 """Messages of a worker that are shown on request only."""
 _CONTENT_TYPES: Final = {".json": "application/json", ".txt": "text/plain; charset=utf-8"}

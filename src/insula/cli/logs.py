@@ -11,13 +11,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
 from insula.cli.completion import complete_api
-from insula.cli.connection import EXIT_FAILED, LOOK_S, Admin, Data, admin_of, client_at, spoken_errors, starting
+from insula.cli.connection import (
+    EXIT_FAILED,
+    LOOK_S,
+    Admin,
+    Data,
+    address_of,
+    admin_of,
+    client_at,
+    spoken_errors,
+    starting,
+)
 from insula.printing import note, put
 
 if TYPE_CHECKING:
@@ -26,6 +37,10 @@ if TYPE_CHECKING:
 
 LINES_WAITING_MAX: Final = 10_000
 """Lines held for a slow terminal; the workers wait then, and tell what was missed."""
+BEGUN: Final = 1
+ENDED: Final = -1
+Lines: TypeAlias = queue.Queue[str | int]
+"""Lines, and each change of the number of workers that are read."""
 _ASCTIME: Final = re.compile('"asctime": "([^"]*)"')
 
 
@@ -46,7 +61,10 @@ def logs(
             autocompletion=complete_api,
         ),
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with the lines to come, until Ctrl-C.")] = False,
+    follow: Annotated[
+        bool,
+        typer.Option("--follow", "-f", help="Go on with the lines to come, also of later workers, until Ctrl-C."),
+    ] = False,
     workload: Annotated[
         str, typer.Option("--workload", metavar="ID", help="Only the lines of this workload.", show_default=False)
     ] = "",
@@ -61,13 +79,21 @@ def logs(
     show = _printer(form)
     with spoken_errors(), admin_of(admin, data) as client:
         addresses = _addresses(client, name, starting(admin, data))
+        found_at = address_of(admin, data)
     if not addresses:
         note(f"insula: no worker{f' of {name}' if name else ''} has reported lately")
         raise typer.Exit(EXIT_FAILED)
-    lines: queue.Queue[str | None] = queue.Queue(LINES_WAITING_MAX)
+    lines: Lines = queue.Queue(LINES_WAITING_MAX)
     lost: list[str] = []
-    for address in addresses:
+
+    def begin(address: str) -> None:
         threading.Thread(target=_read, args=(address, workload, follow, lines, lost), daemon=True).start()
+
+    for address in addresses:
+        begin(address)
+    if follow:
+        later = (client_at(found_at), name, {*addresses}, lines, begin)
+        threading.Thread(target=_begin_later, args=later, daemon=True).start()
     read = _until_all_ended(lines, len(addresses))
     for line in read if follow or len(addresses) == 1 else sorted(read, key=_time_of):
         show(line)
@@ -110,11 +136,28 @@ def _apis(client: AdminClient, name: str | None) -> list[Api]:
     return [client.api(name)] if name else client.apis()
 
 
-def _until_all_ended(lines: queue.Queue[str | None], readers: int) -> Iterator[str]:
+def _begin_later(
+    client: AdminClient, name: str | None, begun: set[str], lines: Lines, begin: Callable[[str], None]
+) -> None:
+    """Begin to read each worker that appears, for as long as the command runs."""
+    from insula.rpc.admin_client import AdminRefused, AdminUnavailable
+
+    while True:
+        time.sleep(LOOK_S)
+        with suppress(AdminRefused, AdminUnavailable):
+            found = {worker.address for api in _apis(client, name) for worker in api.workers} - begun
+            for address in found:
+                lines.put(BEGUN)
+                begin(address)
+            begun |= found
+
+
+def _until_all_ended(lines: Lines, readers: int) -> Iterator[str]:
+    """Yield the lines until no reader is left; `readers` of them have begun."""
     while readers:
         line = lines.get()
-        if line is None:
-            readers -= 1
+        if isinstance(line, int):
+            readers += line
         else:
             yield line
 
@@ -124,8 +167,8 @@ def _time_of(line: str) -> str:
     return found[1] if found else ""
 
 
-def _read(address: str, workload: str, follow: bool, lines: queue.Queue[str | None], lost: list[str]) -> None:
-    """Put the lines of one worker into the queue, then None. If some could not be read, add the reason to `lost`."""
+def _read(address: str, workload: str, follow: bool, lines: Lines, lost: list[str]) -> None:
+    """Put the lines of one worker into the queue, then ENDED. If some could not be read, add the reason to `lost`."""
     from insula.rpc.admin_client import AdminRefused, AdminUnavailable
 
     try:
@@ -134,9 +177,9 @@ def _read(address: str, workload: str, follow: bool, lines: queue.Queue[str | No
     except (AdminRefused, AdminUnavailable) as error:
         lost.append(f"the worker at {address} is unavailable: {error.detail}")
     finally:
-        lines.put(None)
+        lines.put(ENDED)
 
 
-def _put_all(found: Iterable[str], lines: queue.Queue[str | None]) -> None:
+def _put_all(found: Iterable[str], lines: Lines) -> None:
     for line in found:
         lines.put(line)

@@ -236,6 +236,21 @@ def test_logs_that_break_off_are_no_success(stack: Stack) -> None:
     assert "is unavailable" in said
 
 
+def test_logs_that_are_followed_include_workers_that_appear_later(stack: Stack, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "insula.cli.main", "logs", "--follow"]
+    here = Path(stack.info["data"]).parent
+    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("{")
+            later = write(tmp_path / "project", "later")
+            assert insula(here, "deploy", str(later)).returncode == 0
+            found = (json.loads(line)["labels"]["apiName"] for line in process.stdout)
+            assert next(name for name in found if name != "resident") == "later"
+        finally:
+            process.terminate()
+
+
 def test_logs_of_all_apis_in_the_order_of_their_times(deployed: Deployed) -> None:
     deployed.run()
     lines = [json.loads(line) for line in deployed.insula("logs").stdout.splitlines()]

@@ -144,6 +144,10 @@ def test_insula_up(session: Session) -> None:
     shown = session.screen.text
     assert "\x1b[38;5;77m" not in shown
     assert f"Admin address {session.admin}" in shown
+    assert re.search(r"Metrics http://\S+/results/metrics and http://\S+/workers/<api>/metrics", shown)
+    assert re.search(r"\x1b\[31mERROR  \S+ \S+echo\S* failed to process workload", shown)
+    assert "processing workload..." not in shown
+    assert '"message"' not in shown
     check_harmless(OWN_STYLING.sub("", shown), times=4)
 
 

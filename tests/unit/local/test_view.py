@@ -79,7 +79,7 @@ def test_the_text_names_where_prometheus_scrapes() -> None:
 
 WORKER = 7
 HANDLER = 8
-ROUTINE = ("polling for workloads...", "processing workload...", "workload processing complete", "phase", "installing")
+ROUTINE = ("polling for workloads...", "processing workload...", "workload processing complete", "phase changed", "installing")
 RECORD = {"asctime": "2026-11-26 15:14:05,291", "levelname": "INFO", "process": HANDLER, "labels": {"apiName": "echo"}}
 
 
@@ -176,7 +176,7 @@ def test_the_routine_of_a_worker_is_shown_on_request() -> None:
 
 
 def test_a_program_gets_every_line_as_the_worker_wrote_it() -> None:
-    lines = [record("phase", process=WORKER), record("\x9b hello", id="0192"), "no record \x9b"]
+    lines = [record("phase changed", process=WORKER), record("\x9b hello", id="0192"), "no record \x9b"]
     with piped(LogForm.JSON) as (view, shown):
         for line in lines:
             view.worker_line("echo", line, WORKER)
