@@ -272,7 +272,7 @@ LOGS: Final = (
         "the oldest are dropped",
     ),
     Limit(
-        "a row of a log line on a terminal",
+        "a row of a log line, as people read it",
         f"{log_lines.CHARACTERS_MAX:,} characters",
         "the end is cut off; the log file has all of it",
     ),

@@ -34,9 +34,9 @@ While Redis does not answer, `results` exports no queue lengths.
 ## Where to scrape
 
 `insula up` has one address for all metrics. It prints the URLs once it is up. `insula up --json` prints them as
-JSON, and `.insula/run/stack.json` holds them:
-`{scrapes.RESULTS}` for the queues, `{scrapes.worker_path("NAME")}` for the worker of the API `NAME`. This configuration
-of Prometheus scrapes two APIs, `greeter` and `thumbnailer`, at the metrics address 127.0.0.1:9464:
+JSON, and `.insula/run/stack.json` holds them: `{scrapes.RESULTS}` for the queues, `{scrapes.worker_path("NAME")}` for
+the worker of the API `NAME`. This configuration of Prometheus scrapes two APIs, `greeter` and `thumbnailer`, at the
+metrics address 127.0.0.1:9464:
 
 ```yaml
 scrape_configs:

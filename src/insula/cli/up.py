@@ -60,7 +60,7 @@ AsJson = Annotated[
 ]
 Log = Annotated[
     LogForm,
-    typer.Option("--log", help="How the log lines of workers are printed: for people, or as JSON for programs."),
+    typer.Option("--log", help="How workers' log lines are printed on stderr: for people, or as JSON for programs."),
 ]
 Verbose = Annotated[
     bool,

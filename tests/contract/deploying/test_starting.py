@@ -20,12 +20,13 @@ from tests.waiting import until_blocking
 
 @dataclass(frozen=True)
 class Starting:
-    """`process` comes up once `installed` and then `loaded` exist."""
+    """`process` comes up once `installed` and then `loaded` exist; `said` is its stderr."""
 
     process: subprocess.Popen[bytes]
     here: Path
     installed: Path
     loaded: Path
+    said: Path
 
 
 @pytest.fixture
@@ -36,10 +37,13 @@ def starting(tmp_path: Path) -> Iterator[Starting]:
     port, address = free_addresses()
     where = ["--public-port", str(port), "--internal-address", address]
     command = [sys.executable, "-m", "insula.cli.main", "up", str(project), "--yes", *where]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with (
+        (tmp_path / "said").open("wb") as said,
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=said) as process,
+    ):
         try:
             until_blocking(lambda: stack_file(tmp_path / ".insula").exists() or process.poll() is not None)
-            yield Starting(process, tmp_path, installed, loaded)
+            yield Starting(process, tmp_path, installed, loaded, tmp_path / "said")
         finally:
             process.kill()
 
@@ -52,6 +56,7 @@ def test_what_is_there_is_shown_and_what_is_not_is_waited_for(starting: Starting
     until_blocking(lambda: "slow" in insula(here, "get").stdout, within_s=READY_S)
     assert "-m venv" in insula(here, "logs", "slow").stdout, "waited for its worker, which says what it installs"
     until_blocking(lambda: "slow is installing: a gigabyte" in insula(here, "get").stdout, within_s=READY_S)
+    until_blocking(lambda: "installing: a gigabyte" in starting.said.read_text(), within_s=READY_S)
     starting.installed.touch()
     until_blocking(lambda: "slow is starting" in insula(here, "get").stdout, within_s=READY_S)
     described = json.loads(insula(here, "describe", "slow").stdout)

@@ -5,7 +5,7 @@ import os
 import pty
 import re
 import termios
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -88,7 +88,7 @@ def record(message: str, **more: object) -> str:
 
 
 @contextmanager
-def piped(form: LogForm = LogForm.PLAIN, *, verbose: bool = False) -> Iterator[tuple[View, list[str]]]:
+def piped(form: LogForm = LogForm.PLAIN, *, verbose: bool = False) -> Generator[tuple[View, list[str]]]:
     """A view on a pipe, and its lines once the block has ended."""
     reader, writer = os.pipe()
     shown: list[str] = []
@@ -99,7 +99,7 @@ def piped(form: LogForm = LogForm.PLAIN, *, verbose: bool = False) -> Iterator[t
 
 
 @contextmanager
-def on_screen(columns: int, form: LogForm = LogForm.PLAIN) -> Iterator[tuple[LiveView, list[str]]]:
+def on_screen(columns: int, form: LogForm = LogForm.PLAIN) -> Generator[tuple[LiveView, list[str]]]:
     """A view on a terminal of so many columns, and its text once the block has ended."""
     reader, writer = pty.openpty()
     termios.tcsetwinsize(writer, (24, columns))
