@@ -79,7 +79,13 @@ def test_the_text_names_where_prometheus_scrapes() -> None:
 
 WORKER = 7
 HANDLER = 8
-ROUTINE = ("polling for workloads...", "processing workload...", "workload processing complete", "phase changed", "installing")
+ROUTINE = (
+    "polling for workloads...",
+    "processing workload...",
+    "workload processing complete",
+    "phase changed",
+    "installing",
+)
 RECORD = {"asctime": "2026-11-26 15:14:05,291", "levelname": "INFO", "process": HANDLER, "labels": {"apiName": "echo"}}
 
 
