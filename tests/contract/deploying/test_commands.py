@@ -246,7 +246,7 @@ def test_logs_that_are_followed_include_workers_that_appear_later(stack: Stack, 
             later = write(tmp_path / "project", "later")
             assert insula(here, "deploy", str(later)).returncode == 0
             found = (json.loads(line)["labels"]["apiName"] for line in process.stdout)
-            assert next(name for name in found if name != "resident") == "later"
+            assert "later" in found, "the lines of other APIs stand between"
         finally:
             process.terminate()
 

@@ -54,7 +54,8 @@ def test_what_is_there_is_shown_and_what_is_not_is_waited_for(starting: Starting
     first = insula(here, "get", "-o", "json")  # at once: the services do not listen yet
     assert first.returncode == 0, first.stderr
     until_blocking(lambda: "slow" in insula(here, "get").stdout, within_s=READY_S)
-    assert "-m venv" in insula(here, "logs", "slow").stdout, "waited for its worker, which says what it installs"
+    assert insula(here, "logs", "slow").returncode == 0, "it waits for a worker"
+    until_blocking(lambda: "-m venv" in insula(here, "logs", "slow").stdout, within_s=READY_S)
     until_blocking(lambda: "slow is installing: a gigabyte" in insula(here, "get").stdout, within_s=READY_S)
     until_blocking(lambda: "installing: a gigabyte" in starting.said.read_text(), within_s=READY_S)
     starting.installed.touch()
