@@ -221,21 +221,6 @@ def test_without_a_stack_the_way_out_is_told(tmp_path: Path) -> None:
         assert "Traceback" not in alone.stderr
 
 
-def test_logs_that_break_off_are_no_success(stack: Stack) -> None:
-    """Whoever follows them in a script has to see that the worker was lost."""
-    command = [sys.executable, "-m", "insula.cli.main", "logs", "resident", "--follow"]
-    here = Path(stack.info["data"]).parent
-    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("{")
-        for worker in stack.processes("worker"):  # its own is among them
-            with suppress(ProcessLookupError):  # it ended with another one
-                os.kill(worker, signal.SIGKILL)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "is unavailable" in said
-
-
 def test_logs_that_are_followed_include_workers_that_appear_later(stack: Stack, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "insula.cli.main", "logs", "--follow"]
     here = Path(stack.info["data"]).parent
@@ -249,6 +234,21 @@ def test_logs_that_are_followed_include_workers_that_appear_later(stack: Stack, 
             assert "later" in found, "the lines of other APIs stand between"
         finally:
             process.terminate()
+
+
+def test_logs_that_break_off_are_no_success(stack: Stack) -> None:
+    """Whoever follows them in a script has to see that the worker was lost."""
+    command = [sys.executable, "-m", "insula.cli.main", "logs", "resident", "--follow"]
+    here = Path(stack.info["data"]).parent
+    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("{")
+        for worker in stack.processes("worker"):  # its own is among them
+            with suppress(ProcessLookupError):  # it ended with another one
+                os.kill(worker, signal.SIGKILL)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "is unavailable" in said
 
 
 def test_logs_of_all_apis_in_the_order_of_their_times(deployed: Deployed) -> None:
