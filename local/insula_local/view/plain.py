@@ -19,7 +19,7 @@ from insula_local.api import LocalApi
 from insula_local.view.terminal import Terminal
 
 PROGRESS_EVERY_S: Final = 10.0
-_ROUTINE: Final = {
+ROUTINE: Final = {
     "polling for workloads...",
     "processing workload...",
     "workload processing complete",
@@ -155,7 +155,7 @@ class View:
             self.raw(line)
             return
         found = parse(line, api)
-        if not self._verbose and found.message in _ROUTINE and found.process == worker:  # a handler has another pid
+        if not self._verbose and found.message in ROUTINE and found.process == worker:  # a handler has another pid
             return
         self.rows(rows(found))
 
