@@ -1,7 +1,7 @@
-"""The edge: Envoy's one configuration for every API, and the descriptor set it transcodes with.
+"""The edge: one Envoy configuration for every API, and the descriptor set that Envoy uses for transcoding.
 
-Owns what Envoy is told. It starts no process and knows no API: deploying one changes nothing here. Kubernetes uses the
-same envoy.yaml and fills the same placeholders with envsubst.
+Owns Envoy's configuration. It starts no process and knows no API: a deployment changes nothing here. Kubernetes uses
+the same envoy.yaml and fills the same placeholders with envsubst.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def bundled_folder() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeAddresses:
-    """What differs between edges: where one listens, whom it calls, who may call it, and how much.
+    """The settings of one edge: its listeners, its services, its allowed callers and its limits.
 
     The listeners' addresses are IP addresses. `submit`, `results` and `admin` are host:port or unix:PATH, the first two
     of one kind; all addresses of a name are used. In-cluster callers expect internal_port to be 8888. `cors_origins`
@@ -46,7 +46,7 @@ class EdgeAddresses:
     address_requests_per_s: int = 0
 
     def placeholders(self) -> Mapping[str, object]:
-        """What stands for each ${NAME} of envoy.yaml."""
+        """The value of each ${NAME} of envoy.yaml."""
         origins, limit = list(self.cors_origins), self.address_requests_per_s
         derived = {"cors_origins", "address_requests_per_s"}
         return {name.upper(): value for name, value in vars(self).items() if name not in derived} | {

@@ -1,10 +1,10 @@
--- guard: refuse what no service can be sent, and finish the errors of the services.
--- The query is dropped: the transcoder sets a request's fields from it, and no field is meant to be set there.
+-- guard: refuse requests that no service can handle, and complete the errors of the services.
+-- The query is dropped: the transcoder would set fields of the request from it, and none may be set there.
 local REQUEST_ID_CHARS_MAX = 128
--- For a refusal whose own number came too late for a header: in the trailers, after the body was read to its end.
+-- Retry-After of refusals whose own value comes too late for a header: in the trailers, after the body was read.
 local RETRY_AFTER_S = {["429"] = "5", ["503"] = "2"}
--- What gRPC itself says of a message over its limit, having read five bytes of it, and of metadata that it cannot read.
--- Neither is ours to repeat: the first it calls RESOURCE_EXHAUSTED, the second INTERNAL.
+-- gRPC's own texts for a message over its limit, and for metadata that it cannot read. They are replaced, because gRPC
+-- returns RESOURCE_EXHAUSTED for the first, after reading five bytes of it, and INTERNAL for the second.
 local OVER_THE_LIMIT = "larger than max"
 local UNREADABLE = {"^Error parsing '", "^Illegal header ", "^Compression bit "}
 local TOO_LARGE = "the payload is larger than the limit of 4194304 bytes for one message; UploadWorkload takes it in pieces"
@@ -20,7 +20,7 @@ local function unescaped(path)
   return (path:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
 
--- Each of Envoy's threads runs its own copy of this, all of them from the same seed if none is set.
+-- Each of Envoy's threads runs its own copy of this script; without a seed, all would use the same one.
 math.randomseed(os.time() + tonumber(tostring({}):match("0x(%x+)"), 16))
 
 local function new_request_id()
@@ -39,10 +39,10 @@ function envoy_on_request(handle)
   if path:find("[^%w/._-]") then
     local plain = unescaped(path)
     if path:gsub("%%%x%x", ""):find("%%") or plain:find("[^ -~]") then
-      -- No endpoint and no id can hold such a byte; one that no protobuf string can would end as a 500.
+      -- No endpoint and no id has such a byte; one that a protobuf string cannot hold would become a 500.
       return refuse(handle, "422", "the path may hold printable ASCII and valid escapes only")
     elseif plain:find("^/~") then
-      -- What host names are turned into; from a client it would name an API without its host.
+      -- The internal form of host names; a client could use it to name an API without its host.
       return refuse(handle, "404", "")
     end
   end
@@ -52,17 +52,17 @@ function envoy_on_request(handle)
   end
   if headers:get(":method") == "POST" and not headers:get("content-length") and is_http_1_0(handle)
     and not content_type:find("^application/grpc") then
-    -- Without a length a body of HTTP/1.0 has no end that a server could see. A call of gRPC-Web has lost its length here,
-    -- and without a body it has no message, which is an error of its own.
+    -- Without a length, a server cannot detect the end of an HTTP/1.0 body. A gRPC-Web call has no length at this point;
+    -- if it has no body either, it has no message, which the service refuses.
     return refuse(handle, "411", "a POST over HTTP/1.0 needs the Content-Length header; HTTP/1.1 may also send chunks")
   end
   local id = headers:get("x-request-id")
   if #id > REQUEST_ID_CHARS_MAX or id:find("[^!-~]") then headers:replace("x-request-id", new_request_id()) end
 end
 
--- HTTP has a status of its own for two refusals that are INVALID_ARGUMENT in gRPC, and so 400 here. A service alone can
--- make them: it sees how large a payload is once it is decompressed, and which types it decodes. A quote in a text is
--- escaped, so none can say this.
+-- HTTP has its own status for two refusals that are INVALID_ARGUMENT in gRPC, and so 400 here. Only a service can make
+-- them: it knows the size of a decompressed payload, and the types that it decodes. The body is searched for the quoted
+-- reason; a message cannot contain it, because its quotes are escaped.
 local STATUS_OF_REASON = {PAYLOAD_TOO_LARGE = "413", ENCODING_UNSUPPORTED = "415"}
 
 local function status_by_reason(handle)

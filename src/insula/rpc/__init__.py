@@ -1,1 +1,1 @@
-"""gRPC as all services and commands use it: servers, error statuses, addresses, and the calls of the admin services."""
+"""gRPC for all services and commands: servers, error statuses, addresses, and the client of the admin services."""

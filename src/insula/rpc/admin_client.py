@@ -1,6 +1,6 @@
 """The client of the admin services: ApiService, and the WorkerService of a worker.
 
-What a call raises comes from one table, `_ERRORS`:
+The table `_ERRORS` maps statuses to errors:
 
     UNAVAILABLE, DEADLINE_EXCEEDED, UNIMPLEMENTED  AdminUnavailable: the call may be repeated
     INVALID_ARGUMENT                               ProjectInvalid
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from insula.project import ApiSpec
 
 PIECE_BYTES: Final = 512 * 1024
-"""Of the bundle per message; the contract allows 1 MiB."""
+"""Bytes of the bundle in one message; the contract allows 1 MiB."""
 DEPLOY_TIMEOUT: Final = timedelta(seconds=60)
 DELETE_TIMEOUT: Final = timedelta(seconds=60)
 CALL_TIMEOUT: Final = timedelta(seconds=10)
@@ -46,7 +46,7 @@ Options = tuple[tuple[str, int], ...]
 
 
 class AdminUnavailable(InsulaError):
-    """No Insula answers at the admin address, or not in time; the call may be repeated. `detail` is gRPC's."""
+    """No Insula answers at the admin address, or not in time. The call may be repeated. `detail` is gRPC's text."""
 
     def __init__(self, text: str, detail: str) -> None:
         super().__init__(text)
@@ -54,7 +54,7 @@ class AdminUnavailable(InsulaError):
 
 
 class AdminRefused(InsulaError):
-    """The admin service did not do what was asked; the text is its reason. `detail` is the reason alone."""
+    """The admin service refused the call. The text has its reason; `detail` is only the reason."""
 
     def __init__(self, text: str, detail: str) -> None:
         super().__init__(text)
@@ -125,7 +125,7 @@ class AdminClient:
         return cls(admin_channel(address, token, options))
 
     def answers(self, within_s: float) -> bool:
-        """Whether somebody listens at the address, now or within that time."""
+        """Whether a server listens at the address, now or within that time."""
         ready = grpc.channel_ready_future(self._channel)
         try:
             ready.result(timeout=within_s)
@@ -141,12 +141,12 @@ class AdminClient:
             return self._apis.DeployApi(pieces, timeout=DEPLOY_TIMEOUT.total_seconds()).api
 
     def api(self, name: str) -> Api:
-        """The API as it stands."""
+        """The current state of the API."""
         with _translated():
             return self._apis.GetApi(GetApiRequest(name=name), timeout=CALL_TIMEOUT.total_seconds()).api
 
     def apis(self) -> list[Api]:
-        """All APIs as they stand, by name."""
+        """The current state of all APIs, by name."""
         with _translated():
             return list(self._apis.ListApis(ListApisRequest(), timeout=CALL_TIMEOUT.total_seconds()).apis)
 
@@ -157,12 +157,12 @@ class AdminClient:
             return self._apis.GetTraceback(request, timeout=CALL_TIMEOUT.total_seconds()).traceback
 
     def refresh(self, name: str) -> Api:
-        """Have the handler processes of an API replaced by fresh ones; return at once."""
+        """Start replacing the handler processes of an API by new ones; return at once."""
         with _translated():
             return self._apis.RefreshApi(RefreshApiRequest(name=name), timeout=CALL_TIMEOUT.total_seconds()).api
 
     def delete(self, name: str) -> int:
-        """Delete an API; return how many waiting workloads that cancelled."""
+        """Delete an API; return the number of waiting workloads that were cancelled."""
         with _translated():
             request = DeleteApiRequest(name=name)
             return self._apis.DeleteApi(request, timeout=DELETE_TIMEOUT.total_seconds()).cancelled
@@ -174,13 +174,13 @@ class AdminClient:
             return list(self._worker.DescribeWorker(request, timeout=CALL_TIMEOUT.total_seconds()).workers)
 
     def log_lines(self, *, follow: bool = False, workload: str = "") -> Iterator[str]:
-        """Yield the latest lines of the worker at this address, and with `follow` those to come. JSON, one a line."""
+        """Yield the latest log lines of the worker at this address, then with `follow` new ones, as JSON objects."""
         with _translated():
             for response in self._worker.StreamLogs(StreamLogsRequest(follow=follow, workload=workload)):
                 yield response.line
 
     def close(self) -> None:
-        """Close the connection. Calls under way end with an error."""
+        """Close the connection. Running calls end with an error."""
         self._channel.close()
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""The life of a gRPC server: start, health, reflection, and an end that lets running calls finish."""
+"""The life of a gRPC server: start, health, reflection, and a stop that lets running calls finish."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from insula.rpc.statuses import ErrorInterceptor
 log = logging.getLogger(__name__)
 
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
-"""What one message may carry. A larger payload comes in pieces."""
+"""Largest payload in one message. A larger one is sent in pieces."""
 MESSAGE_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + 64 * 1024
-"""The payload and the other fields. gRPC refuses a larger message before it is read, as RESOURCE_EXHAUSTED; the edge
-answers PAYLOAD_TOO_LARGE in its place."""
+"""The payload and the other fields. gRPC refuses a larger message with RESOURCE_EXHAUSTED before reading it; the edge
+replaces that by PAYLOAD_TOO_LARGE."""
 METADATA_BYTES_MAX: Final = 128 * 1024
-"""More than the 60 KiB of headers that Envoy lets through: grpc's limit of 8 KiB would show as RESOURCE_EXHAUSTED."""
+"""More than the 60 KiB of headers that Envoy allows: grpc's own limit of 8 KiB would cause RESOURCE_EXHAUSTED."""
 GRACE: Final = timedelta(seconds=5)
-"""How long running calls may take once a stop was asked for."""
+"""How long running calls may take after a stop was requested."""
 
 
 class PortTaken(InsulaError):
@@ -51,7 +51,7 @@ class Server:
     ) -> None:
         """`address` is host:port or unix:PATH. `services` are the full names that reflection describes, and no others.
 
-        With a `token`, every call but the health service's has to bring it. `stores_folder` as in ErrorInterceptor.
+        With a `token`, every call except the health service's must send it. `stores_folder` as in ErrorInterceptor.
         """
         self.address: Final = address
         self._health = health_aio.HealthServicer()
@@ -68,14 +68,14 @@ class Server:
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.max_metadata_size", METADATA_BYTES_MAX),
                 ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
-                ("grpc.max_send_message_length", -1),  # results are bounded where they are made
+                ("grpc.max_send_message_length", -1),  # results are bounded where the runner makes them
             ],
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
         reflection.enable_server_reflection(services, self.grpc, _descriptions(services))
 
     async def start(self) -> None:
-        """Listen; raises PortTaken. Health says NOT_SERVING until `set_serving(True)`."""
+        """Listen; raises PortTaken. Health is NOT_SERVING until `set_serving(True)`."""
         await self.set_serving(False)
         try:
             self.grpc.add_insecure_port(self.address)
@@ -84,12 +84,12 @@ class Server:
         await self.grpc.start()
 
     async def set_serving(self, serving: bool) -> None:
-        """What the health service answers for the whole server."""
+        """Set the health of the whole server."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         await self._health.set("", status)
 
     async def stop(self) -> None:
-        """Say NOT_SERVING, take no new call, let running ones finish within GRACE."""
+        """Report NOT_SERVING, refuse new calls, let running ones finish within GRACE."""
         await self._health.enter_graceful_shutdown()
         await self.grpc.stop(GRACE.total_seconds())
 

@@ -1,8 +1,8 @@
-"""The RPC edge: how requests are read, and how Insula's errors become gRPC statuses, in one table and one interceptor.
+"""The RPC edge: reads requests and turns Insula's errors into gRPC statuses, with one table and one interceptor.
 
 Every error carries google.rpc.ErrorInfo: `reason` is the error's class name in upper snake case, `domain` is "insula",
-`metadata` what its `told` names, as text; a delay is in google.rpc.RetryInfo.
-Anything that is not in the table is a bug: INTERNAL, logged with its traceback, and nothing of it reaches the caller.
+`metadata` holds the attributes in its `told`, as text. A delay is in google.rpc.RetryInfo.
+Any error that is not in the table is a bug: the caller gets INTERNAL without details, and the traceback is logged.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ STATUS_CODE_BY_ERROR: Final = MappingProxyType(
     }
 )
 UNAVAILABLE_RETRY_S: Final = 2
-"""What a caller is told to wait when a store does not answer."""
+"""The Retry-After when a store does not answer."""
 MESSAGE_S: Final = 10
-"""How long the message of a unary call may take to arrive. A stream may pause for as long as the edge lets it."""
+"""How long the message of a unary call may take to arrive. The edge limits the pauses of a stream."""
 
 
 def status_code(error: type[errors.InsulaError]) -> StatusCode | None:
-    """The code of the nearest class of `error` that has a row; None if none has."""
+    """The code of the nearest base class of `error` that has a row; None if there is none."""
     return next((STATUS_CODE_BY_ERROR[kind] for kind in error.__mro__ if kind in STATUS_CODE_BY_ERROR), None)
 
 
@@ -83,7 +83,7 @@ async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: errors.Ins
 
 
 def _told(error: errors.InsulaError) -> str:
-    """What a caller is told: of an outage which store it is, not where that store is and what we asked of it."""
+    """The text for the caller. For an outage it names the store, but not the store's address or the operation."""
     if isinstance(error, errors.StoreUnavailable):
         log.debug("store unavailable", extra={"error": str(error)})
         return error.summary
@@ -112,10 +112,10 @@ Take = Callable[[AsyncIterator[bytes]], Awaitable[object]]
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Reads requests, and turns what a servicer raises into a status; one of the two places that catch everything."""
+    """Reads requests and turns a servicer's errors into statuses. One of the two places that catch every exception."""
 
     def __init__(self, stores_folder: Path | None = None) -> None:
-        """`stores_folder` is on the disk of the stores, if they are on this machine: an outage may be a full disk."""
+        """`stores_folder` is on the disk of the stores, if it is this machine's: a full disk may cause an outage."""
         self._stores_folder = stores_folder
 
     async def intercept_service(
@@ -125,8 +125,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
         """Wrap the method's behaviour; an unknown method stays unknown.
 
-        For gRPC every method takes a stream of bytes. gRPC itself never answers a unary call that has no message, and
-        answers INTERNAL to a message that cannot be parsed.
+        Every method is registered with gRPC as a stream of bytes, because gRPC itself never replies to a unary call
+        without a message, and returns INTERNAL for a message that cannot be parsed.
         """
         handler: Any = await continuation(handler_call_details)
         if handler is None:
@@ -142,7 +142,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         return grpc.stream_unary_rpc_method_handler(wrapped, None, handler.response_serializer)
 
     def _named(self, error: Exception) -> Exception:
-        """Return the error, or StorageFull in the place of an outage that a full disk explains."""
+        """Return the error, or StorageFull if it is an outage that a full disk explains."""
         folder = self._stores_folder
         if folder is not None and isinstance(error, errors.StoreUnavailable) and room_of(folder).lacking:
             return errors.StorageFull()
@@ -150,7 +150,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
 
 async def _only_message(parse: Parse, requests: AsyncIterator[bytes]) -> object:
-    """The message of a unary call. Raises InvalidArgument if none comes within MESSAGE_S, or none that can be read."""
+    """The message of a unary call. Raises InvalidArgument if it does not arrive within MESSAGE_S or is malformed."""
     try:
         async with asyncio.timeout(MESSAGE_S):
             message = await anext(aiter(requests), None)
