@@ -1,4 +1,4 @@
-"""An API of the stack: where it is called, and what the user was last told of it."""
+"""An API of the stack: its endpoint, and the state last shown to the user."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ A_MOMENT_S: Final = 1.5
 class LocalApi:
     """`project` is its directory, if it was named on the command line; times are of time.monotonic().
 
-    `version` is the one that was deployed last, empty before the first, and `since` when the wait for it began.
-    `state` and `reason` are what the user was told of it. `phase` is that of its worker until then, `phase_since`
-    when it began, and `progress` the last line of pip, conda or dependencies.sh.
+    `version` was deployed last; it is empty before the first. `since` is when the wait for it began. `state` and
+    `reason` are those last shown to the user. `phase` is the worker's phase until then, `phase_since` its start, and
+    `progress` the last line of pip, conda or dependencies.sh.
     """
 
     name: str
@@ -34,11 +34,11 @@ class LocalApi:
     progress: str = ""
 
     def wait_for(self, version: str) -> None:
-        """Take up a version that was deployed: nothing is known of it yet."""
+        """Wait for a newly deployed version. Its state is not known yet."""
         self.version, self.state, self.reason, self.phase = version, ApiState.PENDING, "", ""
 
     def lingers(self, phase: str, progress: str, now: float) -> bool:
-        """Note the phase of its worker and what it is at; true once it has been in this phase for a moment."""
+        """Note the worker's phase and progress. Returns True once the phase has lasted for A_MOMENT_S."""
         if phase != self.phase:
             self.phase, self.phase_since = phase, now
         self.progress = progress

@@ -1,4 +1,4 @@
-"""The data directory: what `insula up` keeps between runs, used by one stack at a time."""
+"""The data directory: files that `insula up` keeps between runs. One stack uses it at a time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from insula_local.seaweedfs.storage import Keys
 from insula_local.settings import PLAIN_PATH, Refused
 
 LAST_CHILDREN_S: Final = 5
-"""How long the stores of a stack that was killed may take to end; they hold the lock as long as they live."""
+"""How long the stores of a killed stack may take to end. They hold the lock until then."""
 SOCKET_PATH_BYTES_MAX: Final = 107
 """Linux' limit for the path of a Unix socket (unix(7): sun_path, without its final zero)."""
 SOCKET_NAME_BYTES_MAX: Final = 64
@@ -28,7 +28,7 @@ _LOCK_EVERY_S: Final = 0.05
 
 
 def make(path: Path) -> None:
-    """Make a data directory that git ignores; one that is there stays as it is. Raises OSError."""
+    """Make a data directory that git ignores. An existing one is not changed. Raises OSError."""
     new = not path.is_dir()
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     if new:
@@ -36,12 +36,12 @@ def make(path: Path) -> None:
 
 
 class DataDirectory:
-    """An open, locked data directory. Readable by its user only: it holds keys and everybody's payloads."""
+    """An open, locked data directory. Only its user may read it, because it holds keys and payloads."""
 
     def __init__(self, path: Path, runtime: Path) -> None:
-        """Create it if need be and take its lock. Raises Refused.
+        """Create it if it does not exist, and take its lock. Raises Refused.
 
-        Sockets go to a new folder in `runtime` where the paths of those in the data directory would be too long.
+        If paths of sockets in the data directory would be too long, sockets are in a new folder in `runtime`.
         """
         self.path: Final = path.resolve()
         self._runtime: Final = runtime
@@ -89,7 +89,7 @@ class DataDirectory:
         return {}
 
     def remember_ports(self, ports: Mapping[str, int]) -> None:
-        """Prefer these next time: SeaweedFS' parts know each other by their addresses."""
+        """Store the ports for the next run: SeaweedFS' parts know each other by their addresses."""
         _write(self.path / "ports.json", json.dumps(dict(ports)))
 
     def write(self, name: str, text: str) -> Path:
@@ -99,23 +99,23 @@ class DataDirectory:
         return path
 
     def write_plain(self, name: str, text: str) -> Path:
-        """The same for a program to which some characters of a path mean something, such as `$` to boto3."""
+        """The same, for a program that interprets some characters of a path, such as boto3 does with `$`."""
         path = self.sockets / name
         _write(path, text)
         return path
 
     def append(self, name: str, text: str) -> None:
-        """Add to a file of the current run in place: handlers see the very file, not its name."""
+        """Append to a file of the current run in place: handlers have the file mounted, so it must not be replaced."""
         with (self.run / name).open("a", encoding="utf-8") as file:
             file.write(text)
 
     def configure_seaweedfs(self, name: str, text: str) -> None:
-        """Write a file into SeaweedFS' working directory, where it looks for its configuration."""
+        """Write a file into SeaweedFS' working directory, where SeaweedFS reads its configuration."""
         _write(self.seaweedfs / name, text)
 
     def close(self) -> None:
-        """Give the directory up; the lock itself lasts until the last store that inherited it has ended."""
-        for path in (pid_file(self.path), stack_file(self.path)):  # who looks for a stack finds none
+        """Release the directory. The lock lasts until the last store that inherited it has ended."""
+        for path in (pid_file(self.path), stack_file(self.path)):  # so that commands find no stack
             with suppress(OSError):
                 path.unlink()
         self._remove_short_folder()
@@ -124,8 +124,8 @@ class DataDirectory:
     def _socket_folder(self) -> Path:
         """Return the folder of the Unix sockets: `run`, or a new one elsewhere.
 
-        A path in `run` may be too long for a socket, or hold characters that mean something in an address. Its file
-        system may take no sockets, as folders shared with another system do.
+        A path in `run` may be too long for a socket, or hold characters with a meaning in an address. Its file system
+        may not support sockets, such as a folder shared with another system.
         """
         for left_over in self.run.glob("*.sock"):
             left_over.unlink()
@@ -162,7 +162,7 @@ class DataDirectory:
             time.sleep(_LOCK_EVERY_S)  # the stack was killed and its stores are about to end
 
     def _keys(self) -> Keys:
-        """The keys of keys.json; those it lacks are made and added."""
+        """The keys of keys.json. Missing ones are made and added."""
         path = self.path / "keys.json"
         text = path.read_text() if path.exists() else "{}"
         try:
@@ -189,7 +189,7 @@ def _takes_sockets(folder: Path) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file whole or not at all, on disk before we go on."""
+    """Replace the file, whole or not at all. It is on disk when this returns."""
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(fd, "w", encoding="utf-8") as file:

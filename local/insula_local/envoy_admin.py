@@ -1,4 +1,4 @@
-"""What the supervisor asks of Envoy's admin socket."""
+"""The supervisor's calls to Envoy's admin socket."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ CALL_S: Final = 1.0
 
 
 async def close_listeners(socket: Path) -> None:
-    """Have Envoy accept no new connection of a caller; S3 for handlers and running requests go on.
+    """Have Envoy accept no new connection of a caller. S3 for handlers and running requests continue.
 
-    An Envoy that does not answer listens no more, or ends soon after with the rest of the stack.
+    An error is ignored: an Envoy that does not answer has ended, or will end with the rest of the stack.
     """
     try:
         async with asyncio.timeout(CALL_S):

@@ -1,4 +1,4 @@
-"""What each part is: its command, its environment, its socket, and when it counts as ready."""
+"""The parts of a stack: for each its command, its environment, its socket and its readiness probe."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from insula_local.supervision import probes
 from insula_local.supervision.supervise import Part, Probe
 
 WORKER_GRACE_S: Final = 5
-"""How long a worker that is stopped lets its handler finish; what it cannot finish it gives back."""
+"""How long a stopped worker lets its handler finish. Then it gives unfinished workloads back."""
 WORKER_STOP_S: Final = 6.0
 EDGE_STOP_S: Final = 0.7
-"""Together with what the services and the stores may take, less than the 10 s in which everything has to end."""
+"""Together with the stop times of services and stores, this is less than the 10 s in which everything must end."""
 SOCKETS: Final = Path("/tmp")  # noqa: S108 - not our choice
 PORTS: Final = ("s3.port", "metrics.port")
 """The TCP ports beside the public one and 8888: S3 for handlers, and metrics. Every part listens on a Unix socket."""
@@ -44,17 +44,17 @@ _SEAWEEDFS_FLAGS: Final = (
     "s3.port", "s3.port.grpc", "admin.port",
 )  # fmt: skip
 SEAWEEDFS_PORTS: Final = tuple(f"seaweedfs/{flag}" for flag in _SEAWEEDFS_FLAGS)
-"""TCP ports of SeaweedFS' parts where it can have no network of its own."""
+"""TCP ports of SeaweedFS' parts, used if it cannot have a network namespace."""
 _SECRETS: Final = frozenset({"INSULA_REDIS_URL", "INSULA_ADMIN_TOKEN"})
 
 
 def worker_name(api: str) -> str:
-    """Name of an API's worker, the same in every run: it takes its predecessor's claims up at once."""
+    """Name of an API's worker, the same in every run, so that it reclaims its predecessor's workloads at once."""
     return f"{api}-0"
 
 
 def metrics_socket(api: str) -> str:
-    """Name of the socket where an API's worker serves its metrics; no fixed name has a dot."""
+    """Name of the socket where an API's worker serves its metrics. It has a dot, which no other name has."""
     return f"metrics.{api}"
 
 
@@ -67,8 +67,8 @@ def worker_part(api: str) -> str:
 class Parts:
     """Makes the parts of one stack.
 
-    `ports` has those of PORTS, and of SEAWEEDFS_PORTS where SeaweedFS is not `enclosed`. `names` are the APIs that have
-    a worker: those of the plan, and those that were deployed since.
+    `ports` has a port for each name in PORTS, and in SEAWEEDFS_PORTS unless SeaweedFS is `enclosed`. `names` are the
+    APIs that have a worker: those of the plan, and those deployed since.
     """
 
     plan: Plan
@@ -79,12 +79,12 @@ class Parts:
 
     @property
     def settings(self) -> Settings:
-        """What the user asked for."""
+        """The settings of `insula up`."""
         return self.plan.settings
 
     @property
     def redis_url(self) -> str:
-        """Ours, or the user's own."""
+        """The URL of our Valkey, or of the user's own Redis."""
         return self.settings.redis_url or f"unix://{quote(str(self.socket('valkey')))}"
 
     @property
@@ -97,18 +97,18 @@ class Parts:
 
     @property
     def public_url(self) -> str:
-        """Where callers on this machine reach the edge."""
+        """The edge's URL for callers on this machine."""
         address = self.settings.public_address
         return f"http://{'127.0.0.1' if address == '0.0.0.0' else address}:{self.settings.public_port}"  # noqa: S104
 
     @property
     def internal_url(self) -> str:
-        """Where handlers reach the edge."""
+        """The edge's address for handlers."""
         return f"http://{self.settings.internal_address}:{INTERNAL_PORT}"
 
     @property
     def s3_endpoint(self) -> str:
-        """Where handlers reach S3, through the edge; our services use its socket."""
+        """The S3 endpoint of handlers, through the edge. Our services use S3's socket."""
         return f"http://{self.settings.internal_address}:{self.ports['s3.port']}"
 
     @property
@@ -120,11 +120,11 @@ class Parts:
 
     @property
     def metrics_address(self) -> tuple[str, int]:
-        """Where Prometheus reads the metrics of all parts."""
+        """The address of all parts' metrics, for Prometheus."""
         return self.settings.internal_address, self.ports["metrics.port"]
 
     def metrics_url(self, path: str) -> str:
-        """Where Prometheus reads those of one part, by its path in `scrapes`."""
+        """The URL of one part's metrics, by its path in `scrapes`."""
         host, port = self.metrics_address
         return f"http://{host}:{port}{path}"
 
@@ -133,7 +133,7 @@ class Parts:
         return Scrapes(self.socket("results-metrics"), lambda api: self.socket(metrics_socket(api)))
 
     def with_api(self, api: str) -> Parts:
-        """The same stack with one API more, and its short name for the handlers of all."""
+        """The same stack with one more API. Its short name is added to the hosts file of all handlers."""
         if api in self.names:
             return self
         self.data.append("hosts", hosts.line(self.settings.internal_address, api))
@@ -144,11 +144,11 @@ class Parts:
         return self.data.sockets / f"{name}.sock"
 
     def address(self, name: str) -> str:
-        """The same as gRPC names it."""
+        """The same in gRPC's form."""
         return f"unix://{self.socket(name)}"
 
     def valkey(self) -> Part:
-        """Redis, every write on disk before it is answered (I1)."""
+        """Redis; it replies after a write is on disk (I1)."""
         socket = self.socket("valkey")
         listening = {"port": "0", "unixsocket": str(socket), "unixsocketperm": "700", "dir": "."}
         command = (str(self.plan.programs.valkey), *valkey_flags(VALKEY | listening))
@@ -164,7 +164,7 @@ class Parts:
         flags = {
             "ip": host,
             "ip.bind": host,
-            "dir": ".",  # a comma in a path would divide it
+            "dir": ".",  # a comma in a path would split it
             "s3.port.iceberg": "0",
             "s3.port.lance": "0",
             "s3.config": "identities.json",
@@ -172,7 +172,7 @@ class Parts:
             "filer.localSocket": str(self.socket("filer")),
             "admin.ui": "false",
             "webdav": "false",
-            "master.telemetry": "false",  # it would report to its makers
+            "master.telemetry": "false",  # else it reports usage to its makers
             "volume.id": "insula",
             "volume.preStopSeconds": "0",
             **self._seaweedfs_ports(),
@@ -189,7 +189,7 @@ class Parts:
         return replace(self._part("seaweedfs", command, storage.MEMORY, ready), directory=data.seaweedfs)
 
     def _seaweedfs_ports(self) -> dict[str, str]:
-        """Flags for its TCP ports where others see them; in a network of its own it takes its usual ones."""
+        """Flags for its TCP ports, if it shares the machine's network. In its own network it uses its default ports."""
         if self.enclosed:
             return {}
         chosen = {flag: str(self.ports[name]) for flag, name in zip(_SEAWEEDFS_FLAGS, SEAWEEDFS_PORTS, strict=True)}
@@ -197,7 +197,7 @@ class Parts:
         return chosen | {"admin.port.grpc": str(admin_grpc), "s3.allowedOrigins": self.s3_endpoint}
 
     def sweep(self) -> None:
-        """Remove the sockets that SeaweedFS leaves in the machine's /tmp: it has no flag for their place."""
+        """Remove the sockets that SeaweedFS leaves in the machine's /tmp: it has no flag for their folder."""
         for port in self._seaweedfs_ports().values():
             for path in SOCKETS.glob(f"seaweedfs-*-{port}.sock"):
                 path.unlink(missing_ok=True)
@@ -210,12 +210,12 @@ class Parts:
         """SubmitService, and ApiService on the admin address; `take_log_line` gets its log, with each deployment."""
         part = self._service("submit", INSULA_LISTEN="submit", INSULA_ADMIN_LISTEN="submit-admin")
         level = part.environment.get("INSULA_LOG_LEVEL", "info")
-        # From a higher level on it would not log what is deployed.
+        # Above this level it would not log deployments.
         environment = {**part.environment, "INSULA_LOG_LEVEL": level if level.lower() == "debug" else "info"}
         return replace(part, environment=environment, take_log_line=take_log_line)
 
     def worker(self, api: str, take_line: Callable[[str], None]) -> Part:
-        """The worker of one API; `take_line` gets what the handler prints."""
+        """The worker of one API; `take_line` gets the handler's output."""
         name = worker_name(api)
         variables = {
             "INSULA_API": api,
@@ -259,10 +259,10 @@ class Parts:
         return replace(self._part("envoy", command, variables, probes.http(admin, "/ready")), stop_s=EDGE_STOP_S)
 
     def _tunables_of_envoy(self) -> str:
-        """The user's, and one that leaves the kernel's rseq to Envoy's allocator.
+        """The user's tunables, and one that leaves the kernel's rseq to Envoy's allocator.
 
-        Without rseq, which glibc from 2.35 on takes for itself, the allocator keeps what a crowd of callers took in a
-        cache for each thread, and never gives it back. Earlier versions of glibc ignore the name.
+        glibc from 2.35 on uses rseq itself. Without rseq, the allocator keeps the memory of a peak of callers in a
+        cache for each thread and never returns it. Earlier versions of glibc ignore the name.
         """
         given = self.settings.environment.get("GLIBC_TUNABLES")
         return ":".join(filter(None, [given, "glibc.pthread.rseq=0"]))
@@ -273,7 +273,7 @@ class Parts:
         return self._part(name, _python(f"insula_{name}"), self._stores() | variables, probes.listening(*sockets))
 
     def _stores(self) -> dict[str, str]:
-        """The environment that all services share; secrets are in files that only the user may read."""
+        """The environment that all services share. Secrets are in files that only the user may read."""
         keys, data = self.data.keys, self.data
         credentials = storage.credentials(keys.access_key, keys.secret_key)
         return {
@@ -283,12 +283,12 @@ class Parts:
             "INSULA_STORES_FOLDER": str(data.path),
             **storage.endpoint(self.s3_endpoint),
             "AWS_SHARED_CREDENTIALS_FILE": str(data.write_plain("s3-credentials", credentials)),
-            "AWS_CONFIG_FILE": os.devnull,  # the user's own profile may not reach into it
+            "AWS_CONFIG_FILE": os.devnull,  # the user's own profile must not change it
             "PYTHONUNBUFFERED": "1",
         }
 
     def _inherited(self) -> dict[str, str]:
-        """The user's environment, without what leads to an AWS account, or around by a proxy to our own ports."""
+        """The user's environment, without variables that lead to an AWS account, or to our ports through a proxy."""
         given = self.settings.environment.items()
         inherited = {name: value for name, value in given if not name.startswith("AWS_") and name not in _SECRETS}
         direct = [self.settings.internal_address, "127.0.0.1", "localhost", *(f"api-{api}" for api in self.names)]
@@ -304,7 +304,7 @@ class Parts:
             directory=self.data.path,
             log=self.data.logs / f"{name.replace(' ', '-')}.log",
             probe=probe,
-            keep=(self.data.lock,),  # the next stack starts when nothing of this one runs: their sockets are the same
+            keep=(self.data.lock,),  # the next stack starts only after this one has ended: both use the same sockets
         )
 
 
@@ -314,5 +314,5 @@ def valkey_flags(settings: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _python(module: str) -> tuple[str, ...]:
-    """-P: a file of the user's that is called like one of our imports must not be taken for it."""
+    """With -P, so that a user's file with the name of one of our modules is not imported instead."""
     return (sys.executable, "-X", "utf8", "-P", "-m", module)

@@ -1,4 +1,4 @@
-"""A stack that may be started."""
+"""A checked stack, ready to start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from insula_local.settings import Settings
 
 @dataclass(frozen=True)
 class Plan:
-    """What the user asked for, the APIs there are to run, the programs they run with, and the edge's limit."""
+    """The settings, the projects to run, the programs that run them, and the edge's limit."""
 
     settings: Settings
     projects: tuple[Project, ...]

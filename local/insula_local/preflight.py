@@ -1,4 +1,4 @@
-"""What can be known before the start: everything found wrong here is refused, and nothing has been started yet."""
+"""Checks before the start. A failed check refuses the start, and nothing has been started yet."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.\[\]:_-]+")
 
 
 def check(settings: Settings, directories: Iterable[Path]) -> Plan:
-    """What there is to run, and with what. Raises Refused, and ProjectInvalid for a project."""
+    """Return the plan of a stack after all checks. Raises Refused, and ProjectInvalid for a project."""
     projects = read_projects(directories)
     programs = binaries.find()
     check_addresses(settings)
@@ -40,7 +40,7 @@ def check(settings: Settings, directories: Iterable[Path]) -> Plan:
 
 
 def read_projects(directories: Iterable[Path]) -> tuple[Project, ...]:
-    """The APIs of all directories; a name or an endpoint belongs to one of them only."""
+    """The APIs of all directories. Each name and each endpoint must be unique."""
     several = list(directories)
     projects = tuple(project for directory in several for project in _read(directory, name=len(several) > 1))
     names: dict[str, Project] = {}
@@ -61,7 +61,7 @@ def read_projects(directories: Iterable[Path]) -> tuple[Project, ...]:
 
 
 def _read(directory: Path, *, name: bool) -> list[Project]:
-    """The APIs of a directory; an error names it if there are others. Raises ProjectInvalid."""
+    """The APIs of a directory. If there are several directories, an error names this one. Raises ProjectInvalid."""
     try:
         return read_project(directory)
     except ProjectInvalid as error:
@@ -71,7 +71,7 @@ def _read(directory: Path, *, name: bool) -> list[Project]:
 
 
 def check_data(data: Path, projects: Iterable[Project]) -> None:
-    """The stores must be openable, and not lie among the files of a project: each deployment would hold them."""
+    """Check that the stores can be opened, and are not among a project's files: each deployment would include them."""
     size_bytes = len(os.fsencode(data))
     if size_bytes > DATA_PATH_BYTES_MAX:
         raise Refused(
@@ -87,7 +87,7 @@ def check_data(data: Path, projects: Iterable[Project]) -> None:
 
 
 def check_cache(settings: Settings) -> None:
-    """The cache must be a place for virtual environments: their folders become a part of PATH, which colons divide."""
+    """Check that the cache can hold virtual environments: their folders become part of PATH, where colons separate."""
     cache = settings.cache
     if ":" in str(cache) or "\n" in str(cache):
         raise Refused(
@@ -106,7 +106,7 @@ def check_cache(settings: Settings) -> None:
 
 
 def check_addresses(settings: Settings) -> None:
-    """Both listeners must be free, and the inner one reachable from this machine only."""
+    """Check that both listeners are free, and that the inner one is reachable from this machine only."""
     if not _is_loopback(settings.internal_address):
         raise Refused(
             f"--internal-address {settings.internal_address} is refused: its listeners are for handlers and "
@@ -140,7 +140,7 @@ def check_addresses(settings: Settings) -> None:
 
 
 def check_redis(url: str) -> None:
-    """The user's own Redis must answer, with the URL's user and password; the services check what it promises."""
+    """Check that the user's own Redis answers, with the URL's user and password. The services check its durability."""
     from redis import Redis
     from redis.exceptions import RedisError
 
@@ -155,9 +155,9 @@ def check_redis(url: str) -> None:
 
 
 def check_isolation(settings: Settings) -> str:
-    """Return in one line what this machine does not allow to isolate handlers; empty if nothing, or none is asked for.
+    """Return in one line which parts of isolation this machine does not allow; empty if none, or with isolation off.
 
-    Tried where the writable layers will be, beside the environments. Raises Refused if all of it is required.
+    It is tried in the folder of the writable layers, beside the environments. Raises Refused if isolation is required.
     """
     try:
         return find_sandbox(settings.isolation, settings.cache / ENVIRONMENTS).missing
@@ -169,7 +169,7 @@ def check_isolation(settings: Settings) -> str:
 
 
 def _check_address(address: str) -> None:
-    """The edge listens on a literal address of this machine."""
+    """Check that the address is a literal address of this machine."""
     try:
         ipaddress.IPv4Address(address)
         ports.is_free(address, 0)

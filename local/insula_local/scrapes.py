@@ -1,4 +1,4 @@
-"""One address for Prometheus: hands the scrape of each part on to the part's Unix socket.
+"""One address for Prometheus: forwards each scrape to the Unix socket of its part.
 
 GET /results/metrics         the queues of all APIs
 GET /workers/<api>/metrics   an API's worker and its handler
@@ -29,7 +29,7 @@ class Scrapes:
     """The server of the metrics address; one request for each connection."""
 
     def __init__(self, results: Path, worker: Callable[[str], Path]) -> None:
-        """Take the sockets on which results, and the worker of an API, serve their metrics."""
+        """The arguments are the sockets on which results, and the worker of an API, serve their metrics."""
         self._results = results
         self._worker = worker
         self._server: asyncio.Server | None = None
@@ -39,7 +39,7 @@ class Scrapes:
         self._server = await asyncio.start_server(self._answer, host, port)
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
 

@@ -1,4 +1,4 @@
-"""What the user asked `insula up` for, on its command line and in its environment."""
+"""The settings of `insula up`, from its command line and its environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INTERNAL_PORT: Final = 8888
 
 
 PAYLOAD_BYTES_MAX: Final = 2 * 1024**3
-"""The default of submit, which has to be the edge's too."""
+"""The default of submit; the edge must have the same."""
 
 
 PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9/._+-]+")
@@ -26,18 +26,18 @@ PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9/._+-]+")
 
 
 class Refused(Exception):
-    """The stack was not started; the text is one paragraph that says what to do."""
+    """The stack was not started. The text is one paragraph with the reason and what to do."""
 
 
 @dataclass(frozen=True)
 class Settings:
     """Paths are absolute, addresses IPv4 literals.
 
-    `ask` is whether somebody can, and is to, be asked before a dependencies.sh runs. `anyone_may_call` accepts that the
-    public listener, which asks nobody for a password, is open to other machines. `cors_origins` are the origins whose
-    pages may read answers, "*" being any; `address_requests_per_s` limits each client address, 0 is no limit.
-    `log_form` is how the lines of workers are printed; `verbose` also prints those that each workload and phase writes.
-    `environment` is what the parts' own variables are added to.
+    `ask` is whether to ask the user before a dependencies.sh runs. `anyone_may_call` accepts that the public listener,
+    which has no authentication, is open to other machines. `cors_origins` are the origins whose pages may read replies;
+    "*" is any. `address_requests_per_s` limits each client address; 0 means no limit. `log_form` is the form of the
+    workers' lines; `verbose` also prints the lines of each workload and phase. `environment` is the base of the parts'
+    environments.
     """
 
     data: Path
@@ -62,13 +62,13 @@ class Settings:
 
     @property
     def runtime(self) -> Path:
-        """Where short-lived folders with short and plain paths belong."""
+        """The folder for temporary folders with short and plain paths."""
         given = Path(self.environment.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108 - any path below TMPDIR may be long
         return given if given.is_dir() and PLAIN_PATH.fullmatch(str(given)) else Path("/tmp")  # noqa: S108
 
     @property
     def cache(self) -> Path:
-        """What all parts use."""
+        """The cache folder of all parts."""
         return cache_of(self.data, self.environment)
 
     @property

@@ -1,12 +1,12 @@
-"""Which part starts and stops when.
+"""The order in which parts start and stop.
 
     Valkey ──────────────┐
     SeaweedFS ── bucket ─┴─ results, submit ── deploy ── worker per API ── up
     Envoy
 
-The rollout reports which API is deployed. Stopping goes the other way round: the edge closes its listeners for
-callers, the workers give back what they cannot finish, the edge ends with the services, and the stores end last.
-Handlers reach S3 through the edge until they have ended.
+The rollout reports which API is deployed. The stop has the reverse order: the edge closes its listeners for callers,
+the workers give unfinished workloads back, the edge and the services end, and the stores end last. Handlers reach S3
+through the edge until they have ended.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from insula_local.supervision.supervise import Part, Supervised
 from insula_local.view.plain import Announcement, View
 
 DEATHS_MAX: Final = 5
-"""A part that dies so often in a row before the stack was ever up will not come up by itself."""
+"""Deaths in a row of one part, before the stack was up, after which the start is given up."""
 INTERRUPTED: Final = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
-"""Exit codes of a stack that was told to stop before it was up."""
+"""Exit codes of a stack that was stopped before it was up."""
 FAILED: Final = 1
 DISK_EVERY_S: Final = 2.0
 API_DEPLOYED: Final = "api deployed"
-"""Message of the line that submit logs of each deployment, with api, version and endpoint."""
+"""Message that submit logs for each deployment, with the fields api, version and endpoint."""
 
 
 class Stack:
@@ -60,14 +60,14 @@ class Stack:
             parts.public_url,
             self,
             confirmations=Confirmations(parts.settings.cache) if parts.settings.ask else None,
-            all_apis=parts.settings.redis_url is None,  # nobody else uses a Redis of ours
+            all_apis=parts.settings.redis_url is None,  # only this stack uses our own Redis
         )
         self._rollout.expect(parts.plan.projects)
 
     async def run(self) -> int:
-        """Run until told to stop; the exit code. Call it on the main thread."""
+        """Run until stopped; returns the exit code. Call it on the main thread."""
         loop = asyncio.get_running_loop()
-        # An ignored SIGHUP is nohup's wish; an ignored SIGINT is nobody's: shells start every background job with it.
+        # An ignored SIGHUP comes from nohup and stays ignored. SIGINT does not: shells ignore it in background jobs.
         ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set[signal.Signals]()
         for number in INTERRUPTED.keys() - ignored:
             loop.add_signal_handler(number, self._on_signal, number)
@@ -113,7 +113,7 @@ class Stack:
                 group.create_task(deploy_what_is_saved(self._rollout, configurations, self._view.say))
 
     def _write_down(self) -> None:
-        """Say where we are to `insula get` and its like; they find us while we start, too."""
+        """Write the stack's addresses for `insula get` and other commands, which also find it while it starts."""
         self._parts.data.write("stack.json", self._announcement().as_json())
 
     async def _watch_disk(self) -> None:
@@ -168,7 +168,7 @@ class Stack:
         self._view.phase(api, time.monotonic())
 
     def api_settled(self, api: LocalApi) -> None:
-        """See Audience. The first time this holds for all that were asked for, the stack is up."""
+        """See Audience. Once all requested APIs have settled, the stack is up."""
         self._view.api(api, time.monotonic() - api.since)
         awaited = (self._rollout.apis[project.spec.name] for project in self._parts.plan.projects)
         if all(each.state != ApiState.PENDING for each in awaited):
@@ -181,12 +181,12 @@ class Stack:
             self._view.starting(api.name if api is not None else part)
 
     def ready(self, part: str, seconds: float) -> None:
-        """See Watcher. A worker that runs says nothing yet of its API."""
+        """See Watcher. A running worker does not mean yet that its API is ready."""
         if self._running[part].part.announced:
             self._view.ready(part, seconds)
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
-        """See Watcher. A part that never comes up ends the attempt; a worker fails its API alone."""
+        """See Watcher. A part that never becomes ready ends the start; a worker only fails its API."""
         self._view.died(part, how, again_s, [] if self._disk.full else lines)  # then each end has the same reason
         if self._exit_code is not None or self._running[part].backoff.deaths < DEATHS_MAX:
             return
@@ -222,7 +222,7 @@ class Stack:
         self._view.stopped(time.monotonic() - began)
 
     def _stages(self) -> Iterable[list[Supervised]]:
-        """What is stopped together, in order."""
+        """The groups of parts that are stopped together, in order."""
         stages = {"envoy": 1, "submit": 1, "results": 1, "valkey": 2, "seaweedfs": 2}
         for stage in range(3):
             yield [each for name, each in self._running.items() if stages.get(name, 0) == stage]

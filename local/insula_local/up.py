@@ -21,11 +21,11 @@ from insula_local.view.terminal import Terminal
 
 REFUSED: Final = 2
 OPEN_FILES: Final = 20_000
-"""More than the connections that the edge lets in. A shell's usual 1024 would let one caller shut out all others."""
+"""More than the connections that the edge accepts. With a shell's usual 1024, one caller could shut out all others."""
 
 
 def run(plan: Plan) -> int:
-    """Run the stack until it is told to stop; the exit code, as in `insula.cli.up`."""
+    """Run the stack until it is stopped. Returns the exit code, as in `insula.cli.up`."""
     hide_from_others()
     raise_open_files()
     try:
@@ -44,7 +44,7 @@ def run(plan: Plan) -> int:
 
 
 def raise_open_files() -> None:
-    """Let this process and its children have OPEN_FILES, or as many as the machine allows."""
+    """Raise the limit of open files of this process and its children to OPEN_FILES, or as far as allowed."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -52,7 +52,7 @@ def raise_open_files() -> None:
 
 
 async def _run(parts: Parts, why_open: str) -> int:
-    """Build what belongs to the event loop; `why_open` is why SeaweedFS has no network of its own, if it has none."""
+    """Build the stack and run it. `why_open` is why SeaweedFS has no network of its own, empty if it has one."""
 
     def announce(announcement: Announcement) -> None:
         put(announcement.as_json() if parts.plan.settings.as_json else announcement.as_text())
@@ -64,7 +64,7 @@ async def _run(parts: Parts, why_open: str) -> int:
 
 
 def view(settings: Settings) -> View:
-    """Colours and a spinner for a person, plain lines for everybody else."""
+    """Colours and a spinner on a terminal, plain lines elsewhere."""
     terminal = Terminal(sys.stderr.fileno())
     if not terminal.isatty():
         return View(terminal, settings.log_form, verbose=settings.verbose)
@@ -74,7 +74,7 @@ def view(settings: Settings) -> View:
 
 
 def choose_ports(plan: Plan, data: DataDirectory, *, enclosed: bool) -> dict[str, int]:
-    """Choose and remember."""
+    """Choose the ports, and store them for the next run."""
     names, remembered = (*PORTS, *(() if enclosed else SEAWEEDFS_PORTS)), data.remembered_ports()
     try:
         chosen = ports.choose(names, remembered, [plan.settings.public_port])

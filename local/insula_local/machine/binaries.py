@@ -1,4 +1,4 @@
-"""Where the wheels of the extra `local` put their programs."""
+"""Finds the programs in the wheels of the extra `local`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from insula_local.settings import Refused
 
 @dataclass(frozen=True)
 class Programs:
-    """The three servers that are not Python, and bubblewrap where it is installed."""
+    """Paths of the three servers that are not Python, and of bubblewrap if it is installed."""
 
     envoy: Path
     valkey: Path
@@ -38,7 +38,7 @@ def find() -> Programs:
 
 
 def _in_package(package: str, pattern: str) -> Path | None:
-    """Without importing the package: its own code is of no use to us."""
+    """Finds a package's program without importing the package."""
     spec = util.find_spec(package)
     folders = spec.submodule_search_locations if spec is not None else None
     return next((path for folder in folders or () for path in Path(folder).glob(pattern)), None)

@@ -1,7 +1,8 @@
-"""A network namespace for a server that talks to itself over TCP: nobody else on the machine reaches its ports.
+"""A network namespace for a server that talks to itself over TCP: no other process on the machine reaches its ports.
 
-SeaweedFS' master deletes whole collections for anybody who asks. Inside the namespace it listens on its usual ports;
-outside it is reached through its Unix sockets only. bubblewrap makes the namespace, for root and for ordinary users.
+SeaweedFS' master deletes whole collections without authentication. Inside the namespace it listens on its default
+ports; from outside it is reached only through its Unix sockets. bubblewrap makes the namespace, for root and for
+ordinary users.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ _PROBE_S: Final = 10
 
 
 def enclosed(bwrap: Path, command: Sequence[str], directory: Path, *writable: Path) -> tuple[str, ...]:
-    """Return `command` with a network, processes and a /tmp of its own; it may write to `writable` only."""
+    """Return `command` with its own network, processes and /tmp. It may write to `writable` only."""
     program = Path(command[0])
-    seen = ("--ro-bind", str(program), str(program))  # it may lie below /tmp
+    seen = ("--ro-bind", str(program), str(program))  # it may be below /tmp
     written = (word for path in writable for word in ("--bind", str(path), str(path)))
     return (str(bwrap), *_NAMESPACES, *_FILES, *seen, *written, "--chdir", str(directory), "--", *command)
 
 
 def obstacle(bwrap: Path | None) -> str:
-    """Return why this machine gives no namespace, in a few words; empty if it gives one."""
+    """Return why this machine allows no namespace, in a few words; empty if it allows one."""
     if bwrap is None:
         return "bubblewrap is not installed"
     try:

@@ -10,7 +10,7 @@ ETC_HOSTS: Final = Path("/etc/hosts")
 
 
 def render(address: str, apis: Iterable[str]) -> str:
-    """The machine's file as it is now, then `api-<name>` for each API: http://api-<name>:8888/ needs no set-up."""
+    """The machine's current file, then `api-<name>` for each API, so that http://api-<name>:8888/ needs no set-up."""
     try:
         machine = ETC_HOSTS.read_text(encoding="utf-8", errors="replace")
     except OSError:

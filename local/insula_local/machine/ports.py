@@ -1,4 +1,4 @@
-"""Free ports, and who listens on one. Reads /proc; asks nothing of other processes."""
+"""Finds free ports, and the process that listens on a port. Reads /proc only."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _ATTEMPTS: Final = 1000
 
 @dataclass(frozen=True)
 class Process:
-    """A process as a person knows it."""
+    """A process, by pid and command."""
 
     pid: int
     command: str
 
 
 class NoFreePort(Exception):
-    """Every port that was tried is taken."""
+    """Every tried port is taken."""
 
 
 def is_free(address: str, port: int) -> bool:
-    """Whether a server could listen there now. Raises OSError if it never could, whatever else runs."""
+    """Whether a server could listen there now. Raises OSError if it could not even on a free port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -50,13 +50,13 @@ def is_free(address: str, port: int) -> bool:
 
 
 def choose(names: Iterable[str], remembered: Mapping[str, int], others: Iterable[int] = ()) -> dict[str, int]:
-    """A port for each name, free on every address of this machine: the remembered one where it still is.
+    """A port for each name, free on every address of this machine. A remembered port that is still free is kept.
 
-    `others` are ports that are given away, whether anybody listens there now or not.
+    `others` are reserved ports, whether or not a server listens there now.
 
-    On every address, since SeaweedFS refuses a port that anybody has on any, such as another stack on a loopback
-    address of its own. They lie below the range the kernel takes the ports of outgoing connections from. Inside it,
-    a connection could hold a dead part's port until it is closed, and a client that retries could connect to itself.
+    The ports are free on every address, because SeaweedFS refuses a port that is taken on any address, such as by
+    another stack on its own loopback address. They are below the kernel's range for outgoing connections. Within that
+    range a connection could hold a dead part's port until it is closed, and a retrying client could connect to itself.
     """
     chosen: dict[str, int] = {}
     given_away = tuple(others)
@@ -92,7 +92,7 @@ def _first_outgoing_port() -> int:
 
 
 def owner(address: str, port: int) -> Process | None:
-    """Who listens there; None if nobody does, or if it is a process we may not look into."""
+    """The process that listens there; None if there is none, or if we may not inspect it."""
     inodes = _listening_inodes(address, port)
     for entry in PROC.iterdir() if inodes else ():
         if entry.name.isdigit() and not inodes.isdisjoint(_socket_inodes(int(entry.name))):

@@ -12,14 +12,14 @@ from insula.errors import InsulaError
 from insula_local.rollout.rollout import Rollout
 
 SETTLE_MS: Final = 200
-"""An editor, or a checkout, writes several files: they are one change while less than this lies between two of them."""
+"""An editor or a checkout writes several files. Writes closer together than this count as one change."""
 TOGETHER_MS_MAX: Final = 1000
-"""But for no longer: stores that lie in the project, in a hidden folder, write all the time."""
+"""The longest change: stores in a hidden folder of the project write all the time."""
 _NAMES_THAT_COUNT: Final = {".env", ".cortexignore"}
 
 
 def roots_of(path: Path, roots: Iterable[Path]) -> Iterator[Path]:
-    """Yield the projects the file may belong to; to which it really does, their bundles decide."""
+    """Yield the projects that the file may belong to. Their bundles show whether it does."""
     for root in roots:
         if path.is_relative_to(root) and _counts(path.relative_to(root)):
             yield root
@@ -31,9 +31,10 @@ def _counts(path: Path) -> bool:
 
 
 async def deploy_what_is_saved(rollout: Rollout, configurations: Iterable[Path], say: Callable[[str], None]) -> None:
-    """Deploy each project of these configuration files again when it is saved; returns if files cannot be watched.
+    """Deploy each project of these configuration files again when it is saved. Returns if files cannot be watched.
 
-    The first time each is deployed unseen: it may have been saved before we looked. The same again changes nothing.
+    At first each is deployed without a change, because it may have been saved before watching began. An unchanged
+    project gives the same version.
     """
     by_root: dict[Path, list[Path]] = {}
     for path in configurations:

@@ -1,1 +1,1 @@
-"""SeaweedFS as Insula's S3: its identities and settings, and what is written into it before the services start."""
+"""SeaweedFS as Insula's S3: its identities, its settings, and its preparation before the services start."""

@@ -1,4 +1,4 @@
-"""Makes SeaweedFS ready for Insula: how it writes, and our bucket."""
+"""Prepares SeaweedFS for Insula: its path rules and our bucket."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def prepare(filer: Path, token_key: str, bucket: str) -> None:
 
 
 def _prepare(filer: Path, token_key: str, bucket: str) -> None:
-    """Put the path rules where the filer reads them, and a folder where S3 looks for buckets, unless they are there."""
+    """Write the path rules for the filer, and the folder of the bucket, unless they exist."""
     wanted = json.dumps(FILER_SETTINGS).encode()
     if _call(filer, token_key, "GET", SETTINGS_PATH) != wanted:
         _call(filer, token_key, "PUT", SETTINGS_PATH, wanted)
@@ -82,7 +82,7 @@ def _call(filer: Path, token_key: str, method: str, path: str, body: bytes | Non
 
 
 def _token(key: str) -> str:
-    """A JSON Web Token, HS256, as SeaweedFS' HTTP ports ask for."""
+    """A JSON Web Token, HS256, as SeaweedFS' HTTP ports require."""
     expires = {"exp": int(time.time()) + _TOKEN_LIFE_S}
     message = b".".join(_base64(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, expires))
     return (message + b"." + _base64(hmac.new(key.encode(), message, hashlib.sha256).digest())).decode()

@@ -1,10 +1,9 @@
-"""SeaweedFS as Insula's S3: who may do what in it, and how it writes.
+"""SeaweedFS as Insula's S3: its identities, their permissions, and its write settings.
 
-Two identities, both made here. Ours may do everything. The handlers' one may make buckets and use them, and is denied
-every action on Insula's own bucket: by a policy of the identity, because a bucket policy is not asked by SeaweedFS for
-the source of a copy nor for a batch of deletes. Who does not sign may read what handlers stored, as from one of
-Amazon's public buckets. The filer would serve anything to anybody; it asks for tokens that are signed with a key that
-only SeaweedFS and `filer` know.
+There are two identities. Ours may do everything. The handlers' identity may make and use buckets, and is denied every
+action on Insula's own bucket. A policy of the identity denies it: SeaweedFS does not apply a bucket policy to the
+source of a copy, nor to a batch of deletes. Unsigned requests may read the handlers' objects, as in a public bucket.
+The filer has no permissions of its own, so it requires tokens signed with a key that only SeaweedFS and `filer` have.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Final, Self, cast
 BUCKET: Final = "insula"
 REGION: Final = "us-east-1"
 FILER_STORE: Final = '[sqlite]\nenabled = true\ndbFile = "./filer.db"\n'
-"""SeaweedFS' filer.toml. SQLite syncs every change to disk; the usual LevelDB leaves that to the kernel, and takes
+"""SeaweedFS' filer.toml. SQLite syncs every change to disk. The default, LevelDB, leaves that to the kernel, and takes
 50 MB more after a restart."""
 FILER_SETTINGS: Final = {
     "version": 1,
@@ -28,7 +27,7 @@ volumes of their own they are as many as the disk has room for 128 MB. Deleting 
 called like it, so the shared one has a name that no bucket can have."""
 _TOKENS: Final = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
 MEMORY: Final = {"GOMEMLIMIT": "128MiB", "GOGC": "100"}
-"""SeaweedFS' environment: 129 MB instead of 620. With 64 MiB, 7 MB less cost 5 % of a core without end."""
+"""SeaweedFS' environment: 129 MB instead of 620. A limit of 64 MiB would save 7 MB and always cost 5 % of a core."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Keys:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """From `render`; a key that is missing is made. Raises ValueError or TypeError if it is something else."""
+        """Parse the output of `render`. A missing key is made. Raises ValueError or TypeError if it is malformed."""
         new = {
             "access_key": "INSULA" + secrets.token_hex(7).upper(),
             "secret_key": secrets.token_urlsafe(30),
@@ -96,7 +95,7 @@ def identities(keys: Keys) -> str:
 
 
 def security(keys: Keys) -> str:
-    """SeaweedFS' security.toml: the ports behind S3 ask for tokens that are signed with a key of ours."""
+    """SeaweedFS' security.toml: the ports behind S3 require tokens that are signed with a key of ours."""
     return "".join(f'[{section}]\nkey = "{keys.token_key}"\n' for section in _TOKENS)
 
 
@@ -106,10 +105,10 @@ def credentials(access_key: str, secret_key: str) -> str:
 
 
 def endpoint(url: str) -> dict[str, str]:
-    """The AWS_* variables that lead a client to this S3; with a key of an identity nothing is looked up elsewhere.
+    """The AWS_* variables that lead a client to this S3. With keys, clients search no other source of them.
 
-    Amazon's SDKs read the first, and take other services to Amazon; object_store, below polars and deltalake, reads the
-    two after it.
+    Amazon's SDKs read the first; their calls to other services still go to Amazon. object_store, which polars and
+    deltalake use, reads the next two.
     """
     return {
         "AWS_ENDPOINT_URL_S3": url,

@@ -1,1 +1,1 @@
-"""One part's life: a child process that is started, probed, watched, started again and stopped, and its output."""
+"""Supervises a part: starts, probes, watches, restarts and stops its process, and takes its output."""

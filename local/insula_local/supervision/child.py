@@ -15,13 +15,13 @@ from insula.process.tether import tethered
 
 READ_BYTES: Final = 64 * 1024
 OUTPUT_AFTER_END_S: Final = 0.5
-"""How long a dead child's output is still read: a grandchild that holds the pipe must not keep us."""
+"""How long a dead child's output is still read: a grandchild that holds the pipe must not block us."""
 
 Take = Callable[[bytes], None]
 
 
 class Child:
-    """A running process. Make it on the loop's thread, which has to be the main one: the tether is bound to it."""
+    """A running process. Make it on the loop's thread, which must be the main one: the tether is bound to it."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Child:
         self._listen_to(self._process.stderr, take_stderr)
 
     async def ended(self) -> int:
-        """Wait for the end and for what was printed before it; the exit code, negative for a signal."""
+        """Wait for the end and for the rest of the output. Returns the exit code, negative for a signal."""
         code = await asyncio.shield(self._ended)
         with suppress(TimeoutError):
             async with asyncio.timeout(OUTPUT_AFTER_END_S):
@@ -79,7 +79,7 @@ class Child:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         with suppress(ProcessLookupError, PermissionError):
-            # What it left behind in its group. Before the wait: until then its pid cannot belong to anybody else.
+            # Its group may still have processes. Killed before the wait: until then no other process can get its pid.
             os.killpg(self.pid, signal.SIGKILL)
         self._ended.set_result(self._process.wait())
 

@@ -1,4 +1,4 @@
-"""What a part prints: into a log file of bounded size, its last lines at hand, whole lines for the terminal."""
+"""The output of a part: written to a log file of bounded size, and cut into lines for the terminal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 LOG_BYTES_MAX: Final = 8 * 1024 * 1024
-"""Size of a log file; when it is reached, the file becomes `<name>.log.1` in the place of the one before."""
+"""Size of a log file. At this size the file is renamed to `<name>.log.1`, which replaces the previous one."""
 LINE_BYTES_MAX: Final = 128 * 1024
-"""A longer line is cut for the terminal; the log has all of it. A traceback of 64 KiB of ASCII fits as JSON."""
+"""A longer line is cut on the terminal; the log has all of it. A traceback of 64 KiB of ASCII fits as JSON."""
 LAST_LINES: Final = 20
 
 
 class Log:
-    """A part's log: at most 2 * LOG_BYTES_MAX on disk. A disk that is full costs lines, never the part."""
+    """A part's log: at most 2 * LOG_BYTES_MAX on disk. On a full disk lines are lost, but the part continues."""
 
     def __init__(self, path: Path) -> None:
         self.path: Final = path
@@ -25,7 +25,7 @@ class Log:
         self._start()
 
     def write(self, data: bytes) -> None:
-        """Append, in the order the pieces came."""
+        """Append pieces in order."""
         if self._size + len(data) > LOG_BYTES_MAX:
             self._start()
         self._size += len(data)
@@ -46,7 +46,7 @@ class Log:
         with suppress(OSError):
             if self.path.exists():
                 self.path.replace(self.path.with_suffix(".log.1"))
-            # Unbuffered: what a part said just before we were killed is what one wants to read.
+            # Unbuffered, so that the last lines before a kill of this process are in the file.
             self._file = self.path.open("wb", buffering=0)
 
 
@@ -59,7 +59,7 @@ class Lines:
         self._skipping = False
 
     def feed(self, data: bytes) -> None:
-        """Hand on every line that is now complete; of one that is too long, its start."""
+        """Pass on every complete line, and the start of one that is too long."""
         *whole, rest = data.split(b"\n")
         for piece in whole:
             self._append(piece)
@@ -70,7 +70,7 @@ class Lines:
             self._skipping = True
 
     def end(self) -> None:
-        """Hand on what came without a newline."""
+        """Pass on a last line without a newline."""
         if self._rest:
             self._emit()
         self._skipping = False
@@ -87,20 +87,20 @@ class Lines:
 
 
 class Tail:
-    """The last lines a part printed."""
+    """The last lines that a part printed."""
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
 
     def add(self, line: str) -> None:
-        """Remember a line."""
+        """Keep a line."""
         if line.strip():
             self._lines.append(line)
 
     def clear(self) -> None:
-        """Forget them: a new process starts."""
+        """Drop the lines, because a new process starts."""
         self._lines.clear()
 
     def lines(self) -> list[str]:
-        """Oldest first."""
+        """The lines, oldest first."""
         return list(self._lines)

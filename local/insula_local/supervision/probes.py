@@ -1,4 +1,4 @@
-"""When a part counts as ready. Each probe makes sure that the part's own process answers on the socket."""
+"""Readiness probes of parts. Each checks that the part's own process answers on the socket."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Final
 from insula_local.supervision.supervise import Probe
 
 _UCRED: Final = struct.Struct("3i")
-"""pid, uid and gid of the process that listens (unix(7): SO_PEERCRED)."""
+"""pid, uid and gid of the listening process (unix(7): SO_PEERCRED)."""
 
 
 class Stranger(OSError):
@@ -21,7 +21,7 @@ class Stranger(OSError):
 
 
 def running() -> Probe:
-    """At once: the part says by other means how it is."""
+    """Ready at once: the part reports its state by other means."""
 
     async def probe(pid: int) -> bool:
         return pid > 0
@@ -30,7 +30,7 @@ def running() -> Probe:
 
 
 def listening(*sockets: Path) -> Probe:
-    """When it listens on all the sockets."""
+    """Ready when it listens on all the sockets."""
 
     async def probe(pid: int) -> bool:
         for path in sockets:
@@ -42,7 +42,7 @@ def listening(*sockets: Path) -> Probe:
 
 
 def redis(path: Path) -> Probe:
-    """When it has loaded its data and answers."""
+    """Ready when it has loaded its data and answers."""
 
     async def probe(pid: int) -> bool:
         async with _connected(path, pid) as (reader, writer):
@@ -53,7 +53,7 @@ def redis(path: Path) -> Probe:
 
 
 def http(path: Path, target: str) -> Probe:
-    """When it answers a GET of the target with 200."""
+    """Ready when it answers a GET of the target with 200."""
 
     async def probe(pid: int) -> bool:
         async with _connected(path, pid) as (reader, writer):
@@ -65,7 +65,7 @@ def http(path: Path, target: str) -> Probe:
 
 @asynccontextmanager
 async def _connected(path: Path, pid: int) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to the process `pid`, or to one below it. Raises OSError if nobody listens, or somebody else."""
+    """A connection to the process `pid`, or to one below it. Raises OSError if no process or another one listens."""
     reader, writer = await asyncio.open_unix_connection(path)
     try:
         peer: socket.socket = writer.get_extra_info("socket")
@@ -78,7 +78,7 @@ async def _connected(path: Path, pid: int) -> AsyncGenerator[tuple[asyncio.Strea
 
 
 def _is_below(descendant: int, ancestor: int) -> bool:
-    """Whether it is the process itself, or one that it started, at any remove."""
+    """Whether it is the process itself or one of its descendants."""
     while descendant not in (ancestor, 0):
         stat = Path(f"/proc/{descendant}/stat").read_text(encoding="utf-8", errors="replace")
         descendant = int(stat.rpartition(")")[2].split()[1])

@@ -1,6 +1,6 @@
-"""One part's life: started, ready, and started again after every death until it is told to stop.
+"""Keeps one part running: starts it, waits until it is ready, and restarts it after every death until it is stopped.
 
-A part keeps its ports and its data across restarts, so what talks to it only sees a short outage.
+A part keeps its ports and its data across restarts, so its clients see only a short outage.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ LONGEST_DELAY_S: Final = 10.0
 FORGIVEN_AFTER_S: Final = 30.0
 
 Probe = Callable[[int], Awaitable[bool]]
-"""Whether the process of this pid is ready. Answers False, or raises OSError, while it is not."""
+"""Whether the process with this pid is ready. Returns False or raises OSError while it is not."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a part is. `keep` are file descriptors it inherits."""
+    """The definition of a part. `keep` are file descriptors that it inherits."""
 
     name: str
     command: tuple[str, ...]
@@ -40,32 +40,32 @@ class Part:
     ready_s: float = 60
     stop_s: float = 1.5
     keep: tuple[int, ...] = ()
-    announced: bool = True  # that it is ready means something to the user
+    announced: bool = True  # whether the user is shown that it is ready
     take_line: Callable[[str], None] | None = None  # of its stdout
     take_log_line: Callable[[str], None] | None = None  # of its stderr
 
 
 class Watcher(Protocol):
-    """Who is told what becomes of the parts."""
+    """Receives the events of parts."""
 
     def starting(self, part: str) -> None:
-        """A process of the part was asked for, for the first time."""
+        """The part is started for the first time."""
 
     def ready(self, part: str, seconds: float) -> None:
-        """It is ready, so long after it was asked for."""
+        """The part is ready, this long after its start."""
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
-        """It ended unasked; `lines` are its last ones, if they may tell why and are not those of the last time."""
+        """The part ended by itself. `lines` are its last lines, empty if they repeat those of the previous death."""
 
 
 @dataclass
 class Backoff:
-    """How long to wait before the next start: doubles with each death in a row, forgiven after a longer life."""
+    """How long to wait before the next start: doubles with each death in a row, and is reset after a longer life."""
 
     deaths: int = 0
 
     def after(self, alive_s: float) -> float:
-        """The delay that follows a life of `alive_s`."""
+        """The delay after a life of `alive_s`."""
         self.deaths = 1 if alive_s >= FORGIVEN_AFTER_S else self.deaths + 1
         return min(FIRST_DELAY_S * 2.0 ** min(self.deaths - 1, 10), LONGEST_DELAY_S)
 
@@ -88,7 +88,7 @@ class Supervised:
         self._over.set()  # nothing runs yet
 
     async def run(self) -> None:
-        """Start the part again and again; returns once it was stopped."""
+        """Start the part, and restart it after each death. Returns once it was stopped."""
         self._over.clear()
         self._watcher.starting(self.part.name)
         try:
@@ -109,7 +109,7 @@ class Supervised:
             self._over.set()
 
     async def stop(self) -> None:
-        """Ask the part to end, insist after its `stop_s`, and wait until it has."""
+        """Terminate the part, kill it after its `stop_s`, and wait until it has ended."""
         self._stopping.set()
         if self._child is not None:
             self._child.terminate()
@@ -128,11 +128,11 @@ class Supervised:
 
     @property
     def pid(self) -> int | None:
-        """The process that is the part at the moment."""
+        """Pid of the part's current process."""
         return self._child.pid if self._child is not None else None
 
     async def _live(self, started: float) -> tuple[int, str]:
-        """One life: the exit code, and how it ended in words."""
+        """Run the process once. Returns the exit code, and how it ended in words."""
         self._tail.clear()
         self._overdue = False
         try:
@@ -145,7 +145,7 @@ class Supervised:
                 code = await child.ended()
                 becoming.cancel()
         finally:
-            child.kill()  # only when we are cancelled is there still something to end
+            child.kill()  # has an effect only if we were cancelled
             self._child = None
             self.ready.clear()
         return (1, f"was not ready within {self.part.ready_s:g} s") if self._overdue else (code, describe_end(code))
@@ -162,7 +162,7 @@ class Supervised:
         )
 
     def _taker(self, take_line: Callable[[str], None] | None) -> Callable[[bytes], None]:
-        """Takes a stream of the part's: into the log, its last lines into the tail, and each line to `take_line`."""
+        """Returns a function for a stream of the part. It writes to the log, to the tail and to `take_line`."""
 
         def take(line: str) -> None:
             self._tail.add(line)
