@@ -1,4 +1,4 @@
-"""The name of every Redis key; private to the ledger and the registry, which own what is behind them.
+"""The name of every Redis key; private to the ledger and the registry, which own the data.
 
 All keys of one API share its hash tag `{api}`, so a script that takes them stays in one slot of a Redis Cluster. The
 scripts make those with an id in their name themselves, see ledger/scripts/library.lua.
@@ -13,7 +13,7 @@ APIS: Final = "insula:apis"
 ENDPOINTS: Final = "insula:endpoints"
 """Hash: endpoint -> the API that claims it, and since when. No TTL."""
 BUCKET_CHARS: Final = 10
-"""Of an id, these name its bucket: 36 bits of its time, so that what is submitted within 4.096 s is kept together."""
+"""Leading digits of an id that name its bucket: 36 bits of its time, so a bucket holds the submits of 4.096 s."""
 
 
 class ApiKeys:

@@ -11,13 +11,13 @@ class Phase(StrEnum):
     INSTALLING = "installing"  # fetches the bundle, builds the environment
     STARTING = "starting"  # the handler is being imported and constructed
     READY = "ready"  # __init__ has returned
-    FAILING = "failing"  # the reason says why; tried again with back-off
-    DRAINING = "draining"  # told to stop: claims nothing more
+    FAILING = "failing"  # with a reason; retried with back-off
+    DRAINING = "draining"  # stopping: claims no more workloads
 
 
 class ApiState(StrEnum):
-    """What the phases of its workers make of an API's latest version."""
+    """The state of an API's latest version, from the phases of its workers."""
 
     PENDING = "pending"  # no worker of it is ready, and none is failing
-    READY = "ready"  # a worker of it is
-    FAILING = "failing"  # a worker of it is, and none is ready; the reason is that worker's
+    READY = "ready"  # a worker of it is ready
+    FAILING = "failing"  # a worker of it is failing, and none is ready; the reason is that worker's

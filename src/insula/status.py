@@ -12,13 +12,13 @@ from typing import Final
 
 
 class Status(StrEnum):
-    """Where a workload stands. The values are the HTTP contract; Lua scripts and records use the same words."""
+    """The status of a workload. The values are the HTTP contract; Lua scripts and records use the same words."""
 
     IN_QUEUE = "in_queue"  # accepted and on disk, or given back: waits for an attempt
     IN_PROGRESS = "in_progress"  # an attempt holds a lease on it
     COMPLETED = "completed"  # the handler returned a result
     FAILED = "failed"  # the handler, its payload or its workers failed; the failure says which
-    CANCELLED = "cancelled"  # someone asked for it to end
+    CANCELLED = "cancelled"  # its API was deleted
 
     @property
     def ended(self) -> bool:

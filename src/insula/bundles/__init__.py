@@ -1,7 +1,7 @@
 """The project bundles of all versions in S3, addressed by their content.
 
-They are asked for when an API is deployed and when a worker starts, and then no more. So a program of its own does it:
-boto3 and its model of S3 take 27 MB, which would stay in every submit, results and worker that does nothing.
+They are needed only when an API is deployed and when a worker starts. So a separate program accesses them: boto3 and
+its model of S3 take 27 MB, which would stay in the memory of every idle submit, results and worker.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class Bundles:
         await self._ask("check")
 
     async def store(self, version: str, archive: bytes) -> None:
-        """Keep the bundle of a version for a day at least, and for as long as `sweep` is told of it."""
+        """Keep the bundle of a version for at least a day, and for as long as `sweep` is given the version."""
         await self._ask("store", version, told=archive)
 
     async def fetch(self, version: str) -> bytes:
-        """Return the bundle of a version; one that is not there is StoreUnavailable too."""
+        """Return the bundle of a version. Raises StoreUnavailable also if it does not exist."""
         return await self._ask("fetch", version)
 
     async def sweep(self, versions: Iterable[str]) -> None:
-        """Delete those that are older than a day and of none of the versions."""
+        """Delete bundles that are older than a day and belong to none of the versions."""
         deleted = await self._ask("sweep", told="\n".join(versions).encode())
         for key in deleted.decode().split():
             log.info("bundle deleted", extra={"object": key})

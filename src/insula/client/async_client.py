@@ -24,8 +24,9 @@ T = TypeVar("T")
 class AsyncClient:
     """Submits workloads and reads them, over gRPC to the public URL of an Insula.
 
-    Belongs to the event loop it is first used in. Close it, or use it in an `async with` statement. Its methods do what
-    those of `insula.Client` do, and raise the same. A payload, and what `map` takes, may be an asynchronous iterable.
+    Belongs to the event loop in which it is first used. Close it, or use it in an `async with` statement. Its methods
+    do and raise the same as those of `insula.Client`. A payload, or the argument of `map`, may be an asynchronous
+    iterable.
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8080") -> None:
@@ -43,7 +44,7 @@ class AsyncClient:
         return await self._drive(self._flows.submit(api, payload, content_type, idempotency_key))
 
     async def get(self, api: str, id: str) -> Workload:
-        """Return the workload as it stands."""
+        """Return the workload's current state."""
         return await self._drive(self._flows.get(api, id))
 
     async def wait(self, api: str, id: str, timeout: float | None = None) -> Workload:  # noqa: ASYNC109 - as Client's
@@ -63,7 +64,7 @@ class AsyncClient:
         return await self._drive(self._flows.run(api, payload, content_type, idempotency_key, timeout))
 
     async def watch(self, api: str, id: str, timeout: float | None = None) -> AsyncIterator[Workload]:  # noqa: ASYNC109
-        """Yield the workload as it stands, then after each change, up to its end, see Client.watch."""
+        """Yield the workload's current state, then its state after each change, up to its end. See Client.watch."""
         flow = self._flows.watch(api, id, timeout)
         try:
             step = take(flow)
@@ -95,7 +96,7 @@ class AsyncClient:
         return run_tasks(window, payloads, run)
 
     async def close(self) -> None:
-        """Close the connection. Calls under way end with an error."""
+        """Close the connection. Running calls end with an error."""
         if self._open_channel is not None:
             await self._open_channel.close()
         if self._upload_channel is not None:

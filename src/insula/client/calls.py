@@ -1,4 +1,4 @@
-"""What both clients share: the channel, the requests, the patience."""
+"""Parts of both clients: the channel, the requests, and the time left to wait."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from insula.v1.submit_service_pb2 import SubmitWorkloadRequest, UploadWorkloadRe
 
 # The longest wait the service takes in one call.
 WAIT_MAX_S: Final = 60.0
-# Time for the answer itself, on top of what the call was asked to wait.
+# Time for the reply itself, in addition to the wait that the call requests.
 ANSWER_TIMEOUT_S: Final = 30.0
 # A result of 64 MiB, and the rest of its message.
 _REPLY_BYTES_MAX: Final = 65 * 2**20
@@ -52,7 +52,7 @@ _OPTIONS: Final[tuple[tuple[str, str | int], ...]] = (
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
-    # A long wait notices within a minute that the other side is gone.
+    # So that a long wait detects within a minute that the server is gone.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 )
@@ -68,7 +68,7 @@ class Target:
 
 
 def target_of(url: str) -> Target:
-    """Return what `url`, such as http://127.0.0.1:8080, leads to. Raises InvalidArgument if it is no such URL."""
+    """Return the target of `url`, such as http://127.0.0.1:8080. Raises InvalidArgument if it has another form."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -80,7 +80,7 @@ def target_of(url: str) -> Target:
         raise InvalidArgument(f"url: must name host and port only (got {url!r})")
     tls = parts.scheme == "https"
     loopback = host in {"localhost", "::1"} or host.startswith("127.")
-    # A proxy for the outside world does not reach this machine's own addresses.
+    # A proxy does not reach this machine's own addresses.
     options = (*_OPTIONS, ("grpc.enable_http_proxy", 0)) if loopback else _OPTIONS
     host = f"[{host}]" if ":" in host else host
     return Target(f"{host}:{port or (443 if tls else 80)}", tls, options)
@@ -113,12 +113,12 @@ class UploadRequests:
         return message
 
     def rest(self) -> list[UploadWorkloadRequest]:
-        """Return what is still to be sent when the payload has ended: the first message, if it was empty."""
+        """Return the messages still to send after the payload's end: the first message, if the payload was empty."""
         return [self._first] if self._first else []
 
 
 def get_request(api: str, id: str, wait_s: float) -> GetWorkloadRequest:
-    """Return the request for a workload; `wait_s` 0 asks for it as it stands."""
+    """Return the request for a workload. With `wait_s` 0 it is for the current state."""
     if not wait_s:
         return GetWorkloadRequest(api=api, id=id)
     wait = Duration()
@@ -127,14 +127,14 @@ def get_request(api: str, id: str, wait_s: float) -> GetWorkloadRequest:
 
 
 class Patience:
-    """How long a caller still wants to wait, cut into calls the service takes."""
+    """The time that a caller still waits, split into calls that the service accepts."""
 
     def __init__(self, timeout: float | None) -> None:
         self._timeout = timeout
         self._until = None if timeout is None else time.monotonic() + timeout
 
     def left_s(self) -> float | None:
-        """Return what is left, 0 once the time is over; None if there is no limit."""
+        """Return the time left, 0 once it is over; None if there is no limit."""
         return None if self._until is None else max(0.0, self._until - time.monotonic())
 
     def next_wait_s(self) -> float:
@@ -143,5 +143,5 @@ class Patience:
         return WAIT_MAX_S if left_s is None else min(WAIT_MAX_S, left_s)
 
     def give_up(self, api: str, id: str) -> TimeoutError:
-        """Return the error that says how long was waited."""
+        """Return the error for a wait that is over."""
         return TimeoutError(f"workload {id} of {api} has not ended within {self._timeout:g} s; it is still kept")

@@ -1,11 +1,11 @@
-"""What a client raises, and how a gRPC status becomes it.
+"""The errors of a client, and the translation of gRPC statuses into them.
 
 Errors of the services come back as the class of `insula.errors` that was raised there, named by the `reason` of
 google.rpc.ErrorInfo. A client adds three of its own:
 
     InsulaError
     ├── Unreachable       nothing answers at the URL
-    ├── CallFailed        the call ended with a status Insula did not give
+    ├── CallFailed        the call ended with a status that Insula did not return
     └── WorkloadFailed    `run` ended in failed or cancelled
 """
 
@@ -32,7 +32,7 @@ _DOMAIN: Final = "insula"
 
 
 class Unreachable(errors.InsulaError):
-    """Nothing that speaks for Insula answers at the URL, or the connection broke: a submit may have been accepted."""
+    """No Insula answers at the URL, or the connection broke. A submit may have been accepted."""
 
     def __init__(self, url: str, detail: str) -> None:
         super().__init__(f"{url} does not answer ({detail}); check the URL, and that `insula up` is running there")
@@ -40,7 +40,7 @@ class Unreachable(errors.InsulaError):
 
 
 class CallFailed(errors.InsulaError):
-    """The call ended with a gRPC status that none of Insula's services gave: a proxy's, or a bug's."""
+    """The call ended with a gRPC status that no service of Insula returned: from a proxy, or caused by a bug."""
 
     def __init__(self, code: grpc.StatusCode, detail: str) -> None:
         super().__init__(f"the call ended with {code.name}: {detail}")
@@ -48,7 +48,7 @@ class CallFailed(errors.InsulaError):
 
 
 class WorkloadFailed(errors.InsulaError):
-    """A workload that was waited for ended without a result; `workload.failure` tells why."""
+    """The awaited workload ended without a result; `workload.failure` has the reason."""
 
     def __init__(self, workload: Workload) -> None:
         why = f": {workload.failure.message}" if workload.failure else ""
@@ -57,7 +57,7 @@ class WorkloadFailed(errors.InsulaError):
 
 
 class RpcFailure(Protocol):
-    """What grpc.Call and grpc.aio.AioRpcError have in common."""
+    """The common interface of grpc.Call and grpc.aio.AioRpcError."""
 
     def code(self) -> grpc.StatusCode: ...
     def details(self) -> str | None: ...
@@ -66,7 +66,7 @@ class RpcFailure(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What was asked, for the errors that name it."""
+    """A call's URL, API and workload, for error texts."""
 
     url: str
     api: str
@@ -75,7 +75,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """What was asked and what came back: the server's sentence, when to retry, and the numbers it named."""
+    """A refused call: the call, the server's text, when to retry, and the numbers in the error's details."""
 
     call: Call
     message: str
@@ -83,7 +83,7 @@ class _Refusal:
     metadata: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def number(self, key: str) -> int:
-        """Return a number the server named, 0 if it did not."""
+        """Return a number from the error's details, 0 if it is missing."""
         text = self.metadata.get(key, "")
         return int(text) if text.isdecimal() else 0
 
@@ -132,7 +132,7 @@ def error_of(failure: RpcFailure, call: Call) -> errors.InsulaError | TimeoutErr
 
 
 def _read_details(trailers: object, call: Call, message: str) -> tuple[str, _Refusal]:
-    """Return the reason, empty if there is none of ours, and the rest of what the server told."""
+    """Return the reason, empty if it is not Insula's, and the other details from the server."""
     reason, retry_after, metadata = "", timedelta(0), dict[str, str]()
     for detail in _status(trailers).details:
         info, retry = ErrorInfo(), RetryInfo()

@@ -1,7 +1,7 @@
-"""What both clients do, one step at a time, and none of the doing.
+"""The logic of both clients, as flows of steps without I/O.
 
-A flow is a generator: it yields a step, is sent what the step brought or thrown what it raised, and returns what the
-caller asked for. The clients perform steps, each in its own way; whatever is decided is decided here.
+A flow is a generator. It yields a step, receives the step's result or error, and at last returns the result of the
+call. Each client performs the steps in its own way; all decisions are made here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 REPEAT_S: Final = 60.0
-"""For how long a call is repeated that may be."""
+"""How long a repeatable call is repeated."""
 PAUSE_MIN_S: Final = 0.2
 PAUSE_MAX_S: Final = 5.0
 _KEY: Final = "idempotency-key"
@@ -41,7 +41,7 @@ _RESET: Final = "RST_STREAM"
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Send a payload. Brings a reply with the workload's id."""
+    """Send a payload. The result is a reply with the workload's id."""
 
     api: str
     outgoing: Outgoing
@@ -50,7 +50,7 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Ask for a workload. Brings the reply."""
+    """Read a workload. The result is the reply."""
 
     request: GetWorkloadRequest
     timeout_s: float
@@ -58,14 +58,14 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Wait. Brings nothing."""
+    """Wait. There is no result."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Ask for the changes of a workload. Brings the stream, which has a method `cancel`."""
+    """Request the changes of a workload. The result is the stream, which has a method `cancel`."""
 
     request: WatchWorkloadRequest
     timeout_s: float | None
@@ -73,14 +73,14 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """Wait for the next message of a stream. Brings it, or None at the end."""
+    """Wait for the next message of a stream. The result is the message, or None at the end."""
 
     stream: Any  # gRPC's two kinds of call have no type in common
 
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """Hand a workload to the caller. Brings nothing."""
+    """Pass a workload to the caller. There is no result."""
 
     workload: Workload
 
@@ -92,13 +92,13 @@ WatchFlow: TypeAlias = Generator[Step | Listen | Next | Show, Any, None]
 
 @dataclass(frozen=True, slots=True)
 class Done(Generic[T]):
-    """A flow has returned this."""
+    """The end of a flow, with its return value."""
 
     value: T
 
 
 def take(flow: Generator[S, Any, T], answer: object = None, error: Exception | None = None) -> S | Done[T]:
-    """Return the next step of a flow whose last one brought `answer`, or raised `error`. Raises what the flow does."""
+    """Return the next step of a flow whose last step returned `answer` or raised `error`. Raises the flow's errors."""
     try:
         return flow.send(answer) if error is None else flow.throw(error)
     except StopIteration as end:
@@ -106,14 +106,14 @@ def take(flow: Generator[S, Any, T], answer: object = None, error: Exception | N
 
 
 class _Repeats:
-    """When a call that was lost is repeated: ever later, until REPEAT_S after the first failure."""
+    """When to repeat a lost call: at growing intervals, until REPEAT_S after the first failure."""
 
     def __init__(self) -> None:
         self._until: float | None = None
         self._pause_s = PAUSE_MIN_S
 
     def pause_s(self) -> float | None:
-        """How long to wait before the next try; None if there is to be none."""
+        """How long to wait before the next try; None if the call is not repeated."""
         now = time.monotonic()
         self._until = self._until or now + REPEAT_S
         if now >= self._until:
@@ -129,7 +129,7 @@ class Flows:
         self._url = url
 
     def submit(self, api: str, payload: AsyncPayload, content_type: str | None, key: str | None) -> Flow[str]:
-        """Return the id. Repeated only under a key, and if the payload is in memory as a whole."""
+        """Return the id. Repeats only with a key, and only a payload that is whole in memory."""
         outgoing, repeats = prepare(payload, content_type), _Repeats()
         step = Submit(api, outgoing, _metadata(key))
         while True:
@@ -145,7 +145,7 @@ class Flows:
             yield Pause(pause_s)
 
     def get(self, api: str, id: str, wait_s: float = 0) -> Flow[Workload]:
-        """Return the workload as it stands, or as soon as it ends, after `wait_s` at the latest."""
+        """Return the workload's state once it has ended, or after `wait_s`."""
         try:
             reply = yield Read(get_request(api, id, wait_s), wait_s + ANSWER_TIMEOUT_S)
         except grpc.RpcError as error:
@@ -167,7 +167,7 @@ class Flows:
         return workload.result
 
     def watch(self, api: str, id: str, timeout: float | None) -> WatchFlow:
-        """Show each change; connect again when the stream breaks. Raises TimeoutError."""
+        """Show each change; reconnect when the stream breaks. Raises TimeoutError."""
         patience, repeats, shown = Patience(timeout), _Repeats(), None
         while True:
             stream = yield Listen(WatchWorkloadRequest(api=api, id=id), patience.left_s())
@@ -198,7 +198,7 @@ class Flows:
     def outcome(
         self, index: int, api: str, payload: AsyncPayload, content_type: str | None, timeout: float | None
     ) -> Flow[Outcome]:
-        """Submit and wait; what it raises becomes part of the outcome. A full queue is waited for."""
+        """Submit and wait. Errors become part of the outcome. If the queue is full, wait and submit again."""
         patience, key, id = Patience(timeout), uuid4().hex, None
         try:
             while id is None:
@@ -228,7 +228,7 @@ class Flows:
 
 
 def _was_lost(error: grpc.RpcError) -> bool:
-    """Whether no service may have answered, or a store was unavailable."""
+    """Whether the call may not have reached a service, or a store was unavailable."""
     failure = cast("RpcFailure", error)
     return failure.code() in _LOST or (failure.code() is StatusCode.INTERNAL and _RESET in (failure.details() or ""))
 

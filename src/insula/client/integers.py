@@ -1,6 +1,7 @@
-"""Integers of any length in JSON, in a program that is not ours.
+"""Integers of any length in JSON, in a user's program.
 
-Python refuses to turn more than 4,300 digits into an integer, or an integer into more: the limit is the interpreter's.
+By default Python refuses to convert between integers and texts of more than 4,300 digits. The limit applies to the
+whole interpreter.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ _LIFTED: Final = threading.Lock()
 
 
 def with_any_integers(convert: Callable[[], T]) -> T:
-    """Return what `convert` does. If it fails, it is tried again without the limit, for as long as that takes.
+    """Return the result of `convert`. If it fails, it is called again, and the limit is off during this call.
 
-    Raises what the second try raised.
+    Raises the errors of the second call.
     """
     try:
         return convert()

@@ -1,4 +1,4 @@
-"""Many payloads with a bounded number in flight: which may start, and whose outcome may be handed out."""
+"""Many payloads with a bounded number in flight: when the next one may start, and which outcome is yielded next."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _END: Final = object()
 
 
 class Pending(Protocol):
-    """A call under way: gRPC's future, or an upload."""
+    """A running call: gRPC's future, or an upload."""
 
     def result(self) -> Any: ...
     def cancel(self) -> object: ...
@@ -29,7 +29,7 @@ class Pending(Protocol):
 
 
 class Window:
-    """Counts what was started and not handed out, at most `in_flight`; holds outcomes back that come out of order."""
+    """Counts payloads that are started and not yielded, at most `in_flight`. Holds back outcomes out of order."""
 
     def __init__(self, in_flight: int, *, as_completed: bool) -> None:
         if in_flight < 1:
@@ -42,7 +42,7 @@ class Window:
 
     @property
     def open(self) -> bool:
-        """Whether one more may start."""
+        """Whether one more payload may start."""
         return self._started - self._handed_out < self._in_flight
 
     def start(self) -> int:
@@ -51,7 +51,7 @@ class Window:
         return self._started - 1
 
     def end(self, outcome: Outcome) -> Iterator[Outcome]:
-        """Yield what may be handed out now that `outcome` is there."""
+        """Yield the outcomes that may be yielded now that `outcome` is known."""
         if self._as_completed:
             self._handed_out += 1
             yield outcome
@@ -74,7 +74,7 @@ class InFlight:
         self._pauses_made = 0
 
     def run(self, payloads: Iterable[P], begin: Callable[[int, P], Flow[Outcome]]) -> Iterator[Outcome]:
-        """Yield the outcomes; `begin` makes the flow of a payload. Raises what reading `payloads` does."""
+        """Yield the outcomes; `begin` makes the flow of a payload. Raises the errors of reading `payloads`."""
         source, more = iter(payloads), True
         try:
             while more or self._under_way or self._pauses:
@@ -90,7 +90,7 @@ class InFlight:
                 pending.cancel()
 
     def _go_on(self) -> Iterator[Outcome]:
-        """Wait for one answer, or for the end of one pause, and go on with its flow."""
+        """Wait for one answer, or for the end of one pause, and continue its flow."""
         wait_s = max(0.0, self._pauses[0][0] - time.monotonic()) if self._pauses else None
         try:
             flow, pending = self._answered.get(timeout=wait_s)
@@ -106,7 +106,7 @@ class InFlight:
             yield from self._advance(flow, answer)
 
     def _advance(self, flow: Flow[Outcome], answer: object = None, error: Exception | None = None) -> Iterator[Outcome]:
-        """Take the next step of a flow; yield what its end lets out."""
+        """Take the next step of a flow. If the flow ends, yield the outcomes that may be yielded then."""
         step = take(flow, answer, error)
         if isinstance(step, Done):
             yield from self._window.end(step.value)
@@ -125,7 +125,7 @@ async def run_tasks(
     payloads: Iterable[P] | AsyncIterable[P],
     begin: Callable[[int, P], Coroutine[Any, Any, Outcome]],
 ) -> AsyncIterator[Outcome]:
-    """Yield the outcomes; `begin` is the task of a payload. Raises what reading `payloads` does."""
+    """Yield the outcomes; `begin` is the task of a payload. Raises the errors of reading `payloads`."""
     source = aiter(payloads if isinstance(payloads, AsyncIterable) else _each(payloads))
     running: set[asyncio.Task[Outcome]] = set()
     reading: asyncio.Task[object] | None = None

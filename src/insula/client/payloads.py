@@ -1,10 +1,10 @@
-"""What can be submitted, and the Content-Type it goes under.
+"""The types of payloads, and the Content-Type of each.
 
     dict, list, tuple              application/json
     str                            text/plain; charset=utf-8
     bytes, file, iterable of bytes application/octet-stream
 
-A Content-Type that is given wins; a str is then encoded in its charset.
+A Content-Type from the caller takes precedence; a str is then encoded in its charset.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
 BYTES: Final = "application/octet-stream"
 _encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
-# One message up to here, a stream beyond: the pieces of a stream are as large.
+# A payload up to this size is one message, a larger one is a stream with pieces of this size.
 CHUNK_BYTES: Final = 2**20
 
 
@@ -53,7 +53,7 @@ class Outgoing:
 
 
 def prepare(payload: AsyncPayload, content_type: str | None) -> Outgoing:
-    """Return `payload` encoded under its Content-Type. Raises InvalidArgument for what cannot be submitted."""
+    """Return `payload` encoded under its Content-Type. Raises InvalidArgument if it cannot be submitted."""
     match payload:
         case dict() | list() | tuple():
             return _whole(_json_bytes(cast("object", payload)), content_type or JSON)

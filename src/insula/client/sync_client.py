@@ -35,17 +35,17 @@ class Client:
     def submit(
         self, api: str, payload: Payload, *, content_type: str | None = None, idempotency_key: str | None = None
     ) -> str:
-        """Submit `payload` and return the workload's id: from then on it is on disk.
+        """Submit `payload` and return the workload's id. The workload is then on disk.
 
-        With an `idempotency_key`, submits of the same payload within 24 hours are one workload, so a submit whose
-        answer was lost is repeated for up to a minute; not if the payload is a file or an iterable, which is read once.
-        Without a key nothing that was sent is repeated: after Unreachable or TimeoutError it is not known whether it
-        was accepted.
+        With an `idempotency_key`, submits of the same payload within 24 hours are one workload, so a submit whose reply
+        was lost is repeated for up to a minute. A file or an iterable is read once and not repeated. Without a key,
+        a submit that was sent is never repeated: after Unreachable or TimeoutError it is unknown whether it was
+        accepted.
         """
         return self._drive(self._flows.submit(api, payload, content_type, idempotency_key))
 
     def get(self, api: str, id: str) -> Workload:
-        """Return the workload as it stands."""
+        """Return the workload's current state."""
         return self._drive(self._flows.get(api, id))
 
     def wait(self, api: str, id: str, timeout: float | None = None) -> Workload:
@@ -65,10 +65,10 @@ class Client:
         return self._drive(self._flows.run(api, payload, content_type, idempotency_key, timeout))
 
     def watch(self, api: str, id: str, timeout: float | None = None) -> Iterator[Workload]:
-        """Yield the workload as it stands, then after each change of status or attempt; the last one has ended.
+        """Yield the workload's current state, then its state after each change of status or attempt, up to its end.
 
-        A change that another follows at once may be skipped. Connects again where the connection breaks. Raises
-        TimeoutError after `timeout` seconds; None waits on.
+        A change that is followed at once by another may be skipped. Reconnects when the connection breaks. Raises
+        TimeoutError after `timeout` seconds; None means no limit.
         """
         flow = self._flows.watch(api, id, timeout)
         try:
@@ -95,9 +95,9 @@ class Client:
         """Submit each of `payloads` and yield an Outcome for each: in their order, or `as_completed`.
 
         At most `in_flight` of them are read and not yet yielded, so `payloads` may be endless. A payload that fails
-        is an outcome with an `error`, and the others go on. Lost submits are repeated, and a full queue is waited for;
-        `timeout` limits each payload, in seconds from when it is read. Workloads that were submitted run on when the
-        caller stops early.
+        gives an outcome with an `error`, and the others continue. Lost submits are repeated. If the queue is full,
+        `map` waits. `timeout` limits each payload, in seconds from when it is read. If the caller stops early,
+        submitted workloads keep running.
         """
         window = Window(in_flight, as_completed=as_completed)
 
@@ -107,7 +107,7 @@ class Client:
         return InFlight(window, self._start).run(payloads, begin)
 
     def close(self) -> None:
-        """Close the connection. Calls under way end with an error."""
+        """Close the connection. Running calls end with an error."""
         self._channel.close()
 
     def __enter__(self) -> Self:

@@ -1,7 +1,7 @@
 """One streamed submit, for both clients.
 
-It runs on gRPC's own threads even under asyncio: when a server answers before the payload has ended, as it does to
-refuse one, grpc.aio may report INTERNAL in place of the answer (seen with grpcio 1.85).
+It runs on gRPC's own threads even under asyncio. If a server refuses a payload before the payload has ended, grpc.aio
+may report INTERNAL instead of the refusal (seen with grpcio 1.85).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ UPLOAD_TIMEOUT_S: Final = 3_600.0
 
 
 class Upload:
-    """A submit under way, like a future. Its end raises grpc.RpcError, or what reading the payload raised."""
+    """A running submit, like a future. Its result raises grpc.RpcError, or the error of reading the payload."""
 
     def __init__(self, stub: SubmitServiceStub, step: Submit, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """Start it; an asynchronous payload is read in `loop`."""
@@ -46,12 +46,12 @@ class Upload:
                 raise
             raise self._fault from None
         except BaseException:
-            # Nobody will hear whether it was accepted, so it should not be; nothing if it has ended.
+            # The caller cannot learn whether it was accepted, so cancel it; no effect if it has ended.
             self._call.cancel()
             raise
 
     def cancel(self) -> None:
-        """Give the upload up; nothing if it has ended."""
+        """Cancel the upload; no effect if it has ended."""
         self._call.cancel()
 
     def add_done_callback(self, fn: Callable[[Any], None], /) -> None:

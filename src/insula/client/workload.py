@@ -1,4 +1,4 @@
-"""A workload as a client sees it."""
+"""A workload and its failure, as a client receives them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Workload:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing about the workload will change any more."""
+        """Whether the workload has ended; then it no longer changes."""
         return self.status.ended
 
     @cached_property
@@ -59,7 +59,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one payload of `map`. `index` is its place among the payloads.
+    """The outcome of one payload of `map`. `index` is its place among the payloads.
 
     `id` is None if it was not accepted, as far as is known; `workload` is None if its end was not seen. `error` is None
     if there is a result; else what `run` would have raised: WorkloadFailed if the workload ended without one.

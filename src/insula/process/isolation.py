@@ -1,7 +1,7 @@
-"""How far handlers can be kept apart on this machine: finds bubblewrap, and tries what the kernel lets it do.
+"""Isolation of handlers on this machine: finds bubblewrap, and tries which namespaces the kernel allows it.
 
-Owns the modes of `--isolation` and INSULA_ISOLATION, and the capabilities that a handler loses under root. What a
-handler sees is the worker's: `insula_worker.view`.
+Owns the modes of `--isolation` and INSULA_ISOLATION, and the capabilities that a handler loses under root. The files
+that a handler sees are defined by `insula_worker.view`.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class IsolationMissing(InsulaError):
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What bubblewrap can do here. `bwrap` is None where it can do nothing.
+    """What bubblewrap can do here. `bwrap` is None if it can do nothing.
 
-    `processes` is a process namespace with a /proc of its own, `layers` are writable layers over folders. `missing`
-    names in one line what is refused and why; it is empty if nothing is.
+    `processes` is a process namespace with its own /proc, `layers` are writable layers over folders. `missing` names in
+    one line the refused parts and the reason; it is empty if none is refused.
     """
 
     bwrap: Path | None = None

@@ -1,8 +1,7 @@
-"""Whether a project's dependencies.sh may run on the user's own machine: asked once for each text of it.
+"""Consent to run a project's dependencies.sh on the user's machine, once for each text of the script.
 
-A script runs as whoever started `insula up`, with all that this person may do. Asked is who can answer: without a
-terminal, in CI or in a container, starting the project is the consent, as it was with Cortex. Who asks, and how, is the
-command line's business.
+A script runs with the permissions of the user who started `insula up`. We ask only on a terminal. Without one, in CI or
+in a container, starting the project is the consent, as with Cortex. The command line asks; this module decides.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ FOLDER: Final = "confirmed-scripts"
 
 
 class Decision(Enum):
-    """What is to be done about a script."""
+    """What to do with a script."""
 
     RUN = "run"
     ASK = "ask"
@@ -36,9 +35,9 @@ class Script:
 
 
 def decide(*, confirmed: bool, yes: bool, terminal: bool) -> Decision:
-    """Return what is to be done about a script whose text was `confirmed` earlier, or not.
+    """Return what to do with a script. `confirmed` is whether its text was confirmed earlier.
 
-    `yes` is the user's consent to all scripts of this run, not remembered. Without a `terminal` nobody can answer.
+    `yes` is the user's consent to all scripts of this run, not remembered. Without a `terminal` we cannot ask.
     """
     return Decision.ASK if terminal and not confirmed and not yes else Decision.RUN
 

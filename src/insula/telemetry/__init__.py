@@ -1,1 +1,1 @@
-"""What a service tells its operators: metrics and log lines."""
+"""Metrics and log lines of the services."""

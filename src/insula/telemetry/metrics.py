@@ -1,6 +1,6 @@
-"""What a service measures: OpenTelemetry instruments, declared as constants, read as Prometheus text at /metrics.
+"""Metrics of a service: OpenTelemetry instruments, declared as constants, read as Prometheus text at /metrics.
 
-OpenTelemetry is loaded when `Telemetry` is made, which a service does only if somebody is to scrape it.
+OpenTelemetry is loaded when `Telemetry` is made. A service makes it only if it has an address for scrapes.
 Names are exported as declared: users' dashboards know them (OpenTelemetry's own exporter would append units and
 "_total").
 """
@@ -98,7 +98,7 @@ class Telemetry:
         create(instrument.name, [callback], instrument.unit, instrument.description)
 
     def render(self) -> str:
-        """Every metric as it stands, as Prometheus text."""
+        """The current value of every metric, as Prometheus text."""
         from insula.telemetry.prometheus_text import render
 
         data = self._reader.get_metrics_data()
@@ -109,7 +109,7 @@ class MetricsServer:
     """GET /metrics over HTTP/1.1, one request for each connection; nothing else is served."""
 
     def __init__(self, address: str, telemetry: Telemetry, before: Callable[[], Awaitable[None]] | None = None) -> None:
-        """`before` is awaited at each scrape, to read what callbacks will tell; it must have a bound and not raise."""
+        """`before` is awaited at each scrape, to read the callbacks' values. It must be bounded and must not raise."""
         self.address: Final = address
         self._telemetry = telemetry
         self._before = before
@@ -127,7 +127,7 @@ class MetricsServer:
             raise MetricsPortTaken(self.address) from error
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._server is not None:
             self._server.close()
 
