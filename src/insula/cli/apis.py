@@ -1,6 +1,6 @@
 """`insula deploy`, `get`, `describe`, `refresh` and `delete`: the APIs of a running Insula, over its admin address.
 
-What a program would want is on stdout; everything for the eye is on stderr.
+Output for programs is on stdout; messages for people are on stderr.
 Exit codes: 0 done, 1 the API is failing or the call failed, 2 wrong usage or a refused project.
 """
 
@@ -62,7 +62,7 @@ def deploy(
         bool, typer.Option("--yes", help="Run the project's dependencies.sh, if it is this machine, without asking.")
     ] = False,
 ) -> None:
-    """Deploy a project's APIs, and wait until each is ready or failing. The version before serves until then."""
+    """Deploy a project's APIs, and wait until each is ready or failing. The old version serves until then."""
     from insula.cli.consent import confirm_scripts
     from insula.data_directory import cache_of
     from insula.project import read_project
@@ -143,14 +143,14 @@ def _print_apis(apis: list[Api], output: Output, *, one: bool) -> None:
 
 
 def describe(name: Name, admin: Admin = None, data: Data = None) -> None:
-    """Print all that is known of an API as JSON, its configuration and its workers included."""
+    """Print all details of an API as JSON, including its configuration and its workers."""
     with spoken_errors(), admin_of(admin, data) as client:
         api = client.api(name)
         put(json.dumps({**_plain(api), "spec": json.loads(api.spec_json)}, indent=2))
 
 
 def refresh(name: Name, admin: Admin = None, data: Data = None) -> None:
-    """Replace an API's handler processes by fresh ones of the same version, losing nothing, and wait for them."""
+    """Replace an API's handler processes by new ones of the same version, and wait for them. No workload is lost."""
     with spoken_errors(), admin_of(admin, data) as client:
         api = client.refresh(name)
         failed = _tell_ends(client, [api], starting(admin, data), "refreshed")
@@ -159,7 +159,7 @@ def refresh(name: Name, admin: Admin = None, data: Data = None) -> None:
 
 
 def delete(name: Name, admin: Admin = None, data: Data = None) -> None:
-    """Delete an API: what waits is cancelled, what runs is finished, and results can still be read."""
+    """Delete an API. Waiting workloads are cancelled, running ones finish, and results can still be read."""
     with spoken_errors(), admin_of(admin, data) as client:
         cancelled = client.delete(name)
         put(f"{name} is deleted; waiting workloads cancelled: {cancelled}")
@@ -168,7 +168,7 @@ def delete(name: Name, admin: Admin = None, data: Data = None) -> None:
 def _tell_ends(
     client: AdminClient, apis: Sequence[Api], starting: Callable[[], bool], done: str = ApiState.READY
 ) -> bool:
-    """Wait for each API and say what became of it; whether one is failing or was replaced."""
+    """Wait for each API and print its end. Returns whether one is failing or was replaced."""
     failed = False
     for api, end in follow(apis, client.api, starting=starting):
         put(f"{api.name} {done if end.state == ApiState.READY else end.state}")

@@ -1,4 +1,4 @@
-"""How a command reaches a running Insula: by an address it is given, or as the `insula up` of a data directory says.
+"""Finds the running Insula of a command: at a given address, or by the data directory of an `insula up`.
 
 Exit codes: 1 the call failed, 2 wrong usage or a refused project.
 """
@@ -25,7 +25,7 @@ DATA_DEFAULT: Final = Path(".insula")
 URL_DEFAULT: Final = "http://127.0.0.1:8080"
 LOOK_S: Final = 0.5
 START_S: Final = 300
-"""How long a command waits at most until a stack that starts answers."""
+"""Most seconds that a command waits for a starting stack."""
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
@@ -62,7 +62,7 @@ def address_of(admin: str | None, data: Path | None) -> str:
 
 
 def url_of(url: str | None, data: Path | None) -> str:
-    """The public URL: given, found or the default. Raises NoStack if there is none where the user says."""
+    """The public URL: given, found or the default. Raises NoStack if the given data directory has no stack."""
     if url and data is None:
         return url
     if data is None and not _file(DATA_DEFAULT).is_file():
@@ -72,7 +72,7 @@ def url_of(url: str | None, data: Path | None) -> str:
 
 @contextmanager
 def admin_of(admin: str | None, data: Path | None) -> Generator[AdminClient]:
-    """A client of ApiService, given or found; one that is found may still be starting, and is waited for."""
+    """A client of ApiService, at the given or the found address. Waits for a found stack that is still starting."""
     with client_at(address_of(admin, data)) as client:
         if data is not None or not admin:
             _wait_until_it_answers(client, data or DATA_DEFAULT)
@@ -88,7 +88,7 @@ def client_at(address: str) -> AdminClient:
 
 
 def _wait_until_it_answers(client: AdminClient, data: Path) -> None:
-    """Raises NoStack if the stack ends meanwhile, or has ended without a word."""
+    """Raises NoStack if the stack ends meanwhile, or was killed."""
     from insula.data_directory import holder
 
     give_up, told = time.monotonic() + START_S, False
@@ -115,7 +115,7 @@ def _file(data: Path) -> Path:
 
 
 def _stack(data: Path | None) -> dict[str, Any]:
-    """What the stack says of itself: the object of `insula up --json`."""
+    """The stack's description of itself: the object of `insula up --json`."""
     path = _file(data or DATA_DEFAULT)
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -134,10 +134,10 @@ def _no_stack(data: Path, why: str) -> NoStack:
 
 @contextmanager
 def spoken_errors(interrupted: str = "") -> Generator[None]:
-    """Say an error in one paragraph, without a traceback, and exit; `interrupted` is what a Ctrl-C has it say."""
+    """Print an error as one paragraph, without a traceback, and exit. `interrupted` is the text for a Ctrl-C."""
     try:
         yield
-    except BrokenPipeError:  # nobody reads any more: click exits 1 without a word
+    except BrokenPipeError:  # the reader is gone: click exits 1 without a message
         raise
     except (InsulaError, OSError) as error:
         note(f"insula: {error}")

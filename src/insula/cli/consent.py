@@ -12,9 +12,9 @@ from insula.project.consent import Confirmations, Decision, Script, decide, scri
 
 
 def confirm_scripts(command: str, configurations: Iterable[Path], cache: Path, *, yes: bool) -> None:
-    """Return if every dependencies.sh of these configurations may run, asking where it is not known.
+    """Return if every dependencies.sh of these configurations may run. Ask for those not confirmed yet.
 
-    `cache` is where they are remembered. Raises ProjectInvalid, at the first that may not.
+    `cache` is the folder of the confirmations. Raises ProjectInvalid for the first script that may not run.
     """
     confirmations = Confirmations(cache)
     terminal = can_ask()
@@ -29,7 +29,7 @@ def confirm_scripts(command: str, configurations: Iterable[Path], cache: Path, *
 
 
 def can_ask() -> bool:
-    """Whether there is a person to ask."""
+    """Whether a person can answer."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from insula.v1.api_service_pb2 import Api
 
 LINES_WAITING_MAX: Final = 10_000
-"""Lines held for a slow terminal; the workers wait then, and tell what was missed."""
+"""Lines held for a slow terminal. Beyond that the workers wait, and report the lines that were missed."""
 BEGUN: Final = 1
 ENDED: Final = -1
 Lines: TypeAlias = queue.Queue[str | int]
@@ -104,7 +104,7 @@ def logs(
 
 
 def _printer(form: Form | None) -> Callable[[str], None]:
-    """What prints a line in this form; None is the one for who reads standard output."""
+    """The function that prints a line in this form; None chooses the form by standard output."""
     if (form or (Form.TEXT if sys.stdout.isatty() else Form.JSON)) is Form.JSON:
         return put
     from insula.cli.styled import console, text
@@ -122,7 +122,7 @@ def _printer(form: Form | None) -> Callable[[str], None]:
 
 
 def _addresses(client: AdminClient, name: str | None, starting: Callable[[], bool]) -> list[str]:
-    """Where the workers answer; of a stack that is starting, as soon as one does."""
+    """The addresses of the workers. With a starting stack, waits until one has reported."""
     told = False
     while not (workers := [worker for api in _apis(client, name) for worker in api.workers]) and starting():
         if not told:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 UNSERVED_S: Final = 10.0
 """A command waits this long for the first worker, and longer while an `insula up` is starting it."""
-UNSEEN: Final = "no worker has taken it up yet"
+UNSEEN: Final = "no worker has started it yet"
 REPLACED: Final = "replaced"
 
 

@@ -1,6 +1,6 @@
 """`insula submit` and `insula result`: one workload from the command line.
 
-What a program would want is on stdout, the id or the JSON result; everything for the eye is on stderr.
+Output for programs, the id or the JSON result, is on stdout; messages for people are on stderr.
 Exit codes: 0 done, 1 the workload failed or the call did, 2 wrong usage, 3 the workload has not ended yet.
 """
 
