@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
@@ -30,6 +29,7 @@ from insula.cli.connection import (
     starting,
 )
 from insula.printing import note, put
+from insula.telemetry.log_lines import LogForm
 
 if TYPE_CHECKING:
     from insula.rpc.admin_client import AdminClient
@@ -42,13 +42,6 @@ ENDED: Final = -1
 Lines: TypeAlias = queue.Queue[str | int]
 """Lines, and each change of the number of workers that are read."""
 _ASCTIME: Final = re.compile('"asctime": "([^"]*)"')
-
-
-class Form(StrEnum):
-    """How `insula logs` prints a line."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 def logs(
@@ -69,8 +62,8 @@ def logs(
         str, typer.Option("--workload", metavar="ID", help="Only the lines of this workload.", show_default=False)
     ] = "",
     form: Annotated[
-        Form | None,
-        typer.Option("--log", help="text or json; by default text on a terminal, else json.", show_default=False),
+        LogForm | None,
+        typer.Option("--log", help="plain or json; by default plain on a terminal, else json.", show_default=False),
     ] = None,
     admin: Admin = None,
     data: Data = None,
@@ -103,9 +96,9 @@ def logs(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _printer(form: Form | None) -> Callable[[str], None]:
+def _printer(form: LogForm | None) -> Callable[[str], None]:
     """The function that prints a line in this form; None chooses the form by standard output."""
-    if (form or (Form.TEXT if sys.stdout.isatty() else Form.JSON)) is Form.JSON:
+    if (form or (LogForm.PLAIN if sys.stdout.isatty() else LogForm.JSON)) is LogForm.JSON:
         return put
     from insula.cli.styled import console, text
     from insula.telemetry.log_lines import parse, plain, rows

@@ -262,7 +262,7 @@ def test_logs_of_all_apis_in_the_order_of_their_times(deployed: Deployed) -> Non
 def test_logs_as_a_person_reads_them(deployed: Deployed) -> None:
     """What a terminal shows unasked: time, level, API, message and workload."""
     id = deployed.run()["id"]
-    lines = deployed.insula("logs", deployed.name, "--log", "text").stdout.splitlines()
+    lines = deployed.insula("logs", deployed.name, "--log", "plain").stdout.splitlines()
     found = next(line for line in lines if "saw this" in line)
     assert re.fullmatch(rf"\d\d:\d\d:\d\d INFO    {deployed.name} saw this {id}", found)
 
