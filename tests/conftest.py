@@ -27,7 +27,17 @@ os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(TEMPORARY))
 for name in ("NO_PROXY", "no_proxy"):  # a proxy is for pip
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,127.0.0.0/8"]))
 
-ONE_STACK = ("dependencies", "edge", "fundamentals", "isolation", "ledger", "rules", "seed_document", "stack")
+ONE_STACK = (
+    "dependencies",
+    "edge",
+    "examples",
+    "fundamentals",
+    "isolation",
+    "ledger",
+    "rules",
+    "seed_document",
+    "stack",
+)
 """Folders whose files share a stack, or a part of one, that starts once."""
 
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
+from tests.contract.examples.conftest import LANGUAGES
 from tests.http_api import HttpApi
-from tests.modes import Mode
-from tests.stack import running_stack
+from tests.stack import Stack
 
-PROJECT = Path(__file__).resolve().parents[3] / "examples" / "language-identifier"
 SENTENCES = {
     "en": "The insula is a part of the cortex.",
     "de": "Heute scheint in München endlich wieder die Sonne.",
@@ -21,12 +18,13 @@ SENTENCES = {
     "pl": "Zażółć gęślą jaźń, powiedział stary poeta.",
 }
 
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a machine's first run installs five environments
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[None, Mode.NO_NAMESPACES])
-async def api(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[HttpApi]:
-    async with running_stack([PROJECT], data=tmp_path_factory.mktemp("stack"), mode=request.param) as stack:
-        assert stack.state("language-identifier") == ("ready", "")
-        yield HttpApi(f"{stack.public}/language-identifier")
+
+@pytest.fixture
+def api(stack: Stack) -> HttpApi:
+    assert stack.state("language-identifier") == ("ready", "")
+    return HttpApi(f"{stack.public}/language-identifier")
 
 
 @pytest.mark.parametrize("language", SENTENCES)
@@ -51,7 +49,7 @@ def test_another_charset_gives_the_same_text(api: HttpApi) -> None:
     assert api.run(sentence.encode("iso-8859-2"), "text/plain; charset=iso-8859-2")["result"] == in_utf_8
 
 
-@pytest.mark.parametrize("sample", sorted((PROJECT / "samples").iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize("sample", sorted((LANGUAGES / "samples").iterdir()), ids=lambda path: path.name)
 def test_the_samples_are_what_they_are_called(api: HttpApi, sample: Path) -> None:
     content_type = "application/json" if sample.suffix == ".json" else "text/plain"
     language = {"english": "en", "german": "de", "polish": "pl"}[sample.stem]

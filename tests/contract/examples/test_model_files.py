@@ -1,4 +1,4 @@
-"""The examples that serve a model, each with its framework's own runtime, on one stack: right answers over HTTP."""
+"""The examples that serve a model, each with its framework's own runtime: right answers over HTTP."""
 
 from __future__ import annotations
 
@@ -9,25 +9,16 @@ import json
 import os
 import secrets
 import subprocess
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
+from tests.contract.examples.conftest import DIGITS, IRIS, RECEIPTS, TUMORS
 from tests.environments import python_of
 from tests.http_api import HttpApi
-from tests.modes import Mode
-from tests.stack import Stack, running_stack
+from tests.stack import Stack
 from tests.waiting import until_blocking
 
-EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
-IRIS = EXAMPLES / "iris-classifier"
-DIGITS = EXAMPLES / "digit-recognizer"
-TUMORS = EXAMPLES / "tumor-classifier"
-RECEIPTS = EXAMPLES / "receipt-reader"
-
-YES = ["--yes"]  # receipt-reader has a dependencies.sh
 DRAW = """
 import sys
 from PIL import Image, ImageDraw, ImageFont
@@ -38,16 +29,6 @@ image.save(sys.stdout.buffer, "PNG")
 """
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # a machine's first run installs four environments
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module", params=[None, Mode.NO_NAMESPACES])
-async def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stack]:
-    projects = [IRIS, DIGITS, TUMORS, RECEIPTS]
-    for project in projects:
-        await python_of(project)
-    data = tmp_path_factory.mktemp("stack")
-    async with running_stack(projects, data=data, options=YES, mode=request.param) as stack:
-        yield stack
 
 
 def api(stack: Stack, project: Path) -> HttpApi:
