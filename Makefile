@@ -4,7 +4,7 @@
 .PHONY: help demo up check test test-frameworks protos reference docs locks clean
 PYTHON_IN_VENV := .venv/bin/python
 # Side by side, as many as there are cores; conftest.py says what stays together.
-PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+PARALLEL := -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 PROJECT ?= examples/language-identifier
 
 help: ## list these targets

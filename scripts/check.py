@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
-SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "load")
+SIDE_BY_SIDE = ("-n", "logical", "--maxprocesses", "4", "--dist", "loadscope")
 HANDLERS_SIDE = ("services/worker/insula_runner", "services/worker/cortex_internal")
 
 STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (

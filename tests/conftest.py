@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 # The same examples in every run: one that fails does so for everybody. No time limit: a machine may pause.
 settings.register_profile(
@@ -42,10 +44,25 @@ ONE_STACK = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Side by side run files, or whole folders where these share a stack."""
-    for item in items:
-        together = item.path.parent if item.path.parent.name in ONE_STACK else item.path
-        item.add_marker(pytest.mark.xdist_group(str(together)))
+    """Begin with the longest file, so that no session is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_kills.py")
+
+
+class OneStackOneSession(LoadScopeScheduling):  # type: ignore[misc] # xdist carries no types
+    """Gives whole files to a session, and whole folders where these share a stack.
+
+    xdist's own `--dist loadgroup` marks tests in an attribute that pytest 9.2 no longer has, so it spreads them singly.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = PurePosixPath(nodeid.partition("::")[0])
+        return str(path.parent if path.parent.name in ONE_STACK else path)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Spread tests over sessions by OneStackOneSession, whatever `--dist` says."""
+    return OneStackOneSession(config, log)
 
 
 SECONDS: defaultdict[str, float] = defaultdict(float)
