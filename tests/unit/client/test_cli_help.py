@@ -59,7 +59,9 @@ def test_without_a_stack_there_are_no_names_and_no_errors(tmp_path: Path) -> Non
 
 def test_bash_knows_the_completion_once_it_is_installed(tmp_path: Path) -> None:
     home = os.environ | {"HOME": str(tmp_path)}
-    subprocess.run([INSULA, "--install-completion", "bash"], env=home, capture_output=True, timeout=60, check=True)
+    # It is installed for the shell that runs it: the second command keeps bash from becoming the first one.
+    install = ["bash", "--norc", "-c", f"{INSULA} --install-completion && true"]
+    subprocess.run(install, env=home, capture_output=True, timeout=60, check=True)
     asked = ["bash", "--norc", "-c", ". ~/.bash_completions/insula.sh; complete -p insula"]
     known = subprocess.run(asked, env=home, capture_output=True, text=True, timeout=60, check=True)
     assert known.stdout == "complete -o default -F _insula_completion insula\n"
