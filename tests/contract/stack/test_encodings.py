@@ -93,7 +93,7 @@ def test_another_encoding_of_json_and_text_is_415(api: HttpApi, accepted: Callab
         reason, message = refusal(post(api, SMALL, content_type, content_encoding=encoding), 415)
         assert reason == "ENCODING_UNSUPPORTED"
         assert f"'{encoding}'" in message
-        assert "send gzip, or identity" in message
+        assert "send gzip or identity" in message
     assert accepted() == before
 
 
