@@ -175,5 +175,5 @@ class View:
         self.say("Stopping; a second Ctrl-C ends everything at once.")
 
     def stopped(self, seconds: float) -> None:
-        """Nothing of it runs any more."""
-        self.say(f"Stopped after {seconds:.1f} s. Everything accepted is kept and goes on with the next `insula up`.")
+        """No part runs any more."""
+        self.say(f"Stopped after {seconds:.1f} s. Accepted workloads are kept for the next `insula up`.")
