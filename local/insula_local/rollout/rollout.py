@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 RETRY_S: Final = 0.05
 LOOK_EVERY_S: Final = 0.1
 LOOK_AGAIN_EVERY_S: Final = 1.0
-"""Once each API has been ready or failing: what is failing is tried again by its worker, and may take its time."""
+"""The pause after each API has been ready or failing once. Its worker retries a failing one by itself."""
 
 _CHANNEL: Final = (
     # gRPC waits a second and more after a refused connection; what we wait for starts in less.
@@ -35,7 +35,7 @@ _CHANNEL: Final = (
 
 
 class Audience(Protocol):
-    """Who is told what becomes of the APIs."""
+    """Receives each change of an API's state."""
 
     def api_deployed(self, api: LocalApi) -> None:
         """Its version is registered; its worker may start, unless it runs already."""
@@ -79,7 +79,7 @@ class Rollout:
             self.apis[name] = LocalApi(name, self._public_url + endpoint, project.root)
 
     async def deploy_all(self, projects: Iterable[Project]) -> None:
-        """Deploy these APIs one after the other; one that is refused is told as failing."""
+        """Deploy these APIs one after the other; a refused one is reported as failing."""
         for project in projects:
             try:
                 await self.deploy(project.config_path, project.spec.name)

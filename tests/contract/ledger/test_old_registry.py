@@ -121,7 +121,7 @@ async def test_a_move_that_is_killed_is_finished_by_the_next(valkey: Valkey, red
 
 
 async def test_a_late_move_takes_nothing_back(valkey: Valkey, redis: Redis) -> None:
-    """A service stalls in the middle of its move; another one finishes, and is told to deploy and to delete."""
+    """A service stalls within its move. Another one completes the move, then deploys and deletes the API."""
     for commands in range(1, COMMANDS):
         await record(redis)
         stall = Stall()

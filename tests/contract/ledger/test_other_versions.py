@@ -91,7 +91,7 @@ async def test_a_queue_entry_of_a_later_version_is_claimed(
 async def test_a_failure_with_its_traceback_is_a_failure_to_a_version_that_knows_none(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """Reason and message stand where they stood; what is new is in the ninth word, beside a later version's fields."""
+    """Reason and message keep their places. The new fields are in the ninth word, beside those of a later version."""
     id = new_id()
     await ledger.submit("echo", id, payload, queue_limit=10)
     await cast(Any, redis).hset(KEYS.workload(id), "later", "x")
