@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import requests
+
+from tests.waiting import until_blocking
 
 END_S = 120
 
@@ -27,19 +28,21 @@ class HttpApi:
 
     def end(self, id: str, within_s: float = END_S) -> dict[str, Any]:
         """GET until the workload has ended."""
-        deadline = time.monotonic() + within_s
-        while True:
-            try:
-                reply = requests.get(f"{self.url}/{id}", timeout=60)
-            except requests.ConnectionError:  # a part of the stack was killed, and is started again
-                assert time.monotonic() < deadline, f"{id} did not end within {within_s} s: nobody answers"
-                continue
-            answer: dict[str, Any] = reply.json()
-            if reply.status_code == 200 and answer["status"] in ("completed", "failed", "cancelled"):
-                return answer
-            assert time.monotonic() < deadline, (
-                f"{id} did not end within {within_s} s: {reply.status_code} {reply.text}"
-            )
+        answer = until_blocking(lambda: self._ended(id), within_s, shown=lambda: f"{id}: {self._read(id)}")
+        assert answer is not None
+        return answer
+
+    def _ended(self, id: str) -> dict[str, Any] | None:
+        answer = self._read(id)
+        return answer if answer.get("status") in ("completed", "failed", "cancelled") else None
+
+    def _read(self, id: str) -> dict[str, Any]:
+        """The answer of a GET, empty while a part of the stack that was killed is started again."""
+        try:
+            answer: dict[str, Any] = requests.get(f"{self.url}/{id}", timeout=60).json()
+        except requests.ConnectionError:
+            return {}
+        return answer
 
     def run(self, payload: bytes, content_type: str) -> dict[str, Any]:
         """Submit, and wait for the end."""

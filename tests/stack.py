@@ -27,6 +27,7 @@ from tests.addresses import free_addresses, free_port
 from tests.modes import Mode, adopt, chosen_mode, options_of, user_of, wrapper_of
 from tests.ordinary_user import OrdinaryUser
 from tests.processes import descendants
+from tests.waiting import until_blocking
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -136,17 +137,25 @@ class Stack:
     def wait_for_status(self, api: str, id: str, status: str) -> None:
         """Return once the record of `id` has the status."""
         with Redis.from_url(self.info["redis"]) as redis:
-            while (found := status_of(redis, api, id)) != status:
-                assert found not in ENDED, f"{id} is {found} and will not be {status}"
 
-    def processes(self, part: str) -> list[int]:
-        """Process ids of a part, below this stack's own process."""
-        word = PART_WORDS[part]
-        return [pid for pid, command in descendants(self.pid).items() if word in command]
+            def reached() -> bool:
+                found = status_of(redis, api, id)
+                assert found == status or found not in ENDED, f"{id} is {found} and will not be {status}"
+                return found == status
 
-    def kill(self, part: str) -> int:
+            until_blocking(reached, READY_S)
+
+    def processes(self, part: str, api: str = "") -> list[int]:
+        """Process ids of a part: of every API, or of one."""
+        found = descendants(self.pid)
+        if api:
+            [worker] = [pid for pid, command in found.items() if command.endswith(f" -m insula_worker {api} ")]
+            found = {worker: found[worker]} | descendants(worker)
+        return [pid for pid, command in found.items() if PART_WORDS[part] in command]
+
+    def kill(self, part: str, api: str = "") -> int:
         """Kill -9 one process of the part; returns its id."""
-        [pid, *_] = self.processes(part)
+        [pid, *_] = self.processes(part, api)
         os.kill(pid, signal.SIGKILL)
         return pid
 

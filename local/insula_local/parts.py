@@ -229,7 +229,7 @@ class Parts:
             "INSULA_GRACE_S": str(WORKER_GRACE_S),
             **{f"INSULA_HANDLER_{variable}": value for variable, value in self.handlers_s3.items()},
         }
-        command = _python("insula_worker")
+        command = (*_python("insula_worker"), api)  # its name is there for `ps`
         environment = self._stores() | variables
         part = self._part(worker_part(api), command, environment, probes.running())
         return replace(part, stop_s=WORKER_STOP_S, take_line=take_line, announced=False)

@@ -18,6 +18,7 @@ ENTRY = "- {{name: {}, kind: AsyncAPI, handler: {{type: python, path: handler.py
 
 
 CALLER = """
+import time
 import requests
 
 class Handler:
@@ -25,7 +26,7 @@ class Handler:
         url = f"http://api-{payload['callee']}:8888/"
         id = requests.post(url, json=payload, timeout=10).json()["id"]
         while (answer := requests.get(url + id, timeout=10).json())["status"] not in ("completed", "failed"):
-            continue
+            time.sleep(0.02)
         return answer
 """
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
-import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import pytest
+import pytest_asyncio
 import requests
 from redis import Redis
 
@@ -50,16 +50,20 @@ class Handler:
 """
 
 
+_numbers = itertools.count()
+
+
 @dataclass(frozen=True)
 class Versioned:
-    """A stack with the API `versioned`, and its project, which a test may change and deploy again."""
+    """An API of one test on the shared stack, and its project, which the test may change and deploy again."""
 
     stack: Stack
     project: Path
+    name: str
 
     @property
     def api(self) -> HttpApi:
-        return HttpApi(f"{self.stack.public}/versioned")
+        return HttpApi(f"{self.stack.public}/{self.name}")
 
     @property
     def gate(self) -> Path:
@@ -80,37 +84,53 @@ class Versioned:
             return client.deploy(project.spec, project.bundle()).version
 
     def describe(self) -> Api:
-        return self.stack.api("versioned")
+        return self.stack.api(self.name)
 
     async def until(self, state: str) -> Api:
-        async with asyncio.timeout(60):
-            while (api := await asyncio.to_thread(self.describe)).state != state:
-                continue
-            return api
+        await until(lambda: self.describe().state == state)
+        return self.describe()
+
+    def runners(self) -> list[int]:
+        """Process ids of the API's runners."""
+        return self.stack.processes("runner", self.name)
+
+    def kill_worker(self) -> None:
+        self.stack.kill("worker", self.name)
 
 
 def write(project: Path, version: int, init: str = "pass") -> None:
     (project / "handler.py").write_text(HANDLER.format(init=init, version=version))
 
 
-@pytest.fixture
-async def versioned(tmp_path: Path) -> AsyncIterator[Versioned]:
-    async with running(tmp_path) as found:
-        yield found
-
-
-@asynccontextmanager
-async def running(folder: Path, init: str = "pass", update_strategy: str = "{}") -> AsyncGenerator[Versioned]:
-    project = folder / "project"
-    project.mkdir()
-    (project / "cortex.yaml").write_text(
-        "- {name: versioned, kind: AsyncAPI, handler: {type: python, path: handler.py}, "
+def write_project(folder: Path, name: str, update_strategy: str = "{}") -> Path:
+    folder.mkdir()
+    (folder / "cortex.yaml").write_text(
+        f"- {{name: {name}, kind: AsyncAPI, handler: {{type: python, path: handler.py}}, "
         f"update_strategy: {update_strategy}}}\n"
     )
-    write(project, 1, init)
-    async with running_stack([project], data=folder / "data") as stack:
-        yield Versioned(stack, project)
-    shutil.rmtree(folder / "data")
+    write(folder, 1)
+    return folder
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
+    folder = tmp_path_factory.mktemp("versions")
+    async with running_stack([write_project(folder / "project", "resident")], data=folder / "data") as running:
+        yield running
+
+
+@pytest.fixture
+async def versioned(stack: Stack, tmp_path: Path) -> Versioned:
+    return await new_api(stack, tmp_path)
+
+
+async def new_api(stack: Stack, folder: Path, init: str = "pass", update_strategy: str = "{}") -> Versioned:
+    """A new API on the stack, once it is ready."""
+    name = f"versioned-{next(_numbers)}"
+    found = Versioned(stack, write_project(folder / "project", name, update_strategy), name)
+    await asyncio.to_thread(found.deploy, 1, init)
+    await found.until("ready")
+    return found
 
 
 async def test_a_bundle_that_was_changed_is_not_run(versioned: Versioned) -> None:
@@ -121,7 +141,7 @@ async def test_a_bundle_that_was_changed_is_not_run(versioned: Versioned) -> Non
     write(versioned.project, 1, f"open({str(ran)!r}, 'w')")
     [changed] = read_project(versioned.project)
     s3.put_object(Bucket=BUCKET, Key=key, Body=changed.bundle())
-    versioned.stack.kill("worker")
+    versioned.kill_worker()
     failing = await versioned.until("failing")
     assert f"configuration and bundle of version {deployed.version} hash to " in failing.reason
     assert key in failing.reason
@@ -138,7 +158,7 @@ async def test_a_configuration_that_only_a_later_insula_knows_is_failing(version
     version = version_of(spec.encode(), bundle)
     versioned.stack.s3().put_object(Bucket=BUCKET, Key=bundle_object(version), Body=bundle)
     with Redis.from_url(versioned.stack.info["redis"]) as redis:
-        redis.hset(ApiKeys("versioned").registration, mapping={"version": version, "spec": spec})
+        redis.hset(ApiKeys(versioned.name).registration, mapping={"version": version, "spec": spec})
     failing = await versioned.until("failing")
     assert 'key "later" is not supported' in failing.reason
     assert versioned.api.run(versioned.payload(), "application/json")["result"]["version"] == 1
@@ -169,7 +189,7 @@ async def test_a_version_that_fails_never_replaces_one_that_works(versioned: Ver
     assert (api.version, api.active_version) == (bad, good)
     assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 1, "files": True}
 
-    versioned.stack.kill("worker")
+    versioned.kill_worker()
     answer = versioned.api.run(versioned.payload(), "application/json")
     assert answer["result"] == {"version": 1, "files": True}, "a worker that starts anew begins with what worked"
     api = await versioned.until("failing")
@@ -189,7 +209,7 @@ async def test_a_version_that_does_not_start_any_more_keeps_no_newer_one_back(ve
     await asyncio.to_thread(versioned.deploy, 3, "raise RuntimeError('no weights')")
     await versioned.until("failing")
     gone.touch()
-    versioned.stack.kill("worker")
+    versioned.kill_worker()
     fixed = await asyncio.to_thread(versioned.deploy, 4)
     api = await versioned.until("ready")
     assert api.active_version == fixed
@@ -199,33 +219,26 @@ async def test_a_version_that_does_not_start_any_more_keeps_no_newer_one_back(ve
 async def test_a_version_that_comes_back_while_it_still_works_has_its_own_files(versioned: Versioned) -> None:
     """Saved and undone: the first life of the version ends, and its second keeps the project it runs in."""
     id = versioned.api.submit(versioned.payload(gated=True), "application/json")
-    versioned.stack.wait_for_status("versioned", id, "in_progress")
+    versioned.stack.wait_for_status(versioned.name, id, "in_progress")
     for version in (2, 1):
         await asyncio.to_thread(versioned.deploy, version)
         await versioned.until("ready")
     versioned.gate.touch()
     assert versioned.api.end(id)["result"] == {"version": 1, "files": True}
-    async with asyncio.timeout(30):
-        while {worker.phase for worker in (await asyncio.to_thread(versioned.describe)).workers} != {"ready"}:
-            continue
+    await until(lambda: {worker.phase for worker in versioned.describe().workers} == {"ready"})
     assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 1, "files": True}
 
 
 async def test_a_refresh_replaces_the_process_and_loses_nothing(versioned: Versioned) -> None:
-    def processes() -> set[int]:
-        return set(versioned.stack.processes("runner"))
-
-    [before] = processes()
+    [before] = versioned.runners()
     with ThreadPoolExecutor(8) as clients:
         submits = [clients.submit(versioned.api.submit, versioned.payload(), "application/json") for _ in range(200)]
         with grpc.insecure_channel(versioned.stack.info["admin"]) as channel:
-            ApiServiceStub(channel).RefreshApi(RefreshApiRequest(name="versioned"))
+            ApiServiceStub(channel).RefreshApi(RefreshApiRequest(name=versioned.name))
         ids = [submit.result() for submit in submits]
         answers = list(clients.map(versioned.api.end, ids))
     assert Counter(answer["status"] for answer in answers) == {"completed": 200}
-    async with asyncio.timeout(30):
-        while len(await asyncio.to_thread(processes)) != 1 or before in processes():
-            continue
+    await until(lambda: len(versioned.runners()) == 1 and before not in versioned.runners())
     assert sorted(versioned.runs()) == sorted(ids)
 
 
@@ -234,9 +247,9 @@ async def test_a_deleted_api_takes_nothing_and_its_workloads_can_be_read(version
     api, slow = versioned.api, versioned.payload(gated=True)
     done = api.run(versioned.payload(), "application/json")
     running = api.submit(slow, "application/json")
-    versioned.stack.wait_for_status("versioned", running, "in_progress")
+    versioned.stack.wait_for_status(versioned.name, running, "in_progress")
     waiting = [api.submit(slow, "application/json") for _ in range(3)]
-    assert versioned.stack.delete("versioned") <= 3
+    assert versioned.stack.delete(versioned.name) <= 3
     for id in waiting:  # one that was claimed ahead is given back first
         assert api.end(id) == {"id": id, "status": "cancelled"}
     versioned.gate.touch()
@@ -254,46 +267,46 @@ async def test_the_same_project_again_is_the_same_version(versioned: Versioned) 
     assert versioned.describe().update_time == before.update_time
 
 
-async def test_without_surge_the_old_handler_ends_before_the_new_one_starts(tmp_path: Path) -> None:
+async def test_without_surge_the_old_handler_ends_before_the_new_one_starts(stack: Stack, tmp_path: Path) -> None:
     """It has a port of its own: deployed, refreshed, and started again where its successor fails."""
     listens = f"self.own = __import__('socket').create_server(('127.0.0.1', {free_port()}))"
-    async with running(tmp_path, listens, "{max_surge: 0}") as versioned:
-        api, good = versioned.api, ""
+    versioned = await new_api(stack, tmp_path, listens, "{max_surge: 0}")
+    api, good = versioned.api, ""
 
-        begun = api.submit(versioned.payload(gated=True), "application/json")
-        versioned.stack.wait_for_status("versioned", begun, "in_progress")
-        good = await asyncio.to_thread(versioned.deploy, 2, listens)
-        await until(lambda: "draining" in [worker.phase for worker in versioned.describe().workers])
-        versioned.gate.touch()
-        assert api.end(begun)["result"]["version"] == 1, "what ran is finished first"
-        await versioned.until("ready")
-        assert api.run(versioned.payload(), "application/json")["result"]["version"] == 2
-        assert versioned.runs().count(begun) == 1
+    begun = api.submit(versioned.payload(gated=True), "application/json")
+    versioned.stack.wait_for_status(versioned.name, begun, "in_progress")
+    good = await asyncio.to_thread(versioned.deploy, 2, listens)
+    await until(lambda: "draining" in [worker.phase for worker in versioned.describe().workers])
+    versioned.gate.touch()
+    assert api.end(begun)["result"]["version"] == 1, "what ran is finished first"
+    await versioned.until("ready")
+    assert api.run(versioned.payload(), "application/json")["result"]["version"] == 2
+    assert versioned.runs().count(begun) == 1
 
-        [before] = versioned.stack.processes("runner")
-        with grpc.insecure_channel(versioned.stack.info["admin"]) as channel:
-            ApiServiceStub(channel).RefreshApi(RefreshApiRequest(name="versioned"))
-        await until(lambda: before not in versioned.stack.processes("runner"))
-        assert api.run(versioned.payload(), "application/json")["result"]["version"] == 2
+    [before] = versioned.runners()
+    with grpc.insecure_channel(versioned.stack.info["admin"]) as channel:
+        ApiServiceStub(channel).RefreshApi(RefreshApiRequest(name=versioned.name))
+    await until(lambda: before not in versioned.runners())
+    assert api.run(versioned.payload(), "application/json")["result"]["version"] == 2
 
-        write(versioned.project, 3, f"{listens}; raise RuntimeError('no weights')")
-        command = [sys.executable, "-m", "insula.cli.main", "deploy", str(versioned.project)]
-        admin = ["--admin", versioned.stack.info["admin"]]
-        deployed = await asyncio.to_thread(subprocess.run, [*command, *admin], capture_output=True, text=True)
-        assert (deployed.returncode, deployed.stdout) == (1, "versioned failing\n")
-        assert "no weights" in deployed.stderr
-        assert f"the previous version {good[:12]} serves again" in deployed.stderr
-        described = versioned.describe()
-        assert (described.state, described.active_version) == ("failing", good)
-        assert api.run(versioned.payload(), "application/json")["result"]["version"] == 2
+    write(versioned.project, 3, f"{listens}; raise RuntimeError('no weights')")
+    command = [sys.executable, "-m", "insula.cli.main", "deploy", str(versioned.project)]
+    admin = ["--admin", versioned.stack.info["admin"]]
+    deployed = await asyncio.to_thread(subprocess.run, [*command, *admin], capture_output=True, text=True)
+    assert (deployed.returncode, deployed.stdout) == (1, f"{versioned.name} failing\n")
+    assert "no weights" in deployed.stderr
+    assert f"the previous version {good[:12]} serves again" in deployed.stderr
+    described = versioned.describe()
+    assert (described.state, described.active_version) == ("failing", good)
+    assert api.run(versioned.payload(), "application/json")["result"]["version"] == 2
 
-        fixed = await asyncio.to_thread(versioned.deploy, 4, listens)
-        assert (await versioned.until("ready")).active_version == fixed
-        assert api.run(versioned.payload(), "application/json")["result"]["version"] == 4
+    fixed = await asyncio.to_thread(versioned.deploy, 4, listens)
+    assert (await versioned.until("ready")).active_version == fixed
+    assert api.run(versioned.payload(), "application/json")["result"]["version"] == 4
 
-        (versioned.project / "conda-packages.txt").write_text("no-such-package\n")  # nor a conda, on most machines
-        await asyncio.to_thread(versioned.deploy, 5, listens)
-        await versioned.until("failing")
-        assert api.run(versioned.payload(), "application/json")["result"]["version"] == 4
-        assert "conda" in versioned.describe().reason, "nothing was ended for what cannot be installed"
-        assert [worker.phase for worker in versioned.describe().workers] == ["ready", "failing"]
+    (versioned.project / "conda-packages.txt").write_text("no-such-package\n")  # nor a conda, on most machines
+    await asyncio.to_thread(versioned.deploy, 5, listens)
+    await versioned.until("failing")
+    assert api.run(versioned.payload(), "application/json")["result"]["version"] == 4
+    assert "conda" in versioned.describe().reason, "nothing was ended for what cannot be installed"
+    assert [worker.phase for worker in versioned.describe().workers] == ["ready", "failing"]

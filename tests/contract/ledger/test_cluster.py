@@ -19,6 +19,7 @@ from insula.registry import Registry
 from insula.status import Status
 from insula.stores.redis_client import connect
 from tests.valkey import running_valkey
+from tests.waiting import until_awaited
 
 
 @pytest.fixture
@@ -27,8 +28,11 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Redis]:
     with running_valkey(tmp_path, "--cluster-enabled", "yes") as server:
         redis: Any = connect(server.url)  # redis-py leaves it untyped
         await redis.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        while b"cluster_state:ok" not in await redis.execute_command("CLUSTER", "INFO"):
-            continue
+
+        async def is_up() -> bool:
+            return b"cluster_state:ok" in await redis.execute_command("CLUSTER", "INFO")
+
+        await until_awaited(is_up)
         yield redis
         await redis.aclose()
 

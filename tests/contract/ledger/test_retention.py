@@ -18,6 +18,7 @@ from insula.ledger import Claimant, Failure, Idempotency, LedgerPolicy, Payload,
 from insula.ledger.retention import Expired, Retention
 from insula.status import Status
 from insula.stores.object_keys import payload_object
+from tests.waiting import until_awaited
 
 KEYS = ApiKeys("echo")
 LONG, NONE = timedelta(hours=1), timedelta(0)
@@ -283,11 +284,12 @@ async def test_what_runs_of_a_deleted_api_ends_cancelled_once_its_worker_is_gone
 
 async def until_idle(redis: Redis) -> None:
     """Return once the pending entry has idled for more than three leases of NONE's policy."""
-    async with asyncio.timeout(60):
-        while True:
-            [pending] = await cast(Any, redis.xpending_range(KEYS.queue, "workers", "-", "+", 1))
-            if pending["time_since_delivered"] > 40:
-                return
+
+    async def idled() -> bool:
+        [pending] = await cast(Any, redis.xpending_range(KEYS.queue, "workers", "-", "+", 1))
+        return int(pending["time_since_delivered"]) > 40
+
+    await until_awaited(idled)
 
 
 async def test_an_idempotency_key_is_forgotten_with_its_workload(redis: Redis, payload: Payload) -> None:

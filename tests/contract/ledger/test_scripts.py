@@ -15,6 +15,7 @@ from insula.ids import new_id
 from insula.keys import ApiKeys
 from insula.ledger import Claim, Claimant, Failure, LedgerPolicy, Payload, Result, Workload, WorkloadLedger
 from insula.status import Status
+from tests.waiting import until_awaited
 
 KEYS = ApiKeys("echo")
 
@@ -44,10 +45,7 @@ async def read(ledger: WorkloadLedger, id: str) -> Workload:
 
 async def expired(ledger: WorkloadLedger, who: Claimant) -> list[Claim]:
     """What `who` takes over, as soon as some lease has run out."""
-    async with asyncio.timeout(60):
-        while True:
-            if claims := await reclaim(ledger, who, expired=True):
-                return claims
+    return await until_awaited(lambda: reclaim(ledger, who, expired=True))
 
 
 async def counts(redis: Redis) -> dict[str, int]:

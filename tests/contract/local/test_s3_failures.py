@@ -36,7 +36,7 @@ from tests.contract.local.conftest import Bench, prepare
 from tests.contract.local.test_refusals import write_project
 from tests.failing_s3 import FailingS3, failing_s3
 from tests.views import open_view
-from tests.waiting import until
+from tests.waiting import until, until_awaited
 
 API = "echo"
 END = " and its end\n"
@@ -94,9 +94,12 @@ class Workshop:
         return workload
 
     async def ended(self, id: str) -> Workload:
-        async with asyncio.timeout(60):
-            while not (workload := await self.read(id)).status.ended:
-                await asyncio.sleep(0)
+        async def found() -> Workload | None:
+            workload = await self.read(id)
+            return workload if workload.status.ended else None
+
+        workload = await until_awaited(found)
+        assert workload is not None
         return workload
 
 
