@@ -33,6 +33,7 @@ ONE_STACK = (
     "dependencies",
     "edge",
     "examples",
+    "faults",
     "fundamentals",
     "isolation",
     "ledger",

@@ -68,15 +68,3 @@ async def test_an_idle_handler_leaves_as_a_program_does(tmp_path: Path) -> None:
         assert not (places["drained"] / "left").exists()
     assert (places["drained"] / "left").read_text() == "left"
     assert not kept["drained"].exists()
-
-
-@pytest.mark.slow
-async def test_i5_poison_a_payload_that_kills_its_runner_ends_failed_and_the_next_one_runs(tmp_path: Path) -> None:
-    async with running_stack([PROBE], data=tmp_path / "data") as stack:
-        api = HttpApi(f"{stack.public}/probe")
-        poison = api.submit(b'{"exit": 3}', "application/json")
-        bystander = api.submit(b"{}", "application/json")
-        failed = api.end(poison)
-        assert failed["error"]["reason"] == "WORKER_LOST"
-        assert failed["error"]["message"] == "the handler's process ended with code 3 in each of 3 attempts"
-        assert api.end(bystander)["status"] == "completed"

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.contract.local.test_refusals import write_project
-from tests.contract.local.test_up import PROBE, first_line, started
+from tests.contract.local.test_up import first_line, started
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
 from tests.waiting import until
@@ -43,21 +43,19 @@ class Handler:
 
 
 @pytest.mark.slow
-async def test_kill_9_of_envoy_while_results_of_1_mib_are_stored_loses_none(tmp_path: Path) -> None:
+def test_kill_9_of_envoy_while_results_of_1_mib_are_stored_loses_none(stack: Stack, api: HttpApi) -> None:
     """Workers reach S3 without the edge, so each result is stored once, at the first attempt."""
-    async with running_stack([PROBE], data=tmp_path / "data") as stack:
-        api = HttpApi(f"{stack.public}/probe")
-        result = {"text": "x" * MIB}
-        ids = [api.submit(json.dumps({"return": result}).encode(), "application/json") for _ in range(8)]
-        killed = 0
-        while killed < KILLS:
-            for pid in stack.processes("envoy"):
-                with suppress(ProcessLookupError):  # it ended by itself meanwhile
-                    os.kill(pid, signal.SIGKILL)
-                    killed += 1
-        for id in ids:
-            assert api.end(id)["result"] == result
-        assert attempts(stack, "probe") == dict.fromkeys(ids, 1)
+    result = {"text": "x" * MIB}
+    ids = [api.submit(json.dumps({"return": result}).encode(), "application/json") for _ in range(8)]
+    killed = 0
+    while killed < KILLS:
+        for pid in stack.processes("envoy"):
+            with suppress(ProcessLookupError):  # it ended by itself meanwhile
+                os.kill(pid, signal.SIGKILL)
+                killed += 1
+    for id in ids:
+        assert api.end(id)["result"] == result
+    assert attempts(stack, "probe") == dict.fromkeys(ids, 1)
 
 
 @pytest.mark.slow

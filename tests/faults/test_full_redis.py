@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import requests
 from redis import Redis
 
 from tests.http_api import HttpApi
-from tests.stack import running_stack
-
-PROBE = Path(__file__).parent.parent / "projects" / "probe"
+from tests.stack import Stack
 
 
 @pytest.mark.slow
-async def test_i11_a_full_redis_refuses_with_429_and_empties_itself(tmp_path: Path) -> None:
-    async with running_stack([PROBE], data=tmp_path / "data") as stack:
-        api = HttpApi(f"{stack.public}/probe")
-        ids = [api.submit(b'{"sleep_s": 0.3}', "application/json") for _ in range(20)]
-        with Redis.from_url(stack.info["redis"]) as redis:
-            redis.config_set("maxmemory", 1)  # over it at once, whatever is stored
-            stack.kill("worker")
-            refused = requests.post(api.url, b"{}", headers={"Content-Type": "application/json"}, timeout=10)
-            assert refused.status_code == 429
-            assert refused.json()["details"][0]["reason"] == "STORE_FULL"
-            assert [api.end(id)["status"] for id in ids] == ["completed"] * 20
-            redis.config_set("maxmemory", 0)
-        assert api.run(b"{}", "application/json")["status"] == "completed"
+def test_i11_a_full_redis_refuses_with_429_and_empties_itself(stack: Stack, api: HttpApi) -> None:
+    ids = [api.submit(b'{"sleep_s": 0.3}', "application/json") for _ in range(20)]
+    with Redis.from_url(stack.info["redis"]) as redis:
+        redis.config_set("maxmemory", 1)  # over it at once, whatever is stored
+        stack.kill("worker")
+        refused = requests.post(api.url, b"{}", headers={"Content-Type": "application/json"}, timeout=10)
+        assert refused.status_code == 429
+        assert refused.json()["details"][0]["reason"] == "STORE_FULL"
+        assert [api.end(id)["status"] for id in ids] == ["completed"] * 20
+        redis.config_set("maxmemory", 0)
+    assert api.run(b"{}", "application/json")["status"] == "completed"
