@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain, repeat
 from typing import TypeVar
 
 T = TypeVar("T")
 
-PAUSE_S = 0.02
+PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02)
+"""Between the first looks; the last one from then on. A pause leaves the CPU to what is waited for."""
 LONG_S = 60
 """For what takes milliseconds on a machine that is not busy."""
 
@@ -27,17 +29,25 @@ async def until_awaited(
     condition: Callable[[], Awaitable[T]], within_s: float = LONG_S, shown: Callable[[], object] = lambda: ""
 ) -> T:
     """Return what the condition returned once that is true, for a condition that is a coroutine function."""
-    deadline = time.monotonic() + within_s
-    while not (found := await condition()):
-        assert time.monotonic() < deadline, f"not within {within_s} s {shown()}"
-        await asyncio.sleep(PAUSE_S)
+    for pause_s in _pauses(within_s, shown):
+        if found := await condition():
+            break
+        await asyncio.sleep(pause_s)
     return found
 
 
 def until_blocking(condition: Callable[[], T], within_s: float = LONG_S, shown: Callable[[], object] = lambda: "") -> T:
     """Return what the condition returned once that is true, for a test without an event loop."""
-    deadline = time.monotonic() + within_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {within_s} s {shown()}"
-        time.sleep(PAUSE_S)
+    for pause_s in _pauses(within_s, shown):
+        if found := condition():
+            break
+        time.sleep(pause_s)
     return found
+
+
+def _pauses(within_s: float, shown: Callable[[], object]) -> Iterator[float]:
+    """Endless pauses; an AssertionError once the time is over."""
+    deadline = time.monotonic() + within_s
+    for pause_s in chain(PAUSES_S, repeat(PAUSES_S[-1])):
+        yield pause_s
+        assert time.monotonic() < deadline, f"not within {within_s} s {shown()}"
