@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from insula.rpc.admin_client import AdminClient
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
 from tests.waiting import until
@@ -144,6 +144,5 @@ async def test_watch_deploys_what_is_saved_and_keeps_what_works(tmp_path: Path) 
 
 def known(admin: str) -> list[str]:
     """Names of the APIs that are ready."""
-    command = [sys.executable, "-m", "insula.cli.main", "get", "-o", "json", "--admin", admin]
-    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    return [api["name"] for api in json.loads(found.stdout) if api["state"] == "ready"]
+    with AdminClient.at(admin) as client:
+        return [api.name for api in client.apis() if api.state == "ready"]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from insula.data_directory import stack_file
+from insula.rpc.admin_client import AdminClient
+from insula.v1.api_service_pb2 import Api
 from tests.addresses import free_addresses
 from tests.contract.deploying.test_commands import HANDLER, insula, once_there, write
 from tests.stack import READY_S
@@ -27,6 +29,12 @@ class Starting:
     installed: Path
     loaded: Path
     said: Path
+
+    def wait_for(self, condition: Callable[[Api], bool]) -> None:
+        """Return once the API `slow` fulfils the condition."""
+        address = json.loads(stack_file(self.here / ".insula").read_text())["admin"]
+        with AdminClient.at(address) as client:
+            until_blocking(lambda: condition(client.api("slow")), within_s=READY_S)
 
 
 @pytest.fixture
@@ -53,21 +61,22 @@ def test_what_is_there_is_shown_and_what_is_not_is_waited_for(starting: Starting
     here = starting.here
     first = insula(here, "get", "-o", "json")  # at once: the services do not listen yet
     assert first.returncode == 0, first.stderr
-    until_blocking(lambda: "slow" in insula(here, "get").stdout, within_s=READY_S)
-    assert insula(here, "logs", "slow").returncode == 0, "it waits for a worker"
-    until_blocking(lambda: "-m venv" in insula(here, "logs", "slow").stdout, within_s=READY_S)
-    until_blocking(lambda: "slow is installing: a gigabyte" in insula(here, "get").stdout, within_s=READY_S)
     until_blocking(lambda: "installing: a gigabyte" in starting.said.read_text(), within_s=READY_S)
+    assert "slow is installing: a gigabyte" in insula(here, "get").stdout
+    assert "-m venv" in insula(here, "logs", "slow").stdout
     starting.installed.touch()
-    until_blocking(lambda: "slow is starting" in insula(here, "get").stdout, within_s=READY_S)
+    starting.wait_for(lambda api: [worker.phase for worker in api.workers] == ["starting"])
+    assert "slow is starting" in insula(here, "get").stdout
     described = json.loads(insula(here, "describe", "slow").stdout)
     assert (described["state"], described["workers"][0]["phase"]) == ("pending", "starting")
-    until_blocking(lambda: "a model" in insula(here, "logs", "slow").stdout, within_s=READY_S)
+    until_blocking(lambda: "a model" in starting.said.read_text(), within_s=READY_S)
+    assert "a model" in insula(here, "logs", "slow").stdout
     done = insula(here, "deploy", str(write(here / "another", "quick")))
     assert (done.returncode, done.stdout) == (0, "quick ready\n"), done.stderr
     assert starting.process.poll() is None
     starting.loaded.touch()
-    until_blocking(lambda: json.loads(insula(here, "describe", "slow").stdout)["state"] == "ready", within_s=READY_S)
+    starting.wait_for(lambda api: api.state == "ready")
+    assert json.loads(insula(here, "describe", "slow").stdout)["state"] == "ready"
 
     starting.process.kill()
     starting.process.wait()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.http_api import HttpApi
-from tests.processes import environment, memory_mb
+from tests.processes import memory_mb
 from tests.stack import Stack
 from tests.waiting import until_blocking
 
@@ -96,18 +96,10 @@ def test_deadly_workloads_in_a_row_put_nobody_off(api: Callable[[str], HttpApi])
     assert api("deadly").end(behind, within_s=30)["result"] == {"next": True}
 
 
-def worker_pid(stack: Stack, api: str) -> int:
-    """The supervisor of the API's handler."""
-    wanted = f"INSULA_WORKER={api}-0".encode()
-    workers = stack.processes("worker")
-    [pid] = [pid for pid in workers if wanted in environment(pid)]
-    return pid
-
-
 def test_a_handler_that_prints_100_mb_leaves_the_supervisors_small(stack: Stack, api: Callable[[str], HttpApi]) -> None:
     """In lines, and as one line without an end; the worker and `insula up` grow by less than 10 MB each."""
     api("deadly").run(b"print('x' * 1000)", "text/plain")
-    pids = [worker_pid(stack, "deadly"), stack.pid]
+    pids = [stack.processes("worker", "deadly")[0], stack.pid]
     before = [memory_mb(pid) for pid in pids]
     lines = "import sys\nfor _ in range(50_000): sys.stdout.write('x' * 999 + '\\n')"
     one_line = "import sys\nfor _ in range(50_000): sys.stdout.write('x' * 1000)\nsys.stdout.write('\\n')"
