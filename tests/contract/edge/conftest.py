@@ -1,11 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Generator
+import socket
+from collections.abc import AsyncGenerator, Generator, Iterator
 
 import pytest
+import pytest_asyncio
 
+from tests.contract.edge import raw
 from tests.contract.edge.running_edge import Listener, RunningEdge
 from tests.contract.edge.scripted_services import ScriptedResults, ScriptedServices, ScriptedSubmit
+from tests.contract.local.test_refusals import write_project
+from tests.stack import Stack, running_stack
 
 
 @pytest.fixture(scope="package")
@@ -48,3 +53,24 @@ def public(edge: RunningEdge) -> Listener:
 @pytest.fixture
 def internal(edge: RunningEdge) -> Listener:
     return edge.internal
+
+
+ECHO = "- {name: echo, kind: AsyncAPI, handler: {type: python, path: handler.py}}\n"
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stack]:
+    """A whole stack with the API `echo`, for attacks."""
+    folder = tmp_path_factory.mktemp("whole")
+    handler = "class Handler:\n    def handle_async(self, payload):\n        return {}\n"
+    async with running_stack([write_project(folder / "project", ECHO, handler)], data=folder / "data") as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def idle(stack: Stack) -> Iterator[list[socket.socket]]:
+    """A connection to each listener of the stack that never sends anything, open since before the first attack."""
+    connections = [socket.create_connection(raw.place(url)) for url in (stack.public, stack.internal)]
+    yield connections
+    for connection in connections:
+        connection.close()

@@ -13,12 +13,12 @@ from tests.contract.edge import raw
 
 METHODS: Final = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "TRACE", "CONNECT", "get", "P0ST", "", "GET\t", "PRI", "*")
 TARGETS: Final = (
-    "/c19", "/", "/c19/", "/c19/1", "/c19/01890a5d-ac96-774b-bcce-b302099a8057", "*", "", "c19", "//", "/%00", "/%ff",
-    "/%", "/c19?%65ndpoint=x", "/c19?payload.data=x&id=1", "/c19?" + "a=b&" * 400, "/" + "a" * 9000, "/" + "a/" * 300,
-    "/c19#x", "/~/c19", "/%7e/c19", "/c19/../..", "/..%2f..%2f", "/c19%2f1", "/c19:cancel", "/\x7f", "/\u00e9",
-    "/a b", "http://x/c19", "http://", "/insula.v1.SubmitService/SubmitWorkload", "/insula.v1.ApiService/ListApis",
-    "/grpc.health.v1.Health/Check", "/healthz", "/metrics", "/{endpoint}", "/${x}", "/c19;a=b", "/c19\\1",
-    "/c19?\u00ff", "/c19?%", "/%25%32%35",
+    "/echo", "/", "/echo/", "/echo/1", "/echo/01890a5d-ac96-774b-bcce-b302099a8057", "*", "", "echo", "//", "/%00",
+    "/%ff", "/%", "/echo?%65ndpoint=x", "/echo?payload.data=x&id=1", "/echo?" + "a=b&" * 400, "/" + "a" * 9000,
+    "/" + "a/" * 300, "/echo#x", "/~/echo", "/%7e/echo", "/echo/../..", "/..%2f..%2f", "/echo%2f1", "/echo:cancel", "/\x7f", "/\u00e9",
+    "/a b", "http://x/echo", "http://", "/insula.v1.SubmitService/SubmitWorkload", "/insula.v1.ApiService/ListApis",
+    "/grpc.health.v1.Health/Check", "/healthz", "/metrics", "/{endpoint}", "/${x}", "/echo;a=b", "/echo\\1",
+    "/echo?\u00ff", "/echo?%", "/%25%32%35",
 )  # fmt: skip
 VALUES: Final = (
     "", "0", "-1", "x", "x" * 300, "x" * 70000, "\xff\xfe", "\x01", "a\tb", "\x7f", "trailers", "chunked", "identity",
@@ -50,14 +50,14 @@ GRPC_METHODS: Final = (
     b"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
     b"/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", b"/insula.v1.SubmitService/Nothing",
     b"/insula.v1.SubmitService/", b"/insula.v1.ApiService/ListApis", b"/insula.v1.WorkerService/DescribeWorker",
-    b"/grpc.health.v1.Health/Check", b"/", b"", b"/insula.v1.SubmitService/SubmitWorkload?api=c19",
+    b"/grpc.health.v1.Health/Check", b"/", b"", b"/insula.v1.SubmitService/SubmitWorkload?api=echo",
     b"/insula.v1.SubmitService/../ResultsService/GetWorkload", b"/%ff", b"x",
 )  # fmt: skip
 MESSAGES: Final = (
     SubmitWorkloadRequest(api="nothing", content_type="text/plain", payload=b"x").SerializeToString(),
-    SubmitWorkloadRequest(api="c19", payload=b"x").SerializeToString(),
+    SubmitWorkloadRequest(api="echo", payload=b"x").SerializeToString(),
     SubmitWorkloadRequest(api="x" * 5000, content_type="y" * 5000).SerializeToString(),
-    GetWorkloadRequest(api="c19", id="1").SerializeToString(),
+    GetWorkloadRequest(api="echo", id="1").SerializeToString(),
     GetWorkloadRequest(api="nothing", id="\0").SerializeToString(), b"", b"\xff\xff\xff", b"\x0a\xff\xff\xff\xff\x0f",
     b"\x0a\x02\xff\xfe", b"\x00", b"\x0b" * 200, b"\x1a\x04\x08\xff\xff\xff",
     b"\x1a\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", b"\x1a\x09\x08\x01\x10\xff\xff\xff\xff\xff\x01",
@@ -103,7 +103,7 @@ def _http1(dice: random.Random) -> Hostile:
         if dice.random() < 0.9
         else dice.choice(("HTTP/1.0", "HTTP/2.0", "HTTP/9", "", "http/1.1", "HTTP/1.1 x"))
     )
-    headers = [("Host", dice.choice(("localhost", "api-c19:8888", "api-", "", "a" * 300, "[::1", "x:99999", "a@b")))]
+    headers = [("Host", dice.choice(("localhost", "api-echo:8888", "api-", "", "a" * 300, "[::1", "x:99999", "a@b")))]
     if dice.random() < 0.6:
         headers.append(("Content-Type", dice.choice(("text/plain", "application/json", dice.choice(VALUES)))))
     if dice.random() < 0.8:
@@ -136,7 +136,7 @@ def _http2(dice: random.Random) -> Hostile:
         (":scheme", dice.choice(("http", "https", "x", ""))),
         (":path", dice.choice(TARGETS)),
     ]
-    headers.append((":authority", dice.choice(("localhost", "api-c19:8888", "", "a@b"))))
+    headers.append((":authority", dice.choice(("localhost", "api-echo:8888", "", "a@b"))))
     if dice.random() < 0.2:
         headers.insert(
             dice.randrange(5),

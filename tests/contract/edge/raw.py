@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 from hpack import Decoder, HPACKError
 
@@ -45,6 +46,14 @@ def receive(connection: socket.socket) -> bytes:
         return connection.recv(1 << 16)
     except OSError:
         return b""
+
+
+def place(url: str) -> tuple[str, int]:
+    """Host and port of a listener."""
+    parts = urlsplit(url)
+    assert parts.hostname
+    assert parts.port
+    return parts.hostname, parts.port
 
 
 def http1(address: tuple[str, int], request: bytes, timeout_s: float = ANSWER_S) -> list[RawReply]:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import resource
 import socket
 import threading
 import time
-from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import grpc
 import pytest
-import pytest_asyncio
 
 from insula.v1.submit_service_pb2 import SubmitWorkloadRequest
 from insula.v1.submit_service_pb2_grpc import SubmitServiceStub
 from tests.contract.edge import raw
 from tests.processes import memory_mb
-from tests.stack import Stack, running_stack
+from tests.stack import Stack
 from tests.waiting import until_blocking
 
 MIB = 1 << 20
@@ -45,45 +42,22 @@ METHODS = (
     b"/insula.v1.ResultsService/WatchWorkload",
 )
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-def place(url: str) -> tuple[str, int]:
-    parts = urlsplit(url)
-    assert parts.hostname
-    assert parts.port
-    return parts.hostname, parts.port
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stack]:
-    folder = tmp_path_factory.mktemp("crowds")
-    project = folder / "project"
-    project.mkdir()
-    (project / "cortex.yaml").write_text(
-        "- name: echo\n  kind: AsyncAPI\n  handler: {type: python, path: handler.py}\n"
-    )
-    (project / "handler.py").write_text("class Handler:\n    def handle_async(self, payload):\n        return {}\n")
-    async with running_stack([project], data=folder / "data") as running:
-        with ThreadPoolExecutor(32) as ordinary:  # what such use takes for the first time is not what an attack takes
-            for _ in range(500):
-                ordinary.submit(Neighbour.of(running).ask)
-        yield running
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("idle", "used")]
 
 
 @pytest.fixture(scope="module")
-def rested_mb(stack: Stack) -> float:
+def used(stack: Stack) -> Stack:
+    """The stack after ordinary use: what that takes for the first time is not what an attack takes."""
+    with ThreadPoolExecutor(32) as ordinary:
+        for _ in range(500):
+            ordinary.submit(Neighbour.of(stack).ask)
+    return stack
+
+
+@pytest.fixture(scope="module")
+def rested_mb(used: Stack) -> float:
     """The edge's memory before the first attack."""
-    return taken_mb(stack)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def idle(stack: Stack) -> Iterator[list[socket.socket]]:
-    """A connection to each listener that never sends anything, open since before the first attack."""
-    connections = [socket.create_connection(place(url)) for url in (stack.public, stack.internal)]
-    yield connections
-    for connection in connections:
-        connection.close()
+    return taken_mb(used)
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +82,9 @@ class Neighbour:
         rest = b"Content-Type: text/plain\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
         public = b"POST /echo HTTP/1.1\r\nHost: localhost\r\n" + rest
         internal = b"POST / HTTP/1.1\r\nHost: api-echo:8888\r\n" + rest
-        return Neighbour({"public": (place(stack.public), public), "in-cluster": (place(stack.internal), internal)})
+        return Neighbour(
+            {"public": (raw.place(stack.public), public), "in-cluster": (raw.place(stack.internal), internal)}
+        )
 
     def ask(self) -> None:
         for listener, (address, request) in self.requests.items():
@@ -169,7 +145,7 @@ async def test_calls_without_a_message_lock_nobody_out(
     calls = b"".join(raw.frame(raw.HEADERS, flags, 1 + 2 * number, block) for number in range(CALLS))
     neighbour = Neighbour.of(stack)
     with neighbour.asking():
-        attackers = [raw.Http2(place(stack.public)) for _ in range(CONNECTIONS)]
+        attackers = [raw.Http2(raw.place(stack.public)) for _ in range(CONNECTIONS)]
         for attacker in attackers:
             attacker.send(calls)
         until_blocking(lambda: len(neighbour.answers_s.get("in-cluster", [])) > 50)
@@ -185,7 +161,7 @@ async def test_a_call_without_a_message_is_answered(stack: Stack) -> None:
     calls = 100
     for ended, within_s in ((True, 5.0), (False, 20.0)):
         flags = raw.END_HEADERS | (raw.END_STREAM if ended else 0)
-        with raw.Http2(place(stack.public), 30) as connection:
+        with raw.Http2(raw.place(stack.public), 30) as connection:
             connection.read()
             block = raw.block(raw.grpc_headers(METHODS[0]))
             streams = range(1, 2 * calls, 2)
@@ -202,7 +178,7 @@ async def test_idle_connections_lock_nobody_out(stack: Stack, rested_mb: float) 
     neighbour = Neighbour.of(stack)
     with neighbour.asking():
         until_blocking(lambda: len(neighbour.answers_s.get("in-cluster", [])) > 10)
-        idle = [socket.create_connection(place(stack.public), 30) for _ in range(IDLE)]
+        idle = [socket.create_connection(raw.place(stack.public), 30) for _ in range(IDLE)]
         asked = len(neighbour.answers_s["in-cluster"])
         until_blocking(lambda: len(neighbour.answers_s["in-cluster"]) > asked + 50)
     for connection in idle:
@@ -212,7 +188,7 @@ async def test_idle_connections_lock_nobody_out(stack: Stack, rested_mb: float) 
 
 async def test_a_full_listener_leaves_the_other_alone(stack: Stack) -> None:
     """The in-cluster listener has its own limit, below that of the machine."""
-    connections = [socket.create_connection(place(stack.internal), 30) for _ in range(4_200)]
+    connections = [socket.create_connection(raw.place(stack.internal), 30) for _ in range(4_200)]
     try:
         address, request = Neighbour.of(stack).requests["public"]
         assert [reply.status for reply in raw.http1(address, request)] in ([200], [429])
@@ -228,7 +204,7 @@ async def test_a_message_over_4_mib_is_refused_before_it_is_read(stack: Stack, s
     submit = stack.processes("submit")[0]
     before_mb = memory_mb(submit)
     Path(f"/proc/{submit}/clear_refs").write_text("5", encoding="ascii")
-    with raw.Http2(place(stack.public)) as connection:
+    with raw.Http2(raw.place(stack.public)) as connection:
         connection.send(raw.frame(raw.HEADERS, raw.END_HEADERS, 1, raw.block(raw.grpc_headers(METHODS[0]))))
         connection.send(raw.frame(raw.DATA, 0, 1, raw.message_frame(bytes(16_000), length=size_bytes)))
         connection.read_until_ended([1])
@@ -241,7 +217,7 @@ async def test_a_message_over_4_mib_is_refused_before_it_is_read(stack: Stack, s
 
 async def test_a_client_that_sends_too_large_a_message_learns_the_limit(stack: Stack) -> None:
     """As a gRPC client sees it: the reason is in ErrorInfo, for a message over the limit and for one that just fits."""
-    host, port = place(stack.public)
+    host, port = raw.place(stack.public)
     with grpc.insecure_channel(f"{host}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
         for size_bytes in (4 * MIB + 1, 5 * MIB, 40 * MIB):
             request = SubmitWorkloadRequest(api="echo", content_type="a/b", payload=bytes(size_bytes))
@@ -251,9 +227,3 @@ async def test_a_client_that_sends_too_large_a_message_learns_the_limit(stack: S
             details = dict(call.trailing_metadata() or ())["grpc-status-details-bin"]
             assert isinstance(details, bytes)
             assert b"PAYLOAD_TOO_LARGE" in details
-
-
-async def test_an_idle_connection_is_closed_after_a_minute(idle: list[socket.socket]) -> None:
-    for connection in idle:
-        connection.settimeout(90)
-        assert await asyncio.to_thread(connection.recv, 1) == b""

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from redis.asyncio import Redis
 
 from insula.bundles import Bundles
@@ -25,12 +26,17 @@ NEW, OLD = "a" * 64, "b" * 64
 AT_ONCE = timedelta(0)
 
 
-@pytest.fixture
-async def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Stack]:
-    async with running_stack([PROBE], data=tmp_path / "data") as stack:
-        for name, value in stack.own_s3_env.items():
-            monkeypatch.setenv(name, value)
-        yield stack
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stack]:
+    async with running_stack([PROBE], data=tmp_path_factory.mktemp("bundles")) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def own_s3(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The S3 settings of the services."""
+    for name, value in stack.own_s3_env.items():
+        monkeypatch.setenv(name, value)
 
 
 def stored(stack: Stack) -> set[str]:
@@ -57,6 +63,8 @@ async def test_bundles_stay_while_a_version_needs_them(stack: Stack, capsys: pyt
     assert stored(stack) == {bundle_object(version) for version in (*deployed, NEW)}
     with pytest.raises(StoreUnavailable, match="NoSuchKey"):
         await bundles.fetch(OLD)
+    await sweep(objects, deployed, kept=AT_ONCE)
+    assert stored(stack) == {bundle_object(version) for version in deployed}
 
     nowhere = Bundles("no-such-bucket")
     with pytest.raises(StoreUnavailable):

@@ -1,0 +1,11 @@
+"""A connection that never sends anything is closed, also when others attack meanwhile."""
+
+from __future__ import annotations
+
+import socket
+
+
+def test_an_idle_connection_is_closed_after_a_minute(idle: list[socket.socket]) -> None:
+    for connection in idle:
+        connection.settimeout(90)
+        assert connection.recv(1) == b""
