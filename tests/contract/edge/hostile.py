@@ -16,9 +16,9 @@ TARGETS: Final = (
     "/echo", "/", "/echo/", "/echo/1", "/echo/01890a5d-ac96-774b-bcce-b302099a8057", "*", "", "echo", "//", "/%00",
     "/%ff", "/%", "/echo?%65ndpoint=x", "/echo?payload.data=x&id=1", "/echo?" + "a=b&" * 400, "/" + "a" * 9000,
     "/" + "a/" * 300, "/echo#x", "/~/echo", "/%7e/echo", "/echo/../..", "/..%2f..%2f", "/echo%2f1", "/echo:cancel",
-    "/\x7f", "/\u00e9", "/a b", "http://x/echo", "http://", "/insula.v1.SubmitService/SubmitWorkload", "/insula.v1.ApiService/ListApis",
-    "/grpc.health.v1.Health/Check", "/healthz", "/metrics", "/{endpoint}", "/${x}", "/echo;a=b", "/echo\\1",
-    "/echo?\u00ff", "/echo?%", "/%25%32%35",
+    "/\x7f", "/\u00e9", "/a b", "http://x/echo", "http://", "/insula.v1.SubmitService/SubmitWorkload",
+    "/insula.v1.ApiService/ListApis", "/grpc.health.v1.Health/Check", "/healthz", "/metrics", "/{endpoint}", "/${x}",
+    "/echo;a=b", "/echo\\1", "/echo?\u00ff", "/echo?%", "/%25%32%35",
 )  # fmt: skip
 VALUES: Final = (
     "", "0", "-1", "x", "x" * 300, "x" * 70000, "\xff\xfe", "\x01", "a\tb", "\x7f", "trailers", "chunked", "identity",
