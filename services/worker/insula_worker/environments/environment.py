@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from insula.cache import ENVIRONMENTS
+from insula_worker.environments.base import Base, empty
 from insula_worker.environments.installed import missing
 from insula_worker.environments.key import (
     TENSORFLOW,
@@ -80,7 +81,9 @@ async def ensure_environment(
             await _build(Build(inputs, target, view, timeout_s, tell))
         elif script is not None:
             found = Build(inputs, target, view, timeout_s, tell, anew=False)
-            await _run_steps([_script_step(script)], found, target.with_suffix(".script"))
+            async with _logged(found, target.with_suffix(".script")) as output:
+                await _run_steps([_script_step(script)], found, output)
+                await _add_tensorflow(found, output)
     return python
 
 
@@ -124,13 +127,19 @@ def _try_lock(file: IO[str]) -> bool:
 
 
 async def _build(build: Build) -> None:
-    target = build.target
-    steps = await asyncio.to_thread(_build_steps, build.inputs, target)
+    inputs, target = build.inputs, build.target
+    first, own = await asyncio.to_thread(_build_steps, inputs, target)
+    base = None if inputs.existing(inputs.conda) else await asyncio.to_thread(Base, inputs, target.parent)
     await asyncio.to_thread(build.view.forget)
-    await asyncio.to_thread(shutil.rmtree, target, ignore_errors=True)
-    target.mkdir()
-    await _run_steps(steps, build, target.with_suffix(".log"))
-    if lacking := await asyncio.to_thread(missing, build.inputs, target):
+    await asyncio.to_thread(empty, target)
+    async with _logged(build, target.with_suffix(".log")) as output:
+        if base is None or not await base.copy_to(target):
+            await _run_steps(first, build, output)
+            if base is not None:
+                await base.keep(target)
+        await _run_steps(own, build, output)
+        await _add_tensorflow(build, output)
+    if lacking := await asyncio.to_thread(missing, inputs, target):
         advice = "check the settings of pip in .env, handler.env and dependencies.sh"
         raise EnvironmentFailed(
             f"pip reported success, but did not install {', '.join(lacking)} where it should; {advice}"
@@ -138,48 +147,58 @@ async def _build(build: Build) -> None:
     (target / READY_MARK).touch()
 
 
-async def _run_steps(steps: Sequence[Sequence[str]], build: Build, log_path: Path) -> None:
-    """Run one after the other, and what adds TensorFlow if they did not. Raises EnvironmentFailed."""
-    with log_path.open("wb") as output:
+@asynccontextmanager
+async def _logged(build: Build, path: Path) -> AsyncGenerator[IO[bytes]]:
+    """Let the block run steps that write to the log at `path`. Raises EnvironmentFailed if they take too long."""
+    with path.open("wb") as output:
         try:
             async with asyncio.timeout(build.timeout_s):
-                for step in steps:
-                    await _run_step(step, build, output)
-                    if build.anew:
-                        await asyncio.to_thread(mend_launchers, build.target)
-                if build.inputs.tensorflow and not _has_tensorflow(build.target):
-                    await _run_step(_tensorflow_step(build.inputs, build.target), build, output)
+                yield output
         except TimeoutError as error:
             text = f"the environment was not built within {build.timeout_s:g} s"
-            raise EnvironmentFailed(f"{text}:\n{_tail(log_path)}") from error
+            raise EnvironmentFailed(f"{text}:\n{_tail(path)}") from error
 
 
-def _build_steps(inputs: EnvironmentInputs, target: Path) -> list[Sequence[str]]:
-    """Return the commands, in Cortex' order: dependencies.sh, conda, pip; the base set first, so that user pins win.
+async def _run_steps(steps: Sequence[Sequence[str]], build: Build, output: IO[bytes]) -> None:
+    """Run one after the other. Raises EnvironmentFailed."""
+    for step in steps:
+        await _run_step(step, build, output)
+        if build.anew:
+            await asyncio.to_thread(mend_launchers, build.target)
 
-    Raises EnvironmentFailed if a step's program is missing.
+
+async def _add_tensorflow(build: Build, output: IO[bytes]) -> None:
+    """Add TensorFlow if the API needs it and the project's files did not install it. Raises EnvironmentFailed."""
+    if build.inputs.tensorflow and not _has_tensorflow(build.target):
+        await _run_step(_tensorflow_step(build.inputs, build.target), build, output)
+
+
+def _build_steps(inputs: EnvironmentInputs, target: Path) -> tuple[list[Sequence[str]], list[Sequence[str]]]:
+    """Return the commands that every environment begins with, and those of the project, in Cortex' order.
+
+    The order is dependencies.sh, conda, pip. The base set comes first, so that the user's pins win. Raises
+    EnvironmentFailed if a step's program is missing.
     """
     pip = _pip(target)
     shell, conda, requirements = (inputs.existing(name) for name in (inputs.shell, inputs.conda, inputs.pip))
-    steps: list[Sequence[str]] = []
+    first: list[Sequence[str]] = [[str(inputs.interpreter), "-I", "-m", "venv", str(target)]]
+    own: list[Sequence[str]] = []
     if conda:
         program = _find_conda(conda.name)
         version = ".".join(describe_interpreter(inputs.interpreter).split(".")[:2])
-        steps.append([program, "create", "--yes", "--prefix", str(target), f"python={version}", "pip"])
-    else:
-        steps.append([str(inputs.interpreter), "-I", "-m", "venv", str(target)])
+        first = [[program, "create", "--yes", "--prefix", str(target), f"python={version}", "pip"]]
     if inputs.base_set:
-        steps.append([*pip, *inputs.base_set])
+        first.append([*pip, *inputs.base_set])
     if shell:
-        steps.append(_script_step(shell))
+        own.append(_script_step(shell))
     if conda:
         # As Cortex did, but for this environment alone: what the user's channels lack may be on conda-forge.
         channels = ["--file", str(target / ".condarc"), "--append", "channels", "conda-forge"]
-        steps.append([_find_conda(conda.name), "config", *channels])
-        steps.append([_find_conda(conda.name), "install", "--yes", "--prefix", str(target), "--file", str(conda)])
+        own.append([_find_conda(conda.name), "config", *channels])
+        own.append([_find_conda(conda.name), "install", "--yes", "--prefix", str(target), "--file", str(conda)])
     if requirements:
-        steps.append([*pip, "-r", str(requirements)])
-    return steps
+        own.append([*pip, "-r", str(requirements)])
+    return first, own
 
 
 def _script_step(script: Path) -> list[str]:

@@ -1,0 +1,88 @@
+"""The packages that every environment begins with: installed once, then copied.
+
+A base is what venv and the base set make for one interpreter. It holds no file of a project, so all environments with
+the same settings of pip begin with a copy of it: that takes a second, and pip ten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from insula_worker.environments.installed import missing
+from insula_worker.environments.key import EnvironmentInputs, environment_key
+from insula_worker.view import Start
+from insula_worker.view.program import DEVNULL, running
+
+_COPY: Final = ("cp", "-a", "--reflink=auto")
+
+
+class Base:
+    """The base for `inputs`, kept in `folder`, which is beside the environments."""
+
+    def __init__(self, inputs: EnvironmentInputs, environments: Path) -> None:
+        """`inputs` are those of the environment that begins with it. Raises EnvironmentFailed."""
+        self._inputs = replace(inputs, pip="", conda="", shell="", tensorflow=False, owner="")
+        settings = sorted(f"{name}={value}" for name, value in inputs.variables.items() if name.startswith("PIP_"))
+        key = hashlib.sha256("\n".join([environment_key(self._inputs), *settings]).encode()).hexdigest()
+        self.folder = environments / f"{key}.base"
+
+    async def copy_to(self, target: Path) -> bool:
+        """Make the empty folder `target` a copy, and return whether there was a base to copy."""
+        found = await asyncio.to_thread(self._find)
+        if found is None:
+            return False
+        if not await _copy(found, target):
+            await asyncio.to_thread(empty, target)
+            return False
+        await asyncio.to_thread(_rename, target, found.name)
+        return True
+
+    async def keep(self, built: Path) -> None:
+        """Keep a copy of the environment `built` as the base, whole or not at all: a full disk only costs time."""
+        copy = built.with_suffix(".copy")
+        await asyncio.to_thread(empty, copy)
+        (copy / built.name).mkdir()
+        if await _copy(built, copy / built.name):
+            await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+            with suppress(OSError):  # another process was faster
+                copy.rename(self.folder)
+        await asyncio.to_thread(shutil.rmtree, copy, ignore_errors=True)
+
+    def _find(self) -> Path | None:
+        """Return the folder in the base that is named as the environment it was built as; None if it cannot be used."""
+        for found in self.folder.glob("*"):
+            path = str(self.folder.with_name(found.name)).encode()  # another one if the cache was moved
+            settings = found / "pyvenv.cfg"
+            if settings.is_file() and path in settings.read_bytes() and (found / "bin" / "python").exists():
+                return None if missing(self._inputs, found) else found
+        return None
+
+
+def empty(folder: Path) -> None:
+    """Make it a folder with nothing in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+
+
+async def _copy(source: Path, target: Path) -> bool:
+    """Copy what is in one folder into another; return whether that succeeded."""
+    command, variables = [*_COPY, f"{source}/.", str(target)], {"PATH": os.defpath}
+    async with running(Start(), command, target, variables, DEVNULL, DEVNULL) as program:
+        return await program.wait() == 0
+
+
+def _rename(environment: Path, built_as: str) -> None:
+    """Replace the name that the environment was built as where venv and pip wrote its path: in text files only."""
+    for path in (environment / "pyvenv.cfg", *(environment / "bin").iterdir()):
+        if path.is_file() and not path.is_symlink():
+            written = path.read_bytes()
+            text = written.replace(built_as.encode(), environment.name.encode())
+            if text != written:
+                path.write_bytes(text)
