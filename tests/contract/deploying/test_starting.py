@@ -63,7 +63,7 @@ def test_what_is_there_is_shown_and_what_is_not_is_waited_for(starting: Starting
     assert first.returncode == 0, first.stderr
     until_blocking(lambda: "installing: a gigabyte" in starting.said.read_text(), within_s=READY_S)
     assert "slow is installing: a gigabyte" in insula(here, "get").stdout
-    assert "-m venv" in insula(here, "logs", "slow").stdout
+    assert "dependencies.sh" in insula(here, "logs", "slow").stdout
     starting.installed.touch()
     starting.wait_for(lambda api: [worker.phase for worker in api.workers] == ["starting"])
     assert "slow is starting" in insula(here, "get").stdout

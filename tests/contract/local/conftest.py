@@ -121,5 +121,5 @@ def s3_client(parts: Parts, *, handlers: bool = False) -> S3Client:
         region_name="us-east-1",
         aws_access_key_id=keys.handlers_access_key if handlers else keys.access_key,
         aws_secret_access_key=keys.handlers_secret_key if handlers else keys.secret_key,
-        config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=10),
+        config=Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=60),
     )
