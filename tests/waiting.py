@@ -29,19 +29,17 @@ async def until_awaited(
     condition: Callable[[], Awaitable[T]], within_s: float = LONG_S, shown: Callable[[], object] = lambda: ""
 ) -> T:
     """Return what the condition returned once that is true, for a condition that is a coroutine function."""
-    for pause_s in _pauses(within_s, shown):
-        if found := await condition():
-            break
-        await asyncio.sleep(pause_s)
+    pauses_s = _pauses(within_s, shown)
+    while not (found := await condition()):
+        await asyncio.sleep(next(pauses_s))
     return found
 
 
 def until_blocking(condition: Callable[[], T], within_s: float = LONG_S, shown: Callable[[], object] = lambda: "") -> T:
     """Return what the condition returned once that is true, for a test without an event loop."""
-    for pause_s in _pauses(within_s, shown):
-        if found := condition():
-            break
-        time.sleep(pause_s)
+    pauses_s = _pauses(within_s, shown)
+    while not (found := condition()):
+        time.sleep(next(pauses_s))
     return found
 
 
@@ -49,5 +47,5 @@ def _pauses(within_s: float, shown: Callable[[], object]) -> Iterator[float]:
     """Endless pauses; an AssertionError once the time is over."""
     deadline = time.monotonic() + within_s
     for pause_s in chain(PAUSES_S, repeat(PAUSES_S[-1])):
-        yield pause_s
         assert time.monotonic() < deadline, f"not within {within_s} s {shown()}"
+        yield pause_s

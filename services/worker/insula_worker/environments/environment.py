@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from insula.cache import ENVIRONMENTS
-from insula_worker.environments.base import Base, empty
+from insula_worker.environments.base_copy import Base, empty
 from insula_worker.environments.installed import missing
 from insula_worker.environments.key import (
     TENSORFLOW,

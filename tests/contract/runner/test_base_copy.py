@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.environments.base import Base
+from insula_worker.environments.base_copy import Base
 from insula_worker.environments.environment import ensure_environment
 from insula_worker.environments.key import EnvironmentInputs
 from tests.views import open_view
@@ -68,7 +68,7 @@ async def test_a_base_that_is_broken_is_built_anew(cache: Path, tmp_path: Path) 
 
 async def test_a_copy_that_fails_is_built(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, _ = await build(cache, tmp_path / "project", "# readable\n")
-    monkeypatch.setattr("insula_worker.environments.base._COPY", ("false",))
+    monkeypatch.setattr("insula_worker.environments.base_copy._COPY", ("false",))
     second, log = await build(cache, tmp_path / "project", "# not copied\n")
     assert BUILT in log
     assert (second / "bin" / "pip").exists()
