@@ -1,4 +1,4 @@
-"""Where what can be made again is kept: the environments of handlers, and the scripts that a user confirmed."""
+"""The cache folder: the environments of handlers, and the scripts that a user confirmed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ CACHE: Final = Location(
 
 
 def cache_folder(environment: Mapping[str, str], instead: Path) -> Path:
-    """Return the cache, absolute: INSULA_CACHE, or the user's usual place.
+    """Return the absolute path of the cache: INSULA_CACHE, else a folder in the user's cache folder.
 
-    `instead` takes its place for a user without a home, or with one that cannot be written to.
+    Returns `instead` if the user has no home directory, or may not write to it.
     """
     if given := CACHE.read(environment):
         return given.absolute()
     usual = environment.get("XDG_CACHE_HOME", "")
-    if usual.startswith("/"):  # the specification ignores others
+    if usual.startswith("/"):  # the XDG specification ignores relative paths
         folder = Path(usual, "insula")
         return folder if _can_be_made(folder) else instead
     home = home_of(environment)
@@ -33,7 +33,7 @@ def cache_folder(environment: Mapping[str, str], instead: Path) -> Path:
 
 
 def home_of(environment: Mapping[str, str]) -> Path | None:
-    """Return the user's home directory, None if there is none: HOME, or what the password file says."""
+    """Return the user's home directory: HOME, else the one in the password file. None if neither exists."""
     path = environment.get("HOME", "")
     if not path.startswith("/"):
         try:

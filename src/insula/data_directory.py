@@ -1,4 +1,4 @@
-"""What a command finds in the data directory of an `insula up`: whether its stack runs, and how it is reached."""
+"""What a command reads in the data directory of an `insula up`: whether the stack runs, and its addresses."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from insula.cache import cache_folder
 
 
 def stack_file(data: Path) -> Path:
-    """Where the stack writes how it is reached, from its start to its end: the object of `insula up --json`."""
+    """Return the file with the stack's addresses: the object of `insula up --json`. It exists while the stack runs."""
     return data / "run" / "stack.json"
 
 
 def pid_file(data: Path) -> Path:
-    """Where the stack writes the id of its process."""
+    """Return the path of the file with the stack's process id."""
     return data / "run" / "pid"
 
 
 def holder(data: Path) -> int | None:
-    """Return the process that runs a stack on this data directory."""
+    """Return the id of the process that runs a stack on this data directory; None if there is none."""
     with suppress(OSError, ValueError):
         pid = int(pid_file(data).read_text())
         return pid if command_of(pid) else None
@@ -28,12 +28,12 @@ def holder(data: Path) -> int | None:
 
 
 def cache_of(data: Path, environment: Mapping[str, str]) -> Path:
-    """Return the cache that the stack's handlers use; it is in the data directory for a user without a home."""
+    """Return the cache folder of the stack's handlers. For a user without a home it is in the data directory."""
     return cache_folder(environment, data / "cache")
 
 
 def command_of(pid: int) -> str:
-    """The command line of a process, shortened; empty if there is none of that pid."""
+    """Return the command line of a process, shortened; empty if no process has this pid."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()[:80]
     return ""

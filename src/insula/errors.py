@@ -207,6 +207,6 @@ class LeaseLost(InsulaError):
     told = ("id", "attempt")
 
     def __init__(self, id: str, attempt: int) -> None:
-        super().__init__(f"attempt {attempt} of workload {id} no longer holds it")
+        super().__init__(f"attempt {attempt} of workload {id} has lost its lease")
         self.id = id
         self.attempt = attempt

@@ -11,7 +11,7 @@ _CANONICAL: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9
 
 
 def new_id() -> str:
-    """A fresh id in canonical lower case: 48 bits of Unix milliseconds, 74 random bits."""
+    """Return a new id in canonical lower case: 48 bits of Unix milliseconds, 74 random bits."""
     value = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
     value = value & ~(0xF << 76) | 0x7 << 76  # version
     value = value & ~(0x3 << 62) | 0x2 << 62  # variant
@@ -20,10 +20,10 @@ def new_id() -> str:
 
 
 def made_ms(id: str) -> int:
-    """When the id was made, Unix milliseconds."""
+    """Return the time at which the id was made, in Unix milliseconds."""
     return int(id[:8] + id[9:13], 16)
 
 
 def is_id(text: str) -> bool:
-    """Whether `text` could be an id; anything else is not found without asking Redis."""
+    """Whether `text` has the form of an id. If not, no workload can have it, and Redis need not be read."""
     return _CANONICAL.fullmatch(text) is not None

@@ -1,7 +1,7 @@
 """The name of every Redis key; private to the ledger and the registry, which own the data.
 
-All keys of one API share its hash tag `{api}`, so a script that takes them stays in one slot of a Redis Cluster. The
-scripts make those with an id in their name themselves, see ledger/scripts/library.lua.
+All keys of one API have the hash tag `{api}`, so a script that uses them stays in one slot of a Redis Cluster. The
+scripts build the keys that contain an id, see ledger/scripts/library.lua.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 APIS: Final = "insula:apis"
 """Hash: API name -> the mark of its last deployment. No TTL."""
 ENDPOINTS: Final = "insula:endpoints"
-"""Hash: endpoint -> the API that claims it, and since when. No TTL."""
+"""Hash: endpoint -> the API that claims it, and the time of the claim. No TTL."""
 BUCKET_CHARS: Final = 10
 """Leading digits of an id that name its bucket: 36 bits of its time, so a bucket holds the submits of 4.096 s."""
 
@@ -23,14 +23,14 @@ class ApiKeys:
         self.prefix: Final = f"insula:{{{api}}}:"
         prefix = self.prefix
         self.queue: Final = f"{prefix}queue"  # stream; an entry is deleted when its workload ends
-        self.ended: Final = f"{prefix}ended"  # zset: buckets by the ended_ms of the first in each that is retained
+        self.ended: Final = f"{prefix}ended"  # zset: buckets by the ended_ms of the first retained record in each
         self.counts: Final = f"{prefix}counts"  # hash: status -> number of retained workloads
         self.updates: Final = f"{prefix}updates"  # stream, approximate MAXLEN: one entry per change of status
         self.dead: Final = f"{prefix}dead"  # zset: ids that ran out of deliveries, by ended_ms
         self.uploads: Final = (
-            f"{prefix}uploads"  # zset: S3 objects that belong to no workload, or not yet, by intent_ms
+            f"{prefix}uploads"  # zset: S3 objects without a workload (not committed yet, or discarded), by intent_ms
         )
-        self.closed: Final = f"{prefix}closed"  # string: there if the API is deleted and takes no workloads
+        self.closed: Final = f"{prefix}closed"  # string: exists if the API is deleted and accepts no workloads
         self.registration: Final = f"{prefix}registration"  # hash: the API as deployed; no TTL
         self.workers: Final = f"{prefix}workers"  # hash, TTL: worker name -> its last report, protobuf
         self.all: Final = (
@@ -39,13 +39,13 @@ class ApiKeys:
         )
 
     def idempotency(self, digest: str) -> str:
-        """Hash, TTL 24 h: the id that answered an Idempotency-Key, and the digest of its request."""
+        """Hash, TTL 24 h: the id returned for an Idempotency-Key, and the digest of the request."""
         return f"{self.prefix}idempotency:{digest}"
 
     def workload(self, id: str) -> str:
-        """Hash: the record of workload `id` while it lives."""
+        """Hash: the record of workload `id` until the workload ends."""
         return f"{self.prefix}workload:{id}"
 
     def ended_bucket(self, id: str) -> tuple[str, str]:
-        """Hash, TTL: the records of workloads that have ended, and the field that is the one of workload `id`."""
+        """The key of a bucket (hash, TTL: records of ended workloads), and the field of workload `id` in it."""
         return f"{self.prefix}ended:{id[:BUCKET_CHARS]}", id[BUCKET_CHARS:]

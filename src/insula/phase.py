@@ -6,18 +6,18 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """installing -> starting -> ready; failing from the first two, or when a handler does not come back."""
+    """installing -> starting -> ready. Any of them becomes failing if installing or starting a handler fails."""
 
-    INSTALLING = "installing"  # fetches the bundle, builds the environment
+    INSTALLING = "installing"  # the worker fetches the bundle and builds the environment
     STARTING = "starting"  # the handler is being imported and constructed
     READY = "ready"  # __init__ has returned
-    FAILING = "failing"  # with a reason; retried with back-off
-    DRAINING = "draining"  # stopping: claims no more workloads
+    FAILING = "failing"  # for a reason; the worker retries with backoff
+    DRAINING = "draining"  # the worker is stopping and claims no more workloads
 
 
 class ApiState(StrEnum):
     """The state of an API's latest version, from the phases of its workers."""
 
-    PENDING = "pending"  # no worker of it is ready, and none is failing
-    READY = "ready"  # a worker of it is ready
-    FAILING = "failing"  # a worker of it is failing, and none is ready; the reason is that worker's
+    PENDING = "pending"  # no worker of this version is ready or failing
+    READY = "ready"  # a worker of this version is ready
+    FAILING = "failing"  # a worker of this version is failing and none is ready; the reason is that worker's

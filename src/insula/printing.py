@@ -1,8 +1,8 @@
-"""Printing for people and for programs, so that no text from elsewhere steers a terminal.
+"""Printing for people and for programs. Printed text cannot control the terminal.
 
-Handlers, clients, projects and services choose much of what the commands print. A person sees each character that
-would move the cursor, change colours, hide or reorder text as its escape. Whether a person reads is decided for each
-stream: stderr is for people, stdout is if it is a terminal. Another stdout gets the exact bytes.
+Much of what the commands print comes from handlers, clients, projects and services. On a terminal, characters that
+would move the cursor, change colours, hide or reorder text are printed as escapes. This applies to stderr always, and
+to stdout if it is a terminal. Any other stdout gets the exact bytes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _UNUSUAL: Final = re.compile(r"[^\n\t -~]")
 
 
 def visible(text: str | bytes) -> str:
-    r"""Return `text` for a person: control and invisible formatting characters are escapes, as in \x1b or \u202e.
+    r"""Return `text` for a terminal: control and invisible formatting characters become escapes such as \x1b or \u202e.
 
-    Newlines, tabs and every kind of space stay. Of bytes, those that are not UTF-8 are escapes too.
+    Newlines, tabs and all kinds of space stay. Bytes that are not UTF-8 become escapes too.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8", "backslashreplace")
@@ -42,7 +42,7 @@ def put(text: str | bytes) -> None:
 
 
 def note(text: str, end: str = "\n") -> None:
-    """Print `visible` text on stderr, whoever reads it: a log of it is looked at on a terminal later."""
+    """Print `visible` text on stderr, also if stderr is a file: a person may read the file on a terminal later."""
     _write(sys.stderr, visible(text), end)
 
 

@@ -1,4 +1,4 @@
-"""What every service reads from its environment, once, in its `__main__`."""
+"""The settings that all services have. Each service reads them from its environment once, in its `__main__`."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def own_environment() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class StoreSettings:
-    """Where the stores are, and the limits all processes share. S3's endpoint and keys are boto3's own AWS_*.
+    """The stores, and the limits that all processes share. boto3 reads S3's endpoint and keys from AWS_*.
 
-    `s3_socket` is a Unix socket at which that S3 is reached instead. `folder` is where stores on this machine keep
-    their data, None for stores elsewhere.
+    `s3_socket` is a Unix socket to use instead of S3's endpoint. `folder` is the folder in which stores on this machine
+    keep their data; None for stores elsewhere.
     """
 
     redis_url: str
@@ -57,7 +57,7 @@ class StoreSettings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
-        """Raises SettingInvalid, which names the variable."""
+        """Read the settings. Raises SettingInvalid, which names the variable."""
         policy = LedgerPolicy(
             lease=timedelta(seconds=LEASE_S.read(environment)),
             retention=timedelta(seconds=RETENTION_S.read(environment)),
@@ -74,9 +74,9 @@ class StoreSettings:
 
 
 def admin_token(environment: Mapping[str, str], listen: str) -> str | None:
-    """What callers of an admin service must send, None on a Unix socket, whose folder keeps others out.
+    """Return the token that callers of an admin service must send; None on a Unix socket, which needs none.
 
-    Raises SettingInvalid if a TCP address has none.
+    Raises SettingInvalid if `listen` is a TCP address and there is no token.
     """
     if unix_socket(listen) is not None:
         return None

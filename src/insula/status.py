@@ -1,4 +1,4 @@
-"""The status of a workload: five words, and the only order they may come in.
+"""The five statuses of a workload, and their order.
 
 in_queue ⇄ in_progress → completed | failed | cancelled
     └────────────────────────────→ failed | cancelled
@@ -14,10 +14,10 @@ from typing import Final
 class Status(StrEnum):
     """The status of a workload. The values are the HTTP contract; Lua scripts and records use the same words."""
 
-    IN_QUEUE = "in_queue"  # accepted and on disk, or given back: waits for an attempt
-    IN_PROGRESS = "in_progress"  # an attempt holds a lease on it
+    IN_QUEUE = "in_queue"  # accepted and on disk, or given back; waits for an attempt
+    IN_PROGRESS = "in_progress"  # an attempt has a lease on it
     COMPLETED = "completed"  # the handler returned a result
-    FAILED = "failed"  # the handler, its payload or its workers failed; the failure says which
+    FAILED = "failed"  # the handler, the payload or the workers failed; the failure has the reason
     CANCELLED = "cancelled"  # its API was deleted
 
     @property

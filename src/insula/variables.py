@@ -1,6 +1,6 @@
-"""The kinds of environment variables: how each is read, and what docs/settings.md says of it.
+"""The kinds of environment variables: how each is read, and its description in docs/settings.md.
 
-A settings module declares its variables as constants; its dataclass reads them once, in `__main__`.
+A settings module declares its variables as constants. Its dataclass reads them once, in `__main__`.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ class Variable:
 
     @property
     def takes(self) -> str:
-        """The values it takes, in words."""
+        """The allowed values, in words."""
         return "text"
 
     @property
     def without(self) -> str:
-        """Its value when it is not set, as Markdown; empty if that is nothing."""
+        """The value if the variable is not set, as Markdown; empty if there is none."""
         return ""
 
 
 @dataclass(frozen=True)
 class Text(Variable):
-    """Any text; an empty one counts as not set."""
+    """Any text. An empty text counts as not set."""
 
     default: str = ""
     required: bool = False
 
     def read(self, environment: Environment) -> str:
-        """Raises SettingInvalid if it is required and not set."""
+        """Return the text. Raises SettingInvalid if it is required and not set."""
         value = environment.get(self.name, "") or self.default
         if self.required and not value:
             raise SettingInvalid(f"the environment variable {self.name} must be set")
@@ -58,12 +58,12 @@ class Text(Variable):
 
 @dataclass(frozen=True)
 class Secret(Variable):
-    """A text that may be in a file instead, which NAME_FILE names."""
+    """A text, or the content of the file whose path is in NAME_FILE."""
 
     required: bool = False
 
     def read(self, environment: Environment) -> str:
-        """Raises SettingInvalid if both are set, if the file cannot be read, or if neither is and it is required."""
+        """Return the text. Raises SettingInvalid if both variables are set, or if a required text is missing."""
         path, value = environment.get(f"{self.name}_FILE"), environment.get(self.name, "")
         if path and value:
             raise SettingInvalid(f"set either {self.name} or {self.name}_FILE, not both")
@@ -78,12 +78,12 @@ class Secret(Variable):
 
     @property
     def takes(self) -> str:
-        """Where it may be."""
+        """The two places of the text."""
         return f"text; or a file with it in `{self.name}_FILE`"
 
     @property
     def without(self) -> str:
-        """Nothing, if that is allowed."""
+        """Empty unless required: a secret has no default."""
         return "required" if self.required else ""
 
 
@@ -102,7 +102,7 @@ class Whole(Variable):
 
     @property
     def takes(self) -> str:
-        """Its bound."""
+        """The bound."""
         return "whole number of at least 1"
 
     @property
@@ -137,21 +137,21 @@ class Choice(Variable):
 
 @dataclass(frozen=True)
 class Location(Variable):
-    """A path; None if it is not set. `instead` says what is taken then."""
+    """A path; None if it is not set. `instead` describes the path that is used then."""
 
     instead: str = ""
 
     def read(self, environment: Environment) -> Path | None:
-        """The path as it is given."""
+        """Return the path, which may be relative."""
         given = environment.get(self.name)
         return Path(given) if given else None
 
     @property
     def takes(self) -> str:
-        """What it is."""
+        """The kind of value."""
         return "path"
 
     @property
     def without(self) -> str:
-        """What is taken instead."""
+        """The path that is used instead."""
         return self.instead

@@ -1,12 +1,12 @@
-"""Ask S3 for bundles: `python -m insula.bundles BUCKET QUESTION [VERSION]`, with the S3 settings of the services.
+"""Access the bundles in S3: `python -m insula.bundles BUCKET COMMAND [VERSION]`, with the S3 settings of the services.
 
-    check               can the bucket be reached?
-    store VERSION       keep what is on stdin, unless it is there and was written a short while ago
-    fetch VERSION       write it to stdout
-    sweep               delete those of versions that are not on stdin, if older than KEPT; write their keys to stdout
+    check               check that the bucket can be reached
+    store VERSION       store stdin as the version's bundle, unless a bundle younger than FRESH exists
+    fetch VERSION       write the version's bundle to stdout
+    sweep               delete bundles older than KEPT whose version is not on stdin; write their keys to stdout
 
-Exits with UNAVAILABLE if S3 is the reason that it could not, and writes summary and detail of it to stderr as a list in
-JSON; exits with 1 and writes a text otherwise.
+If S3 fails, the exit code is UNAVAILABLE, and stderr gets a JSON list with summary and detail. After any other error,
+the exit code is 1, and stderr gets a text.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from insula.stores.object_keys import BUNDLES, bundle_object
 from insula.stores.objects import ObjectNotFound, ObjectStore
 
 KEPT: Final = timedelta(days=1)
-"""How long one that no version names is kept: one that is being deployed is younger."""
+"""How long a bundle without a version is kept. It may belong to a deployment in progress, which takes less time."""
 FRESH: Final = KEPT / 2
-"""An older one is written again when its version comes back, so that no sweep takes it meanwhile."""
+"""A deployment writes an older bundle again, so that no sweep deletes it during the deployment."""
 
 
-async def main(bucket: str, question: str, *versions: str) -> None:
-    """Answer one question, or exit with the reason."""
+async def main(bucket: str, command: str, *versions: str) -> None:
+    """Run one command, or exit with the reason."""
     objects = ObjectStore(bucket, Path(socket) if (socket := os.environ.get("INSULA_S3_SOCKET")) else None)
     try:
-        match question, versions:
+        match command, versions:
             case "check", ():
                 await objects.check()
             case "store", (version,):
@@ -62,7 +62,7 @@ def _unavailable(summary: str, detail: str) -> NoReturn:
 
 
 async def store(objects: ObjectStore, version: str, archive: bytes, fresh: timedelta = FRESH) -> None:
-    """Have the bundle in the bucket, and too young for a sweep."""
+    """Write the bundle, unless the bucket holds one that is younger than `fresh`."""
     key = bundle_object(version)
     written = (await objects.written(key)).get(key)
     if written is None or written < datetime.now(UTC) - fresh:
@@ -70,11 +70,11 @@ async def store(objects: ObjectStore, version: str, archive: bytes, fresh: timed
 
 
 async def sweep(objects: ObjectStore, versions: Iterable[str], kept: timedelta = KEPT) -> None:
-    """Delete the bundles that are older than `kept` and of none of the versions; say which."""
+    """Delete every bundle that is older than `kept` and belongs to none of `versions`; write its key to stdout."""
     before = datetime.now(UTC) - kept
     old = {key for key, written in (await objects.written(BUNDLES)).items() if written < before}
     for key in old - {bundle_object(version) for version in versions}:
-        if (await objects.written(key)).get(key, before) < before:  # its version has not come back meanwhile
+        if (await objects.written(key)).get(key, before) < before:  # not deployed again since
             await objects.delete(key)
             sys.stdout.write(f"{key}\n")
 

@@ -39,11 +39,11 @@ if TYPE_CHECKING:
     from insula.v1.api_service_pb2 import Api
 
 PIPE_COLUMNS: Final = 240
-"""Width of a table that no terminal limits: nothing is cut."""
+"""Width of a table on a pipe: wide enough that nothing is cut."""
 
 
 class Output(StrEnum):
-    """How `insula get` prints."""
+    """The output format of `insula get`."""
 
     TABLE = "table"
     JSON = "json"
@@ -105,7 +105,7 @@ def get(
             metavar="[API]", help="One API; all if left out.", show_default=False, autocompletion=complete_api
         ),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again and again, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Update the table until Ctrl-C.")] = False,
     output: Annotated[Output, typer.Option("--output", "-o", help="table or json.")] = Output.TABLE,
     admin: Admin = None,
     data: Data = None,
@@ -168,7 +168,7 @@ def delete(name: Name, admin: Admin = None, data: Data = None) -> None:
 def _tell_ends(
     client: AdminClient, apis: Sequence[Api], starting: Callable[[], bool], done: str = ApiState.READY
 ) -> bool:
-    """Wait for each API and print its end. Returns whether one is failing or was replaced."""
+    """Wait for each API and print its final state. Return whether one is failing or was replaced."""
     failed = False
     for api, end in follow(apis, client.api, starting=starting):
         put(f"{api.name} {done if end.state == ApiState.READY else end.state}")

@@ -1,4 +1,4 @@
-"""What a shell completes beside commands and options: the names of deployed APIs."""
+"""Shell completion of the names of deployed APIs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ PATIENCE_S: Final = 1.0
 
 
 def complete_api(context: typer.Context, incomplete: str) -> list[str]:
-    """The names that begin so, of the stack that the words before name; none if it does not answer at once."""
+    """Return the API names that start with `incomplete`; none if the stack does not answer at once."""
     try:
         with client_at(address_of(context.params.get("admin"), context.params.get("data"))) as client:
             names = [api.name for api in client.apis()] if client.answers(PATIENCE_S) else []

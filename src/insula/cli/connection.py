@@ -1,4 +1,4 @@
-"""Finds the running Insula of a command: at a given address, or by the data directory of an `insula up`.
+"""Finds the running Insula for a command: at a given address, or by the data directory of an `insula up`.
 
 Exit codes: 1 the call failed, 2 wrong usage or a refused project.
 """
@@ -25,7 +25,7 @@ DATA_DEFAULT: Final = Path(".insula")
 URL_DEFAULT: Final = "http://127.0.0.1:8080"
 LOOK_S: Final = 0.5
 START_S: Final = 300
-"""Most seconds that a command waits for a starting stack."""
+"""How long a command waits at most for a starting stack."""
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
@@ -57,12 +57,12 @@ class NoStack(NotFound):
 
 
 def address_of(admin: str | None, data: Path | None) -> str:
-    """The address of ApiService. Raises NoStack if none is given and none is found."""
+    """Return the address of ApiService. Raises NoStack if none is given and none is found."""
     return admin if admin and data is None else str(_stack(data)["admin"])
 
 
 def url_of(url: str | None, data: Path | None) -> str:
-    """The public URL: given, found or the default. Raises NoStack if the given data directory has no stack."""
+    """Return the public URL: given, found or the default. Raises NoStack if `data` is given and has no stack."""
     if url and data is None:
         return url
     if data is None and not _file(DATA_DEFAULT).is_file():
@@ -72,7 +72,7 @@ def url_of(url: str | None, data: Path | None) -> str:
 
 @contextmanager
 def admin_of(admin: str | None, data: Path | None) -> Generator[AdminClient]:
-    """A client of ApiService, at the given or the found address. Waits for a found stack that is still starting."""
+    """Yield a client of ApiService, at the given or the found address. Waits if the found stack is still starting."""
     with client_at(address_of(admin, data)) as client:
         if data is not None or not admin:
             _wait_until_it_answers(client, data or DATA_DEFAULT)
@@ -80,7 +80,7 @@ def admin_of(admin: str | None, data: Path | None) -> Generator[AdminClient]:
 
 
 def client_at(address: str) -> AdminClient:
-    """A client of an admin service, with the token of this environment. Raises SettingInvalid."""
+    """Return a client of an admin service, with the token from the environment. Raises SettingInvalid."""
     from insula.rpc.admin_client import AdminClient
     from insula.settings import ADMIN_TOKEN, own_environment
 
@@ -88,7 +88,7 @@ def client_at(address: str) -> AdminClient:
 
 
 def _wait_until_it_answers(client: AdminClient, data: Path) -> None:
-    """Raises NoStack if the stack ends meanwhile, or was killed."""
+    """Return once the stack answers. Raises NoStack if the stack ends before, or was killed."""
     from insula.data_directory import holder
 
     give_up, told = time.monotonic() + START_S, False
@@ -101,7 +101,7 @@ def _wait_until_it_answers(client: AdminClient, data: Path) -> None:
 
 
 def starting(admin: str | None, data: Path | None) -> Callable[[], bool]:
-    """Whether an `insula up` found by its data directory runs, and may still be starting what is asked for."""
+    """Return a function: whether an `insula up` on this data directory runs and may still be starting the API."""
     from insula.data_directory import holder
 
     give_up, found = time.monotonic() + START_S, data is not None or not admin
@@ -115,7 +115,7 @@ def _file(data: Path) -> Path:
 
 
 def _stack(data: Path | None) -> dict[str, Any]:
-    """The stack's description of itself: the object of `insula up --json`."""
+    """Return the description that the stack wrote: the object of `insula up --json`."""
     path = _file(data or DATA_DEFAULT)
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -137,7 +137,7 @@ def spoken_errors(interrupted: str = "") -> Generator[None]:
     """Print an error as one paragraph, without a traceback, and exit. `interrupted` is the text for a Ctrl-C."""
     try:
         yield
-    except BrokenPipeError:  # the reader is gone: click exits 1 without a message
+    except BrokenPipeError:  # the reader closed the pipe: click exits 1 without a message
         raise
     except (InsulaError, OSError) as error:
         note(f"insula: {error}")

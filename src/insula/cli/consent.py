@@ -1,4 +1,4 @@
-"""Shows what projects want to run on the user's machine, and asks."""
+"""Shows the dependencies.sh scripts of projects, and asks the user before they run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from insula.project.consent import Confirmations, Decision, Script, decide, scri
 
 
 def confirm_scripts(command: str, configurations: Iterable[Path], cache: Path, *, yes: bool) -> None:
-    """Return if every dependencies.sh of these configurations may run. Ask for those not confirmed yet.
+    """Ask about each dependencies.sh of these configurations that is not confirmed yet. Return if all may run.
 
     `cache` is the folder of the confirmations. Raises ProjectInvalid for the first script that may not run.
     """
@@ -29,16 +29,16 @@ def confirm_scripts(command: str, configurations: Iterable[Path], cache: Path, *
 
 
 def can_ask() -> bool:
-    """Whether a person can answer."""
+    """Whether stdin and stderr are a terminal, so that a person can answer."""
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _agreed(script: Script) -> bool:
-    """Show the script and ask; no answer means no."""
+    """Show the script and ask. The end of the input means no."""
     note(f"{script.path} will run on this machine with your permissions:\n")
     for line in visible(script.text).splitlines():
         note(f"    {line}")
-    # Not typer.confirm: it writes to stdout as well, where --json has its one line.
+    # Not typer.confirm: it writes to stdout, which is for the one line of --json.
     note("\nRun it, and do not ask again until it changes? [y/N] ", end="")
     answer = sys.stdin.readline()
     if not answer.endswith("\n"):

@@ -19,14 +19,14 @@ from insula.printing import note, put
 
 
 class Template(StrEnum):
-    """The folders of `insula/templates`; each has one file called sample."""
+    """The folders of `insula/templates`. Each has one file named sample.*."""
 
     IRIS = "iris"
     IMAGE = "image"
     ASYNC = "async"
 
     def files(self) -> dict[str, bytes]:
-        """Return name and content of each file."""
+        """Return the content of each file by name."""
         folder = resources.files("insula").joinpath("templates", self)
         # An installer may have put a __pycache__ beside handler.py.
         return {each.name: each.read_bytes() for each in folder.iterdir() if each.is_file()}
@@ -54,7 +54,7 @@ def init(
 
 
 def commands(directory: Path, files: Mapping[str, bytes]) -> tuple[str, str]:
-    """Return what to type in the current directory: what starts the project, and what sends its sample."""
+    """Return two shell commands for the current directory: one starts the project, one sends its sample."""
     from insula.project import CONFIG_NAME
     from insula.project.configuration import cortex_yaml
 
@@ -67,7 +67,7 @@ def commands(directory: Path, files: Mapping[str, bytes]) -> tuple[str, str]:
 
 
 def _write(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Write the files. Raises ProjectInvalid, before the first one if one of them exists."""
+    """Write the files. Raises ProjectInvalid. If a file exists already, nothing is written."""
     from insula.project.files import check_root
 
     if there := [name for name in files if os.path.lexists(directory / name)]:

@@ -1,6 +1,6 @@
-"""`insula logs`: what the workers and their handlers write, from all replicas at once.
+"""`insula logs`: the log lines of workers and their handlers, from all replicas.
 
-On a terminal a line is shown as `insula up` shows it; a program gets the worker's JSON, byte for byte.
+On a terminal a line has the form of `insula up`. On a pipe it is the worker's JSON, byte for byte.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from insula.v1.api_service_pb2 import Api
 
 LINES_WAITING_MAX: Final = 10_000
-"""Lines held for a slow terminal. Beyond that the workers wait, and report the lines that were missed."""
+"""Lines kept in memory for a slow terminal. Beyond that, the workers wait, and report how many lines were lost."""
 BEGUN: Final = 1
 ENDED: Final = -1
 Lines: TypeAlias = queue.Queue[str | int]
-"""Lines, and each change of the number of workers that are read."""
+"""Log lines, and the changes of the number of workers that are read."""
 _ASCTIME: Final = re.compile('"asctime": "([^"]*)"')
 
 
@@ -56,7 +56,7 @@ def logs(
     ] = None,
     follow: Annotated[
         bool,
-        typer.Option("--follow", "-f", help="Go on with the lines to come, also of later workers, until Ctrl-C."),
+        typer.Option("--follow", "-f", help="Also print new lines, including those of new workers, until Ctrl-C."),
     ] = False,
     workload: Annotated[
         str, typer.Option("--workload", metavar="ID", help="Only the lines of this workload.", show_default=False)
@@ -97,7 +97,7 @@ def logs(
 
 
 def _printer(form: LogForm | None) -> Callable[[str], None]:
-    """The function that prints a line in this form; None chooses the form by standard output."""
+    """Return the function that prints a line in this form. None: plain on a terminal, else JSON."""
     if (form or (LogForm.PLAIN if sys.stdout.isatty() else LogForm.JSON)) is LogForm.JSON:
         return put
     from insula.cli.styled import console, text
@@ -115,7 +115,7 @@ def _printer(form: LogForm | None) -> Callable[[str], None]:
 
 
 def _addresses(client: AdminClient, name: str | None, starting: Callable[[], bool]) -> list[str]:
-    """The addresses of the workers. With a starting stack, waits until one has reported."""
+    """Return the addresses of the workers. While the stack is starting, wait until one worker has reported."""
     told = False
     while not (workers := [worker for api in _apis(client, name) for worker in api.workers]) and starting():
         if not told:
@@ -132,7 +132,7 @@ def _apis(client: AdminClient, name: str | None) -> list[Api]:
 def _begin_later(
     client: AdminClient, name: str | None, begun: set[str], lines: Lines, begin: Callable[[str], None]
 ) -> None:
-    """Begin to read each worker that appears, for as long as the command runs."""
+    """Start reading each new worker, until the command ends."""
     from insula.rpc.admin_client import AdminRefused, AdminUnavailable
 
     while True:
@@ -146,7 +146,7 @@ def _begin_later(
 
 
 def _until_all_ended(lines: Lines, readers: int) -> Iterator[str]:
-    """Yield the lines until no reader is left; `readers` of them have begun."""
+    """Yield the lines until all readers have ended. `readers` is how many have started."""
     while readers:
         line = lines.get()
         if isinstance(line, int):

@@ -1,4 +1,4 @@
-"""The `insula` command: which commands there are. Each imports what it needs only when it runs."""
+"""The `insula` program and its list of commands. A command's imports are loaded only when the command runs."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ EXAMPLES: Final = {
     "submit": ("insula submit my-api --json '{\"a\": 1}' --wait", "insula submit my-api --file photo.jpg"),
     "result": ("insula result my-api $ID", "insula result my-api $ID --wait | jq .label"),
 }
-"""What the help of each command ends with."""
+"""Two examples for the end of each command's help."""
 
 
 def _ending(examples: tuple[str, str]) -> str:
-    """The examples as the help shows them: typer joins lines, and keeps paragraphs apart."""
+    """Return the examples as paragraphs, because typer joins the lines of a paragraph."""
     return "\n\n".join(["Examples:", *(f"  {example}" for example in examples)])
 
 

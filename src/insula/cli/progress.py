@@ -1,4 +1,4 @@
-"""Where an API stands on its way to what was asked for: a version, and processes as fresh as a refresh wants them."""
+"""The progress of a deployment or a refresh: waits until the wanted version of an API is ready or failing."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from insula.v1.api_service_pb2 import Api
 
 UNSERVED_S: Final = 10.0
-"""A command waits this long for the first worker, and longer while an `insula up` is starting it."""
+"""How long a command waits for the first worker. It waits longer while an `insula up` is starting the worker."""
 UNSEEN: Final = "no worker has started it yet"
 REPLACED: Final = "replaced"
 
 
 class Progress(NamedTuple):
-    """`state` is ready, failing, replaced by another version, or the phase on the way; `reason` says more of it."""
+    """`state` is an ApiState, a worker's phase, or REPLACED by another version; `reason` explains it."""
 
     state: str
     reason: str = ""
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing to wait for."""
+        """Whether the state is final."""
         return self.state in {ApiState.READY, ApiState.FAILING, REPLACED}
 
 
 def progress(api: Api, version: str, generation: int) -> Progress:
-    """Return where the API stands on its way to this version, refreshed so often."""
+    """Return the progress of the API to this version, after `generation` refreshes."""
     if api.version != version:
         return Progress(REPLACED, f"somebody deployed version {api.version[:12]} before this one was ready")
     workers = [one for one in api.workers if one.version == version and one.generation >= generation]
@@ -46,9 +46,10 @@ def progress(api: Api, version: str, generation: int) -> Progress:
 def follow(
     apis: Sequence[Api], look: Callable[[str], Api], *, starting: Callable[[], bool]
 ) -> Iterator[tuple[Api, Progress]]:
-    """Yield each API and its end as it comes; tell what they are at.
+    """Wait for all APIs: yield each with its final progress, and print each change until then.
 
-    Gives up where no worker turns up, and no stack is `starting` that will have one.
+    Stops waiting for an API after UNSERVED_S without a worker, unless `starting` returns True: then the stack is still
+    starting workers.
     """
     waiting, told = {api.name: api for api in apis}, dict[str, Progress]()
     give_up = time.monotonic() + UNSERVED_S
@@ -69,7 +70,7 @@ def follow(
 
 
 def remark(api: Api) -> str:
-    """A sentence on why an API is not ready; empty if it is."""
+    """Return a sentence on why an API is not ready; empty if it is ready."""
     found = progress(api, api.version, api.generation)
     serving = next((worker.version for worker in api.workers if worker.phase == Phase.READY), "")
     if found.state == ApiState.READY:

@@ -1,4 +1,4 @@
-"""What rich shows on standard output: text in which nothing but our own styles steers the terminal."""
+"""Styled text on standard output. Control characters and markup in the text have no effect."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from insula.printing import visible
 
 
 def console(*, soft_wrap: bool = True) -> Console:
-    """Standard output. A character that its encoding lacks is an escape."""
+    """Return rich's console for standard output. A character that its encoding lacks is printed as an escape."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     return Console(soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)
 
 
 def text(pieces: Iterable[tuple[str, str]]) -> Text:
-    """Pieces of text, each with its style. No piece is markup, nor steers the terminal."""
+    """Return the pieces of text, each with its style. Markup and control characters in a piece have no effect."""
     return Text.assemble(*((visible(piece), style) for piece, style in pieces))

@@ -1,4 +1,4 @@
-"""The traceback of a failed workload, for the commands that print its end."""
+"""The traceback of a failed workload, for `insula submit --wait` and `insula result`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 def show_traceback(workload: Workload, url: str | None, admin: str | None, data: Path | None) -> None:
-    """Print the traceback on stderr, or where it is: callers do not get it, so the admin address is asked."""
+    """Print the traceback on stderr, or how to get it. It is read from the admin address: callers do not get it."""
     if workload.failure is None or workload.failure.reason != Reason.HANDLER_ERROR:
         return
-    elsewhere = url and not admin and data is None  # of the Insula at this URL we know no admin address
+    elsewhere = url and not admin and data is None  # the admin address of the Insula at this URL is unknown
     with suppress(InsulaError):
         if not elsewhere:
             with client_at(address_of(admin, data)) as client:

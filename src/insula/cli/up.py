@@ -1,7 +1,7 @@
-"""`insula up`: run projects on this machine. Reads the command line, refuses what it can, hands over to `insula_local`.
+"""`insula up`: run projects on this machine. Reads and checks the command line; `insula_local` runs the stack.
 
-Exit codes: 0 stopped after it was up, 1 a part did not come up, 2 refused before anything was started,
-128 + the signal's number if it was told to stop before it was up.
+Exit codes: 0 stopped after it was up, 1 a part did not start, 2 refused before anything was started,
+128 + the signal's number if a signal stopped it before it was up.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Projects = Annotated[
     list[Path] | None,
     typer.Argument(metavar="[PROJECT_DIR]...", help="Project directories; the current one if none is given."),
 ]
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Where everything is kept between runs.")]
+Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Directory of the data that is kept between runs.")]
 PublicPort = Annotated[int, typer.Option("--public-port", min=1, max=65535, help="Port that callers use.")]
 PublicAddress = Annotated[
     str,
@@ -72,7 +72,9 @@ Watch = Annotated[bool, typer.Option("--watch", help="Deploy a project again whe
 Yes = Annotated[bool, typer.Option("--yes", help="Run the projects' dependencies.sh on this machine without asking.")]
 Isolated = Annotated[
     Isolation,
-    typer.Option("--isolation", help="Isolate handlers from each other: as far as possible, not, or else refuse."),
+    typer.Option(
+        "--isolation", help="Isolate handlers from each other: auto (as far as this machine allows), off, or required."
+    ),
 ]
 
 
@@ -134,5 +136,5 @@ def up(
 
 
 def _located(path: Path) -> Path:
-    """Return the absolute path; a configuration that is a link belongs to the project in which the link lies."""
+    """Return the absolute path. A link to a configuration is not resolved: its own folder is the project."""
     return path.resolve() if path.is_dir() else path.parent.resolve() / path.name

@@ -1,4 +1,4 @@
-"""`insula get --watch`: a table that stays in place on a terminal, and a line for each change on a pipe."""
+"""`insula get --watch`: on a terminal a table that is updated in place, on a pipe a line for each change."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 2.0
 RATE_LOOKS: Final = 6
-"""The rate is that of the ends between this many looks."""
+"""The rate is the average between this many reads."""
 NAME_CHARACTERS_MIN: Final = 8
 _FIGURES: Final = {"state": 7, "queued": 6, "running": 7, Status.FAILED.value: 6, "rate": 7}
-"""The columns after the name, and their widths; each has a space before it."""
+"""The columns after the name, and their widths in characters. Each column has a space before it."""
 
 
 class Rates:
-    """How many workloads of each API end in a second."""
+    """Rates: how many workloads of each API end per second."""
 
     def __init__(self) -> None:
         self._seen: defaultdict[str, deque[tuple[float, int]]] = defaultdict(lambda: deque(maxlen=RATE_LOOKS))
 
     def of(self, api: Api, now: float) -> float:
-        """The rate up to now, 0 at the first look. Records forgotten meanwhile make it lower, but not negative."""
+        """Return the current rate, 0 at the first read. Records that expire make it lower, but never negative."""
         counts, seen = api.workloads, self._seen[api.name]
         seen.append((now, counts.completed + counts.failed + counts.cancelled))
         (began, first), (ended, last) = seen[0], seen[-1]
@@ -39,7 +39,7 @@ class Rates:
 
 
 def looks(look: Callable[[], list[Api]]) -> Iterator[list[Api]]:
-    """Yield what `look` returns again and again; on a terminal, which is cleared before each."""
+    """Call `look` every LOOK_S and yield its result. A terminal is cleared before each result."""
     from insula.cli.styled import console
 
     terminal = console()
@@ -52,7 +52,7 @@ def looks(look: Callable[[], list[Api]]) -> Iterator[list[Api]]:
 
 
 def show(look: Callable[[], list[Api]]) -> NoReturn:
-    """Show the APIs until Ctrl-C, or an error of `look`."""
+    """Show the APIs until Ctrl-C, or until `look` raises an error."""
     from rich.live import Live
 
     from insula.cli.styled import console
@@ -67,7 +67,7 @@ def show(look: Callable[[], list[Api]]) -> NoReturn:
 
 
 def _print_changes(look: Callable[[], list[Api]], rates: Rates) -> NoReturn:
-    """Print a line for each API at first, and then whenever a figure of it has changed."""
+    """Print a line for each API, then a line for an API whenever one of its numbers changes."""
     shown: dict[str, str] = {}
     while True:
         for api in look():
@@ -81,7 +81,7 @@ def _print_changes(look: Callable[[], list[Api]], rates: Rates) -> NoReturn:
 
 
 def table(apis: Iterable[Api], rates: Rates, columns: int) -> Group:
-    """The table, in so many columns of the terminal, and a row for each API of which there is more to say."""
+    """Return a table for a terminal of this many columns, and below it a remark for each API that is not ready."""
     from rich.console import Group
     from rich.table import Table
 
@@ -109,7 +109,7 @@ def _cells(api: Api, rates: Rates) -> list[str]:
 
 
 def short(count: int) -> str:
-    """The count in at most five characters below 10^12: 999, 12.3k, 4.5M."""
+    """Return a count below 10^12 in at most six characters: 999, 12.3k, 4.5M."""
     scaled, units = float(count), iter(("k", "M", "G"))
     unit = ""
     while scaled >= 999.95 and (larger := next(units, "")):

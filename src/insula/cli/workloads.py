@@ -49,7 +49,10 @@ def submit(
     file: Annotated[
         str | None,
         typer.Option(
-            "--file", metavar="PATH", help="Send this file, typed by its name; - is standard input.", show_default=False
+            "--file",
+            metavar="PATH",
+            help="Send this file; its name gives the media type. - is standard input.",
+            show_default=False,
         ),
     ] = None,
     text: Annotated[
@@ -91,10 +94,10 @@ def result(
 
 
 def _print_end(workload: Workload, url: str | None, admin: str | None, data: Path | None) -> None:
-    """Print the result on stdout and the rest on stderr. Exits with what became of the workload."""
+    """Print the result on stdout and the rest on stderr. The exit code reports how the workload ended."""
     if workload.result_json is not None:
         note(workload.status)
-        # The handler's own bytes: what jq reads is what the handler returned.
+        # The handler's own bytes, so that jq reads exactly what the handler returned.
         put(workload.result_json)
         return
     why = f": {workload.failure.reason}: {workload.failure.message}" if workload.failure else ""
@@ -114,7 +117,7 @@ def _client(url: str | None, data: Path | None) -> Client:
 def _payload(
     json_text: str | None, file: str | None, text: str | None
 ) -> Generator[tuple[bytes | str | BinaryIO, str | None]]:
-    """Yield the payload that was asked for, and its Content-Type unless the client's own is right."""
+    """Yield the payload of the command line, and its Content-Type; None if the client's default is right."""
     given = [option for option in (json_text, file, text) if option is not None]
     if len(given) != 1:
         raise InvalidArgument("give the payload with exactly one of --json, --file and --text")
@@ -130,7 +133,7 @@ def _payload(
 
 
 def _checked_json(text: str) -> bytes:
-    """Return the text as it was given. Raises InvalidArgument if it is not JSON: the workload would only fail."""
+    """Return the text unchanged, as bytes. Raises InvalidArgument if it is not JSON: the workload would fail."""
     try:
         json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -32,15 +32,15 @@ class AsyncClient:
     def __init__(self, url: str = "http://127.0.0.1:8080") -> None:
         self._target = calls.target_of(url)
         self._flows = Flows(url)
-        # Made at first use: a channel belongs to the loop that is running then.
+        # Created at the first use: a channel belongs to the event loop that runs at its creation.
         self._open_channel: grpc.aio.Channel | None = None
-        # A second connection, made for the first upload; insula.client.uploads says why.
+        # A second connection, made for the first upload; insula.client.uploads explains why.
         self._upload_channel: grpc.Channel | None = None
 
     async def submit(
         self, api: str, payload: AsyncPayload, *, content_type: str | None = None, idempotency_key: str | None = None
     ) -> str:
-        """Submit `payload` and return the workload's id; repeated under an `idempotency_key`, see Client.submit."""
+        """Submit `payload` and return the workload's id. With an `idempotency_key` it is retried, see Client.submit."""
         return await self._drive(self._flows.submit(api, payload, content_type, idempotency_key))
 
     async def get(self, api: str, id: str) -> Workload:
@@ -48,7 +48,7 @@ class AsyncClient:
         return await self._drive(self._flows.get(api, id))
 
     async def wait(self, api: str, id: str, timeout: float | None = None) -> Workload:  # noqa: ASYNC109 - as Client's
-        """Return the workload once it has ended. Raises TimeoutError after `timeout` seconds; None waits on."""
+        """Return the workload once it has ended. Raises TimeoutError after `timeout` seconds; None means no limit."""
         return await self._drive(self._flows.wait(api, id, timeout))
 
     async def run(
@@ -60,7 +60,7 @@ class AsyncClient:
         timeout: float | None = None,  # noqa: ASYNC109
         idempotency_key: str | None = None,
     ) -> dict[str, Any]:
-        """Submit `payload`, wait, and return the handler's dictionary. Raises WorkloadFailed if there is none."""
+        """Submit `payload`, wait, and return the handler's dictionary. Raises WorkloadFailed if the workload fails."""
         return await self._drive(self._flows.run(api, payload, content_type, idempotency_key, timeout))
 
     async def watch(self, api: str, id: str, timeout: float | None = None) -> AsyncIterator[Workload]:  # noqa: ASYNC109

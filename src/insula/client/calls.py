@@ -17,14 +17,14 @@ from insula.errors import InvalidArgument
 from insula.v1.results_service_pb2 import GetWorkloadRequest
 from insula.v1.submit_service_pb2 import SubmitWorkloadRequest, UploadWorkloadRequest
 
-# The longest wait the service takes in one call.
+# The longest wait that the service accepts in one call.
 WAIT_MAX_S: Final = 60.0
 # Time for the reply itself, in addition to the wait that the call requests.
 ANSWER_TIMEOUT_S: Final = 30.0
 # A result of 64 MiB, and the rest of its message.
 _REPLY_BYTES_MAX: Final = 65 * 2**20
 
-# Reads repeat after UNAVAILABLE. A submit has no entry: gRPC repeats it by itself only while nothing was sent.
+# Reads are retried after UNAVAILABLE. A submit has no entry: gRPC retries it only if nothing was sent.
 _SERVICE_CONFIG: Final = json.dumps(
     {
         # The edge allows 100 calls at once on a connection; further ones open another.
@@ -40,7 +40,7 @@ _SERVICE_CONFIG: Final = json.dumps(
                     "retryableStatusCodes": ["UNAVAILABLE"],
                 },
             },
-            # A watch connects again by itself.
+            # No retry by gRPC: the client itself reconnects a watch.
             {"name": [{"service": "insula.v1.ResultsService", "method": "WatchWorkload"}]},
         ],
     }
@@ -48,11 +48,11 @@ _SERVICE_CONFIG: Final = json.dumps(
 _OPTIONS: Final[tuple[tuple[str, str | int], ...]] = (
     ("grpc.service_config", _SERVICE_CONFIG),
     ("grpc.max_receive_message_length", _REPLY_BYTES_MAX),
-    # A restarted edge is found again within seconds; gRPC's own back-off grows to two minutes.
+    # Reconnect to a restarted edge within seconds; gRPC's default backoff grows to two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5_000),
-    # So that a long wait detects within a minute that the server is gone.
+    # A long wait detects within a minute that the server has ended.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 )
@@ -60,7 +60,7 @@ _OPTIONS: Final[tuple[tuple[str, str | int], ...]] = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to connect: gRPC's target, whether with TLS, and the channel's options."""
+    """Where to connect: gRPC's target, whether to use TLS, and the channel's options."""
 
     address: str
     tls: bool
@@ -68,7 +68,7 @@ class Target:
 
 
 def target_of(url: str) -> Target:
-    """Return the target of `url`, such as http://127.0.0.1:8080. Raises InvalidArgument if it has another form."""
+    """Return the target of `url`, such as http://127.0.0.1:8080. Raises InvalidArgument for a malformed URL."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -80,7 +80,7 @@ def target_of(url: str) -> Target:
         raise InvalidArgument(f"url: must name host and port only (got {url!r})")
     tls = parts.scheme == "https"
     loopback = host in {"localhost", "::1"} or host.startswith("127.")
-    # A proxy does not reach this machine's own addresses.
+    # A proxy cannot reach the loopback addresses of this machine.
     options = (*_OPTIONS, ("grpc.enable_http_proxy", 0)) if loopback else _OPTIONS
     host = f"[{host}]" if ":" in host else host
     return Target(f"{host}:{port or (443 if tls else 80)}", tls, options)
@@ -99,7 +99,7 @@ def submit_request(api: str, outgoing: Outgoing) -> SubmitWorkloadRequest:
 
 
 class UploadRequests:
-    """Makes the messages of one upload: the first names the API and the type, and is sent even without a byte."""
+    """Makes the messages of one upload. The first one names the API and the type; it is sent even without a payload."""
 
     def __init__(self, api: str, content_type: str) -> None:
         self._first: UploadWorkloadRequest | None = UploadWorkloadRequest(
@@ -113,7 +113,7 @@ class UploadRequests:
         return message
 
     def rest(self) -> list[UploadWorkloadRequest]:
-        """Return the messages still to send after the payload's end: the first message, if the payload was empty."""
+        """Return the messages to send after the payload's end: the first one if the payload was empty, else none."""
         return [self._first] if self._first else []
 
 
@@ -127,21 +127,21 @@ def get_request(api: str, id: str, wait_s: float) -> GetWorkloadRequest:
 
 
 class Patience:
-    """The time that a caller still waits, split into calls that the service accepts."""
+    """The remaining time of a wait, split into calls of a length that the service accepts."""
 
     def __init__(self, timeout: float | None) -> None:
         self._timeout = timeout
         self._until = None if timeout is None else time.monotonic() + timeout
 
     def left_s(self) -> float | None:
-        """Return the time left, 0 once it is over; None if there is no limit."""
+        """Return the remaining time, 0 once it is over; None if there is no limit."""
         return None if self._until is None else max(0.0, self._until - time.monotonic())
 
     def next_wait_s(self) -> float:
-        """Return the length of the next call's wait, 0 once the time is over."""
+        """Return how long the next call waits, 0 once the time is over."""
         left_s = self.left_s()
         return WAIT_MAX_S if left_s is None else min(WAIT_MAX_S, left_s)
 
     def give_up(self, api: str, id: str) -> TimeoutError:
-        """Return the error for a wait that is over."""
+        """Return the error to raise once the time is over."""
         return TimeoutError(f"workload {id} of {api} has not ended within {self._timeout:g} s; it is still kept")

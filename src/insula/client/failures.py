@@ -1,10 +1,10 @@
 """The errors of a client, and the translation of gRPC statuses into them.
 
-Errors of the services come back as the class of `insula.errors` that was raised there, named by the `reason` of
-google.rpc.ErrorInfo. A client adds three of its own:
+A service's error is raised in the client as the same class of `insula.errors`. The `reason` of google.rpc.ErrorInfo
+names the class. The client adds three classes:
 
     InsulaError
-    ├── Unreachable       nothing answers at the URL
+    ├── Unreachable       no server answers at the URL
     ├── CallFailed        the call ended with a status that Insula did not return
     └── WorkloadFailed    `run` ended in failed or cancelled
 """
@@ -75,7 +75,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """A refused call: the call, the server's text, when to retry, and the numbers in the error's details."""
+    """A refused call: the call, the server's text, when to retry, and the details of the error."""
 
     call: Call
     message: str
@@ -115,7 +115,7 @@ _ERRORS: Final[Mapping[str, Callable[[_Refusal], errors.InsulaError]]] = Mapping
 
 
 def error_of(failure: RpcFailure, call: Call) -> errors.InsulaError | TimeoutError:
-    """Return the exception to raise for a call that failed; its text is the server's."""
+    """Return the exception to raise for a failed call. Its text is the server's."""
     code, message = failure.code(), failure.details() or ""
     reason, refusal = _read_details(failure.trailing_metadata(), call, message)
     if make := _ERRORS.get(reason):
@@ -132,7 +132,7 @@ def error_of(failure: RpcFailure, call: Call) -> errors.InsulaError | TimeoutErr
 
 
 def _read_details(trailers: object, call: Call, message: str) -> tuple[str, _Refusal]:
-    """Return the reason, empty if it is not Insula's, and the other details from the server."""
+    """Return the reason from the server, empty if the error is not Insula's, and the other details."""
     reason, retry_after, metadata = "", timedelta(0), dict[str, str]()
     for detail in _status(trailers).details:
         info, retry = ErrorInfo(), RetryInfo()
@@ -144,7 +144,7 @@ def _read_details(trailers: object, call: Call, message: str) -> tuple[str, _Ref
 
 
 def _status(trailers: object) -> RpcStatus:
-    # gRPC types the trailers of its two kinds of call differently, and both loosely.
+    # gRPC's two kinds of call have different, imprecise types for trailers.
     for key, value in cast("Iterable[tuple[str, str | bytes]]", trailers or ()):
         if key == _DETAILS_KEY and isinstance(value, bytes):
             try:

@@ -1,7 +1,7 @@
 """The logic of both clients, as flows of steps without I/O.
 
-A flow is a generator. It yields a step, receives the step's result or error, and at last returns the result of the
-call. Each client performs the steps in its own way; all decisions are made here.
+A flow is a generator. It yields a step, receives the step's result or error, and at the end returns the result of the
+call. The two clients perform the same steps, one with threads and one with asyncio. All decisions are made here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 REPEAT_S: Final = 60.0
-"""How long a repeatable call is repeated."""
+"""How long a call that is safe to repeat is retried."""
 PAUSE_MIN_S: Final = 0.2
 PAUSE_MAX_S: Final = 5.0
 _KEY: Final = "idempotency-key"
@@ -106,14 +106,14 @@ def take(flow: Generator[S, Any, T], answer: object = None, error: Exception | N
 
 
 class _Repeats:
-    """When to repeat a lost call: at growing intervals, until REPEAT_S after the first failure."""
+    """When to retry a failed call: with exponential backoff, until REPEAT_S after the first failure."""
 
     def __init__(self) -> None:
         self._until: float | None = None
         self._pause_s = PAUSE_MIN_S
 
     def pause_s(self) -> float | None:
-        """How long to wait before the next try; None if the call is not repeated."""
+        """Return how long to wait before the next try; None if the call is not retried again."""
         now = time.monotonic()
         self._until = self._until or now + REPEAT_S
         if now >= self._until:
@@ -129,7 +129,7 @@ class Flows:
         self._url = url
 
     def submit(self, api: str, payload: AsyncPayload, content_type: str | None, key: str | None) -> Flow[str]:
-        """Return the id. Repeats only with a key, and only a payload that is whole in memory."""
+        """Return the id. Retries only with a key, and only if the whole payload is in memory."""
         outgoing, repeats = prepare(payload, content_type), _Repeats()
         step = Submit(api, outgoing, _metadata(key))
         while True:
@@ -145,7 +145,7 @@ class Flows:
             yield Pause(pause_s)
 
     def get(self, api: str, id: str, wait_s: float = 0) -> Flow[Workload]:
-        """Return the workload's state once it has ended, or after `wait_s`."""
+        """Return the workload's state once the workload has ended, or after `wait_s`."""
         try:
             reply = yield Read(get_request(api, id, wait_s), wait_s + ANSWER_TIMEOUT_S)
         except grpc.RpcError as error:
@@ -153,7 +153,7 @@ class Flows:
         return parse_workload(reply.workload)
 
     def wait(self, api: str, id: str, timeout: float | None) -> Flow[Workload]:
-        """Return the workload at its end. Raises TimeoutError."""
+        """Return the workload once it has ended. Raises TimeoutError."""
         return (yield from self._wait(api, id, Patience(timeout)))
 
     def run(
@@ -228,13 +228,13 @@ class Flows:
 
 
 def _was_lost(error: grpc.RpcError) -> bool:
-    """Whether the call may not have reached a service, or a store was unavailable."""
+    """Whether the call can be retried: it may not have reached a service, or a store was unavailable."""
     failure = cast("RpcFailure", error)
     return failure.code() in _LOST or (failure.code() is StatusCode.INTERNAL and _RESET in (failure.details() or ""))
 
 
 def _metadata(key: str | None) -> tuple[tuple[str, str], ...]:
-    """Raises InvalidArgument for a key that no header can carry."""
+    """Return the metadata for the key. Raises InvalidArgument for a key that a header cannot contain."""
     if key is None:
         return ()
     if not (key.isascii() and key.isprintable() and 0 < len(key) <= _KEY_BYTES_MAX):

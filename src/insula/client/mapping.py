@@ -1,4 +1,4 @@
-"""Many payloads with a bounded number in flight: when the next one may start, and which outcome is yielded next."""
+"""`map`: submits many payloads with a limited number in flight, and decides which outcome is yielded next."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Pending(Protocol):
 
 
 class Window:
-    """Counts payloads that are started and not yielded, at most `in_flight`. Holds back outcomes out of order."""
+    """At most `in_flight` payloads are started and not yet yielded. Keeps outcomes until it is their turn."""
 
     def __init__(self, in_flight: int, *, as_completed: bool) -> None:
         if in_flight < 1:
@@ -63,10 +63,10 @@ class Window:
 
 
 class InFlight:
-    """The flows of one `Client.map`: the caller's thread takes their steps, gRPC's threads carry the calls."""
+    """The flows of one `Client.map`. The caller's thread runs the flows, gRPC's threads run the calls."""
 
     def __init__(self, window: Window, start: Callable[[Submit | Read], Pending]) -> None:
-        """`start` makes the call of a step."""
+        """`start` starts the call of a step."""
         self._window, self._start = window, start
         self._answered: SimpleQueue[tuple[Flow[Outcome], Pending]] = SimpleQueue()
         self._under_way: set[Pending] = set()
@@ -74,7 +74,7 @@ class InFlight:
         self._pauses_made = 0
 
     def run(self, payloads: Iterable[P], begin: Callable[[int, P], Flow[Outcome]]) -> Iterator[Outcome]:
-        """Yield the outcomes; `begin` makes the flow of a payload. Raises the errors of reading `payloads`."""
+        """Yield the outcomes. `begin` makes the flow of a payload. If reading `payloads` fails, its error is raised."""
         source, more = iter(payloads), True
         try:
             while more or self._under_way or self._pauses:
@@ -90,7 +90,7 @@ class InFlight:
                 pending.cancel()
 
     def _go_on(self) -> Iterator[Outcome]:
-        """Wait for one answer, or for the end of one pause, and continue its flow."""
+        """Wait for one answer or the end of one pause, and continue the flow that waits for it."""
         wait_s = max(0.0, self._pauses[0][0] - time.monotonic()) if self._pauses else None
         try:
             flow, pending = self._answered.get(timeout=wait_s)
@@ -125,7 +125,7 @@ async def run_tasks(
     payloads: Iterable[P] | AsyncIterable[P],
     begin: Callable[[int, P], Coroutine[Any, Any, Outcome]],
 ) -> AsyncIterator[Outcome]:
-    """Yield the outcomes; `begin` is the task of a payload. Raises the errors of reading `payloads`."""
+    """Yield the outcomes. `begin` is the task of a payload. If reading `payloads` fails, its error is raised."""
     source = aiter(payloads if isinstance(payloads, AsyncIterable) else _each(payloads))
     running: set[asyncio.Task[Outcome]] = set()
     reading: asyncio.Task[object] | None = None

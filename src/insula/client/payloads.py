@@ -4,7 +4,7 @@
     str                            text/plain; charset=utf-8
     bytes, file, iterable of bytes application/octet-stream
 
-A Content-Type from the caller takes precedence; a str is then encoded in its charset.
+A Content-Type from the caller replaces these. A str is then encoded in the charset of that Content-Type.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CHUNK_BYTES: Final = 2**20
 
 @runtime_checkable
 class Readable(Protocol):
-    """A file opened in binary mode, or anything that reads like one."""
+    """A file opened in binary mode, or any object with the same `read`."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -40,7 +40,7 @@ AsyncPayload: TypeAlias = Payload | AsyncIterable[bytes]
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A payload ready to go: whole in `body`, or in pieces of any size from `source`."""
+    """A payload to send: whole in `body`, or in pieces of any size from `source`."""
 
     content_type: str
     body: bytes | None
@@ -48,12 +48,12 @@ class Outgoing:
 
     @property
     def fits_one_message(self) -> bool:
-        """Whether the typed call can carry it."""
+        """Whether SubmitWorkload can carry it."""
         return self.body is not None and len(self.body) <= CHUNK_BYTES
 
 
 def prepare(payload: AsyncPayload, content_type: str | None) -> Outgoing:
-    """Return `payload` encoded under its Content-Type. Raises InvalidArgument if it cannot be submitted."""
+    """Return `payload` encoded for its Content-Type. Raises InvalidArgument if it cannot be submitted."""
     match payload:
         case dict() | list() | tuple():
             return _whole(_json_bytes(cast("object", payload)), content_type or JSON)

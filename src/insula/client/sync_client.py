@@ -37,10 +37,9 @@ class Client:
     ) -> str:
         """Submit `payload` and return the workload's id. The workload is then on disk.
 
-        With an `idempotency_key`, submits of the same payload within 24 hours are one workload, so a submit whose reply
-        was lost is repeated for up to a minute. A file or an iterable is read once and not repeated. Without a key,
-        a submit that was sent is never repeated: after Unreachable or TimeoutError it is unknown whether it was
-        accepted.
+        With an `idempotency_key`, submits of the same payload within 24 hours are one workload. If the reply is lost,
+        the submit is retried for up to a minute, but not if the payload is a file or an iterable. Without a key, a
+        submit is never sent twice: after Unreachable or TimeoutError it is unknown whether it was accepted.
         """
         return self._drive(self._flows.submit(api, payload, content_type, idempotency_key))
 
@@ -49,7 +48,7 @@ class Client:
         return self._drive(self._flows.get(api, id))
 
     def wait(self, api: str, id: str, timeout: float | None = None) -> Workload:
-        """Return the workload once it has ended. Raises TimeoutError after `timeout` seconds; None waits on."""
+        """Return the workload once it has ended. Raises TimeoutError after `timeout` seconds; None means no limit."""
         return self._drive(self._flows.wait(api, id, timeout))
 
     def run(
@@ -61,14 +60,14 @@ class Client:
         timeout: float | None = None,
         idempotency_key: str | None = None,
     ) -> dict[str, Any]:
-        """Submit `payload`, wait, and return the handler's dictionary. Raises WorkloadFailed if there is none."""
+        """Submit `payload`, wait, and return the handler's dictionary. Raises WorkloadFailed if the workload fails."""
         return self._drive(self._flows.run(api, payload, content_type, idempotency_key, timeout))
 
     def watch(self, api: str, id: str, timeout: float | None = None) -> Iterator[Workload]:
         """Yield the workload's current state, then its state after each change of status or attempt, up to its end.
 
-        A change that is followed at once by another may be skipped. Reconnects when the connection breaks. Raises
-        TimeoutError after `timeout` seconds; None means no limit.
+        If two changes follow each other closely, the first may be skipped. Reconnects when the connection breaks.
+        Raises TimeoutError after `timeout` seconds; None means no limit.
         """
         flow = self._flows.watch(api, id, timeout)
         try:
@@ -94,10 +93,10 @@ class Client:
     ) -> Iterator[Outcome]:
         """Submit each of `payloads` and yield an Outcome for each: in their order, or `as_completed`.
 
-        At most `in_flight` of them are read and not yet yielded, so `payloads` may be endless. A payload that fails
-        gives an outcome with an `error`, and the others continue. Lost submits are repeated. If the queue is full,
-        `map` waits. `timeout` limits each payload, in seconds from when it is read. If the caller stops early,
-        submitted workloads keep running.
+        At most `in_flight` payloads are read and not yet yielded, so `payloads` may be endless. A payload that fails
+        gives an outcome with an `error`, and the others continue. Lost submits are retried. If the queue is full,
+        `map` waits. `timeout` limits each payload, in seconds since it was read. If the caller stops early, submitted
+        workloads keep running.
         """
         window = Window(in_flight, as_completed=as_completed)
 
@@ -155,5 +154,5 @@ class Client:
         try:
             return pending.result()
         except BaseException:
-            pending.cancel()  # a Ctrl-C while it waits; nothing if it has ended
+            pending.cancel()  # after a Ctrl-C; no effect if the call has ended
             raise

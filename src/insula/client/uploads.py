@@ -24,7 +24,7 @@ UPLOAD_TIMEOUT_S: Final = 3_600.0
 
 
 class Upload:
-    """A running submit, like a future. Its result raises grpc.RpcError, or the error of reading the payload."""
+    """A running submit with the interface of a future. `result` raises grpc.RpcError, or the error of the payload."""
 
     def __init__(self, stub: SubmitServiceStub, step: Submit, loop: asyncio.AbstractEventLoop | None = None) -> None:
         """Start it; an asynchronous payload is read in `loop`."""
@@ -38,7 +38,7 @@ class Upload:
         self._started.set()
 
     def result(self) -> UploadWorkloadResponse:
-        """Return the answer once it is there."""
+        """Wait for the answer and return it."""
         try:
             return self._call.result()
         except grpc.FutureCancelledError:
@@ -46,7 +46,7 @@ class Upload:
                 raise
             raise self._fault from None
         except BaseException:
-            # The caller cannot learn whether it was accepted, so cancel it; no effect if it has ended.
+            # The caller gets no answer any more, so cancel the call; no effect if it has ended.
             self._call.cancel()
             raise
 
@@ -55,11 +55,11 @@ class Upload:
         self._call.cancel()
 
     def add_done_callback(self, fn: Callable[[Any], None], /) -> None:
-        """Have `fn` called on a thread of gRPC's when there is an answer."""
+        """Call `fn` on one of gRPC's threads once there is an answer."""
         self._call.add_done_callback(fn)
 
     async def wait_in(self, loop: asyncio.AbstractEventLoop) -> UploadWorkloadResponse:
-        """Return the answer once it is there; cancelling the caller gives the upload up."""
+        """Wait for the answer and return it. If the caller is cancelled, the upload is cancelled."""
         ended = asyncio.Event()
         self._call.add_done_callback(lambda _: _tell(loop, ended))
         try:
@@ -73,7 +73,7 @@ class Upload:
         return self.result()
 
     def _messages(self) -> Iterator[UploadWorkloadRequest]:
-        """Yield the messages, on a thread of gRPC's; if the payload cannot be read, the call is given up."""
+        """Yield the messages, on one of gRPC's threads. If the payload cannot be read, the call is cancelled."""
         try:
             for piece in self._pieces:
                 yield self._requests.carrying(piece)
@@ -90,7 +90,7 @@ def _tell(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
 
 
 class _Reader:
-    """The pieces of an asynchronous payload, for a thread: each is read in the loop while the thread waits."""
+    """The pieces of an asynchronous payload, for a thread: the event loop reads a piece while the thread waits."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, source: AsyncIterable[bytes]) -> None:
         self._loop = loop
@@ -107,7 +107,7 @@ class _Reader:
             yield piece
 
     def stop(self) -> None:
-        """Read no further, also if a piece is being waited for. Called in the loop."""
+        """Stop reading, also while a thread waits for a piece. Call it in the event loop."""
         self._stopped = True
         if self._reading is not None:
             self._reading.cancel()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a workload failed: `reason` is a stable word such as HANDLER_ERROR, `message` a sentence for a person."""
+    """Why a workload failed. `reason` is a stable word such as HANDLER_ERROR; `message` is a sentence."""
 
     reason: str
     message: str
@@ -27,14 +27,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Workload:
-    """A workload at the moment of the answer. Times are UTC, by the clock of Insula's store."""
+    """The state of a workload when the service answered. Times are UTC, by Redis' clock."""
 
     id: str
     api: str
     status: Status
-    # How many attempts have started; 0 while the first one waits.
+    # The number of attempts that have started.
     attempt: int
-    # The version of the API that ran the latest attempt, empty before the first.
+    # The version of the API that ran the latest attempt; empty before the first attempt.
     version: str
     submit_time: datetime | None
     start_time: datetime | None
@@ -50,7 +50,7 @@ class Workload:
 
     @cached_property
     def result(self) -> dict[str, Any] | None:
-        """The handler's dictionary, parsed when first asked for; None unless the status is completed."""
+        """The handler's dictionary, parsed at the first access; None unless the status is completed."""
         if self.result_json is None:
             return None
         parsed: dict[str, Any] = with_any_integers(partial(json.loads, self.result_json))
@@ -59,10 +59,10 @@ class Workload:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one payload of `map`. `index` is its place among the payloads.
+    """The outcome of one payload of `map`. `index` is the payload's position, from 0.
 
-    `id` is None if it was not accepted, as far as is known; `workload` is None if its end was not seen. `error` is None
-    if there is a result; else what `run` would have raised: WorkloadFailed if the workload ended without one.
+    `id` is None if no submit is known to have been accepted. `workload` is None if its end is unknown. `error` is None
+    if there is a result, else the error that `run` would raise.
     """
 
     index: int
@@ -79,7 +79,7 @@ class Outcome:
 
 
 def parse_workload(message: workload_pb2.Workload) -> Workload:
-    """Return the workload that a reply carries."""
+    """Return the workload of a reply."""
     status = Status(message.status)
     return Workload(
         id=message.id,

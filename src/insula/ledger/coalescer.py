@@ -18,7 +18,7 @@ from insula.stores.redis_client import redis_errors
 Command: TypeAlias = tuple[str | bytes | int, ...]
 
 BATCH_MAX: Final = 512
-"""Commands in one pipeline: bounds the memory of a batch and the time for which Redis serves no other client."""
+"""Most commands in one pipeline. It bounds the memory of a batch, and how long Redis serves no other client."""
 
 
 class Coalescer:
@@ -30,7 +30,7 @@ class Coalescer:
         self._sender: asyncio.Task[None] | None = None
 
     async def evaluate(self, script: Script, *keys_and_args: str | bytes | int, key_count: int) -> object:
-        """Run `script`. It must be safe to run twice: the Redis client repeats it when a reply is lost.
+        """Run `script`. It must be safe to run twice: the Redis client retries it if a reply is lost.
 
         Raises StoreFull when Redis is at its memory limit, StoreUnavailable when it does not answer.
         """
@@ -41,12 +41,12 @@ class Coalescer:
                 return await self._reply("EVAL", script.text, key_count, *keys_and_args)
 
     async def execute(self, name: str, *arguments: str | bytes | int) -> object:
-        """Run one command with the next pipeline and return its reply. Raises as `evaluate`."""
+        """Run one command in the next pipeline and return its reply. Raises the errors of `evaluate`."""
         with redis_errors():
             return await self._reply(name, *arguments)
 
     async def _reply(self, name: str, *arguments: str | bytes | int) -> object:
-        # Encoded here, so that a text that cannot be encoded (a lone surrogate) fails its own caller, not the batch.
+        # Encode here: a text that cannot be encoded (a lone surrogate) then fails its own caller, not the batch.
         encoded = tuple(part.encode() if isinstance(part, str) else part for part in arguments)
         future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         self._waiting.append(((name, *encoded), future))
@@ -68,10 +68,10 @@ class Coalescer:
             pipeline.execute_command(*command)
         try:
             replies: list[object] = await pipeline.execute(raise_on_error=False)
-        except Exception as error:  # noqa: BLE001 - each caller must get the error, whatever it is, or it waits without end
+        except Exception as error:  # noqa: BLE001 - each caller must get the error, else it waits without end
             replies = [error] * len(batch)
         for (_, future), reply in zip(batch, replies, strict=True):
-            if future.done():  # its caller was cancelled
+            if future.done():  # the caller was cancelled
                 continue
             if isinstance(reply, Exception):
                 future.set_exception(reply)

@@ -99,7 +99,7 @@ class WorkloadLedger:
             raise QueueFull(api, queue_limit, retry_after=FULL_RETRY)
 
     async def remembers(self, api: str, idempotency_key: str) -> bool:
-        """Whether a workload was accepted under this Idempotency-Key within the last 24 h."""
+        """Whether a workload was accepted with this Idempotency-Key within the last 24 h."""
         return await self._commands.execute("EXISTS", ApiKeys(api).idempotency(idempotency_key)) == 1
 
     async def submit(
@@ -114,9 +114,9 @@ class WorkloadLedger:
     ) -> Accepted:
         """Accept one workload. When this returns, it is on disk (invariant I1). Safe to repeat with the same id.
 
-        If a workload was accepted under the same `idempotency` within the last 24 h, its id is returned, and nothing
-        is stored. Raises QueueFull at `queue_limit` workloads waiting or running, StoreFull at Redis' memory limit,
-        ApiNotFound if the API is closed, IdempotencyConflict if the key was used for another request.
+        If a workload was accepted with the same `idempotency` within the last 24 h, its id is returned, and nothing is
+        stored. Raises QueueFull if `queue_limit` workloads wait or run, StoreFull at Redis' memory limit, ApiNotFound
+        if the API is closed, IdempotencyConflict if the key was used for another request.
         """
         size, inline, s3_key = payload.size_bytes, payload.inline or b"", payload.object or ""
         remembered = (ApiKeys(api).idempotency(idempotency.key), idempotency.request) if idempotency else ("", "")
@@ -139,8 +139,8 @@ class WorkloadLedger:
     async def claim(self, api: str, claimant: Claimant, *, count: int) -> tuple[str, list[Claim]]:
         """Start up to `count` > 0 attempts on the oldest waiting workloads.
 
-        Returns the newest entry id of the queue, for the doorbell, and the claims. If there are fewer than `count`,
-        no workload up to that id waits. After an error, Redis may hold claims of this worker: `reclaim` finds them.
+        Returns the newest entry id of the queue, for the doorbell, and the claims. Fewer than `count` claims mean that
+        no workload up to that id waits. After an error, Redis may hold claims of this worker; `reclaim` finds them.
         """
         reply = await self._run(_CLAIM, api, claimant.worker, count, claimant.version, claimant.address)
         newest, *rows = cast(list[bytes], reply)
@@ -166,12 +166,12 @@ class WorkloadLedger:
             raise LeaseLost(lease.id, lease.attempt)
 
     async def requeue(self, lease: Lease, *, lost: str | None = None) -> Status:
-        """Return an attempt's workload to the queue, before the waiting ones. Safe to repeat.
+        """Return an attempt's workload to the front of the queue. Safe to repeat.
 
-        `lost` is set if the attempt died (invariant I5): a sentence with the reason.
+        `lost` is a sentence with the reason if the attempt was lost with its process (invariant I5), else None.
 
-        Returns IN_QUEUE; or FAILED if the workload has now lost `max_deliveries` attempts (the failure holds the
-        sentence and the number of attempts); or CANCELLED if its API is deleted.
+        Returns IN_QUEUE. Returns FAILED if the workload has now lost `max_deliveries` attempts; the failure has the
+        sentence and the number of attempts. Returns CANCELLED if the API is deleted.
         Raises LeaseLost if a later attempt holds the workload.
         """
         arguments = (lease.id, lease.attempt, lease.entry, int(lost is not None), self.policy.max_deliveries)
@@ -191,9 +191,9 @@ class WorkloadLedger:
     ) -> list[Claim]:
         """Start up to `count` > 0 attempts on workloads that no worker runs.
 
-        These were given back, or are recorded under our name but not in `held`, or have an expired lease. `expired`
-        allows taking over expired leases of other workers. `own_lost` counts our own unheld workloads as lost
-        attempts; set it only when the worker process was restarted.
+        These were given back, or Redis has them under our name but they are not in `held`, or their lease has expired.
+        `expired` allows taking over expired leases of other workers. `own_lost` counts workloads under our name that
+        are not in `held` as lost attempts; set it only when the worker process was restarted.
         """
         lease_ms = self.policy.lease_ms if expired else 0
         who = (claimant.worker, count, claimant.version, claimant.address)
@@ -206,7 +206,7 @@ class WorkloadLedger:
         await self._run(_REOPEN, api)
 
     async def close(self, api: str) -> int:
-        """Refuse new workloads and cancel the waiting ones; returns how many. Running workloads continue.
+        """Refuse new workloads and cancel the waiting ones. Returns how many were cancelled. Running ones continue.
 
         Safe to repeat. No waiting workload is missed: after the first step, none is added.
         """
@@ -225,7 +225,7 @@ class WorkloadLedger:
             start = f"({entries[-1][0].decode()}"
 
     async def read(self, api: str, id: str) -> Workload | None:
-        """The record of a workload; None if there is none, or its retention is over (invariant I9).
+        """Return the record of a workload; None if it does not exist or its retention is over (invariant I9).
 
         Retention is measured by our own clock, not by Redis': the difference is negligible against days.
         """
@@ -233,7 +233,7 @@ class WorkloadLedger:
         (
             live,
             ended,
-        ) = await asyncio.gather(  # in this order: a workload that ends in between is found twice, never missed
+        ) = await asyncio.gather(  # in this order: a workload that ends in between is read twice, never missed
             self._commands.execute("HGETALL", keys.workload(id)),
             self._commands.execute("HGET", *keys.ended_bucket(id)),
         )

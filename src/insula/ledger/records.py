@@ -1,4 +1,4 @@
-"""Arguments and results of the ledger: plain values, no behaviour.
+"""Arguments and results of the ledger: plain values.
 
 Another version of Insula may have written the records that are parsed here. Missing fields have defaults. Unknown
 fields are ignored here, and the scripts keep them (library.lua).
@@ -16,9 +16,9 @@ from insula.status import Status
 RESULT: Final = "result"
 OBJECT: Final = "object"
 FAILURE: Final = "failure"
-"""The kind of an ended record's outcome: a result, the S3 key of a result, or a failure's reason and message."""
+"""The kind of an ended record whose outcome is a failure. Other kinds: a result, or the S3 key of a result."""
 NOTHING: Final = "-"
-"""In an ended record: start time and version of a workload that never started."""
+"""The start time and the version, in an ended record, of a workload that never started."""
 MISSING: Final = (Status.FAILED, "0", "1", "0", NOTHING, "0", NOTHING, "none")
 """Defaults for words that are missing at the end of a record's line."""
 OCTETS: Final = b"application/octet-stream"
@@ -26,7 +26,7 @@ OCTETS: Final = b"application/octet-stream"
 
 @dataclass(frozen=True)
 class Payload:
-    """A payload as the queue carries it: inline bytes, or the key of an S3 object; exactly one is set."""
+    """A payload in the queue: inline bytes, or the key of an S3 object. Exactly one is set."""
 
     content_type: str
     size_bytes: int
@@ -36,7 +36,7 @@ class Payload:
 
 @dataclass(frozen=True)
 class Idempotency:
-    """The digest of a client's Idempotency-Key, and the digest of the request that it was sent with."""
+    """The digest of a client's Idempotency-Key, and the digest of its request."""
 
     key: str
     request: str
@@ -62,7 +62,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Claim:
-    """One attempt to run: its lease, its payload and its trace."""
+    """One started attempt: its lease, its payload and its trace."""
 
     lease: Lease
     payload: Payload

@@ -28,7 +28,7 @@ class Renewed(IntEnum):
     """Reply of renew for each lease."""
 
     RENEWED = 1
-    OVER = 0  # the attempt has ended or was given back
+    OVER = 0  # the attempt has ended or its workload is back in the queue
     LOST = -1
 
 
@@ -36,7 +36,7 @@ class Finished(IntEnum):
     """Reply of finish."""
 
     NOW = 1
-    BEFORE = 0  # by this same attempt
+    BEFORE = 0  # this attempt had finished it before
     LOST = -1
 
 

@@ -19,17 +19,17 @@ _DROP: Final = scripts.load("drop")
 _ABANDON: Final = scripts.load("abandon")
 
 LOOKED_AT: Final = 5_000
-"""Records that one step reads: a few milliseconds, for which Redis serves no other client."""
+"""Most records that one step reads. It takes a few milliseconds, during which Redis serves no other client."""
 ABANDONED_LEASES: Final = 3
-"""Lease lengths without a renewal after which a worker counts as gone: longer than an outage of Redis explains."""
+"""After this many lease lengths without a renewal a worker counts as gone. An outage of Redis is shorter."""
 
 
 @dataclass(frozen=True)
 class Expired:
     """An ended workload whose retention is over, and whether S3 may hold objects of it.
 
-    If Redis has already dropped a whole bucket of records, one value stands for the bucket: `id` is the prefix of its
-    workloads' ids. Workloads with this prefix that still have a record are excepted.
+    If Redis has already dropped a whole bucket of records, one value represents the bucket, and `id` is the prefix of
+    its workloads' ids. It does not cover workloads with this prefix that still have a record.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Retention:
         self._policy = policy
 
     async def expired(self, api: str, *, count: int) -> tuple[list[Expired], bool]:
-        """About `count` > 0 workloads to forget, by Redis' clock, and whether there may be more.
+        """Return about `count` > 0 workloads to forget, by Redis' clock, and whether there may be more.
 
         The buckets that ended first come first. There may be more even if the list is empty; then call again.
         """
@@ -66,14 +66,14 @@ class Retention:
         return word(Done, "drop", await self._run(_DROP, api)) is Done.NOW
 
     async def stale_uploads(self, api: str) -> list[str]:
-        """S3 keys of payloads without a workload: not committed within UPLOAD_S, or discarded."""
+        """Return the S3 keys of payloads without a workload: not committed within UPLOAD_S, or discarded."""
         seconds, _ = cast(tuple[bytes, bytes], await self._commands.execute("TIME"))
         cutoff_ms = (int(seconds) - UPLOAD_S) * 1000
         reply = await self._commands.execute("ZRANGEBYSCORE", ApiKeys(api).uploads, "-inf", cutoff_ms)
         return [member.decode() for member in cast(list[bytes], reply)]
 
     async def abandon(self, api: str, *, count: int) -> int:
-        """Cancel up to `count` > 0 workloads of a deleted API whose worker is gone; returns how many."""
+        """Cancel up to `count` > 0 workloads of a deleted API whose worker is gone. Returns how many were cancelled."""
         idle_ms = ABANDONED_LEASES * self._policy.lease_ms
         return cast(int, await self._run(_ABANDON, api, idle_ms, self._policy.retention_s, count))
 

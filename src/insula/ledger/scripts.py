@@ -21,7 +21,7 @@ class Script:
 
 
 def load(name: str) -> Script:
-    """Read `name`.lua and insert the shared library after its first line. That line holds the flags and stays first."""
+    """Read `name`.lua and insert the shared library after its first line, which has the script's flags."""
     folder = files("insula.ledger") / "scripts"
     flags, body = (folder / f"{name}.lua").read_text().split("\n", 1)
     return Script("\n".join((flags, (folder / "library.lua").read_text(), body)))

@@ -18,12 +18,12 @@ from insula.stores.redis_client import DOORBELL_S, redis_errors
 log = logging.getLogger(__name__)
 
 BATCH: Final = 1000
-"""Updates in one read."""
+"""Most updates in one read."""
 RETRY_S: Final = 0.5
 
 
 class Updates:
-    """Rings a bell for each watcher of a workload whose status changed. One reader per API that is watched."""
+    """Sets the event of each watcher of a workload when its status changes. One reader per watched API."""
 
     def __init__(self, blocking_redis: Redis) -> None:
         self._redis = blocking_redis
@@ -33,8 +33,8 @@ class Updates:
     async def watch(self, api: str, id: str) -> AsyncGenerator[asyncio.Event]:
         """Yield an event that is set after each change of workload `id`; the watcher clears it, then reads the record.
 
-        No change after entering is missed. The event may also be set without a change, for example after an outage of
-        Redis.
+        No change after entering the context is missed. The event may also be set without a change, for example after an
+        outage of Redis.
         """
         feed = self._feeds.get(api)
         if feed is None:
@@ -75,7 +75,7 @@ class _Feed:
             except StoreUnavailable as error:
                 log.warning("updates interrupted", extra={"stream": self._stream, "error": str(error)})
                 position = None
-                self.started.set()  # a watcher then reads the record and gets the error itself
+                self.started.set()  # each watcher then reads the record, and gets the error there
                 await asyncio.sleep(RETRY_S)
                 continue
             for entry, fields in entries:
@@ -88,7 +88,7 @@ class _Feed:
         return entries[0][0] if entries else b"0-0"
 
     async def _after(self, position: bytes) -> list[tuple[bytes, dict[bytes, bytes]]]:
-        """The updates after `position`; an empty list if there is none within DOORBELL_S."""
+        """Return the updates after `position`; an empty list if there is none within DOORBELL_S."""
         command = ("XREAD", "COUNT", BATCH, "BLOCK", DOORBELL_S * 1000, "STREAMS", self._stream, position)
         with redis_errors():
             return _entries(await self._redis.execute_command(*command))
@@ -103,7 +103,7 @@ class _Feed:
 
 
 def _entries(replies: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
-    """The entries of an XREAD of one stream, from RESP2 (a list) or RESP3 (a map)."""
+    """Return the entries in the reply of an XREAD of one stream, from RESP2 (a list) or RESP3 (a map)."""
     if not replies:
         return []
     if isinstance(replies, dict):

@@ -1,1 +1,1 @@
-"""Operating system processes: a service's own, its children, and how far a child is isolated."""
+"""Operating system processes: the start of a service, its children, and the isolation of handlers."""

@@ -1,4 +1,4 @@
-"""The exit code of a process, as Python's subprocess counts it, in words."""
+"""Describes an exit code of Python's subprocess module in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import signal
 
 
 def describe_end(code: int) -> str:
-    """Return how a process ended, to be read behind its name; `code` is negative for a signal."""
+    """Return how a process ended, as a phrase to follow its name. `code` is negative for a signal."""
     if code >= 0:
         return f"ended with code {code}"
     hint = ", which the kernel sends when memory runs out" if code == -signal.SIGKILL else ""

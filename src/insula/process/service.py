@@ -1,4 +1,4 @@
-"""The outermost frame of every service: settings in, exit code out."""
+"""The start of every service: reads the settings, runs the service and sets the exit code."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ Settings = TypeVar("Settings")
 
 LOG_LEVEL: Final = Text("INSULA_LOG_LEVEL", "least level that is logged: `debug`, `info`, `warning` or `error`", "info")
 MAPPED_BYTES: Final = 64 * 1024
-"""The pieces in which gRPC hands over a payload are as large and larger; from a heap that also holds small objects they
-are given back by luck only."""
+"""gRPC's buffers for the pieces of a payload are at least this large. Small objects on the same heap would keep freed
+buffers from being returned to the kernel."""
 _M_MMAP_THRESHOLD: Final = -3  # malloc.h
 _PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
 
 
 def give_memory_back() -> None:
-    """Have glibc map every buffer of MAPPED_BYTES and more, so that freeing it gives its memory back.
+    """Make glibc map each buffer of MAPPED_BYTES or more, so that its memory returns to the kernel when it is freed.
 
-    By itself it learns from the first one freed to keep the next: after twenty uploads at once, submit kept 200 MB.
-    Mapping costs an upload of 30 MB 8 % of its time.
+    By default glibc raises this threshold when a mapped buffer is freed. Then submit kept 200 MB after twenty
+    concurrent uploads. Mapping makes an upload of 30 MB 8 % slower.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # another libc has none, nor that habit
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other libcs have neither mallopt nor this behaviour
     if mallopt is not None:
         mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
 
 
 def hide_from_others() -> None:
-    """Keep this process' environment and memory from other processes of the same user, which could read them in /proc.
+    """Prevent other processes of the same user from reading this process' environment and memory in /proc.
 
-    A program that it starts has none of this: exec undoes it.
+    This does not apply to programs that this process starts, because exec resets it.
     """
-    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux has it
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # exists on Linux only
     if prctl is not None:
         prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
@@ -51,7 +51,7 @@ def run_service(
     read: Callable[[Mapping[str, str]], Settings],
     run: Callable[[Settings], Coroutine[object, object, None]],
 ) -> None:
-    """Read the settings, run the service to its end; exit 1 with one line if it cannot start."""
+    """Read the settings and run the service until it ends. After an InsulaError, exit with 1 and print one line."""
     startup.begin()
     hide_from_others()
     give_memory_back()
@@ -59,7 +59,7 @@ def run_service(
     failure: BaseException | None = None
     try:
         asyncio.run(run(read(environment)))
-    except* InsulaError as errors:  # star: a task group's is one of a group
+    except* InsulaError as errors:  # a task group raises its error in a group
         failure = errors.exceptions[0]
     if failure is not None:
         sys.exit(f"{name}: {failure}")

@@ -1,4 +1,4 @@
-"""What each program of Insula does first: text is UTF-8 whatever the locale, and integers have any length."""
+"""Set-up of every program of Insula: text is UTF-8 in every locale, and integers may have any length."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import sys
 from typing import Final
 
 _ERRORS: Final = {"stdin": "surrogateescape", "stdout": "surrogateescape", "stderr": "backslashreplace"}
-"""Those of Python's UTF-8 mode."""
+"""The error handlers of Python's UTF-8 mode."""
 
 
 def begin() -> None:
-    """Set up this process, or replace it by the same program in Python's UTF-8 mode, where file names need that."""
+    """Set up this process. If file names are not UTF-8, restart the program in Python's UTF-8 mode."""
     sys.set_int_max_str_digits(0)
     if sys.getfilesystemencoding() != "utf-8":
         for stream in (sys.stdout, sys.stderr):

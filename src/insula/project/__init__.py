@@ -1,4 +1,4 @@
-"""A user's project: its configuration, its files, its handler. Refused here, before anything is started."""
+"""A user's project: its configuration, its files and its handler. All checks run before anything is started."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ CONFIG_NAME: Final = "cortex.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """One API and the directory it comes from. The APIs of one configuration share root, and so their bundle."""
+    """One API and its project directory. The APIs of one configuration have the same root, so the same bundle."""
 
     spec: ApiSpec
     root: Path
     config_path: Path
 
     def files(self) -> tuple[ProjectFile, ...]:
-        """Return the files that belong to the project, as they are now."""
+        """Return the current files of the project. Raises ProjectInvalid."""
         return project_files(self.root, self.config_path.name)
 
     def bundle(self) -> bytes:
@@ -37,10 +37,10 @@ class Project:
 
 
 def read_project(directory_or_config: Path) -> list[Project]:
-    """Return the APIs of a project directory, or of a configuration file in one, each of them checked.
+    """Return the APIs of a project directory, or of a configuration file in one, after checking each.
 
-    Checked are the configuration, which files belong to the project, that the paths it names exist, `.env`, and the
-    source of each handler. Raises ProjectInvalid with one paragraph that names file, API and key.
+    The checks cover the configuration, the files of the project, the paths in the configuration, `.env`, and the source
+    of each handler. Raises ProjectInvalid with one paragraph that names file, API and key.
     """
     config_path = directory_or_config / CONFIG_NAME if directory_or_config.is_dir() else directory_or_config
     if not config_path.is_file():
@@ -62,7 +62,7 @@ def read_project(directory_or_config: Path) -> list[Project]:
 
 
 def _check_paths(spec: ApiSpec, root: Path, files: dict[str, ProjectFile], where: str) -> None:
-    """Raise ProjectInvalid if a path of `spec` is missing; the files of dependencies may be, under their own names."""
+    """Raise ProjectInvalid if a path in `spec` is missing. A dependency file with its default name may be missing."""
     handler = spec.handler
     if handler.path not in files:
         raise ProjectInvalid(f"{where}: handler: path: {handler.path}: {_absence(root, handler.path)}")

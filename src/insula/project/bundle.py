@@ -1,7 +1,7 @@
-"""Packs a project into one zip archive: the same files give the same bytes, on every machine.
+"""Packs a project into one zip archive. The same files give the same bytes on every machine.
 
-Entries are sorted, dated 1980 and stored uncompressed: compressors differ between machines, and 32 MiB need none.
-Of the modes only the executable bit is kept.
+Entries are sorted, have a fixed date, and are not compressed: compressors differ between machines, and 32 MiB need no
+compression. Of a file's mode, only the executable bit is kept.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _EXECUTABLE_MODE: Final = 0o755
 
 
 def collect(root: Path, config_name: str) -> bytes:
-    """Return the archive of the project in `root`. Raises ProjectInvalid as `project_files` does."""
+    """Return the archive of the project in `root`. Raises ProjectInvalid, for the same reasons as `project_files`."""
     files = project_files(root, config_name)
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as bundle:
@@ -45,7 +45,7 @@ def _entry(file: ProjectFile) -> zipfile.ZipInfo:
 
 
 def _read(file: ProjectFile) -> bytes:
-    """Return the bytes of `file`. Raises ProjectInvalid if it grew since it was counted: the limits would not hold."""
+    """Return the bytes of `file`. Raises ProjectInvalid if its size has changed since the limits were checked."""
     try:
         with file.source.open("rb") as source:
             data = source.read(file.size_bytes + 1)

@@ -1,7 +1,7 @@
-"""Consent to run a project's dependencies.sh on the user's machine, once for each text of the script.
+"""Consent of the user to run a project's dependencies.sh on this machine, once for each version of the script.
 
-A script runs with the permissions of the user who started `insula up`. We ask only on a terminal. Without one, in CI or
-in a container, starting the project is the consent, as with Cortex. The command line asks; this module decides.
+A script runs with the permissions of the user who started `insula up`. We ask only on a terminal. Without a terminal,
+in CI or in a container, starting the project is the consent, as with Cortex. `insula.cli.consent` asks the user.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Decision(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A dependencies.sh with the text it has now; `sha256` is that text's, in hex."""
+    """A dependencies.sh with its current text. `sha256` is the hash of the text, in hex."""
 
     path: Path
     text: bytes
@@ -35,15 +35,15 @@ class Script:
 
 
 def decide(*, confirmed: bool, yes: bool, terminal: bool) -> Decision:
-    """Return what to do with a script. `confirmed` is whether its text was confirmed earlier.
+    """Return what to do with a script. `confirmed` is whether the user has confirmed its current text before.
 
-    `yes` is the user's consent to all scripts of this run, not remembered. Without a `terminal` we cannot ask.
+    `yes` is the user's consent to all scripts of this run; it is not stored. Without a `terminal` we cannot ask.
     """
     return Decision.ASK if terminal and not confirmed and not yes else Decision.RUN
 
 
 def scripts(configurations: Iterable[Path]) -> tuple[Script, ...]:
-    """Return the scripts that the APIs of these configuration files run, each text once. Raises ProjectInvalid."""
+    """Return the scripts of the APIs in these configuration files, each text once. Raises ProjectInvalid."""
     found: dict[str, Script] = {}
     for configuration in configurations:
         for name in dict.fromkeys(spec.handler.dependencies.shell for spec in load(configuration)):
@@ -56,16 +56,16 @@ def scripts(configurations: Iterable[Path]) -> tuple[Script, ...]:
 
 
 class Confirmations:
-    """The texts a user has confirmed on this machine, as empty files in the cache, named by sha256."""
+    """The scripts that a user has confirmed on this machine: empty files in the cache, named by sha256."""
 
     def __init__(self, cache: Path) -> None:
         self._folder = cache / FOLDER
 
     def hold(self, script: Script) -> bool:
-        """Whether exactly this text was confirmed."""
+        """Whether exactly this text of the script was confirmed."""
         return (self._folder / script.sha256).is_file()
 
     def remember(self, script: Script) -> None:
-        """Keep that this text was confirmed. Raises OSError."""
+        """Store that this text of the script was confirmed. Raises OSError."""
         self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / script.sha256).touch()

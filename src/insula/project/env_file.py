@@ -1,6 +1,6 @@
-"""Reads a project's `.env`: the variables its handler gets, over those of `handler.env`.
+"""Reads a project's `.env`: environment variables of the handler. They override those of `handler.env`.
 
-Values are taken as written: `$NAME` is not replaced, so what a handler sees never depends on who deployed it.
+`$NAME` in a value is not replaced, so a handler's environment does not depend on the user who deployed it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ENV_FILE_BYTES_MAX: Final = 2**20
 
 
 def read_env(project: Path) -> dict[str, str]:
-    """Return the variables of the project's `.env`, none if it has no such file. Raises ProjectInvalid."""
+    """Return the variables of the project's `.env`; none if there is no such file. Raises ProjectInvalid."""
     try:
         with (project / ENV_FILE).open("rb") as file:
             data = file.read(ENV_FILE_BYTES_MAX + 1)
@@ -32,7 +32,7 @@ def read_env(project: Path) -> dict[str, str]:
 
 
 def parse_env(data: bytes) -> dict[str, str]:
-    """Return the variables in the text of a `.env` file; of a name given twice, the last. Raises ProjectInvalid."""
+    """Return the variables in the text of a `.env` file. The last value of a name is used. Raises ProjectInvalid."""
     if len(data) > ENV_FILE_BYTES_MAX:
         raise ProjectInvalid(f"{ENV_FILE}: must not be larger than {ENV_FILE_BYTES_MAX} bytes")
     try:
@@ -42,7 +42,7 @@ def parse_env(data: bytes) -> dict[str, str]:
         raise ProjectInvalid(f"{ENV_FILE}: line {line}: must be UTF-8 text") from None
     variables: dict[str, str] = {}
     for binding in parse_stream(io.StringIO(text)):
-        # The parser counts the blank lines before a variable as part of it.
+        # For the parser, the blank lines before a variable are part of it.
         blank = binding.original.string[: -len(binding.original.string.lstrip()) or None]
         line = binding.original.line + blank.count("\n")
         if binding.error or (binding.key is not None and binding.value is None):

@@ -1,4 +1,4 @@
-"""Unpacks a bundle that came over the wire: nothing of it can be written outside its target, or fill the disk."""
+"""Unpacks a bundle from a request. It cannot write outside the target folder, and its size is limited."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from insula.errors import ProjectInvalid
 from insula.project.env_file import ENV_FILE, ENV_FILE_BYTES_MAX
 from insula.project.files import DEPTH_MAX, FILE_BYTES_MAX, FILES_MAX, IGNORE_FILE, PROJECT_BYTES_MAX
 
-# What DeployApi takes: the project's limit, and room for names.
+# The limit of DeployApi: the limit of a project, and room for file names.
 BUNDLE_BYTES_MAX: Final = 40 * 2**20
-# Room for 20,000 long names; zipfile reads this part whole, so it is measured first.
+# Room for 20,000 long names. zipfile reads the directory into memory, so its size is checked before.
 DIRECTORY_BYTES_MAX: Final = 8 * 2**20
-# Linux' own limits, less room for the folder it is unpacked into.
+# The limits of Linux, minus room for the path of the target folder.
 NAME_BYTES_MAX: Final = 256
 PATH_BYTES_MAX: Final = 3_072
 _END_RECORD: Final = struct.Struct("<4s4H2LH")
@@ -35,8 +35,8 @@ _FEWER: Final = f"name what the handler does not need in {IGNORE_FILE}"
 def extract(data: bytes, target: Path) -> int:
     """Unpack the bundle `data` into `target`, which must be empty or missing, and return the number of files.
 
-    Every entry is checked before the first is written. Raises ProjectInvalid for an archive that is damaged,
-    over a limit, or holds anything but files below its own root; `target` may then hold part of it.
+    Every entry is checked before the first one is written. Raises ProjectInvalid for an archive that is damaged, over a
+    limit, or has entries other than files and folders below its root. `target` may then contain a part of the files.
     """
     target.mkdir(parents=True, exist_ok=True)
     if any(target.iterdir()):
@@ -48,7 +48,7 @@ def extract(data: bytes, target: Path) -> int:
 
 
 def check(data: bytes) -> int:
-    """Return the number of files in the bundle `data`. Raises ProjectInvalid where `extract` would."""
+    """Return the number of files in the bundle `data`. Raises ProjectInvalid if `extract` would."""
     with _opened(data) as (bundle, entries):
         for entry in entries:
             with bundle.open(entry) as source:
@@ -59,7 +59,7 @@ def check(data: bytes) -> int:
 
 @contextlib.contextmanager
 def _opened(data: bytes) -> Generator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
-    """Open the archive and yield it with its files, each of which may be written. Raises ProjectInvalid."""
+    """Open the archive, check all entries, and yield it with its files. Raises ProjectInvalid."""
     _check_size(data)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as bundle:
@@ -71,7 +71,7 @@ def _opened(data: bytes) -> Generator[tuple[zipfile.ZipFile, list[zipfile.ZipInf
 
 
 def _check_folders(entries: list[zipfile.ZipInfo]) -> None:
-    """Raise ProjectInvalid if a file lies below another file, or files and folders together are over FILES_MAX."""
+    """Raise ProjectInvalid if a file is below another file, or there are more than FILES_MAX files and folders."""
     names = {entry.filename for entry in entries}
     folders: set[str] = set()
     for name in names:
@@ -86,7 +86,7 @@ def _check_folders(entries: list[zipfile.ZipInfo]) -> None:
 
 
 def _check_size(data: bytes) -> None:
-    """Raise ProjectInvalid unless `data` ends as our archives do, with a list of contents that can be read at once."""
+    """Raise ProjectInvalid if the archive or its directory is too large, or if its end differs from our archives'."""
     if len(data) > BUNDLE_BYTES_MAX:
         raise ProjectInvalid(f"the bundle is larger than {BUNDLE_BYTES_MAX} bytes")
     end = data[-_END_RECORD.size :]
@@ -98,7 +98,7 @@ def _check_size(data: bytes) -> None:
 
 
 def _checked(entries: list[zipfile.ZipInfo]) -> Iterator[zipfile.ZipInfo]:
-    """Yield the entries that are files. Raises ProjectInvalid for the first one that may not be written."""
+    """Yield the entries that are files. Raises ProjectInvalid for the first entry that is not allowed."""
     if len(entries) > FILES_MAX:
         raise ProjectInvalid(f"the bundle holds more than {FILES_MAX} files and folders; {_FEWER}")
     names: set[str] = set()
@@ -118,12 +118,12 @@ def _checked(entries: list[zipfile.ZipInfo]) -> Iterator[zipfile.ZipInfo]:
 
 
 def _problem(entry: zipfile.ZipInfo) -> str | None:
-    """Return why `entry` may not be written, or None."""
+    """Return why `entry` is not allowed, or None."""
     parts = entry.filename.removesuffix("/").split("/")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     limit = ENV_FILE_BYTES_MAX if entry.filename == ENV_FILE else FILE_BYTES_MAX
     rules = (
-        # Covers absolute names too: their first part is empty.
+        # This includes absolute names, because their first part is empty.
         (not {"", ".", ".."}.isdisjoint(parts), "leads out of the project"),
         ("\0" in entry.orig_filename, "has a null character in its name"),
         (_is_too_long(parts), "is longer than a file system takes"),
@@ -145,9 +145,9 @@ def _write(bundle: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path) -> Non
     path = target / entry.filename
     mode = 0o755 if (entry.external_attr >> 16) & stat.S_IXUSR else 0o644
     path.parent.mkdir(parents=True, exist_ok=True)
-    # O_EXCL: the target was empty, so whatever has the name by now is not ours to write through.
+    # O_EXCL: the target was empty, so an existing file was made by another program.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     with os.fdopen(descriptor, "wb") as file, bundle.open(entry) as source:
-        # zipfile gives no more than the size it was told, and checks the sum at the end.
+        # zipfile returns at most the entry's declared size, and checks the CRC at the end.
         while chunk := source.read(_CHUNK_BYTES):
             file.write(chunk)

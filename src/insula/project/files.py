@@ -1,9 +1,9 @@
-"""Says which files of a project directory go with it, by the rules Cortex had.
+"""Selects the files of a project directory that are deployed, by the rules of Cortex.
 
-Left out: the configuration file, dot files and dot folders, Python's byte code, and what `.cortexignore` names.
-Symbolic links are followed as long as they lead to something inside the project, and travel as what they lead to.
-One that leads out is refused: silently left out it would break the handler, silently followed it could carry
-somebody's keys along. `.env` at the root always travels, wherever it is linked to.
+Not deployed: the configuration file, dot files and dot folders, Python's byte code, and the files in `.cortexignore`.
+A symbolic link inside the project is replaced by a copy of its target. A link that leads out of the project is
+refused: without it the handler would break, and its target could be somebody's keys. `.env` at the root is always
+deployed, even if it is a link that leads out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MEBIBYTE: Final = 2**20
 FILE_BYTES_MAX: Final = 32 * MEBIBYTE
 PROJECT_BYTES_MAX: Final = 32 * MEBIBYTE
 FILES_MAX: Final = 20_000
-# As deep as a path of the longest length Linux takes could go; also ends circles of links.
+# Deep enough for any real project. It also ends cycles of links.
 DEPTH_MAX: Final = 128
 _BYTE_CODE_SUFFIXES: Final = (".pyc", ".pyo", ".pyd")
 _BYTE_CODE_FOLDER: Final = "__pycache__"
@@ -36,7 +36,7 @@ _ADVICE: Final = f"; name what the handler does not need in {IGNORE_FILE}"
 
 @dataclass(frozen=True, slots=True)
 class ProjectFile:
-    """One file of a project: its path in the bundle, with `/`, and where its bytes are."""
+    """One file of a project. `name` is its path in the bundle, with `/`; `source` is the file itself."""
 
     name: str
     source: Path
@@ -59,12 +59,12 @@ def _home() -> Path | None:
     try:
         return Path.home().resolve()
     except RuntimeError:
-        # The user has no entry in the password file, and so no home to protect.
+        # The user has no entry in the password file, so there is no home directory.
         return None
 
 
 def project_files(root: Path, config_name: str) -> tuple[ProjectFile, ...]:
-    """Return the files that belong to the project, sorted by name; `config_name` is the configuration's file name.
+    """Return the files of the project, sorted by name. `config_name` is the file name of the configuration.
 
     Raises ProjectInvalid if the project or one of its files is over a limit, or a link leads out of it.
     """
@@ -98,7 +98,7 @@ def _env_file(root: Path) -> ProjectFile:
 
 
 class _Walk:
-    """One pass over a project directory; counts as it goes, so that a huge tree is refused early."""
+    """One pass over a project directory. Checks the limits during the pass, so that a huge tree is refused early."""
 
     def __init__(self, root: Path, config_name: str, ignored: GitIgnoreSpec) -> None:
         self._root = root
@@ -109,7 +109,7 @@ class _Walk:
         self._count = 0
 
     def files(self, folder: Path, prefix: str, depth: int) -> Iterator[ProjectFile]:
-        """Yield the files below `folder`, whose own name in the project is `prefix`, with a trailing slash."""
+        """Yield the files below `folder`. `prefix` is the path of `folder` in the project, with a trailing slash."""
         if depth > DEPTH_MAX:
             raise ProjectInvalid(f"{folder}: is nested deeper than {DEPTH_MAX} folders, or linked in a circle")
         try:
@@ -131,7 +131,7 @@ class _Walk:
                 yield self._file(name, path, status)
 
     def _check_no_environment(self, prefix: str, paths: Iterable[Path]) -> None:
-        """Raise ProjectInvalid if these are the files of a Python environment: thousands, made for another place."""
+        """Raise ProjectInvalid if these are files of a Python environment. It is large, and cannot be moved."""
         marks = {f"{prefix}{path.name}" for path in paths if path.name in _ENVIRONMENT_MARKS}
         if any(not self._ignored.match_file(mark) for mark in marks):
             folder = prefix.rstrip("/") or str(self._root)
@@ -148,14 +148,14 @@ class _Walk:
         )
 
     def _status(self, path: Path, name: str) -> os.stat_result | None:
-        """Return what `path` leads to, or None if it is ignored. Raises ProjectInvalid for what cannot travel."""
+        """Return the status of the file or of the link's target; None if it is ignored. Raises ProjectInvalid."""
         try:
             own = path.lstat()
             status = None if stat.S_ISLNK(own.st_mode) else own
             if status is None and path.exists():
                 status = path.stat()
             is_folder = status is not None and stat.S_ISDIR(status.st_mode)
-            # git lets no pattern bring back what lies in an ignored folder, so it need not be entered.
+            # In git's syntax no pattern can include a file below an ignored folder, so an ignored folder is skipped.
             if self._ignored.match_file(f"{name}/" if is_folder else name):
                 return None
             if stat.S_ISLNK(own.st_mode):
@@ -166,7 +166,7 @@ class _Walk:
 
     def _check_link(self, path: Path, name: str, *, exists: bool) -> None:
         target = path.resolve()
-        advice = f"copy what it leads to into the project, or name it in {IGNORE_FILE}"
+        advice = f"copy its target into the project, or name it in {IGNORE_FILE}"
         if not exists:
             raise ProjectInvalid(f"{name}: is a link to {path.readlink()}, which does not exist; {advice}")
         if not target.is_relative_to(self._resolved_root):
@@ -191,7 +191,7 @@ class _Walk:
         return ProjectFile(name, path, bool(status.st_mode & stat.S_IXUSR), status.st_size)
 
     def _count_one(self) -> None:
-        # Folders count too: links among them could otherwise make a small tree endless.
+        # Folders count too, because links between folders can make a small tree endless.
         self._count += 1
         if self._count > FILES_MAX:
             problem = f"a project cannot have more than {FILES_MAX} files and folders"

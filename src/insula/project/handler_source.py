@@ -1,7 +1,7 @@
-"""Judges the file of a Handler without importing it, so that a slip is found before anything is installed.
+"""Checks the file of a Handler without importing it, so that mistakes are found before anything is installed.
 
-Refuses only what holds whatever the code does when it runs. A Handler that is imported, assigned, decorated or
-inherits is left to the runner, which checks the real class with the same texts.
+Refuses only mistakes that are certain from the source. A Handler class that is imported, assigned or decorated, or
+that has base classes, is checked by the runner, which has the class itself. Both use the same error texts.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from insula.project.text import encoding_of
 
 CLASS_NAME: Final = "Handler"
 PICKLE_SUFFIX: Final = ".pickle"
-"""What a pickle holds, only the runner can tell: to look is to run it."""
-# Code that uses one of these can define names no reader of the source sees.
+"""Only the runner can check a pickle, because reading it runs its code."""
+# Code that uses one of these can define names that are not in the source.
 _DYNAMIC: Final = frozenset({"__import__", "delattr", "eval", "exec", "globals", "locals", "setattr", "vars"})
 _FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """The arguments a method of Handler must and may take; they are passed by name."""
+    """The arguments that a method of Handler must have, and those it may have. They are passed by name."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
-    # Handlers without an __init__ are among the samples of the document Insula keeps to.
+    # Samples in Cortex' documentation have handlers without an __init__.
     may_be_missing: bool = False
 
 
@@ -55,7 +55,7 @@ METHODS_BY_TYPE: Final = MappingProxyType(
 
 
 def check(source: bytes, path: str, handler_type: str) -> None:
-    """Raise ProjectInvalid if `source` cannot hold a usable Handler of this type; `path` is its name in errors."""
+    """Raise ProjectInvalid if `source` cannot define a valid Handler of this type. `path` is its name in errors."""
     if path.endswith(PICKLE_SUFFIX):
         return
     module = _parse(source, path)
@@ -83,7 +83,7 @@ def _parse(source: bytes, path: str) -> ast.Module:
         raise ProjectInvalid(f"error in {path}: holds null bytes, so it is not Python source; save it as UTF-8 text")
     try:
         with warnings.catch_warnings():
-            # A "\d" in somebody's pattern is theirs to see when the module runs.
+            # Python shows a warning such as that about "\d" when the module is imported.
             warnings.simplefilter("ignore")
             return ast.parse(source, path)
     except SyntaxError as error:
@@ -93,7 +93,7 @@ def _parse(source: bytes, path: str) -> ast.Module:
 
 
 def _bindings(body: Sequence[ast.stmt], name: str) -> Iterator[ast.AST]:
-    """Yield every node that gives `name` a value in the scope of `body`, branches included."""
+    """Yield every node that binds `name` in the scope of `body`, including its branches."""
     for statement in body:
         for node in _same_scope(statement):
             match node:
@@ -110,8 +110,8 @@ def _bindings(body: Sequence[ast.stmt], name: str) -> Iterator[ast.AST]:
 
 
 def _same_scope(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield `node` and what lies below it, but not the bodies of functions and classes."""
-    # Not recursive: the parser accepts deeper trees than Python's stack holds.
+    """Yield `node` and its descendants, without the bodies of functions and classes."""
+    # Not recursive, because the parser accepts trees that are deeper than Python's recursion limit.
     pending = [node]
     while pending:
         node = pending.pop()
@@ -121,7 +121,7 @@ def _same_scope(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _may_come_from_elsewhere(module: ast.Module) -> bool:
-    """Whether the module could own a Handler that no statement of it names: `from x import *`, `global Handler`."""
+    """Whether Handler could be defined without a binding in the module, such as by `from x import *`."""
     for node in ast.walk(module):
         match node:
             case ast.ImportFrom(names=[ast.alias(name="*")]):
@@ -136,7 +136,7 @@ def _may_come_from_elsewhere(module: ast.Module) -> bool:
 
 
 def _other_class(module: ast.Module) -> str:
-    """Return the end of the sentence that names the class which was probably meant."""
+    """Return the end of the error text, with the class that was probably meant; empty if none."""
     for node in module.body:
         if isinstance(node, ast.ClassDef) and node.name in other_versions.CLASSES:
             return f": found class {node.name}; {other_versions.CLASS_ADVICE}"
@@ -146,7 +146,7 @@ def _other_class(module: ast.Module) -> str:
 
 
 def _is_closed(handler: ast.ClassDef, module: ast.Module) -> bool:
-    """Whether the body of the class tells all its members: no base, and nothing done to it from outside."""
+    """Whether the body of the class has all its members: no base class, and no other code changes the class."""
     if any(not (isinstance(base, ast.Name) and base.id == "object") for base in handler.bases):
         return False
     called = {id(node.func) for node in ast.walk(module) if isinstance(node, ast.Call)}
@@ -156,7 +156,7 @@ def _is_closed(handler: ast.ClassDef, module: ast.Module) -> bool:
 
 
 def _method_problem(handler: ast.ClassDef, name: str, method: Method, *, closed: bool) -> str | None:
-    """Return what is wrong with one method, or None; `closed` as _is_closed says."""
+    """Return the problem of one method, or None. `closed` is the result of _is_closed."""
     bindings = list(_bindings(handler.body, name))
     if not bindings and any(isinstance(node, ast.ImportFrom | ast.Global) for node in ast.walk(handler)):
         return None
@@ -175,7 +175,7 @@ def _method_problem(handler: ast.ClassDef, name: str, method: Method, *, closed:
 
 
 def _other_method(handler: ast.ClassDef) -> str:
-    """Return the end of the sentence that names the method which was probably meant."""
+    """Return the end of the error text, with the method that was probably meant; empty if none."""
     found = next((name for name in other_versions.METHODS if any(_bindings(handler.body, name))), None)
     return f": found {found}; {other_versions.METHODS[found]}" if found else ""
 

@@ -1,4 +1,4 @@
-"""Decodes the text files of a project, those written on Windows too: UTF-8, or UTF-16 and UTF-32 with their mark."""
+"""Decodes text files of a project, also from Windows: UTF-8, or UTF-16 and UTF-32 with a byte order mark."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 _ENCODINGS: Final = (
     (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # begins with the mark of UTF-16, so it comes first
+    (codecs.BOM_UTF32_LE, "utf-32"),  # starts with the mark of UTF-16, so it comes first
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
@@ -16,7 +16,7 @@ _ENCODINGS: Final = (
 
 
 def encoding_of(data: bytes) -> str:
-    """Return the encoding that the byte order mark of a text names; UTF-8 without one."""
+    """Return the encoding of a text by its byte order mark; UTF-8 without a mark."""
     return next((encoding for mark, encoding in _ENCODINGS if data.startswith(mark)), "utf-8")
 
 
@@ -26,9 +26,9 @@ def decode(data: bytes) -> str:
 
 
 def as_unix(data: bytes) -> bytes:
-    """Return a text as a program on Linux reads it: UTF-8 without a mark, lines ended by a newline alone.
+    """Return a text in the form of Linux: UTF-8 without a mark, lines that end with a newline only.
 
-    What cannot be decoded keeps its bytes, but for the ends of its lines.
+    In a text that cannot be decoded, only the line ends are changed.
     """
     with suppress(UnicodeError):
         data = decode(data).encode()

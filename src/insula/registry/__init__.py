@@ -1,7 +1,7 @@
-"""The registry of APIs: which exist, at which version and endpoint, and which workers serve them.
+"""The registry: the deployed APIs with their version and endpoint, and the workers of each API.
 
-An API's registration and the reports of its workers are hashes under its own hash tag. Two small hashes list the names
-and the owner of each endpoint. No step touches two keys, so each key may be in any slot of a Redis Cluster.
+An API's registration and its workers' reports are hashes with the API's hash tag. Two small hashes list the names and
+the owner of each endpoint. Each step touches one key only, so a key may be in any slot of a Redis Cluster.
 
     insula:apis                   hash: name -> the mark of its last deployment
     insula:endpoints              hash: endpoint -> "<claimed_ms> <API>"

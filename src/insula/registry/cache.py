@@ -1,4 +1,4 @@
-"""A copy of the registry for the services' hot path."""
+"""A copy of the registry, so that requests need not read Redis for it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from insula.registry.registration import Registration
 from insula.registry.registry import Registry
 
 REFRESH_S: Final = 0.5
-"""Greatest age of the copy, so services are less than a second behind."""
+"""Greatest age of the copy."""
 
 
 class RegistryCache:
     """A copy of the registry, at most REFRESH_S old. A miss reads the registry again at once."""
 
     def __init__(self, registry: Registry, *, tombstones: bool) -> None:
-        """With `tombstones`, deleted APIs are found too, for reads; of two APIs with one endpoint, the live one."""
+        """With `tombstones`, deleted APIs are found too. If two APIs have one endpoint, the live one is found."""
         self._registry = registry
         self._tombstones = tombstones
         self._by_name: dict[str, Registration] = {}
@@ -28,7 +28,7 @@ class RegistryCache:
         self._outage: StoreUnavailable | None = None
 
     async def by_name(self, name: str) -> Registration:
-        """The API called `name`. Raises ApiNotFound, or StoreUnavailable if it is not in the copy."""
+        """Return the API `name`. Raises ApiNotFound, or StoreUnavailable if a miss cannot be read from Redis."""
         found = self._by_name.get(name)
         if found is None or self._stale():
             await self._refresh(missing=found is None)
@@ -38,14 +38,14 @@ class RegistryCache:
         return found
 
     async def by_endpoint(self, endpoint: str) -> Registration:
-        """The API at `endpoint`, with or without its leading slash. Raises as `by_name` does."""
+        """Return the API at `endpoint`, given with or without its leading slash. Raises as `by_name` does."""
         path = "/" + endpoint.lstrip("/")
         found = self._by_endpoint.get(path)
         if found is None or self._stale():
             await self._refresh(missing=found is None)
             found = self._by_endpoint.get(path)
         if found is None:
-            raise ApiNotFound(path.removeprefix("/~"))  # the edge's form of a name from the Host header
+            raise ApiNotFound(path.removeprefix("/~"))  # the edge sends a name from the Host header in this form
         return found
 
     def _stale(self) -> bool:
@@ -54,7 +54,7 @@ class RegistryCache:
     async def _refresh(self, *, missing: bool) -> None:
         """Read the registry. Concurrent callers share one read.
 
-        While Redis is unavailable the copy stays in use, and only a miss is an error.
+        While Redis is unavailable, the old copy is used, and only a miss is an error.
         """
         before = self._attempts
         async with self._refreshing:

@@ -14,7 +14,7 @@ from insula.registry.registration import Registration
 from insula.stores.redis_client import redis_errors
 
 CLAIM_MS: Final = 30_000
-"""How long a claim is valid without a registration that confirms it: its deployment may still be in progress."""
+"""How long a claim without a registration is valid: its deployment may still be in progress."""
 
 Find: TypeAlias = Callable[[str], Awaitable[Registration | None]]
 
@@ -28,12 +28,12 @@ class EndpointClaim:
 
     @classmethod
     def parse(cls, value: bytes) -> Self:
-        """Parse a value of the hash of endpoints."""
+        """Parse a value of the endpoints hash."""
         claimed_ms, api, *_ = value.decode().split(" ")
         return cls(int(claimed_ms), api)
 
     def render(self) -> str:
-        """The value of the hash of endpoints."""
+        """Return the value for the endpoints hash."""
         return f"{self.claimed_ms} {self.api}"
 
     def stands(self, endpoint: str, registration: Registration | None, now_ms: int) -> bool:
@@ -42,18 +42,18 @@ class EndpointClaim:
             if registration.live and registration.endpoint == endpoint:
                 return True
             if self.claimed_ms <= max(registration.updated_ms, registration.deleted_ms):
-                return False  # the API has moved since, or was deleted
+                return False  # the API has another endpoint now, or was deleted
         return now_ms - self.claimed_ms < CLAIM_MS
 
 
 class Index:
-    """Reads and writes the two hashes; each step touches one. Every method raises StoreUnavailable or StoreFull."""
+    """Reads and writes the two hashes, one in each step. Every method raises StoreUnavailable or StoreFull."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis  # redis-py leaves the replies of hash commands and of a watching pipeline untyped
 
     async def names(self) -> dict[str, bytes]:
-        """Every API, deleted ones included, with the mark of its last deployment."""
+        """Return every API, including deleted ones, with the mark of its last deployment."""
         with redis_errors():
             found = cast(dict[bytes, bytes], await self._redis.hgetall(APIS))
         return {name.decode(): mark for name, mark in found.items()}
@@ -64,7 +64,7 @@ class Index:
             await self._redis.hset(APIS, name, now_ms)
 
     async def remove(self, name: str, mark: bytes) -> None:
-        """Remove an API from the list, if it still has this mark: else it was deployed again."""
+        """Remove an API from the list if it still has this mark. Another mark means that it was deployed again."""
 
         async def attempt(pipeline: Any) -> None:
             found = await pipeline.hget(APIS, name)
@@ -76,13 +76,13 @@ class Index:
             await self._redis.transaction(attempt, APIS)
 
     async def endpoints(self) -> dict[str, str]:
-        """Every endpoint with the API that claims it. The claim counts only if the API's registration confirms it."""
+        """Return every endpoint with the API that claims it. Only a claim that the registration confirms is valid."""
         with redis_errors():
             found = cast(dict[bytes, bytes], await self._redis.hgetall(ENDPOINTS))
         return {endpoint.decode(): EndpointClaim.parse(value).api for endpoint, value in found.items()}
 
     async def claim(self, endpoint: str, api: str, now_ms: int, find: Find) -> None:
-        """Claim an endpoint for an API; `find` reads registrations. Raises EndpointTaken if another's claim stands."""
+        """Claim an endpoint for an API. `find` reads registrations. Raises EndpointTaken if another API has it."""
 
         async def attempt(pipeline: Any) -> None:
             value = cast(bytes | None, await pipeline.hget(ENDPOINTS, endpoint))
@@ -96,7 +96,7 @@ class Index:
             await self._redis.transaction(attempt, ENDPOINTS)
 
     async def drop_claims(self, api: str, before_ms: int, *, but: str = "") -> None:
-        """Drop the claims of an API that are older than `before_ms`, but not the one to the endpoint `but`."""
+        """Remove the claims of an API that are older than `before_ms`, except the claim to the endpoint `but`."""
 
         async def attempt(pipeline: Any) -> None:
             found = cast(dict[bytes, bytes], await pipeline.hgetall(ENDPOINTS))

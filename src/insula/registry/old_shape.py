@@ -1,8 +1,8 @@
-"""Moves registrations of the old shape: all of them were JSON in the hash that now lists the names.
+"""Migrates registrations of the old format, in which the hash of names had each registration as JSON.
 
-Three steps move an API. Each is atomic and safe to repeat. First, its registration is written unless one exists. Then
-its endpoint is listed unless an API has it. Last, a mark replaces its JSON, if the JSON has not changed. So the next
-move finishes one that was killed, and several may run at once. The registry is read only after a move has ended.
+Three steps migrate an API. Each is atomic and safe to repeat. First, the registration is written unless one exists.
+Then the endpoint is listed unless an API has it. Last, a mark replaces the JSON if the JSON has not changed. So a
+killed migration is finished by the next one, and several may run at once. The registry is read only after a migration.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _NAME: Final = (_SCRIPTS / "move_name.lua").read_text()
 
 
 async def move_old_shape(redis: Redis) -> None:
-    """Give every registration a key of its own. Raises StoreUnavailable; then call it again."""
+    """Move every registration to its own key. Raises StoreUnavailable; then call it again."""
     client: Any = redis  # redis-py leaves the replies of hash commands untyped
     with redis_errors():
         found = cast(dict[bytes, bytes], await client.hgetall(APIS))
         old = {name.decode(): json.loads(value) for name, value in found.items() if value.startswith(b"{")}
-        # If two APIs have one endpoint, it belongs to the live one.
+        # Live APIs first: if two APIs have one endpoint, it belongs to the live one.
         for name in sorted(old, key=lambda name: bool(old[name].get("deleted_ms"))):
             await _move(client, name, found[name.encode()], old[name])
 
 
 async def _move(redis: Any, name: str, value: bytes, record: dict[str, Any]) -> None:
     if await redis.hget(APIS, name) != value:
-        return  # another was faster
+        return  # another process was faster
     fields = {field: one if isinstance(one, str | int) else json.dumps(one) for field, one in record.items()}
     endpoint, claim = record.get("endpoint", f"/{name}"), EndpointClaim(0, name).render()
     await redis.eval(_REGISTRATION, 1, ApiKeys(name).registration, *chain.from_iterable(fields.items()))

@@ -1,4 +1,4 @@
-"""One API as deployed, and its form in Redis."""
+"""The registration of a deployed API, and its format in Redis."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final, Self
 
 VERSION_DIGITS: Final = 32
-"""128 bits: enough for a unique name. Not more, because each of millions of records holds its version."""
+"""128 bits are enough for uniqueness. More would make each workload's record larger."""
 QUEUE_LIMIT: Final = 102_400
-"""Queue limit of a registration that has none: that of a configuration without replicas and concurrency."""
+"""Queue limit of a registration without one. It is the limit that follows from the default configuration."""
 
 
 def version_of(spec_json: bytes, bundle: bytes) -> str:
-    """The version of a canonical configuration with a bundle."""
+    """Return the version: a hash of the canonical configuration and the bundle."""
     return hashlib.sha256(spec_json + b"\0" + bundle).hexdigest()[:VERSION_DIGITS]
 
 
 @dataclass(frozen=True)
 class Registration:
-    """An API as deployed. `spec` is its configuration as canonical JSON; times are Redis' clock, Unix ms.
+    """A deployed API. `spec` is its configuration as canonical JSON; times are Unix milliseconds by Redis' clock.
 
-    `queue_limit` is derived from the configuration: workloads waiting or running at most (invariant I11). `generation`
-    counts refreshes. `active_version` became ready last, and `active_spec` is its configuration; both are empty before
-    the first. `deleted_ms` is 0 for a live API; a deleted one stays so that its workloads can be read.
+    `queue_limit` is the most workloads that may wait or run (invariant I11). `generation` counts refreshes.
+    `active_version` is the version that became ready last, and `active_spec` its configuration; both are empty before
+    the first. `deleted_ms` is 0 for a live API. A deleted API stays registered so that its workloads can be read.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Registration:
 
     @property
     def active(self) -> Self | None:
-        """The registration with the active version as the wanted one; None if they are equal or none is active."""
+        """The registration of the active version; None if there is none, or if it is the wanted version."""
         if not self.active_spec or self.active_version == self.version:
             return None
         return replace(self, version=self.active_version, spec=self.active_spec)
@@ -58,7 +58,7 @@ class Registration:
 
     @classmethod
     def parse(cls, name: str, record: Mapping[bytes, bytes]) -> Self:
-        """Parse the hash of an API. Another version of Insula may have omitted fields or added some."""
+        """Parse the hash of an API. If another version of Insula wrote it, fields may be missing or unknown."""
         text = {key.decode(): value.decode() for key, value in record.items()}
         return cls(
             name=name,
@@ -75,5 +75,5 @@ class Registration:
         )
 
     def fields(self) -> dict[str, str | int]:
-        """The fields of its hash that this version of Insula writes."""
+        """Return the fields that this version of Insula writes to the hash."""
         return asdict(self)

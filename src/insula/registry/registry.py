@@ -18,7 +18,7 @@ from insula.stores.redis_client import redis_errors
 from insula.v1.worker_service_pb2 import DescribeWorkerResponse, Worker
 
 REPORT_S: Final = 5
-"""Seconds between two reports of a worker. After three times as long without one, the worker counts as gone."""
+"""Seconds between two reports of a worker. A worker without a report for three times as long counts as gone."""
 
 Change: TypeAlias = Callable[[Registration | None], Registration]
 """Makes the new registration of an API from its current one. May run more than once."""
@@ -37,7 +37,7 @@ class Registry:
         self._moved = False
 
     async def all(self) -> dict[str, Registration]:
-        """Every API by name, deleted ones included."""
+        """Return every API by name, including deleted ones."""
         await self._move()
         names = list(await self._index.names())
         with redis_errors():
@@ -49,22 +49,22 @@ class Registry:
         return {name: Registration.parse(name, record) for name, record in found if record}
 
     async def find(self, name: str) -> Registration | None:
-        """One API, also a deleted one. Reads no other API."""
+        """Return one API, also if it is deleted; None if it does not exist. Reads no other API."""
         await self._move()
         with redis_errors():
             record = cast(dict[bytes, bytes], await self._redis.hgetall(ApiKeys(name).registration))
         return Registration.parse(name, record) if record else None
 
     async def endpoints(self) -> dict[str, str]:
-        """The API that claims each endpoint. If its registration names another endpoint, the API has moved."""
+        """Return the API that claims each endpoint. If its registration has another endpoint, the claim is outdated."""
         await self._move()
         return await self._index.endpoints()
 
     async def deploy(self, name: str, endpoint: str, version: str, spec: str, queue_limit: int) -> Registration:
         """Register a version, which becomes the wanted one. The same version again changes nothing. Safe to repeat.
 
-        Raises EndpointTaken if another API has the endpoint. A deployment that is killed half-way leaves the old or the
-        new registration, and a claim to the endpoint that expires after CLAIM_MS.
+        Raises EndpointTaken if another API has the endpoint. If the process is killed in between, Redis has the old or
+        the new registration, and a claim to the endpoint that expires after CLAIM_MS.
         """
         now_ms = await self._now_ms()
 
@@ -80,7 +80,7 @@ class Registry:
         await self._move()
         await self._list(name, endpoint, now_ms)
         registration = await self._change(name, change)
-        await self._list(name, endpoint, now_ms)  # again: a removal may have been under way
+        await self._list(name, endpoint, now_ms)  # again: a concurrent removal may have removed it
         await self._index.drop_claims(name, now_ms, but=endpoint)
         return registration
 
@@ -96,7 +96,7 @@ class Registry:
         await self._change(name, change)
 
     async def refresh(self, name: str) -> Registration:
-        """Have the workers of an API replace their handler processes. Raises ApiNotFound."""
+        """Make the workers of an API replace their handler processes. Raises ApiNotFound."""
 
         def change(known: Registration | None) -> Registration:
             known = _live(name, known)
@@ -105,12 +105,12 @@ class Registry:
         return await self._change(name, change)
 
     async def delete(self, name: str) -> None:
-        """Turn an API into a tombstone, which frees its endpoint. Raises ApiNotFound."""
+        """Mark an API as deleted and free its endpoint. The registration stays as a tombstone. Raises ApiNotFound."""
         now_ms = await self._now_ms()
         await self._change(name, lambda known: replace(_live(name, known), deleted_ms=now_ms))
 
     async def remove(self, name: str) -> None:
-        """Remove the tombstone of an API, unless it was deployed again meanwhile. Safe to repeat."""
+        """Remove the tombstone of an API, unless the API was deployed again. Safe to repeat."""
         now_ms = await self._now_ms()
         mark = (await self._index.names()).get(name)
         key = ApiKeys(name).registration
@@ -132,13 +132,13 @@ class Registry:
             await self._index.remove(name, mark)
 
     async def tidy(self) -> None:
-        """Remove entries of the lists that a killed removal or a killed first deployment left."""
+        """Remove entries that a killed removal or a killed first deployment has left in the lists."""
         listed = {*await self._index.names(), *(await self._index.endpoints()).values()}
         for name in listed - (await self.all()).keys():
             await self.remove(name)
 
     async def report(self, api: str, worker: str, releases: Sequence[Worker]) -> None:
-        """Record a worker's report, one message for each version it holds; none means that the worker ends.
+        """Store a worker's report, one message for each of its versions. An empty report means that the worker ends.
 
         The report expires if the worker stops reporting.
         """
@@ -155,7 +155,7 @@ class Registry:
             await self._redis.expire(key, 3 * REPORT_S)
 
     async def workers(self, api: str) -> list[Worker]:
-        """The workers of an API that reported lately, by name; one entry for each version a worker holds."""
+        """Return the latest reports of an API's workers, sorted by name; one entry for each version of a worker."""
         now_ms = await self._now_ms()
         with redis_errors():
             values = cast(dict[bytes, bytes], await self._redis.hgetall(ApiKeys(api).workers))
@@ -168,7 +168,7 @@ class Registry:
         await self._index.add(name, now_ms)
 
     async def _change(self, name: str, change: Change) -> Registration:
-        """Write the changed fields. Fields of other versions of Insula are kept."""
+        """Write the changed fields. Fields that only another version of Insula knows are kept."""
         await self._move()
         key = ApiKeys(name).registration
 

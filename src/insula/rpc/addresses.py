@@ -1,4 +1,4 @@
-"""Where a server listens: `host:port`, or `unix:PATH` as gRPC writes it (`unix:///PATH` too, PATH absolute)."""
+"""Addresses of servers: `host:port`, or `unix:PATH` in gRPC's form (also `unix:///PATH` with an absolute path)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _UNIX: Final = "unix:"
 
 
 def unix_socket(address: str) -> Path | None:
-    """Return the path of a Unix socket's address, None for host:port."""
+    """Return the path in the address of a Unix socket; None for host:port."""
     return Path(address.removeprefix(_UNIX).removeprefix("//")) if address.startswith(_UNIX) else None
 
 

@@ -1,7 +1,7 @@
 """Access to the admin services, ApiService and WorkerService.
 
-On a Unix socket the file system decides. Over TCP every call but the health service's carries the token of
-INSULA_ADMIN_TOKEN, as `authorization: Bearer <token>`.
+On a Unix socket, file permissions control the access. Over TCP, every call except those of the health service must
+have the token of INSULA_ADMIN_TOKEN as `authorization: Bearer <token>`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _bearer(token: str) -> str:
 
 
 class TokenInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses calls without the token. Must come after the interceptor that turns errors into statuses."""
+    """Refuses calls without the token. It must come after the interceptor that turns errors into statuses."""
 
     def __init__(self, token: str) -> None:
         self._wanted = _bearer(token).encode()
@@ -35,8 +35,8 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Continue with the call, or with a behaviour that raises Unauthenticated."""
-        details: Any = handler_call_details  # its type leaves the attributes out
+        """Return the call's handler, or a handler that raises Unauthenticated."""
+        details: Any = handler_call_details  # the stubs lack its attributes
         sent = "".join(str(value) for name, value in details.invocation_metadata or () if name == _HEADER)
         if details.method.startswith(_HEALTH) or hmac.compare_digest(sent.encode(), self._wanted):
             return await continuation(handler_call_details)
@@ -48,7 +48,7 @@ async def _refuse(request: object, context: object) -> NoReturn:  # noqa: ARG001
 
 
 class _Call(NamedTuple):
-    """The details of a call, as grpc passes them to an interceptor, with our metadata."""
+    """The details of a call in the form that grpc passes to an interceptor, with our metadata."""
 
     method: str
     timeout: float | None
@@ -79,6 +79,6 @@ class _Sender(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
 
 def admin_channel(address: str, token: str, options: tuple[tuple[str, int], ...] = ()) -> grpc.Channel:
-    """A channel to an admin service at host:port or unix:PATH; the token, if any, is sent over TCP only."""
+    """Return a channel to an admin service at host:port or unix:PATH. The token, if any, is sent over TCP only."""
     channel = grpc.insecure_channel(address, options=(("grpc.enable_http_proxy", 0), *options))
     return grpc.intercept_channel(channel, _Sender(token)) if token and unix_socket(address) is None else channel

@@ -2,7 +2,7 @@
 
 The table `_ERRORS` maps statuses to errors:
 
-    UNAVAILABLE, DEADLINE_EXCEEDED, UNIMPLEMENTED  AdminUnavailable: the call may be repeated
+    UNAVAILABLE, DEADLINE_EXCEEDED, UNIMPLEMENTED  AdminUnavailable: the call may be retried
     INVALID_ARGUMENT                               ProjectInvalid
     any other status                               AdminRefused
 """
@@ -46,7 +46,7 @@ Options = tuple[tuple[str, int], ...]
 
 
 class AdminUnavailable(InsulaError):
-    """No Insula answers at the admin address, or not in time. The call may be repeated. `detail` is gRPC's text."""
+    """No Insula answers at the admin address, or not in time. The call may be retried. `detail` is gRPC's text."""
 
     def __init__(self, text: str, detail: str) -> None:
         super().__init__(text)
@@ -54,7 +54,7 @@ class AdminUnavailable(InsulaError):
 
 
 class AdminRefused(InsulaError):
-    """The admin service refused the call. The text has its reason; `detail` is only the reason."""
+    """The admin service refused the call. The text includes the reason; `detail` is only the reason."""
 
     def __init__(self, text: str, detail: str) -> None:
         super().__init__(text)
@@ -62,7 +62,7 @@ class AdminRefused(InsulaError):
 
 
 class _Wording(NamedTuple):
-    """The sentences of a call's errors; {detail} is the service's own and {code} the status' name."""
+    """The error texts of a call. {detail} is the text from the service, {code} the name of the status."""
 
     unavailable: str = (
         "no Insula answers at this admin address; check that `insula up` is running, and that --admin or "
@@ -105,27 +105,27 @@ def _translated(wording: _Wording = _USUAL) -> Generator[None]:
     try:
         yield
     except grpc.RpcError as error:
-        failure = cast("grpc.Call", error)  # every error of a call is one; grpc's types do not say so
+        failure = cast("grpc.Call", error)  # grpc's types do not show that every error of a call is a grpc.Call
         code = failure.code()
         raise _ERRORS.get(code, _refused)(wording, code, failure.details() or "") from error
 
 
 class AdminClient:
-    """Calls the admin services at one address; every method raises what the table above says."""
+    """Calls the admin services at one address. Every method raises the errors of the table above."""
 
     def __init__(self, channel: grpc.Channel) -> None:
-        """Call over `channel`, and close it at the end."""
+        """`close` closes the channel."""
         self._channel = channel
         self._apis = ApiServiceStub(channel)
         self._worker = WorkerServiceStub(channel)
 
     @classmethod
     def at(cls, address: str, token: str = "", options: Options = ()) -> Self:
-        """A client for host:port or unix:PATH, with the token of INSULA_ADMIN_TOKEN, empty if there is none."""
+        """Return a client for host:port or unix:PATH. `token` is that of INSULA_ADMIN_TOKEN, empty if there is none."""
         return cls(admin_channel(address, token, options))
 
     def answers(self, within_s: float) -> bool:
-        """Whether a server listens at the address, now or within that time."""
+        """Wait until a server listens at the address. Return False if none does after `within_s`."""
         ready = grpc.channel_ready_future(self._channel)
         try:
             ready.result(timeout=within_s)
@@ -135,29 +135,29 @@ class AdminClient:
         return True
 
     def deploy(self, spec: ApiSpec, bundle: bytes) -> Api:
-        """Register the API, or its new version; the same configuration and bundle again change nothing."""
+        """Register the API or its new version. The same configuration and bundle again change nothing."""
         with _translated(_DEPLOYING):
             pieces = _deploy_requests(spec, bundle)
             return self._apis.DeployApi(pieces, timeout=DEPLOY_TIMEOUT.total_seconds()).api
 
     def api(self, name: str) -> Api:
-        """The current state of the API."""
+        """Return the current state of the API."""
         with _translated():
             return self._apis.GetApi(GetApiRequest(name=name), timeout=CALL_TIMEOUT.total_seconds()).api
 
     def apis(self) -> list[Api]:
-        """The current state of all APIs, by name."""
+        """Return the current state of all APIs, sorted by name."""
         with _translated():
             return list(self._apis.ListApis(ListApisRequest(), timeout=CALL_TIMEOUT.total_seconds()).apis)
 
     def traceback(self, api: str, id: str) -> str:
-        """The traceback of a failed workload, 8 KiB at most; empty if there is none."""
+        """Return the traceback of a failed workload, 8 KiB at most; empty if there is none."""
         with _translated():
             request = GetTracebackRequest(api=api, id=id)
             return self._apis.GetTraceback(request, timeout=CALL_TIMEOUT.total_seconds()).traceback
 
     def refresh(self, name: str) -> Api:
-        """Start replacing the handler processes of an API by new ones; return at once."""
+        """Start the replacement of an API's handler processes, and return at once."""
         with _translated():
             return self._apis.RefreshApi(RefreshApiRequest(name=name), timeout=CALL_TIMEOUT.total_seconds()).api
 
@@ -168,13 +168,13 @@ class AdminClient:
             return self._apis.DeleteApi(request, timeout=DELETE_TIMEOUT.total_seconds()).cancelled
 
     def releases(self) -> list[Worker]:
-        """Each version that the worker at this address holds."""
+        """Return the state of each version that the worker at this address has."""
         with _translated():
             request = DescribeWorkerRequest()
             return list(self._worker.DescribeWorker(request, timeout=CALL_TIMEOUT.total_seconds()).workers)
 
     def log_lines(self, *, follow: bool = False, workload: str = "") -> Iterator[str]:
-        """Yield the latest log lines of the worker at this address, then with `follow` new ones, as JSON objects."""
+        """Yield the latest log lines of the worker at this address as JSON; with `follow`, then new lines."""
         with _translated():
             for response in self._worker.StreamLogs(StreamLogsRequest(follow=follow, workload=workload)):
                 yield response.line

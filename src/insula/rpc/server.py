@@ -1,4 +1,4 @@
-"""The life of a gRPC server: start, health, reflection, and a stop that lets running calls finish."""
+"""A gRPC server: start, health, reflection and graceful stop."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ log = logging.getLogger(__name__)
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
 """Largest payload in one message. A larger one is sent in pieces."""
 MESSAGE_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + 64 * 1024
-"""The payload and the other fields. gRPC refuses a larger message with RESOURCE_EXHAUSTED before reading it; the edge
-replaces that by PAYLOAD_TOO_LARGE."""
+"""The payload and the other fields. gRPC refuses a larger message with RESOURCE_EXHAUSTED before it reads the message;
+the edge replaces this error by PAYLOAD_TOO_LARGE."""
 METADATA_BYTES_MAX: Final = 128 * 1024
-"""More than the 60 KiB of headers that Envoy allows: grpc's own limit of 8 KiB would cause RESOURCE_EXHAUSTED."""
+"""More than the 60 KiB of headers that Envoy allows. With grpc's default of 8 KiB, calls get RESOURCE_EXHAUSTED."""
 GRACE: Final = timedelta(seconds=5)
-"""How long running calls may take after a stop was requested."""
+"""How long running calls may take after a stop is requested."""
 
 
 class PortTaken(InsulaError):
@@ -44,14 +44,14 @@ class PortTaken(InsulaError):
 
 
 class Server:
-    """One listening address with its services, health and reflection."""
+    """A server at one address, with its services, health and reflection."""
 
     def __init__(
         self, address: str, services: Sequence[str], *, token: str | None = None, stores_folder: Path | None = None
     ) -> None:
-        """`address` is host:port or unix:PATH. `services` are the full names that reflection describes, and no others.
+        """`address` is host:port or unix:PATH. `services` are the full names of the services that reflection describes.
 
-        With a `token`, every call except the health service's must send it. `stores_folder` as in ErrorInterceptor.
+        With a `token`, every call except the health service's must send it. For `stores_folder` see ErrorInterceptor.
         """
         self.address: Final = address
         self._health = health_aio.HealthServicer()
@@ -60,22 +60,22 @@ class Server:
             interceptors=[ErrorInterceptor(stores_folder), *tokens],
             options=[
                 ("grpc.so_reuseport", 0),
-                # Without it each connection's window grows to what the network could hold, and that is held in memory.
+                # With probes, each connection's window grows to the bandwidth-delay product, and its data is in memory.
                 ("grpc.http2.bdp_probe", 0),
-                # Callers share the edge's connections. gRPC keeps metadata that it cannot parse in this table, and then
-                # refuses the calls of others that use the same name.
+                # Callers share the edge's connections. gRPC keeps malformed metadata in this table, and then refuses
+                # calls of other callers that send metadata of the same name.
                 ("grpc.http2.hpack_table_size.decoder", 0),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.max_metadata_size", METADATA_BYTES_MAX),
                 ("grpc.absolute_max_metadata_size", METADATA_BYTES_MAX),
-                ("grpc.max_send_message_length", -1),  # results are bounded where the runner makes them
+                ("grpc.max_send_message_length", -1),  # the runner limits the size of results
             ],
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
         reflection.enable_server_reflection(services, self.grpc, _descriptions(services))
 
     async def start(self) -> None:
-        """Listen; raises PortTaken. Health is NOT_SERVING until `set_serving(True)`."""
+        """Start listening. Health is NOT_SERVING until `set_serving(True)`. Raises PortTaken."""
         await self.set_serving(False)
         try:
             self.grpc.add_insecure_port(self.address)
@@ -89,13 +89,13 @@ class Server:
         await self._health.set("", status)
 
     async def stop(self) -> None:
-        """Report NOT_SERVING, refuse new calls, let running ones finish within GRACE."""
+        """Report NOT_SERVING, refuse new calls, and let running calls finish within GRACE."""
         await self._health.enter_graceful_shutdown()
         await self.grpc.stop(GRACE.total_seconds())
 
 
 def _descriptions(services: Sequence[str]) -> DescriptorPool:
-    """The files that describe the services, and no other that this process has loaded."""
+    """Return a pool with only the descriptors of these services, without others that this process has loaded."""
     known, described = descriptor_pool.Default(), DescriptorPool()
 
     def add(file: FileDescriptor) -> None:

@@ -1,7 +1,7 @@
-"""The RPC edge: reads requests and turns Insula's errors into gRPC statuses, with one table and one interceptor.
+"""Reads requests and maps Insula's errors to gRPC statuses, with one table and one interceptor.
 
 Every error carries google.rpc.ErrorInfo: `reason` is the error's class name in upper snake case, `domain` is "insula",
-`metadata` holds the attributes in its `told`, as text. A delay is in google.rpc.RetryInfo.
+`metadata` has the attributes that `told` lists, as text. A delay is in google.rpc.RetryInfo.
 Any error that is not in the table is a bug: the caller gets INTERNAL without details, and the traceback is logged.
 """
 
@@ -45,16 +45,16 @@ STATUS_CODE_BY_ERROR: Final = MappingProxyType(
 UNAVAILABLE_RETRY_S: Final = 2
 """The Retry-After when a store does not answer."""
 MESSAGE_S: Final = 10
-"""How long the message of a unary call may take to arrive. The edge limits the pauses of a stream."""
+"""How long the message of a unary call may take to arrive. For streams, the edge limits the pauses."""
 
 
 def status_code(error: type[errors.InsulaError]) -> StatusCode | None:
-    """The code of the nearest base class of `error` that has a row; None if there is none."""
+    """Return the code of the nearest class of `error` that is in the table; None if there is none."""
     return next((STATUS_CODE_BY_ERROR[kind] for kind in error.__mro__ if kind in STATUS_CODE_BY_ERROR), None)
 
 
 def reason(error: type[errors.InsulaError]) -> str:
-    """The stable word of an error: QueueFull -> QUEUE_FULL."""
+    """Return the stable word of an error: QueueFull -> QUEUE_FULL."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", error.__name__).upper()
 
 
@@ -83,7 +83,7 @@ async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: errors.Ins
 
 
 def _told(error: errors.InsulaError) -> str:
-    """The text for the caller. For an outage it names the store, but not the store's address or the operation."""
+    """Return the text for the caller. For an outage it has the store's name, but not its address or the operation."""
     if isinstance(error, errors.StoreUnavailable):
         log.debug("store unavailable", extra={"error": str(error)})
         return error.summary
@@ -112,10 +112,10 @@ Take = Callable[[AsyncIterator[bytes]], Awaitable[object]]
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Reads requests and turns a servicer's errors into statuses. One of the two places that catch every exception."""
+    """Reads requests and maps a servicer's errors to statuses. One of the two places that catch every exception."""
 
     def __init__(self, stores_folder: Path | None = None) -> None:
-        """`stores_folder` is on the disk of the stores, if it is this machine's: a full disk may cause an outage."""
+        """`stores_folder` is on the stores' disk; None if they are elsewhere. A full disk may cause an outage."""
         self._stores_folder = stores_folder
 
     async def intercept_service(
@@ -123,10 +123,10 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the method's behaviour; an unknown method stays unknown.
+        """Wrap the method's handler. An unknown method stays unknown.
 
-        Every method is registered with gRPC as a stream of bytes, because gRPC itself never replies to a unary call
-        without a message, and returns INTERNAL for a message that cannot be parsed.
+        Every method is registered with gRPC as a stream of bytes, because gRPC never replies to a unary call without a
+        message, and returns INTERNAL for a malformed message.
         """
         handler: Any = await continuation(handler_call_details)
         if handler is None:
@@ -142,7 +142,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         return grpc.stream_unary_rpc_method_handler(wrapped, None, handler.response_serializer)
 
     def _named(self, error: Exception) -> Exception:
-        """Return the error, or StorageFull if it is an outage that a full disk explains."""
+        """Return the error, or StorageFull if it is an outage and the disk is full."""
         folder = self._stores_folder
         if folder is not None and isinstance(error, errors.StoreUnavailable) and room_of(folder).lacking:
             return errors.StorageFull()
@@ -150,7 +150,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 
 
 async def _only_message(parse: Parse, requests: AsyncIterator[bytes]) -> object:
-    """The message of a unary call. Raises InvalidArgument if it does not arrive within MESSAGE_S or is malformed."""
+    """Return the message of a unary call. Raises InvalidArgument if it takes longer than MESSAGE_S or is malformed."""
     try:
         async with asyncio.timeout(MESSAGE_S):
             message = await anext(aiter(requests), None)
@@ -164,7 +164,7 @@ async def _only_message(parse: Parse, requests: AsyncIterator[bytes]) -> object:
 
 
 async def _every_message(parse: Parse, requests: AsyncIterator[bytes]) -> AsyncIterator[object]:
-    """The messages of a stream. Reading one raises InvalidArgument if it cannot be read."""
+    """Yield the messages of a stream. Raises InvalidArgument at the first malformed one."""
     return (_parsed(parse, message) async for message in requests)
 
 

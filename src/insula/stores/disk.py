@@ -1,6 +1,6 @@
-"""Free space on the disk of a machine's own stores.
+"""Free space on the disk of stores on this machine.
 
-Both stores need some. SeaweedFS refuses writes if less than 1 % of its disk is free. Valkey ends when a write fails.
+SeaweedFS refuses writes if less than 1 % of its disk is free. Valkey ends if a write fails.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Final
 
 MEBIBYTE: Final = 2**20
 ROOM_BYTES_MIN: Final = 32 * MEBIBYTE
-"""Free space reserved for accepted workloads: with less, new ones are refused."""
+"""Free space that is reserved for accepted workloads. With less, new workloads are refused."""
 ROOM_SHARE_MIN: Final = 0.01
-"""SeaweedFS' own limit, for which `weed mini` has no flag. It looks once a minute."""
+"""SeaweedFS' own limit; `weed mini` has no flag for it. SeaweedFS checks it once a minute."""
 
 _PLENTY: Final = 2**60
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The free space of a disk, for an ordinary user, and its size, in bytes."""
+    """The free space of a disk for an ordinary user, and the disk's size, in bytes."""
 
     free_bytes: int
     disk_bytes: int
@@ -43,7 +43,7 @@ class Room:
 
 
 def room_of(folder: Path) -> Room:
-    """Return the room on the disk of `folder`: none without a free inode, and plenty if it is unknown."""
+    """Return the room on the disk of `folder`: none if no inode is free, and plenty if it cannot be read."""
     try:
         found = os.statvfs(folder)
     except OSError:

@@ -1,4 +1,4 @@
-"""Payloads, results and bundles in S3, streamed: memory stays flat whatever their size."""
+"""Payloads, results and bundles in S3. They are streamed, so memory does not depend on their size."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ PART_BYTES: Final = 5 * 1024 * 1024
 """Size of a multipart upload's parts: the minimum of S3. Each upload holds one part in memory. S3 allows 10,000 parts,
 so an object may have 48 GiB."""
 CHUNK_BYTES: Final = 1024 * 1024
-"""Size of the pieces that `read` yields, at most."""
+"""Greatest size of the pieces that `read` yields."""
 CALLS_MAX: Final = 16
-"""S3 calls at the same time; each has a thread."""
+"""Most S3 calls at the same time. Each has a thread."""
 
 
 class ObjectNotFound(NotFound):
@@ -32,17 +32,17 @@ class ObjectNotFound(NotFound):
 
 
 class ObjectStore:
-    """One bucket. Every method raises StoreUnavailable when S3 does not answer or refuses our credentials."""
+    """One bucket. Every method raises StoreUnavailable if S3 does not answer or refuses our credentials."""
 
     def __init__(self, bucket: str, socket: Path | None = None, *, calls_max: int = CALLS_MAX) -> None:
-        """Endpoint, region and credentials come from the AWS_* environment; `socket` is used instead of TCP."""
+        """The AWS_* variables set endpoint, region and credentials. `socket` replaces the TCP connection."""
         self._bucket = bucket
         self._socket = socket
         self._calls = asyncio.Semaphore(calls_max)
 
     @cached_property
     def _s3(self) -> S3Client:
-        """Made when first used: boto3 and its model of S3 take 27 MB, and a read of a small result needs neither."""
+        """The client, created at the first use: boto3 takes 27 MB, and a read of a small result does not need it."""
         from botocore.config import Config
 
         from insula.stores import s3
@@ -75,9 +75,9 @@ class ObjectStore:
                     return
                 upload_id = upload_id or await self._call(partial(self._begin, key))
                 etags.append(await self._call(partial(self._upload_part, key, upload_id, len(etags) + 1, part)))
-                del part  # before the next one is gathered
+                del part  # before the next part is collected
             await self._call(partial(self._complete, key, upload_id, etags))
-        except BaseException:  # also when cancelled: S3 keeps an upload until it is aborted
+        except BaseException:  # also when cancelled, because S3 keeps an unfinished upload until it is aborted
             if upload_id:
                 with suppress(StoreUnavailable):
                     await asyncio.shield(self._call(partial(self._abort, key, upload_id)))
@@ -86,7 +86,7 @@ class ObjectStore:
     async def read(self, key: str) -> AsyncIterator[bytes]:
         """Yield the object in pieces of up to CHUNK_BYTES.
 
-        Raises ObjectNotFound, and ObjectUnreadable if S3 does not return this object but answers for its bucket.
+        Raises ObjectNotFound. Raises ObjectUnreadable if S3 does not return this object but the bucket is available.
         """
         try:
             body = (await self._call(lambda: self._s3.get_object(Bucket=self._bucket, Key=key)))["Body"]
@@ -106,7 +106,7 @@ class ObjectStore:
         await self._call(lambda: self._s3.delete_object(Bucket=self._bucket, Key=key))
 
     async def written(self, prefix: str) -> dict[str, datetime]:
-        """Every key that starts with `prefix`, with the time of its last write."""
+        """Return every key that starts with `prefix`, with the time of its last write."""
 
         def read() -> dict[str, datetime]:
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix)
@@ -116,7 +116,7 @@ class ObjectStore:
         return await self._call(read)
 
     async def keys(self, prefix: str) -> set[str]:
-        """Every key that starts with `prefix`, those of unfinished uploads included."""
+        """Return every key that starts with `prefix`, including keys of unfinished uploads."""
         return {*await self.written(prefix), *(key for key, _ in await self._unfinished(prefix))}
 
     async def delete_all(self, prefix: str) -> None:
@@ -127,7 +127,7 @@ class ObjectStore:
             await self._call(partial(self._abort, key, upload_id))
 
     async def _unfinished(self, prefix: str) -> list[tuple[str, str]]:
-        """Key and id of each upload that is neither completed nor aborted."""
+        """Return key and id of each upload that is neither completed nor aborted."""
 
         def read() -> list[tuple[str, str]]:
             pages = self._s3.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=prefix)
@@ -159,13 +159,13 @@ class ObjectStore:
 
 
 def _translated(call: Callable[[], T]) -> T:
-    """Run the call and translate its errors. Runs in a thread, because the first import of botocore is slow."""
+    """Run the call and translate its errors. Call it in a thread, because the first import of botocore is slow."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         return call()
     except ClientError as error:
-        # HEAD has no body, so its code is the bare status; a missing bucket is a fault of the set-up.
+        # A reply to HEAD has no body, so the code is "404". A missing bucket has another code: it is a wrong set-up.
         if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
             raise ObjectNotFound(str(error)) from error
         raise StoreUnavailable("S3", str(error), summary="S3 refused the request") from error
@@ -174,7 +174,7 @@ def _translated(call: Callable[[], T]) -> T:
 
 
 def _is_overloaded(cause: BaseException | None) -> bool:
-    """Whether S3 asks for fewer requests: such an error does not concern the object."""
+    """Whether S3 is overloaded. Then the error does not concern the object."""
     from botocore.exceptions import ClientError
 
     if not isinstance(cause, ClientError):

@@ -1,4 +1,4 @@
-"""Clients of Redis: time-outs, retries, translation of errors, and the durability check."""
+"""Clients of Redis: timeouts, retries, translation of errors, and the durability check."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ RELAXED: Final = "relaxed"
 DOORBELL_S: Final = 5
 """Seconds that a blocking read waits before it is repeated."""
 BLOCKING_MAX: Final = 10_000
-"""Concurrent blocking reads: one for each watched API."""
+"""Most concurrent blocking reads; there is one for each watched API."""
 
 
 class NotDurable(InsulaError):
@@ -37,16 +37,16 @@ def redis_errors(summary: str = "") -> Generator[None]:
 
 
 def connect(url: str) -> Redis:
-    """A client for short commands, which must be safe to repeat: after a lost connection it retries for about 2 s.
+    """Return a client for short commands that are safe to repeat: after a lost connection it retries for about 2 s.
 
-    It does not retry after a stall of 5 s, because seven such waits would help no caller.
+    It does not retry after a timeout of 5 s, because a caller would wait for seven timeouts.
     """
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=6, supported_errors=(RedisConnectionError,))
     return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=retry, client_name="insula")
 
 
 def connect_blocking(url: str) -> Redis:
-    """A client for reads that wait up to DOORBELL_S. An outage raises an error at once."""
+    """Return a client for reads that block for up to DOORBELL_S. It does not retry after an error."""
     retry = Retry(ExponentialBackoff(), retries=0)
     return Redis.from_url(
         url, socket_timeout=DOORBELL_S + 5, socket_connect_timeout=2, retry=retry, max_connections=BLOCKING_MAX
@@ -54,9 +54,9 @@ def connect_blocking(url: str) -> Redis:
 
 
 async def check_durability(redis: Redis, durability: str) -> None:
-    """Refuse a Redis that answers before its fsync, unless INSULA_DURABILITY says `relaxed`.
+    """Refuse a Redis that replies before its fsync, unless INSULA_DURABILITY is `relaxed`.
 
-    Raises NotDurable, or StoreUnavailable when Redis does not answer.
+    Raises NotDurable, or StoreUnavailable if Redis does not answer.
     """
     if durability == RELAXED:
         return

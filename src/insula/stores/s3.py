@@ -1,4 +1,4 @@
-"""Clients of the S3 that the AWS_* environment names, over a Unix socket if one is set.
+"""S3 clients for the endpoint in the AWS_* variables, over a Unix socket if one is set.
 
 The socket replaces only the connection: requests are signed for the endpoint's host, as over TCP.
 """
@@ -23,27 +23,25 @@ _BEFORE_SEND: Final = "before-send.s3"
 
 
 def client(config: Config, path: Path | None) -> S3Client:
-    """A client of its own, which threads may share. `path` is the Unix socket; None connects to the endpoint."""
-    s3 = boto3.session.Session().client(
-        "s3", config=config
-    )  # the default session may not make clients in several threads
+    """Return a client, which threads may share. `path` is the Unix socket; None connects to the endpoint."""
+    s3 = boto3.session.Session().client("s3", config=config)  # the default session is not thread-safe
     if path is not None:
         session = _UnixSession(path, config)
 
         def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
             return session.send(request)
 
-        events: Any = s3.meta.events  # by the stubs a handler returns nothing; this one returns the response
+        events: Any = s3.meta.events  # the stubs do not allow a handler that returns a response
         events.register(_BEFORE_SEND, send)
     return s3
 
 
 class _UnixSession(URLLib3Session):
-    """botocore's HTTP session with every connection going to one Unix socket."""
+    """botocore's HTTP session, with all connections to one Unix socket."""
 
     def __init__(self, path: Path, config: Config) -> None:
-        settings: Any = config  # its options are attributes that botocore adds at run time
-        timeout_s: Any = (settings.connect_timeout, settings.read_timeout)  # the stubs know one number only
+        settings: Any = config  # botocore adds the options as attributes at run time
+        timeout_s: Any = (settings.connect_timeout, settings.read_timeout)  # the stubs allow one number only
         super().__init__(timeout=timeout_s, max_pool_connections=settings.max_pool_connections)
 
         class Connection(AWSHTTPConnection):
@@ -60,5 +58,5 @@ class _UnixSession(URLLib3Session):
         class Pool(AWSHTTPConnectionPool):
             ConnectionCls = Connection
 
-        manager: Any = vars(self)["_manager"]  # the stubs leave it out
+        manager: Any = vars(self)["_manager"]  # the stubs lack this attribute
         manager.pool_classes_by_scheme = {"http": Pool}

@@ -1,6 +1,6 @@
-"""One line of a worker's log, as a person reads it: time, level, API, message, fields, workload; a traceback below it.
+"""A worker's log line in a readable form: time, level, API, message, fields and workload, with the traceback below.
 
-A row is pieces of text, each with a style that rich knows, so that a terminal shows colours and a pipe plain text.
+A row is a list of pieces of text, each with a style of rich. A terminal shows the styles, a pipe does not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Piece: TypeAlias = tuple[str, str]
 Row: TypeAlias = list[Piece]
 
 CHARACTERS_MAX: Final = 2000
-"""Of a row; the raw line has all of it."""
+"""Most characters in a row. The worker's log has the whole line."""
 _TRACEBACKS: Final = ("traceback", "exc_info")
 _KNOWN: Final = {"asctime", "levelname", "message", "process", "labels", "id", "traceId", *_TRACEBACKS}
 _STYLES: Final = {"DEBUG": "dim", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
@@ -23,7 +23,7 @@ _LEVEL_CHARACTERS: Final = 7
 
 
 class LogForm(StrEnum):
-    """How `insula up` prints the lines of workers."""
+    """The form in which log lines of workers are printed."""
 
     PLAIN = "plain"
     JSON = "json"
@@ -31,9 +31,9 @@ class LogForm(StrEnum):
 
 @dataclass(frozen=True)
 class LogLine:
-    """The parts of a line; those it lacks are empty.
+    """The parts of a line. Missing parts are empty.
 
-    `time` is HH:MM:SS as the worker wrote it, `workload` an id, `process` the pid of the process that logged the line.
+    `time` is the worker's HH:MM:SS, `workload` is an id, `process` is the pid of the process that logged the line.
     """
 
     message: str
@@ -47,7 +47,7 @@ class LogLine:
 
 
 def parse(line: str, api: str = "") -> LogLine:
-    """Return the parts of a line; one that is no JSON object with a message is a message. `api` is for one without."""
+    """Parse a line. A line other than a JSON object with a message is the message. `api` is for a line without one."""
     try:
         found: object = json.loads(line)
     except (ValueError, RecursionError):
@@ -70,7 +70,7 @@ def parse(line: str, api: str = "") -> LogLine:
 
 
 def rows(line: LogLine) -> list[Row]:
-    """Return the rows of a line: the first with everything but a traceback, then one for each further line of text."""
+    """Return the rows of a line: a first row, then a row for each further line of the message, fields and traceback."""
     first, *below = line.message.splitlines() or [""]
     head: Row = [
         *_column(line.time, "dim"),
@@ -89,7 +89,7 @@ def rows(line: LogLine) -> list[Row]:
 
 
 def plain(row: Sequence[Piece]) -> str:
-    """The row without its styles."""
+    """Return the text of the row, without its styles."""
     return "".join(text for text, _ in row)
 
 

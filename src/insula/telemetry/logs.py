@@ -1,4 +1,4 @@
-"""How the services log: one JSON object a line on stderr, one line per change of state, data in fields."""
+"""Logging of the services: one JSON object per line on stderr, with the data in fields."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asc
 
 
 class JsonFormatter(logging.Formatter):
-    """Renders a record as one line of JSON."""
+    """Formats a record as one line of JSON."""
 
     def __init__(self, fields: Callable[[logging.LogRecord], dict[str, object]]) -> None:
-        """`fields` returns what a line begins with; an `extra` field of the same name is left out."""
+        """`fields` returns the first fields of a line. An `extra` field with the name of one of them is dropped."""
         super().__init__()
         self._fields = fields
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the fields, then the extra ones, then the traceback if there is one."""
+        """Return a line with the first fields, then the extra ones, then the traceback if there is one."""
         line = self._fields(record)
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD and name not in line}
         if record.exc_info:
@@ -30,7 +30,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def service_fields(service: str) -> Callable[[logging.LogRecord], dict[str, object]]:
-    """Return what makes the fields of a service's lines: time, level, service and message."""
+    """Return a function that makes the first fields of a service's lines: time, level, service and message."""
     return lambda record: {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
         "level": record.levelname,
@@ -40,7 +40,7 @@ def service_fields(service: str) -> Callable[[logging.LogRecord], dict[str, obje
 
 
 def configure(service: str, level: str) -> None:
-    """Send everything from `level` on to stderr."""
+    """Log everything at `level` and above to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service_fields(service)))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

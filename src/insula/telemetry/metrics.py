@@ -1,8 +1,8 @@
-"""Metrics of a service: OpenTelemetry instruments, declared as constants, read as Prometheus text at /metrics.
+"""Metrics of a service: OpenTelemetry instruments, declared as constants, served as Prometheus text at /metrics.
 
-OpenTelemetry is loaded when `Telemetry` is made. A service makes it only if it has an address for scrapes.
-Names are exported as declared: users' dashboards know them (OpenTelemetry's own exporter would append units and
-"_total").
+OpenTelemetry is loaded when `Telemetry` is created. A service creates it only if it has an address for scrapes.
+Metrics are exported under their declared names, because dashboards use them. OpenTelemetry's own exporter would append
+units and "_total".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 SECONDS_BOUNDARIES: Final = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0
 )  # fmt: skip
-"""From a quick handler to an hour's work; OpenTelemetry's own are for milliseconds."""
+"""From a fast handler to an hour. OpenTelemetry's default boundaries are for milliseconds."""
 REQUEST_S: Final = 5.0
 SCRAPE_S: Final = 10.0
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -40,9 +40,9 @@ class MetricsPortTaken(InsulaError):
 
 @dataclass(frozen=True)
 class Instrument:
-    """A metric of ours: its name, its unit in OpenTelemetry's spelling, what it says.
+    """A metric: its name, its unit in OpenTelemetry's notation, and its description.
 
-    `labels` are those that it has beside `api_name` and `api_kind`.
+    `labels` are its labels in addition to `api_name` and `api_kind`.
     """
 
     name: str
@@ -57,7 +57,7 @@ Reading = tuple[float, Mapping[str, str]]
 
 
 class Telemetry:
-    """The meter of one service, and its text."""
+    """The metrics of one service."""
 
     def __init__(self) -> None:
         from opentelemetry.sdk.metrics import MeterProvider
@@ -65,20 +65,20 @@ class Telemetry:
         from opentelemetry.sdk.resources import Resource
 
         self._reader = InMemoryMetricReader()
-        # No exit handler: there is nothing to flush. An empty resource: detectors would read the environment.
+        # No exit handler, because there is nothing to flush. An empty resource, because detectors read the environment.
         self._provider = MeterProvider([self._reader], Resource.get_empty(), shutdown_on_exit=False)
         self.meter: Final[Meter] = self._provider.get_meter("insula")
 
     def counter(self, instrument: Instrument) -> Counter:
-        """A counter."""
+        """Create a counter."""
         return self.meter.create_counter(instrument.name, instrument.unit, instrument.description)
 
     def gauge(self, instrument: Instrument) -> _Gauge:
-        """A gauge."""
+        """Create a gauge."""
         return self.meter.create_gauge(instrument.name, instrument.unit, instrument.description)
 
     def histogram(self, instrument: Instrument) -> Histogram:
-        """A histogram with boundaries for seconds."""
+        """Create a histogram with boundaries for seconds."""
         return self.meter.create_histogram(
             instrument.name,
             instrument.unit,
@@ -87,7 +87,7 @@ class Telemetry:
         )
 
     def observe(self, instrument: Instrument, read: Callable[[], Sequence[Reading]]) -> None:
-        """Export what `read` returns at each scrape: a gauge, or a counter."""
+        """Export the values that `read` returns at each scrape, as a gauge or a counter."""
         from opentelemetry.metrics import Observation
 
         def callback(options: CallbackOptions) -> list[Observation]:  # noqa: ARG001 - the callback's signature
@@ -98,7 +98,7 @@ class Telemetry:
         create(instrument.name, [callback], instrument.unit, instrument.description)
 
     def render(self) -> str:
-        """The current value of every metric, as Prometheus text."""
+        """Return the current values of all metrics as Prometheus text."""
         from insula.telemetry.prometheus_text import render
 
         data = self._reader.get_metrics_data()
@@ -106,17 +106,17 @@ class Telemetry:
 
 
 class MetricsServer:
-    """GET /metrics over HTTP/1.1, one request for each connection; nothing else is served."""
+    """Serves GET /metrics over HTTP/1.1, one request for each connection."""
 
     def __init__(self, address: str, telemetry: Telemetry, before: Callable[[], Awaitable[None]] | None = None) -> None:
-        """`before` is awaited at each scrape, to read the callbacks' values. It must be bounded and must not raise."""
+        """`before` is awaited before each scrape, to read values for callbacks. It must be bounded and not raise."""
         self.address: Final = address
         self._telemetry = telemetry
         self._before = before
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Listen; raises MetricsPortTaken."""
+        """Start listening. Raises MetricsPortTaken."""
         host, _, port = self.address.rpartition(":")
         try:
             if (path := unix_socket(self.address)) is not None:
@@ -154,7 +154,7 @@ class MetricsServer:
 
 
 def response(status: str, text: str, *, with_body: bool = True) -> bytes:
-    """A whole HTTP/1.1 response that closes its connection."""
+    """Return an HTTP/1.1 response with `Connection: close`."""
     body = text.encode()
     head = (
         f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"

@@ -15,18 +15,18 @@ _NOT_IN_LABELS: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def metric_name(name: str) -> str:
-    """The name with everything replaced by "_" that Prometheus does not allow, and ":", which is for its own rules."""
+    """Return a valid Prometheus name: "_" replaces invalid characters, and ":", which is for recording rules."""
     made = _NOT_IN_NAMES.sub("_", name)
     return f"_{made}" if made[:1].isdigit() or not made else made
 
 
 def handler_instrument(name: str) -> str:
-    """OpenTelemetry's name of a handler's metric: it wants a letter first, Prometheus does not."""
+    """Return OpenTelemetry's name of a handler's metric. It must start with a letter; Prometheus' name need not."""
     return f"{_HANDLERS}{name}"
 
 
 def label_name(name: str) -> str:
-    """The same for a label; "le" is a histogram's own, and what starts with two underscores is Prometheus'."""
+    """Return a valid label name. "le" and names that start with two underscores are reserved by Prometheus."""
     made = _NOT_IN_LABELS.sub("_", name)
     if made == "le" or made[:1].isdigit() or not made.strip("_") or made.startswith("__"):
         return f"tag_{made.strip('_')}"
@@ -34,7 +34,7 @@ def label_name(name: str) -> str:
 
 
 def render(data: MetricsData) -> str:
-    """The text; names and labels have to be valid already."""
+    """Return the metrics as text. Their names and labels must be valid already."""
     metrics = (metric for of in data.resource_metrics for scope in of.scope_metrics for metric in scope.metrics)
     return "".join(f"{line}\n" for metric in metrics for line in _lines(metric))
 

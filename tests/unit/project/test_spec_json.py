@@ -87,7 +87,7 @@ def test_json_is_held_to_the_same_rules() -> None:
 
 def test_a_spec_over_the_limit_is_refused_where_it_is_written_and_where_it_is_read() -> None:
     rows = ", ".join(["'ééééééééééééééé'"] * 12_000)
-    with pytest.raises(ProjectInvalid, match="put what is large into a file"):
+    with pytest.raises(ProjectInvalid, match="put large values into a file"):
         spec(f"    config: {{rows: [{rows}]}}\n")
     with pytest.raises(ProjectInvalid, match="must not be larger than"):
         ApiSpec.from_json(b" " * (SPEC_BYTES_MAX + 1))

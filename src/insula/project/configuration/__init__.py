@@ -1,1 +1,1 @@
-"""cortex.yaml: how it is read and checked, and the ApiSpec that it becomes."""
+"""cortex.yaml: reads and checks it, and returns an ApiSpec for each API."""

@@ -1,7 +1,7 @@
-"""Reads cortex.yaml: a list of APIs, every error with file, API, key, line and column.
+"""Reads cortex.yaml, a list of APIs. Every error names file, API, key, line and column.
 
-The scalars are those of Cortex' own reader rather than PyYAML's: `1e3` is a number, `12:30` and
-`2021-01-19` are text. A key given twice is an error, since one of the two would be lost.
+Scalars have the types of Cortex' reader, not of PyYAML: `1e3` is a number, `12:30` and `2021-01-19` are text. A
+duplicate key is an error, because one of the two values would be lost.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ for _name, _pattern, _first in (
 def load(path: Path) -> list[ApiSpec]:
     """Return the APIs that the file describes, at least one.
 
-    Raises ProjectInvalid for the first rule the file breaks, and if it cannot be read.
+    Raises ProjectInvalid for the first rule that the file breaks, or if it cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -110,19 +110,19 @@ def _parse_tree(data: bytes, file: str) -> Node:
     except RecursionError:
         raise ProjectInvalid(f"{file}: must not be nested deeper than {DEPTH_MAX} levels") from None
     except (yaml.YAMLError, ValueError, OverflowError) as error:
-        # PyYAML lets escapes such as "\UFFFFFFFF" fail in chr(), and bytes outside UTF-8 are a ValueError too.
+        # An escape such as "\UFFFFFFFF" raises ValueError in PyYAML's chr(), as bytes that are not UTF-8 do.
         raise ProjectInvalid(f"{file}: is not valid YAML: {' '.join(str(error).split())}") from None
 
 
 class _Misplaced(Exception):
-    """Something of YAML's that a configuration cannot hold."""
+    """YAML that is valid, but not allowed in a configuration."""
 
     def __init__(self, problem: str, node: yaml.Node) -> None:
         super().__init__(f"{problem} (line {node.start_mark.line + 1}, column {node.start_mark.column + 1})")
 
 
 class _Converter:
-    """Turns PyYAML's graph, which may share nodes and even be circular, into a tree of bounded size."""
+    """Converts PyYAML's graph, which may share nodes and have cycles, into a tree of bounded size."""
 
     def __init__(self) -> None:
         self._nodes_left = NODES_MAX
@@ -132,7 +132,7 @@ class _Converter:
         if depth > DEPTH_MAX or self._nodes_left < 0:
             limits = f"must not be nested deeper than {DEPTH_MAX} levels nor hold more than {NODES_MAX} values"
             raise _Misplaced(limits, node)
-        # A key is where the eye looks for its value.
+        # An error about a value points at its key.
         mark = (key or node).start_mark
         line, column = mark.line + 1, mark.column + 1
         match node:
@@ -147,7 +147,7 @@ class _Converter:
                 raise _Misplaced(f"the tag {node.tag} is not supported", node)
 
     def _members(self, node: MappingNode, depth: int) -> Iterator[tuple[str, Node]]:
-        """Yield the members of a mapping, those merged with `<<` first, so that its own win."""
+        """Yield the members of a mapping. Those merged with `<<` come first, so that the mapping's own replace them."""
         own: dict[str, Node] = {}
         for key, value in node.value:
             if key.tag == f"{_TAG}merge":
@@ -162,7 +162,7 @@ class _Converter:
         yield from own.items()
 
     def _merged(self, value: yaml.Node, depth: int) -> Iterator[tuple[str, Node]]:
-        # Of several merged maps the first one wins, so it comes last.
+        # The first of several merged maps has precedence, so it is yielded last.
         sources = reversed(value.value) if isinstance(value, SequenceNode) else [value]
         for source in sources:
             if not isinstance(source, MappingNode):
@@ -196,7 +196,7 @@ def _scalar(node: ScalarNode) -> Scalar:
 def _integer(text: str) -> int:
     digits = text.replace("_", "")
     unsigned = digits.lstrip("+-")
-    # As in Cortex' reader, a leading zero alone means octal.
+    # As in Cortex' reader, a leading zero means octal.
     octal = len(unsigned) > 1 and unsigned[0] == "0" and unsigned.isdecimal()
     number = int(digits, 8 if octal else 0)
     if number.bit_length() > INTEGER_BITS_MAX:

@@ -1,4 +1,4 @@
-"""Which keys of cortex.yaml have no effect on one machine, where `insula up` runs one worker for each API."""
+"""Finds the keys of cortex.yaml that have no effect with `insula up`, which runs one worker for each API."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _DEFAULTS: Final = ApiSpec.from_json(
 
 
 def ineffective_keys(spec: ApiSpec) -> tuple[str, ...]:
-    """Return the keys that say something else than their default, and have no effect on one machine."""
+    """Return the keys that have no effect on one machine, and a value other than their default."""
     keys = [key for key in WITHOUT_EFFECT if attrgetter(key)(spec) != attrgetter(key)(_DEFAULTS)]
-    if spec.autoscaling.init_replicas == spec.autoscaling.min_replicas:  # which is its default
+    if spec.autoscaling.init_replicas == spec.autoscaling.min_replicas:  # its default
         keys = [key for key in keys if key != "autoscaling.init_replicas"]
     return tuple(keys)
 
 
 def warning(name: str, keys: tuple[str, ...]) -> str:
-    """Return the sentence about the API with these keys, at least one."""
+    """Return the warning about the API `name` with these keys, of which there is at least one."""
     verb = "has" if len(keys) == 1 else "have"
     return f"{name}: {', '.join(keys)} {verb} no effect on one machine"

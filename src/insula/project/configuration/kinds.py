@@ -1,4 +1,4 @@
-"""The kinds of value that a key of cortex.yaml can have; `spec` gives each key its kind and bounds."""
+"""The kinds of values of cortex.yaml's keys. `spec` has the kind and the bounds of each key."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _T_co = TypeVar("_T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[_T_co]):
-    """What a key holds. A null value is the same as leaving the key out, so no kind is given one.
+    """The kind of a key's value. `read` never gets a null value, because null means that the key is left out.
 
-    `read` returns a node's value, and raises Invalid with what was got and what must be. `schema` is JSON Schema; it
-    accepts whatever `read` accepts. `words` is what the reference says that the key takes.
+    `read` returns a node's value. It raises Invalid with the given value and the rule. `schema` is JSON Schema; it
+    accepts every value that `read` accepts. `words` describes the allowed values in the reference.
     """
 
     read: Callable[[Node], _T_co]
@@ -44,7 +44,7 @@ class Kind(Generic[_T_co]):
 
 
 def wrong_type(node: Node, expected: str) -> Invalid:
-    """Return the refusal of a value that is not of the type `expected`."""
+    """Return the error for a value that is not of the type `expected`."""
     return Invalid(f"invalid type (got {quote(node)}, must be {expected})")
 
 
@@ -57,7 +57,7 @@ def _text_of(node: Node) -> str:
 
 
 def text(pattern: str = "", rule: str = "", characters_max: int = CHARACTERS_MAX) -> Kind[str]:
-    """A string that matches `pattern`, which `rule` puts in words."""
+    """A string that matches `pattern`. `rule` describes the pattern in an error."""
 
     def read(node: Node) -> str:
         value = _text_of(node)
@@ -77,7 +77,7 @@ def text(pattern: str = "", rule: str = "", characters_max: int = CHARACTERS_MAX
 
 
 def choice(*choices: str) -> Kind[str]:
-    """One of these texts."""
+    """One of these strings."""
     *most, last = [f'"{each}"' for each in choices]
     alternatives = f"{', '.join(most)}{',' if len(most) > 1 else ''} or {last}" if most else last
 
@@ -96,7 +96,8 @@ def _read_path(node: Node) -> str:
     return path
 
 
-# Normalised, so `./a/../b.py` is `b.py`. The schema refuses what is absolute or leads straight out, the reader detours.
+# Normalised: `./a/../b.py` is `b.py`. The schema refuses absolute paths and a leading `..`; only `_read_path` refuses
+# paths that leave the project further on.
 PATH: Final = Kind(
     _read_path,
     {"type": "string", "minLength": 1, "pattern": r"^(?!/)(?!\.\.(/|$))"},
@@ -105,7 +106,7 @@ PATH: Final = Kind(
 
 
 def integer(minimum: int = 0, maximum: int = INTEGER_MAX) -> Kind[int]:
-    """A whole number between two bounds, both allowed."""
+    """A whole number from `minimum` to `maximum`, both included."""
 
     def read(node: Node) -> int:
         if not isinstance(node.value, int) or isinstance(node.value, bool):
@@ -122,7 +123,7 @@ def integer(minimum: int = 0, maximum: int = INTEGER_MAX) -> Kind[int]:
 
 
 def number(minimum: float = -math.inf, above: float = -math.inf, below: float = math.inf) -> Kind[float]:
-    """A finite number; `above` and `below` are bounds it may not reach, `minimum` one it may."""
+    """A finite number. `minimum` is included in the range; `above` and `below` are not."""
 
     def read(node: Node) -> float:
         if not isinstance(node.value, int | float) or isinstance(node.value, bool):
@@ -195,7 +196,7 @@ def _read_share(node: Node) -> str:
     return f"{int(match[1])}{match[2]}"
 
 
-# A count of replicas, `5`, or a share of them, `25%`; kept as text.
+# A number of replicas (`5`) or a percentage of them (`25%`), kept as text.
 SHARE: Final = Kind(
     _read_share,
     {"anyOf": [{"type": "integer", "minimum": 0}, _matching("[0-9]{1,9}%?", characters_max=10)]},
@@ -204,7 +205,7 @@ SHARE: Final = Kind(
 
 
 def items(read: Callable[[Node], _T]) -> Callable[[Node], tuple[_T, ...]]:
-    """Return what reads a list whose items `read` reads."""
+    """Return a function that reads a list, each item with `read`."""
 
     def read_items(node: Node) -> tuple[_T, ...]:
         if not isinstance(node.value, list):
@@ -235,11 +236,11 @@ def _read_environment(node: Node) -> Mapping[str, str]:
             problem = str(wrong_type(member, "a string"))
         if problem:
             raise Invalid(problem, (name,))
-    # The order of variables means nothing, so it makes no new version.
+    # Sorted, so that a change of the order makes no new version.
     return {name: member.text for name, member in sorted(node.value.items())}
 
 
-# A number or a boolean is taken as it was written, null as the empty text.
+# A number or a boolean becomes the text in the file, null the empty text.
 ENVIRONMENT: Final = Kind(
     _read_environment,
     {

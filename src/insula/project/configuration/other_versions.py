@@ -1,6 +1,6 @@
-"""Names of other versions of Cortex, which people bring along: what each is called in 0.35, and so here.
+"""Names from other versions of Cortex, and what to use instead: the names of Cortex 0.35 are those of Insula.
 
-Each text goes on after a colon, behind what is refused.
+Each text is the end of an error, after the refused name and a colon.
 """
 
 from __future__ import annotations

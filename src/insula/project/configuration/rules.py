@@ -1,4 +1,4 @@
-"""What one key of cortex.yaml has to do with another, and what an endpoint may be."""
+"""The rules between keys of cortex.yaml, and the rules for endpoints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from insula.project.configuration.tree import Invalid
 if TYPE_CHECKING:
     from insula.project.configuration.spec import ApiSpec, Models
 
-# The edge's URL patterns reach this deep, and these literals win over any endpoint (both in envoy/).
+# The edge's URL patterns have this many segments, and its own paths take precedence over endpoints (both in envoy/).
 ENDPOINT_SEGMENTS_MAX: Final = 8
 ENDPOINTS_RESERVED: Final = frozenset({"/healthz", "/metrics", "/ui", "/v1/apis", "/v1/openapi.json"})
 
@@ -39,7 +39,7 @@ def canonical_endpoint(endpoint: str, name: str) -> str:
 
 
 def completed(spec: ApiSpec) -> ApiSpec:
-    """Return `spec` with the defaults that follow from other keys. Raises Invalid if two of its keys contradict."""
+    """Return `spec` with the defaults that depend on other keys. Raises Invalid if two keys contradict each other."""
     endpoint = canonical_endpoint(spec.networking.endpoint, spec.name)
     _check_models(spec.handler.type, spec.handler.models)
     scaling = spec.autoscaling

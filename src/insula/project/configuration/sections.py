@@ -1,7 +1,6 @@
-"""The sections of cortex.yaml: maps with known keys, each read into a dataclass.
+"""The sections of cortex.yaml: maps with known keys. Each is read into a dataclass.
 
-The dataclass has everything about its keys: `name: Annotated[type, kind, meaning] = default`. A key without a default
-is required.
+The dataclass defines its keys: `name: Annotated[type, kind, meaning] = default`. A key without a default is required.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from insula.project.configuration.tree import Invalid, Json, Node, plain, read_b
 from insula.project.configuration.units import Quantity, format_duration
 
 NO_EFFECT: Final = "No effect on one machine."
-"""What the meaning of a key ends with if `insula up` accepts the key and has no use for it."""
+"""The last sentence of a key's meaning if `insula up` accepts the key but does not use it."""
 _NONE: Final[Mapping[str, Any]] = MappingProxyType({})
 _T = TypeVar("_T")
 _T_co = TypeVar("_T_co", covariant=True)
@@ -26,7 +25,7 @@ _T_co = TypeVar("_T_co", covariant=True)
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key of a section: its kind, what it is for, and its value when it is left out, MISSING if it is required."""
+    """A key of a section: its kind, its meaning and its default, which is MISSING if the key is required."""
 
     kind: Kind[object]
     meaning: str
@@ -38,7 +37,7 @@ class Key:
 
     @property
     def written_default(self) -> Json:
-        """The default as a person writes it; None if it is nothing, or many values."""
+        """The default in the notation of cortex.yaml; None if there is none, or if it is a section."""
         match self.default:
             case timedelta() as duration:
                 minutes, rest = divmod(duration, timedelta(minutes=1))
@@ -52,7 +51,7 @@ class Key:
 
     @property
     def schema(self) -> Schema:
-        """The JSON Schema of the key, which may be null unless it is required."""
+        """Return the JSON Schema of the key. It allows null unless the key is required."""
         schema = self.kind.schema if self.required else _or_null(self.kind.schema)
         default = self.written_default
         return {**schema, "description": self.meaning, **({} if default is None else {"default": default})}
@@ -70,7 +69,7 @@ def _or_null(schema: Schema) -> Schema:
 
 @dataclass(frozen=True, slots=True)
 class Section(Kind[_T_co]):
-    """The kind of a section, or of a list of them: `keys` are those of the section."""
+    """The kind of a section, or of a list of sections. `keys` are the keys of the section."""
 
     keys: Mapping[str, Key]
 
@@ -83,10 +82,10 @@ class Section(Kind[_T_co]):
 
 
 def section(model: type[_T], elsewhere: Mapping[str, str] = _NONE, fixed: Mapping[str, Json] = _NONE) -> Section[_T]:
-    """A map whose keys are the fields of the dataclass `model`.
+    """Return the kind of a map whose keys are the fields of the dataclass `model`.
 
-    `fixed` keys may be written with their one value, or null, and mean nothing. `elsewhere` are keys of other versions
-    of Cortex, each with what to do.
+    `fixed` keys are accepted only with one value or null, and have no effect. `elsewhere` are keys of other versions of
+    Cortex, each with the advice for the error.
     """
     keys = {each.name: _key(each) for each in fields(cast("type[Any]", model))}
 
@@ -115,7 +114,7 @@ def section(model: type[_T], elsewhere: Mapping[str, str] = _NONE, fixed: Mappin
 
 
 def sections(of: Section[_T]) -> Section[tuple[_T, ...]]:
-    """A list of maps with the same known keys."""
+    """Return the kind of a list of such maps."""
     return Section(items(of.read), {"type": "array", "items": of.schema}, "list of maps", of.keys)
 
 

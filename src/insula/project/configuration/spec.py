@@ -1,13 +1,13 @@
-"""One API as its entry in cortex.yaml describes it. These dataclasses are the one place that knows its keys.
+"""The keys of one API in cortex.yaml, as dataclasses. The keys are defined only here.
 
-A field says a key's type, kind with bounds, meaning and default; the reader, the JSON Schema and the reference in docs/
-are made from them. The keys are those of Cortex' AsyncAPI 0.35, with `min_replicas: 0` from 0.42. How two keys depend
-on each other is in `insula.project.configuration.rules`.
+A field defines a key's type, kind with bounds, meaning and default. The reader, the JSON Schema and the reference in
+docs/ are made from the fields. The keys are those of Cortex' AsyncAPI 0.35, with `min_replicas: 0` from 0.42.
+`insula.project.configuration.rules` has the rules between keys.
 
-`ApiSpec.from_json` holds a spec that came over the wire to the same rules as a file, so nothing downstream
-checks again. The JSON has the keys of cortex.yaml, sorted; only `handler.config` keeps the order it was written in.
+`ApiSpec.from_json` applies the same rules to a spec from a request as to a file, so no other code checks a spec again.
+The JSON has the keys of cortex.yaml in alphabetical order; only `handler.config` keeps the order of the file.
 """
-# Annotations are values here, so there is no `from __future__ import annotations`.
+# No `from __future__ import annotations`: this module's annotations are read at run time.
 
 import dataclasses
 import json
@@ -51,7 +51,7 @@ _MODEL_NAME: Final = text(
     pattern=r"[-_.a-zA-Z0-9]+", rule="must consist of letters, digits, dashes, underscores and dots"
 )
 _S3_PATH: Final = text(pattern=r"s3://[^/]+(/.*)?", rule='must be an S3 path such as "s3://my-bucket/models/"')
-# Cortex knew them for its other kinds, and accepted them of an AsyncAPI with the value it has anyway.
+# Keys of Cortex' other kinds. For an AsyncAPI, Cortex accepted them with their default value only.
 _HANDLER_FIXED: Final[Mapping[str, Json]] = {
     "processes_per_replica": 1,
     "threads_per_process": 1,
@@ -62,12 +62,12 @@ _HANDLER_FIXED: Final[Mapping[str, Json]] = {
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """Files that say what to install, in the order shell, conda, pip."""
+    """Files that define what to install, in the order shell, conda, pip."""
 
-    pip: Annotated[str, PATH, "What `pip install -r` gets; lines may name packages inside the project."] = (
+    pip: Annotated[str, PATH, "File for `pip install -r`; its lines may name packages in the project."] = (
         "requirements.txt"
     )
-    conda: Annotated[str, PATH, "What `conda install --file` gets."] = "conda-packages.txt"
+    conda: Annotated[str, PATH, "File for `conda install --file`."] = "conda-packages.txt"
     shell: Annotated[str, PATH, "Script that `bash -e` runs in the project directory before the others install."] = (
         "dependencies.sh"
     )
@@ -77,9 +77,9 @@ class Dependencies:
 class Model:
     """One named SavedModel."""
 
-    name: Annotated[str, _MODEL_NAME, "Name that `tensorflow_client.predict` takes."]
+    name: Annotated[str, _MODEL_NAME, "Name of the model for `tensorflow_client.predict`."]
     path: Annotated[str, _S3_PATH, "The model."]
-    signature_key: Annotated[str | None, text(), "Signature of this model to call, if it has more than one."] = None
+    signature_key: Annotated[str | None, text(), "Signature to call, if the model has several."] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +88,15 @@ class Models:
 
     path: Annotated[str | None, _S3_PATH, "The only model."] = None
     paths: Annotated[tuple[Model, ...], sections(section(Model)), "Several models, each with its name."] = ()
-    dir: Annotated[str | None, _S3_PATH, "Every folder directly below it is a model, named after the folder."] = None
-    signature_key: Annotated[str | None, text(), "Signature to call of each model that has more than one."] = None
+    dir: Annotated[
+        str | None, _S3_PATH, "Every folder directly below this path is a model, named after the folder."
+    ] = None
+    signature_key: Annotated[str | None, text(), "Signature to call, for each model that has several."] = None
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """The user's class and what it needs around it."""
+    """The user's class and its environment."""
 
     type: Annotated[
         str,
@@ -105,33 +107,33 @@ class Handler:
         str, PATH, "File that defines the class Handler, or a `.pickle` that holds a class pickled with dill."
     ]
     dependencies: Annotated[Dependencies, section(Dependencies), Dependencies.__doc__] = Dependencies()
-    config: Annotated[Mapping[str, Json], CONFIG, "Handed to the constructor as `config`."] = field(
+    config: Annotated[Mapping[str, Json], CONFIG, "Passed to the constructor as `config`."] = field(
         default_factory=dict[str, Json], hash=False
     )
-    python_path: Annotated[str | None, PATH, "Folder that takes the project directory's place on `sys.path`."] = None
+    python_path: Annotated[str | None, PATH, "Folder on `sys.path` instead of the project directory."] = None
     image: Annotated[str | None, text(), "Container image of the worker, on Kubernetes.", NO_EFFECT] = None
-    env: Annotated[Mapping[str, str], ENVIRONMENT, "Environment variables of the handler; those in `.env` win."] = (
+    env: Annotated[Mapping[str, str], ENVIRONMENT, "Environment variables of the handler; `.env` overrides them."] = (
         field(default_factory=dict[str, str], hash=False)
     )
     log_level: Annotated[
-        str, choice("debug", "info", "warning", "error"), "Least severe level that the handler's log shows."
+        str, choice("debug", "info", "warning", "error"), "Least severe level in the handler's log."
     ] = "info"
     shm_size: Annotated[Quantity | None, amount(), "Size of /dev/shm, on Kubernetes.", NO_EFFECT] = None
     models: Annotated[Models | None, section(Models, other_versions.MODELS_KEYS), Models.__doc__] = None
     tensorflow_serving_image: Annotated[
-        str | None, text(), "Accepted for Cortex' sake; models are served by the worker itself.", NO_EFFECT
+        str | None, text(), "Accepted for compatibility with Cortex; the worker itself serves the models.", NO_EFFECT
     ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """What one replica asks of its machine, on Kubernetes."""
+    """The resources that one replica requests on Kubernetes."""
 
     cpu: Annotated[Quantity, amount("20m"), "CPU request of one replica.", NO_EFFECT] = field(default=Quantity("200m"))
     mem: Annotated[
         Quantity | None,
         amount("20Mi"),
-        "Memory of one replica; a workload that takes the handler beyond it fails. Null means no limit.",
+        "Memory limit of one replica. A workload fails if the handler exceeds it. Null means no limit.",
     ] = None
     gpu: Annotated[int, integer(), "GPUs of one replica.", NO_EFFECT] = 0
     inf: Annotated[int, integer(), "Inferentia chips of one replica.", NO_EFFECT] = 0
@@ -142,16 +144,16 @@ class Compute:
 
 @dataclass(frozen=True, slots=True)
 class Autoscaling:
-    """How many replicas, and when."""
+    """The number of replicas, and when it changes."""
 
-    min_replicas: Annotated[int, integer(), "Fewest replicas; 0 lets an idle API stop its last one.", NO_EFFECT] = 1
+    min_replicas: Annotated[int, integer(), "Fewest replicas; with 0, an idle API has none.", NO_EFFECT] = 1
     max_replicas: Annotated[int, integer(1), "Most replicas."] = 100
-    # None only until `rules.completed`.
+    # None until `rules.completed` sets it.
     init_replicas: Annotated[
         int | None, integer(), "Replicas to start with; `min_replicas` if left out.", NO_EFFECT
     ] = None
     max_replica_concurrency: Annotated[
-        int, integer(1, 30_000), "Workloads the queue takes for each of `max_replicas`; more get a 429."
+        int, integer(1, 30_000), "Workloads, waiting and running, for each of `max_replicas`; more submits get 429."
     ] = 1024
     target_replica_concurrency: Annotated[
         float, number(above=0), "Workloads, waiting and running, that one replica should have.", NO_EFFECT
@@ -163,22 +165,22 @@ class Autoscaling:
         NO_EFFECT,
     ] = timedelta(seconds=60)
     downscale_stabilization_period: Annotated[
-        timedelta, duration(), "Never below the highest recommendation of this time.", NO_EFFECT
+        timedelta, duration(), "The count stays at least at the highest recommendation of this time.", NO_EFFECT
     ] = timedelta(minutes=5)
     upscale_stabilization_period: Annotated[
-        timedelta, duration(), "Never above the lowest recommendation of this time.", NO_EFFECT
+        timedelta, duration(), "The count stays at most at the lowest recommendation of this time.", NO_EFFECT
     ] = timedelta(minutes=1)
     max_downscale_factor: Annotated[
-        float, number(0, below=1), "Least share of the replicas that one step down leaves.", NO_EFFECT
+        float, number(0, below=1), "One step down keeps at least this share of the replicas.", NO_EFFECT
     ] = 0.75
     max_upscale_factor: Annotated[
-        float, number(above=1), "Most that one step up multiplies the replicas by.", NO_EFFECT
+        float, number(above=1), "One step up multiplies the replicas by at most this factor.", NO_EFFECT
     ] = 1.5
     downscale_tolerance: Annotated[
-        float, number(0), "How far below the current count a recommendation may lie without effect.", NO_EFFECT
+        float, number(0), "A recommendation that is below the count by at most this share has no effect.", NO_EFFECT
     ] = 0.05
     upscale_tolerance: Annotated[
-        float, number(0), "How far above the current count a recommendation may lie without effect.", NO_EFFECT
+        float, number(0), "A recommendation that is above the count by at most this share has no effect.", NO_EFFECT
     ] = 0.05
 
 
@@ -187,32 +189,32 @@ class UpdateStrategy:
     """How a new version replaces the old one."""
 
     max_surge: Annotated[
-        str, SHARE, "Replicas there may be in addition during an update; 0: the old one ends first."
+        str, SHARE, "Most additional replicas during an update; with 0, an old replica ends before a new one starts."
     ] = "25%"
     max_unavailable: Annotated[str, SHARE, "Replicas that may be missing during an update.", NO_EFFECT] = "25%"
 
     @property
     def in_place(self) -> bool:
-        """Whether no replica may be there in addition: an old one ends before its successor starts."""
+        """Whether an update starts no additional replica: an old replica ends before its successor starts."""
         return self.max_surge.rstrip("%") == "0"
 
 
 @dataclass(frozen=True, slots=True)
 class Networking:
-    """Where the API answers."""
+    """The address of the API."""
 
-    # Empty only until `rules.completed`; then with its leading slash and without a trailing one.
+    # Empty until `rules.completed` sets it; then with a leading slash and without a trailing one.
     endpoint: Annotated[str, _ENDPOINT, "Path of the API, unique in the installation; `/<name>` if left out."] = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiSpec:
-    """One API. Build it with `from_json` or `insula.project.configuration.cortex_yaml.load`, which check it."""
+    """One API. Make it with `from_json` or `insula.project.configuration.cortex_yaml.load`, which check it."""
 
     name: Annotated[
         str, _NAME, "Name of the API, unique in the installation; other handlers reach it at `http://api-<name>:8888/`."
     ]
-    kind: Annotated[str, choice(KIND), "What the entry describes; Insula runs this kind only."]
+    kind: Annotated[str, choice(KIND), "Kind of the API; Insula runs only this kind."]
     handler: Annotated[Handler, section(Handler, other_versions.HANDLER_KEYS, _HANDLER_FIXED), Handler.__doc__]
     compute: Annotated[Compute, section(Compute, other_versions.COMPUTE_KEYS), Compute.__doc__] = Compute()
     autoscaling: Annotated[Autoscaling, section(Autoscaling, other_versions.AUTOSCALING_KEYS), Autoscaling.__doc__] = (
@@ -225,16 +227,16 @@ class ApiSpec:
 
     @property
     def queue_limit(self) -> int:
-        """Workloads the API may hold before it answers RESOURCE_EXHAUSTED; never depends on the current replicas."""
+        """Most workloads waiting or running; more get RESOURCE_EXHAUSTED. Independent of the current replicas."""
         return self.autoscaling.max_replica_concurrency * max(1, self.autoscaling.max_replicas)
 
     def to_json(self) -> bytes:
-        """Return the canonical JSON: equal specs give equal bytes, except that the order inside config is kept."""
+        """Return the canonical JSON. Equal specs give equal bytes, except that `config` keeps the order of its keys."""
         return json.dumps(_json_of(self), separators=(",", ":"), allow_nan=False).encode()
 
     @staticmethod
     def from_json(data: bytes) -> "ApiSpec":
-        """Return the spec in `data`. Raises ProjectInvalid, naming API and key, if it breaks a rule."""
+        """Return the spec in `data`. Raises ProjectInvalid, with API and key, if it breaks a rule."""
         if len(data) > SPEC_BYTES_MAX:
             raise ProjectInvalid(f"an API's configuration must not be larger than {SPEC_BYTES_MAX} bytes of JSON")
         try:
@@ -248,14 +250,14 @@ API: Final = section(ApiSpec, other_versions.API_KEYS)
 
 
 def read_entry(entry: Node, source: tuple[str, ...], index: int = 0) -> ApiSpec:
-    """Return the spec of one entry. Raises ProjectInvalid; its text starts with `source` and names the API."""
+    """Return the spec of one entry. Raises ProjectInvalid with a text that starts with `source` and names the API."""
     try:
         _check_other_versions(entry)
         spec = rules.completed(API.read(entry))
     except Invalid as invalid:
         raise ProjectInvalid(describe(invalid, ": ".join([*source, _title(entry, index)]), entry)) from None
     if len(spec.to_json()) > SPEC_BYTES_MAX:
-        problem = f"must not be larger than {SPEC_BYTES_MAX} bytes as JSON; put what is large into a file"
+        problem = f"must not be larger than {SPEC_BYTES_MAX} bytes as JSON; put large values into a file"
         raise ProjectInvalid(": ".join([*source, _title(entry, index), "handler", "config", problem]))
     return spec
 
@@ -268,7 +270,7 @@ def _title(entry: Node, index: int) -> str:
 
 
 def _check_other_versions(entry: Node) -> None:
-    """Refuse other kinds and types first: every key of theirs would be reported as unknown otherwise."""
+    """Refuse other kinds and types first. Otherwise the error would report their keys as unknown."""
     kind = locate(entry, ("kind",))
     if kind is not entry and kind.value is not None and kind.value != KIND:
         advice = other_versions.KINDS.get(str(kind.value), other_versions.ANOTHER_KIND)
@@ -284,7 +286,7 @@ def _check_other_versions(entry: Node) -> None:
 
 
 def _json_of(value: object) -> Json:
-    """Return the JSON form of a spec or of a part of it, in cortex.yaml's notation."""
+    """Return a spec, or a part of it, as JSON in the notation of cortex.yaml."""
     match value:
         case Quantity():
             return value.text

@@ -1,4 +1,4 @@
-"""Parsed configuration that still knows where each piece was written, and what is wrong with it."""
+"""A parsed configuration with the position of each value in the file, and the error for an invalid value."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ Json: TypeAlias = "Scalar | list[Json] | dict[str, Json]"
 Step: TypeAlias = str | int
 _T = TypeVar("_T")
 
-# Deeper and larger trees are refused: aliases could otherwise make a few lines of YAML fill the memory.
+# Limits of a tree. Without them, a few lines of YAML with aliases could fill the memory.
 DEPTH_MAX: Final = 64
 NODES_MAX: Final = 100_000
-# Beyond this, Python itself refuses to print or parse an integer in decimal.
+# Python refuses to print or parse larger integers in decimal.
 INTEGER_BITS_MAX: Final = 8_192
 _QUOTED_CHARACTERS_MAX: Final = 80
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One value of a configuration; `line` and `column` count from 1, and are 0 where there was no file."""
+    """One value of a configuration. `line` and `column` count from 1; both are 0 if the value is not from a file."""
 
     value: Scalar | list[Node] | dict[str, Node]
-    # A scalar as it was written: the environment variable `yes` is not "True".
+    # The text of a scalar in the file. For example, an environment variable keeps `yes`, which YAML reads as true.
     text: str = ""
     line: int = 0
     column: int = 0
 
 
 class Invalid(Exception):
-    """A value breaks a rule. `path` leads to it from the API's entry; `at` to the key to point at, if it is another."""
+    """A value breaks a rule. `path` is its path in the API's entry. `at` is the path of the position in the error."""
 
     def __init__(self, problem: str, path: tuple[Step, ...] = (), at: tuple[Step, ...] | None = None) -> None:
         super().__init__(problem)
@@ -42,12 +42,12 @@ class Invalid(Exception):
         self.at = path if at is None else at
 
     def under(self, step: Step) -> Invalid:
-        """Return the same problem as seen from one level further up."""
+        """Return the same error with `step` added at the front of its paths."""
         return Invalid(self.problem, (step, *self.path), (step, *self.at))
 
 
 def describe(invalid: Invalid, prefix: str, root: Node) -> str:
-    """Return the sentence for `invalid`: prefix, path, problem and, if known, the position in the file."""
+    """Return the error text: prefix, path, problem and, if known, the position in the file."""
     steps = [f"index {step}" if isinstance(step, int) else step for step in invalid.path]
     sentence = ": ".join(filter(None, [prefix, *steps, invalid.problem]))
     node = locate(root, invalid.at)
@@ -55,7 +55,7 @@ def describe(invalid: Invalid, prefix: str, root: Node) -> str:
 
 
 def locate(root: Node, path: tuple[Step, ...]) -> Node:
-    """Return the node at `path`, or the last one that exists on the way to it."""
+    """Return the node at `path`, or its closest ancestor that exists."""
     node = root
     for step in path:
         match node.value:
@@ -69,7 +69,7 @@ def locate(root: Node, path: tuple[Step, ...]) -> Node:
 
 
 def read_below(step: Step, read: Callable[[Node], _T], node: Node) -> _T:
-    """Return what `read` makes of `node`, which is one `step` below. Its Invalid is raised as seen from above."""
+    """Return `read(node)`. `step` is the key or index of `node` in its parent, and is added to an Invalid's path."""
     try:
         return read(node)
     except Invalid as invalid:
@@ -77,7 +77,7 @@ def read_below(step: Step, read: Callable[[Node], _T], node: Node) -> _T:
 
 
 def plain(node: Node) -> Json:
-    """Return the value without its positions. Raises Invalid for what JSON cannot carry: NaN, infinity."""
+    """Return the value without its positions. Raises Invalid for NaN and infinity, which JSON does not have."""
     match node.value:
         case dict() as members:
             return {key: read_below(key, plain, member) for key, member in members.items()}
@@ -90,7 +90,7 @@ def plain(node: Node) -> Json:
 
 
 def quote(node: Node) -> str:
-    """Return the value as an error names it: text in quotation marks, numbers as written, at most 80 characters."""
+    """Return the value for an error text: strings in quotation marks, numbers as in the file, at most 80 characters."""
     match node.value:
         case dict():
             return "a map"
@@ -106,7 +106,7 @@ def quote(node: Node) -> str:
 
 
 def checked_text(text: str) -> str:
-    """Return `text`. Raises Invalid if it holds half of a surrogate pair, which no file or environment could carry."""
+    """Return `text`. Raises Invalid if it has a lone surrogate, which cannot be encoded as UTF-8."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -115,7 +115,7 @@ def checked_text(text: str) -> str:
 
 
 def parse_json(data: bytes) -> Node:
-    """Return the tree of a JSON document. Raises Invalid if it is none, repeats a key, or is over the limits."""
+    """Return the tree of a JSON document. Raises Invalid if it is malformed, repeats a key, or is over the limits."""
     try:
         parsed = json.loads(data, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as error:
@@ -124,7 +124,7 @@ def parse_json(data: bytes) -> Node:
 
 
 class _Pairs(list[tuple[str, object]]):
-    """A JSON object before its keys were looked at."""
+    """A JSON object whose keys are not checked yet."""
 
 
 def _node_of_json(value: object, depth: int, budget: Iterator[int]) -> Node:

@@ -9,9 +9,9 @@ from decimal import ROUND_CEILING, Decimal
 from types import MappingProxyType
 from typing import Final
 
-# A year: long enough for any period of an autoscaler, short enough that no arithmetic overflows.
+# A year: longer than any period of an autoscaler, and short enough that no arithmetic overflows.
 DURATION_MAX: Final = timedelta(days=365)
-# Longer numbers are slips, and keep exact arithmetic on them cheap.
+# Longer numbers are mistakes, and exact arithmetic on them would be slow.
 TEXT_CHARACTERS_MAX: Final = 32
 
 _MICROSECONDS: Final = MappingProxyType({"h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "ms": 1_000})
@@ -22,9 +22,9 @@ _POWERS: Final = "KMGTPE"
 
 
 def parse_duration(text: str) -> timedelta:
-    """Return the duration that `text` names, in Go's notation: `60s`, `5m`, `1h30m`, `1.5s`, `250ms`.
+    """Parse a duration in Go's notation: `60s`, `5m`, `1h30m`, `1.5s`, `250ms`.
 
-    Raises ValueError for anything else, and for more than DURATION_MAX.
+    Raises ValueError for any other text, and for more than DURATION_MAX.
     """
     if len(text) > TEXT_CHARACTERS_MAX or not DURATION.fullmatch(text):
         raise ValueError(f"{text!r} is not a duration")
@@ -36,7 +36,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Return the one canonical text of `duration`: whole seconds where possible, so `1m` and `60s` are the same."""
+    """Return the canonical text of `duration`: in whole seconds if possible, so that `1m` and `60s` give the same."""
     if duration % timedelta(seconds=1):
         return f"{Decimal(duration // timedelta(microseconds=1)) / 1000:f}ms"
     return f"{duration // timedelta(seconds=1)}s"
@@ -44,20 +44,20 @@ def format_duration(duration: timedelta) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """An amount in Kubernetes' notation, kept as it was written; build it with `parse_quantity`."""
+    """An amount in Kubernetes' notation. Keeps the text of the file. Make it with `parse_quantity`."""
 
     text: str
 
     @property
     def amount(self) -> Decimal:
-        """The exact amount in units: cores of a CPU, bytes of memory."""
+        """The exact amount, in CPU cores or bytes of memory."""
         match = QUANTITY.fullmatch(self.text)
         if match is None:
             raise ValueError(f"{self.text!r} is not a quantity")
         number, suffix = Decimal(match[1]), match[2] or ""
         if suffix == "m":
             return number / 1000
-        # "E" alone is exa, "E3" an exponent.
+        # "E" is exa, "E3" is an exponent.
         if suffix and suffix[0] in "eE" and suffix[1:].isdigit():
             return number.scaleb(int(suffix[1:]))
         if suffix:
@@ -75,7 +75,7 @@ class Quantity:
 
 
 def parse_quantity(text: str) -> Quantity:
-    """Return the quantity that `text` names: `200m`, `1.5`, `20Mi`, `1G`, `1e3`. Raises ValueError for others."""
+    """Parse a quantity: `200m`, `1.5`, `20Mi`, `1G`, `1e3`. Raises ValueError for any other text."""
     if len(text) > TEXT_CHARACTERS_MAX or not QUANTITY.fullmatch(text):
         raise ValueError(f"{text!r} is not a quantity")
     return Quantity(text)

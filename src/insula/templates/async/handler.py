@@ -5,7 +5,7 @@ import requests
 
 class Handler:
     async def handle_async(self, payload):
-        # All at once: a workload takes as long as its slowest URL.
+        # All requests run at once, so a workload takes as long as its slowest URL.
         answers = await asyncio.gather(*(asyncio.to_thread(check, url) for url in payload["urls"]))
         return dict(zip(payload["urls"], answers))
 
