@@ -15,11 +15,11 @@ A_MOMENT_S: Final = 1.5
 
 @dataclass
 class LocalApi:
-    """`project` is its directory, if it was named on the command line; times are of time.monotonic().
+    """`project` is its directory if the API is from the command line, else None. Times are of time.monotonic().
 
-    `version` was deployed last; it is empty before the first. `since` is when the wait for it began. `state` and
-    `reason` are those last shown to the user. `phase` is the worker's phase until then, `phase_since` its start, and
-    `progress` the last line of pip, conda or dependencies.sh.
+    `version` is the last deployed version, empty before the first. `since` is the start of the wait for it. `state`
+    and `reason` are those last shown to the user. Until the API is ready, `phase` is the worker's phase, `phase_since`
+    the start of the phase, and `progress` the last line of pip, conda or dependencies.sh.
     """
 
     name: str
@@ -34,11 +34,11 @@ class LocalApi:
     progress: str = ""
 
     def wait_for(self, version: str) -> None:
-        """Wait for a newly deployed version. Its state is not known yet."""
+        """Reset the state, because a new version was deployed."""
         self.version, self.state, self.reason, self.phase = version, ApiState.PENDING, "", ""
 
     def lingers(self, phase: str, progress: str, now: float) -> bool:
-        """Note the worker's phase and progress. Returns True once the phase has lasted for A_MOMENT_S."""
+        """Store the worker's phase and progress. Return whether the phase has lasted for A_MOMENT_S."""
         if phase != self.phase:
             self.phase, self.phase_since = phase, now
         self.progress = progress

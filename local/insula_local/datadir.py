@@ -19,7 +19,7 @@ from insula_local.seaweedfs.storage import Keys
 from insula_local.settings import PLAIN_PATH, Refused
 
 LAST_CHILDREN_S: Final = 5
-"""How long the stores of a killed stack may take to end. They hold the lock until then."""
+"""How long the stores of a killed stack may take to end. They keep the lock until then."""
 SOCKET_PATH_BYTES_MAX: Final = 107
 """Linux' limit for the path of a Unix socket (unix(7): sun_path, without its final zero)."""
 SOCKET_NAME_BYTES_MAX: Final = 64
@@ -51,7 +51,7 @@ class DataDirectory:
                 each.mkdir(mode=0o700, exist_ok=True)
             self.lock: Final = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             self._take_lock()
-            stack_file(self.path).unlink(missing_ok=True)  # of a stack that was killed
+            stack_file(self.path).unlink(missing_ok=True)  # left by a killed stack
             self._remove_short_folder()
             self.sockets: Final = self._socket_folder()
             self.keys: Final = self._keys()
@@ -64,22 +64,22 @@ class DataDirectory:
 
     @property
     def logs(self) -> Path:
-        """One log per part."""
+        """Folder of the parts' logs."""
         return self.path / "logs"
 
     @property
     def run(self) -> Path:
-        """Files of the current run."""
+        """Folder of the files of the current run."""
         return self.path / "run"
 
     @property
     def valkey(self) -> Path:
-        """Valkey's append-only file."""
+        """Folder of Valkey's append-only file."""
         return self.path / "valkey"
 
     @property
     def seaweedfs(self) -> Path:
-        """SeaweedFS' volumes and its index."""
+        """Folder of SeaweedFS' volumes and its index."""
         return self.path / "seaweedfs"
 
     def remembered_ports(self) -> dict[str, int]:
@@ -89,7 +89,7 @@ class DataDirectory:
         return {}
 
     def remember_ports(self, ports: Mapping[str, int]) -> None:
-        """Store the ports for the next run: SeaweedFS' parts know each other by their addresses."""
+        """Store the ports for the next run, because SeaweedFS has stored the addresses of its parts."""
         _write(self.path / "ports.json", json.dumps(dict(ports)))
 
     def write(self, name: str, text: str) -> Path:
@@ -99,13 +99,13 @@ class DataDirectory:
         return path
 
     def write_plain(self, name: str, text: str) -> Path:
-        """The same, for a program that interprets some characters of a path, such as boto3 does with `$`."""
+        """The same, for a program that interprets characters of a path, as boto3 does with `$`."""
         path = self.sockets / name
         _write(path, text)
         return path
 
     def append(self, name: str, text: str) -> None:
-        """Append to a file of the current run in place: handlers have the file mounted, so it must not be replaced."""
+        """Append to a file of the current run. It is not replaced, because handlers have the file mounted."""
         with (self.run / name).open("a", encoding="utf-8") as file:
             file.write(text)
 
@@ -115,7 +115,7 @@ class DataDirectory:
 
     def close(self) -> None:
         """Release the directory. The lock lasts until the last store that inherited it has ended."""
-        for path in (pid_file(self.path), stack_file(self.path)):  # so that commands find no stack
+        for path in (pid_file(self.path), stack_file(self.path)):  # commands then find no stack
             with suppress(OSError):
                 path.unlink()
         self._remove_short_folder()
@@ -124,8 +124,8 @@ class DataDirectory:
     def _socket_folder(self) -> Path:
         """Return the folder of the Unix sockets: `run`, or a new one elsewhere.
 
-        A path in `run` may be too long for a socket, or hold characters with a meaning in an address. Its file system
-        may not support sockets, such as a folder shared with another system.
+        A path in `run` may be too long for a socket, or have characters with a meaning in an address. Its file system
+        may not support sockets, for example a folder that is shared with another system.
         """
         for left_over in self.run.glob("*.sock"):
             left_over.unlink()
@@ -138,7 +138,7 @@ class DataDirectory:
 
     @property
     def _short_folder(self) -> Path:
-        """A link to the short folder of the sockets, if there is one: the next start removes what a kill left."""
+        """A link to the short folder of the sockets, if there is one. After a kill, the next start removes both."""
         return self.run / "sockets"
 
     def _remove_short_folder(self) -> None:
@@ -159,10 +159,10 @@ class DataDirectory:
                     f"The data directory {self.path} is in use {who}. Stop that one first, "
                     "or give this stack a directory of its own with --data."
                 )
-            time.sleep(_LOCK_EVERY_S)  # the stack was killed and its stores are about to end
+            time.sleep(_LOCK_EVERY_S)  # the stack was killed and its stores are ending
 
     def _keys(self) -> Keys:
-        """The keys of keys.json. Missing ones are made and added."""
+        """Return the keys of keys.json. Missing keys are generated and stored."""
         path = self.path / "keys.json"
         text = path.read_text() if path.exists() else "{}"
         try:
@@ -189,7 +189,7 @@ def _takes_sockets(folder: Path) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    """Replace the file, whole or not at all. It is on disk when this returns."""
+    """Replace the file atomically. It is on disk when this returns."""
     fd, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(fd, "w", encoding="utf-8") as file:

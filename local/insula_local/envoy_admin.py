@@ -13,9 +13,9 @@ CALL_S: Final = 1.0
 
 
 async def close_listeners(socket: Path) -> None:
-    """Have Envoy accept no new connection of a caller. S3 for handlers and running requests continue.
+    """Make Envoy refuse new connections of callers. S3 for handlers and running requests continue.
 
-    An error is ignored: an Envoy that does not answer has ended, or will end with the rest of the stack.
+    Errors are ignored: if Envoy does not answer, it has ended, or will be stopped with the other parts.
     """
     try:
         async with asyncio.timeout(CALL_S):

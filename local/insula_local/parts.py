@@ -22,44 +22,44 @@ from insula_local.supervision import probes
 from insula_local.supervision.supervise import Part, Probe
 
 WORKER_GRACE_S: Final = 5
-"""How long a stopped worker lets its handler finish. Then it gives unfinished workloads back."""
+"""How long a stopping worker waits for its handler. Then it gives unfinished workloads back."""
 WORKER_STOP_S: Final = 6.0
 EDGE_STOP_S: Final = 0.7
-"""Together with the stop times of services and stores, this is less than the 10 s in which everything must end."""
+"""The stop times of a worker, the edge, the services and the stores together are below 10 s."""
 SOCKETS: Final = Path("/tmp")  # noqa: S108 - not our choice
 PORTS: Final = ("s3.port", "metrics.port")
-"""The TCP ports beside the public one and 8888: S3 for handlers, and metrics. Every part listens on a Unix socket."""
+"""The TCP ports in addition to the public one and 8888: S3 for handlers, and metrics. Parts use Unix sockets."""
 VALKEY: Final = {
     "appendonly": "yes",
     "appendfsync": "always",
-    "hash-max-listpack-entries": "32",  # the fields of a live record; buckets of ended ones may be large
+    "hash-max-listpack-entries": "32",  # enough for a live record; buckets of ended ones may be larger
     "hash-max-listpack-value": "8192",  # a record with its inline result stays compact: a third less memory
     "save": "",
     "daemonize": "no",
     "databases": "1",
 }
-"""How Valkey keeps what it answered, wherever it listens."""
+"""Valkey's settings for durability and memory."""
 _SEAWEEDFS_FLAGS: Final = (
     "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
     "s3.port", "s3.port.grpc", "admin.port",
 )  # fmt: skip
 SEAWEEDFS_PORTS: Final = tuple(f"seaweedfs/{flag}" for flag in _SEAWEEDFS_FLAGS)
-"""TCP ports of SeaweedFS' parts, used if it cannot have a network namespace."""
+"""TCP ports of SeaweedFS' parts, for a machine that allows no network namespace."""
 _SECRETS: Final = frozenset({"INSULA_REDIS_URL", "INSULA_ADMIN_TOKEN"})
 
 
 def worker_name(api: str) -> str:
-    """Name of an API's worker, the same in every run, so that it reclaims its predecessor's workloads at once."""
+    """Return the name of an API's worker. A worker with the same name as before reclaims its workloads at once."""
     return f"{api}-0"
 
 
 def metrics_socket(api: str) -> str:
-    """Name of the socket where an API's worker serves its metrics. It has a dot, which no other name has."""
+    """Return the name of the socket for the metrics of an API's worker. Only these names have a dot."""
     return f"metrics.{api}"
 
 
 def worker_part(api: str) -> str:
-    """Name of the part that is the API's worker."""
+    """Return the name of the API's worker as a part."""
     return f"worker {api}"
 
 
@@ -67,8 +67,8 @@ def worker_part(api: str) -> str:
 class Parts:
     """Makes the parts of one stack.
 
-    `ports` has a port for each name in PORTS, and in SEAWEEDFS_PORTS unless SeaweedFS is `enclosed`. `names` are the
-    APIs that have a worker: those of the plan, and those deployed since.
+    `ports` has a port for each name in PORTS, and for each in SEAWEEDFS_PORTS unless SeaweedFS is `enclosed`. `names`
+    are the APIs with a worker: those of the plan, and those deployed later.
     """
 
     plan: Plan
@@ -89,7 +89,7 @@ class Parts:
 
     @property
     def redis_url_shown(self) -> str:
-        """The same without its password."""
+        """The same URL without its password."""
         url = urlsplit(self.redis_url)
         if url.password is None:
             return self.redis_url
@@ -108,12 +108,12 @@ class Parts:
 
     @property
     def s3_endpoint(self) -> str:
-        """The S3 endpoint of handlers, through the edge. Our services use S3's socket."""
+        """The S3 endpoint for handlers, on the edge. Our services use S3's socket."""
         return f"http://{self.settings.internal_address}:{self.ports['s3.port']}"
 
     @property
     def handlers_s3(self) -> dict[str, str]:
-        """The AWS_* variables that handlers get."""
+        """The AWS_* variables of handlers."""
         keys = self.data.keys
         identity = {"AWS_ACCESS_KEY_ID": keys.handlers_access_key, "AWS_SECRET_ACCESS_KEY": keys.handlers_secret_key}
         return storage.endpoint(self.s3_endpoint) | identity
@@ -124,38 +124,38 @@ class Parts:
         return self.settings.internal_address, self.ports["metrics.port"]
 
     def metrics_url(self, path: str) -> str:
-        """The URL of one part's metrics, by its path in `scrapes`."""
+        """Return the URL of a part's metrics. `path` is one of those in `scrapes`."""
         host, port = self.metrics_address
         return f"http://{host}:{port}{path}"
 
     def scrapes(self) -> Scrapes:
-        """The server of the metrics address."""
+        """Return the server of the metrics address."""
         return Scrapes(self.socket("results-metrics"), lambda api: self.socket(metrics_socket(api)))
 
     def with_api(self, api: str) -> Parts:
-        """The same stack with one more API. Its short name is added to the hosts file of all handlers."""
+        """Return the same stack with one more API, and add its short name to the hosts file of all handlers."""
         if api in self.names:
             return self
         self.data.append("hosts", hosts.line(self.settings.internal_address, api))
         return replace(self, names=(*self.names, api))
 
     def socket(self, name: str) -> Path:
-        """The Unix socket of one of our servers."""
+        """Return the Unix socket of a server of this stack."""
         return self.data.sockets / f"{name}.sock"
 
     def address(self, name: str) -> str:
-        """The same in gRPC's form."""
+        """Return the same as an address for gRPC."""
         return f"unix://{self.socket(name)}"
 
     def valkey(self) -> Part:
-        """Redis; it replies after a write is on disk (I1)."""
+        """Redis. It replies only after a write is on disk (I1)."""
         socket = self.socket("valkey")
         listening = {"port": "0", "unixsocket": str(socket), "unixsocketperm": "700", "dir": "."}
         command = (str(self.plan.programs.valkey), *valkey_flags(VALKEY | listening))
         return replace(self._part("valkey", command, {}, probes.redis(socket)), directory=self.data.valkey)
 
     def seaweedfs(self) -> Part:
-        """S3, with its master, volume server and filer in the same process, in its own network where possible."""
+        """S3: master, volume server and filer in one process, in its own network namespace if possible."""
         data, bwrap = self.data, self.plan.programs.bwrap
         data.configure_seaweedfs("filer.toml", storage.FILER_STORE)
         data.configure_seaweedfs("security.toml", storage.security(data.keys))
@@ -164,7 +164,7 @@ class Parts:
         flags = {
             "ip": host,
             "ip.bind": host,
-            "dir": ".",  # a comma in a path would split it
+            "dir": ".",  # not an absolute path, in which a comma would be a separator
             "s3.port.iceberg": "0",
             "s3.port.lance": "0",
             "s3.config": "identities.json",
@@ -172,7 +172,7 @@ class Parts:
             "filer.localSocket": str(self.socket("filer")),
             "admin.ui": "false",
             "webdav": "false",
-            "master.telemetry": "false",  # else it reports usage to its makers
+            "master.telemetry": "false",  # else it sends usage data to its makers
             "volume.id": "insula",
             "volume.preStopSeconds": "0",
             **self._seaweedfs_ports(),
@@ -189,7 +189,7 @@ class Parts:
         return replace(self._part("seaweedfs", command, storage.MEMORY, ready), directory=data.seaweedfs)
 
     def _seaweedfs_ports(self) -> dict[str, str]:
-        """Flags for its TCP ports, if it shares the machine's network. In its own network it uses its default ports."""
+        """Return the flags for TCP ports; none in a network namespace, where SeaweedFS uses its default ports."""
         if self.enclosed:
             return {}
         chosen = {flag: str(self.ports[name]) for flag, name in zip(_SEAWEEDFS_FLAGS, SEAWEEDFS_PORTS, strict=True)}
@@ -197,7 +197,7 @@ class Parts:
         return chosen | {"admin.port.grpc": str(admin_grpc), "s3.allowedOrigins": self.s3_endpoint}
 
     def sweep(self) -> None:
-        """Remove the sockets that SeaweedFS leaves in the machine's /tmp: it has no flag for their folder."""
+        """Remove the sockets that SeaweedFS leaves in /tmp. It has no flag for another folder."""
         for port in self._seaweedfs_ports().values():
             for path in SOCKETS.glob(f"seaweedfs-*-{port}.sock"):
                 path.unlink(missing_ok=True)
@@ -207,15 +207,15 @@ class Parts:
         return self._service("results", INSULA_LISTEN="results", INSULA_METRICS_LISTEN="results-metrics")
 
     def submit(self, take_log_line: Callable[[str], None]) -> Part:
-        """SubmitService, and ApiService on the admin address; `take_log_line` gets its log, with each deployment."""
+        """SubmitService, and ApiService on the admin address. `take_log_line` gets each line of its log."""
         part = self._service("submit", INSULA_LISTEN="submit", INSULA_ADMIN_LISTEN="submit-admin")
         level = part.environment.get("INSULA_LOG_LEVEL", "info")
-        # Above this level it would not log deployments.
+        # Deployments are logged at this level.
         environment = {**part.environment, "INSULA_LOG_LEVEL": level if level.lower() == "debug" else "info"}
         return replace(part, environment=environment, take_log_line=take_log_line)
 
     def worker(self, api: str, take_line: Callable[[str], None]) -> Part:
-        """The worker of one API; `take_line` gets the handler's output."""
+        """The worker of one API. `take_line` gets each line that it prints."""
         name = worker_name(api)
         variables = {
             "INSULA_API": api,
@@ -235,7 +235,7 @@ class Parts:
         return replace(part, stop_s=WORKER_STOP_S, take_line=take_line, announced=False)
 
     def envoy(self) -> Part:
-        """The edge: the public listener, that of handlers that call other APIs, and S3 for handlers."""
+        """The edge: the public listener, the in-cluster listener, and S3 for handlers."""
         from insula_envoy import EdgeAddresses, render, render_s3
 
         host, admin = self.settings.internal_address, self.socket("envoy-admin")
@@ -259,10 +259,10 @@ class Parts:
         return replace(self._part("envoy", command, variables, probes.http(admin, "/ready")), stop_s=EDGE_STOP_S)
 
     def _tunables_of_envoy(self) -> str:
-        """The user's tunables, and one that leaves the kernel's rseq to Envoy's allocator.
+        """Return the user's glibc tunables, and one that reserves the kernel's rseq for Envoy's allocator.
 
-        glibc from 2.35 on uses rseq itself. Without rseq, the allocator keeps the memory of a peak of callers in a
-        cache for each thread and never returns it. Earlier versions of glibc ignore the name.
+        glibc 2.35 and later uses rseq itself. Without rseq, the allocator has a cache for each thread and never returns
+        the memory of a peak of callers. Earlier versions of glibc ignore the tunable.
         """
         given = self.settings.environment.get("GLIBC_TUNABLES")
         return ":".join(filter(None, [given, "glibc.pthread.rseq=0"]))
@@ -273,7 +273,7 @@ class Parts:
         return self._part(name, _python(f"insula_{name}"), self._stores() | variables, probes.listening(*sockets))
 
     def _stores(self) -> dict[str, str]:
-        """The environment that all services share. Secrets are in files that only the user may read."""
+        """Return the environment of all services. Secrets are in files that only the user may read."""
         keys, data = self.data.keys, self.data
         credentials = storage.credentials(keys.access_key, keys.secret_key)
         return {
@@ -283,12 +283,12 @@ class Parts:
             "INSULA_STORES_FOLDER": str(data.path),
             **storage.endpoint(self.s3_endpoint),
             "AWS_SHARED_CREDENTIALS_FILE": str(data.write_plain("s3-credentials", credentials)),
-            "AWS_CONFIG_FILE": os.devnull,  # the user's own profile must not change it
+            "AWS_CONFIG_FILE": os.devnull,  # the user's own profile must have no effect
             "PYTHONUNBUFFERED": "1",
         }
 
     def _inherited(self) -> dict[str, str]:
-        """The user's environment, without variables that lead to an AWS account, or to our ports through a proxy."""
+        """Return the user's environment, without variables for AWS accounts, and with no proxy for our own ports."""
         given = self.settings.environment.items()
         inherited = {name: value for name, value in given if not name.startswith("AWS_") and name not in _SECRETS}
         direct = [self.settings.internal_address, "127.0.0.1", "localhost", *(f"api-{api}" for api in self.names)]
@@ -304,15 +304,15 @@ class Parts:
             directory=self.data.path,
             log=self.data.logs / f"{name.replace(' ', '-')}.log",
             probe=probe,
-            keep=(self.data.lock,),  # the next stack starts only after this one has ended: both use the same sockets
+            keep=(self.data.lock,),  # the next stack uses the same sockets, so it waits until this part has ended
         )
 
 
 def valkey_flags(settings: Mapping[str, str]) -> tuple[str, ...]:
-    """The settings as words of Valkey's command line."""
+    """Return the settings as arguments of Valkey."""
     return tuple(word for name, value in settings.items() for word in (f"--{name}", value))
 
 
 def _python(module: str) -> tuple[str, ...]:
-    """With -P, so that a user's file with the name of one of our modules is not imported instead."""
+    """Return the command of a module. With -P, a user's file with the name of one of our modules is not imported."""
     return (sys.executable, "-X", "utf8", "-P", "-m", module)

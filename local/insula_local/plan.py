@@ -11,7 +11,7 @@ from insula_local.settings import Settings
 
 @dataclass(frozen=True)
 class Plan:
-    """The settings, the projects to run, the programs that run them, and the edge's limit."""
+    """The settings, the projects, the programs and the payload limit of the edge."""
 
     settings: Settings
     projects: tuple[Project, ...]

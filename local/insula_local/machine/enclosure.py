@@ -1,7 +1,7 @@
-"""A network namespace for a server that talks to itself over TCP: no other process on the machine reaches its ports.
+"""A network namespace for a server whose parts connect over TCP. No other process of the machine reaches its ports.
 
-SeaweedFS' master deletes whole collections without authentication. Inside the namespace it listens on its default
-ports; from outside it is reached only through its Unix sockets. bubblewrap makes the namespace, for root and for
+It is for SeaweedFS, whose master deletes whole collections without authentication. In the namespace it listens on
+its default ports. Other processes can reach only its Unix sockets. bubblewrap makes the namespace, for root and for
 ordinary users.
 """
 
@@ -18,15 +18,15 @@ _PROBE_S: Final = 10
 
 
 def enclosed(bwrap: Path, command: Sequence[str], directory: Path, *writable: Path) -> tuple[str, ...]:
-    """Return `command` with its own network, processes and /tmp. It may write to `writable` only."""
+    """Return `command` with its own network, processes and /tmp. It can write to `writable` only."""
     program = Path(command[0])
-    seen = ("--ro-bind", str(program), str(program))  # it may be below /tmp
+    seen = ("--ro-bind", str(program), str(program))  # the program may be below /tmp
     written = (word for path in writable for word in ("--bind", str(path), str(path)))
     return (str(bwrap), *_NAMESPACES, *_FILES, *seen, *written, "--chdir", str(directory), "--", *command)
 
 
 def obstacle(bwrap: Path | None) -> str:
-    """Return why this machine allows no namespace, in a few words; empty if it allows one."""
+    """Return a short reason why this machine allows no namespace; empty if it allows one."""
     if bwrap is None:
         return "bubblewrap is not installed"
     try:

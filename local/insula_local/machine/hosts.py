@@ -1,4 +1,4 @@
-"""The hosts file that handlers see: a name for each API on this machine, beside the machine's own names."""
+"""The hosts file of handlers: the names in the machine's own file, and a name for each API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ ETC_HOSTS: Final = Path("/etc/hosts")
 
 
 def render(address: str, apis: Iterable[str]) -> str:
-    """The machine's current file, then `api-<name>` for each API, so that http://api-<name>:8888/ needs no set-up."""
+    """Return the machine's current file and `api-<name>` for each API, so that http://api-<name>:8888/ works."""
     try:
         machine = ETC_HOSTS.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -19,5 +19,5 @@ def render(address: str, apis: Iterable[str]) -> str:
 
 
 def line(address: str, api: str) -> str:
-    """The line of one API."""
+    """Return the line of one API."""
     return f"{address} api-{api}\n"

@@ -17,7 +17,7 @@ from insula.data_directory import command_of
 PROC: Final = Path("/proc")
 LOWEST: Final = 10240
 GRPC_OFFSET: Final = 10000
-"""SeaweedFS' admin worker expects the admin's gRPC port this far above its HTTP port, whatever its flags say."""
+"""SeaweedFS' admin worker adds this to the admin's HTTP port to get its gRPC port, and ignores the flag for it."""
 _LISTEN: Final = "0A"
 _EVERY_ADDRESS: Final = ""
 _ATTEMPTS: Final = 1000
@@ -25,7 +25,7 @@ _ATTEMPTS: Final = 1000
 
 @dataclass(frozen=True)
 class Process:
-    """A process, by pid and command."""
+    """A process: its pid and its command."""
 
     pid: int
     command: str
@@ -36,7 +36,7 @@ class NoFreePort(Exception):
 
 
 def is_free(address: str, port: int) -> bool:
-    """Whether a server could listen there now. Raises OSError if it could not even on a free port."""
+    """Whether a server could listen on the port now. Raises OSError if it cannot listen on this address at all."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -50,13 +50,13 @@ def is_free(address: str, port: int) -> bool:
 
 
 def choose(names: Iterable[str], remembered: Mapping[str, int], others: Iterable[int] = ()) -> dict[str, int]:
-    """A port for each name, free on every address of this machine. A remembered port that is still free is kept.
+    """Return a port for each name, free on every address of this machine. A remembered port that is free is kept.
 
-    `others` are reserved ports, whether or not a server listens there now.
+    `others` are ports that must not be chosen, even if they are free.
 
-    The ports are free on every address, because SeaweedFS refuses a port that is taken on any address, such as by
-    another stack on its own loopback address. They are below the kernel's range for outgoing connections. Within that
-    range a connection could hold a dead part's port until it is closed, and a retrying client could connect to itself.
+    The ports are free on every address, because SeaweedFS refuses a port that is taken on any address, for example by
+    a stack on another loopback address. They are below the kernel's range for outgoing connections. In that range, an
+    outgoing connection could take a dead part's port, and a client that retries could connect to itself.
     """
     chosen: dict[str, int] = {}
     given_away = tuple(others)
@@ -92,7 +92,7 @@ def _first_outgoing_port() -> int:
 
 
 def owner(address: str, port: int) -> Process | None:
-    """The process that listens there; None if there is none, or if we may not inspect it."""
+    """Return the process that listens on the port; None if there is none, or if we may not inspect it."""
     inodes = _listening_inodes(address, port)
     for entry in PROC.iterdir() if inodes else ():
         if entry.name.isdigit() and not inodes.isdisjoint(_socket_inodes(int(entry.name))):
@@ -102,7 +102,7 @@ def owner(address: str, port: int) -> Process | None:
 
 def _listening_inodes(address: str, port: int) -> set[str]:
     here = socket.inet_aton(address)[::-1].hex().upper()
-    mapped = "0000000000000000FFFF0000" + here  # how a dual-stack socket, such as gRPC's, holds an IPv4 address
+    mapped = "0000000000000000FFFF0000" + here  # an IPv4 address on a dual-stack socket, such as gRPC's
     wanted = {f"{host}:{port:04X}" for host in (here, mapped, "00000000", "0" * 32)}
     inodes: set[str] = set()
     for table in ("net/tcp", "net/tcp6"):

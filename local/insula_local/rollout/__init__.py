@@ -1,1 +1,1 @@
-"""Deploys the APIs of a stack, now and whenever their files are saved, and follows each until it is ready."""
+"""Deploys the APIs of a stack, at the start and whenever their files are saved, and waits until each is ready."""

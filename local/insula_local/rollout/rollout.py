@@ -1,4 +1,4 @@
-"""Deploys APIs and follows every one that is registered until it is ready."""
+"""Deploys APIs, and reads the state of every registered API until it is ready."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ log = logging.getLogger(__name__)
 RETRY_S: Final = 0.05
 LOOK_EVERY_S: Final = 0.1
 LOOK_AGAIN_EVERY_S: Final = 1.0
-"""The pause after each API has been ready or failing once. Its worker retries a failing one by itself."""
+"""The pause while no API is pending and one is failing. The worker of a failing API retries by itself."""
 
 _CHANNEL: Final = (
-    # gRPC waits a second and more after a refused connection; what we wait for starts in less.
+    # By default gRPC waits at least a second after a refused connection. Submit and workers start in less time.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 500),
@@ -38,17 +38,17 @@ class Audience(Protocol):
     """Receives each change of an API's state."""
 
     def api_deployed(self, api: LocalApi) -> None:
-        """Its version is registered; its worker may start, unless it runs already."""
+        """A version of the API is registered. Start its worker unless it is running."""
 
     def api_slow(self, api: LocalApi) -> None:
-        """Its worker is in its phase for more than a moment; called at each look until it is in the next one."""
+        """The API's worker has been in one phase for A_MOMENT_S. Called at each read until the phase changes."""
 
     def api_settled(self, api: LocalApi) -> None:
-        """It is ready, or failing for a reason."""
+        """The API is ready or failing."""
 
 
 class Rollout:
-    """Deploys and follows over one channel to submit's admin address. Calls block threads, never the event loop."""
+    """Deploys APIs and reads their states over one channel to submit's admin address. Calls run in threads."""
 
     def __init__(
         self,
@@ -59,9 +59,9 @@ class Rollout:
         confirmations: Confirmations | None = None,
         all_apis: bool = True,
     ) -> None:
-        """Follow `all_apis` that are registered, or only what is deployed here.
+        """With `all_apis`, every registered API is followed, else only those deployed by this object.
 
-        `confirmations`, where the user is asked: a dependencies.sh that nobody confirmed keeps its project back.
+        With `confirmations`, a project is not deployed if its dependencies.sh is not confirmed.
         """
         self.apis: Final[dict[str, LocalApi]] = {}
         self._public_url = public_url
@@ -73,13 +73,13 @@ class Rollout:
         self._news = asyncio.Event()
 
     def expect(self, projects: Iterable[Project]) -> None:
-        """Know the APIs of these projects, which are to be deployed."""
+        """Add the APIs of these projects. They will be deployed later."""
         for project in projects:
             name, endpoint = project.spec.name, project.spec.networking.endpoint
             self.apis[name] = LocalApi(name, self._public_url + endpoint, project.root)
 
     async def deploy_all(self, projects: Iterable[Project]) -> None:
-        """Deploy these APIs one after the other; a refused one is reported as failing."""
+        """Deploy these APIs one after the other. An API whose deployment is refused is reported as failing."""
         for project in projects:
             try:
                 await self.deploy(project.config_path, project.spec.name)
@@ -87,7 +87,7 @@ class Rollout:
                 self.settle(self.apis[project.spec.name], ApiState.FAILING, str(error))
 
     async def follow(self) -> None:
-        """Tell every change of state until cancelled. Once all are ready it waits for the next deployment."""
+        """Report every change of state to the audience, until cancelled. Once all are ready, wait for a deployment."""
         while True:
             self._news.clear()
             pause_s = await self._look()
@@ -96,18 +96,18 @@ class Rollout:
                     await self._news.wait()
 
     def close(self) -> None:
-        """End every call that is under way."""
+        """End all running calls."""
         for client in (self._client, *self._workers.values()):
             client.close()
 
     async def deploy(self, configuration: Path, name: str | None = None) -> None:
-        """Deploy one API of a project as it is now, or all of them, as soon as submit answers.
+        """Deploy the current files of a project: its API `name`, or all its APIs. Wait until submit answers.
 
         Raises ProjectInvalid or AdminRefused.
         """
         try:
             found = await asyncio.to_thread(self._read, configuration, name)
-        except OSError as error:  # a file that goes as it is read
+        except OSError as error:  # a file was deleted meanwhile
             raise ProjectInvalid(f"{error.filename or configuration}: cannot be read: {error.strerror}") from error
         for project, archive in found:
             api = await self._deploy(project, archive)
@@ -131,7 +131,7 @@ class Rollout:
                 await asyncio.sleep(RETRY_S)
 
     def deployed(self, name: str, version: str, endpoint: str) -> None:
-        """Take up a version that was deployed, here or by `insula deploy`, and follow it."""
+        """Follow a version that was deployed, by this object or by `insula deploy`."""
         self._take_up(name, version, endpoint)
         self._news.set()
 
@@ -143,34 +143,34 @@ class Rollout:
         return api
 
     def settle(self, api: LocalApi, state: ApiState, reason: str) -> None:
-        """Tell that it is ready or failing, unless this was told already."""
+        """Report to the audience that the API is ready or failing, unless this was reported already."""
         if (api.state, api.reason) != (state, reason):
             api.state, api.reason = state, reason
             self._audience.api_settled(api)
 
     async def _look(self) -> float | None:
-        """Tell what has changed since the last look; return when to look again, None once all are ready."""
+        """Read all states and report changes. Return the seconds until the next read; None once all are ready."""
         ours = None if self._all_apis else {api.name for api in self.apis.values() if api.version}
         try:
             found = await asyncio.to_thread(self._ask, ours)
         except (AdminRefused, AdminUnavailable) as error:
             log.debug("admin service unavailable", extra={"error": str(error)})
             return LOOK_EVERY_S
-        if self._news.is_set():  # of what was deployed meanwhile the answer may not know
+        if self._news.is_set():  # the answer may be older than a deployment
             return None
         names = {registered.name for registered, _ in found}
         for api in self.apis.values():
             if api.name not in names:
-                api.version = ""  # it was deleted
+                api.version = ""  # the API was deleted
         states = {self._judge(registered, workers) for registered, workers in found}
         if states <= {ApiState.READY}:
             return None
         return LOOK_EVERY_S if ApiState.PENDING in states else LOOK_AGAIN_EVERY_S
 
     def _ask(self, ours: Set[str] | None) -> list[tuple[Api, list[Worker]]]:
-        """Return each API of `ours`, or of all, with what its workers say of themselves; none if one does not answer.
+        """Return each API of `ours`, or all APIs, with the reports of its workers; no reports if one does not answer.
 
-        The registry decides, but it remembers workers of a stack that was killed, so they are asked too.
+        The workers are asked too, because the registry may still have reports of a killed stack's workers.
         """
         return [(api, self._describe_all(api)) for api in self._client.apis() if ours is None or api.name in ours]
 
@@ -187,7 +187,7 @@ class Rollout:
         return self._workers[address].releases()
 
     def _judge(self, registered: Api, workers: Iterable[Worker]) -> ApiState:
-        """Tell what has changed of one API; the state that was told last."""
+        """Report changes of one API to the audience. Return the last reported state."""
         api = self._take_up(registered.name, registered.version, registered.endpoint)
         worker = next((worker for worker in workers if worker.version == api.version), Worker())
         if worker.phase == registered.state:

@@ -12,14 +12,14 @@ from insula.errors import InsulaError
 from insula_local.rollout.rollout import Rollout
 
 SETTLE_MS: Final = 200
-"""An editor or a checkout writes several files. Writes closer together than this count as one change."""
+"""Writes within this time of each other are one change, because an editor or a checkout writes several files."""
 TOGETHER_MS_MAX: Final = 1000
-"""The longest change: stores in a hidden folder of the project write all the time."""
+"""The longest change. It must end, because stores in a hidden folder of the project write all the time."""
 _NAMES_THAT_COUNT: Final = {".env", ".cortexignore"}
 
 
 def roots_of(path: Path, roots: Iterable[Path]) -> Iterator[Path]:
-    """Yield the projects that the file may belong to. Their bundles show whether it does."""
+    """Yield the projects to which the file may belong. It may be an ignored file; then the bundle does not change."""
     for root in roots:
         if path.is_relative_to(root) and _counts(path.relative_to(root)):
             yield root
@@ -33,8 +33,8 @@ def _counts(path: Path) -> bool:
 async def deploy_what_is_saved(rollout: Rollout, configurations: Iterable[Path], say: Callable[[str], None]) -> None:
     """Deploy each project of these configuration files again when it is saved. Returns if files cannot be watched.
 
-    At first each is deployed without a change, because it may have been saved before watching began. An unchanged
-    project gives the same version.
+    First, each project is deployed once, because it may have been saved before watching began. An unchanged project
+    gives the same version.
     """
     by_root: dict[Path, list[Path]] = {}
     for path in configurations:
@@ -55,11 +55,11 @@ async def deploy_what_is_saved(rollout: Rollout, configurations: Iterable[Path],
                     await _deploy(rollout, configuration, say)
             saved.clear()
     except OSError as error:
-        say(f"  --watch does not work here; deploy your changes with `insula deploy`: {error}")
+        say(f"  --watch cannot watch the files; deploy your changes with `insula deploy`: {error}")
 
 
 async def _deploy(rollout: Rollout, configuration: Path, say: Callable[[str], None]) -> None:
     try:
         await rollout.deploy(configuration)
     except InsulaError as error:
-        say(f"  not reloaded, the version before still serves: {error}")
+        say(f"  not deployed, the previous version still serves: {error}")

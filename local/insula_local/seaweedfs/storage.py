@@ -1,9 +1,9 @@
 """SeaweedFS as Insula's S3: its identities, their permissions, and its write settings.
 
-There are two identities. Ours may do everything. The handlers' identity may make and use buckets, and is denied every
-action on Insula's own bucket. A policy of the identity denies it: SeaweedFS does not apply a bucket policy to the
-source of a copy, nor to a batch of deletes. Unsigned requests may read the handlers' objects, as in a public bucket.
-The filer has no permissions of its own, so it requires tokens signed with a key that only SeaweedFS and `filer` have.
+There are two identities. Ours may do everything. The handlers' identity may create and use buckets, but a policy denies
+it every action on Insula's own bucket. It is a policy of the identity, because SeaweedFS does not apply a bucket policy
+to the source of a copy or to a batch of deletes. Unsigned requests may read the handlers' objects, as in a public
+bucket. The filer has no permissions, so it requires tokens signed with a key that only SeaweedFS and `filer` have.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import Final, Self, cast
 BUCKET: Final = "insula"
 REGION: Final = "us-east-1"
 FILER_STORE: Final = '[sqlite]\nenabled = true\ndbFile = "./filer.db"\n'
-"""SeaweedFS' filer.toml. SQLite syncs every change to disk. The default, LevelDB, leaves that to the kernel, and takes
-50 MB more after a restart."""
+"""SeaweedFS' filer.toml. SQLite syncs every change to disk. The default, LevelDB, does not sync, and takes 50 MB more
+after a restart."""
 FILER_SETTINGS: Final = {
     "version": 1,
     "locations": [{"locationPrefix": "/buckets/", "fsync": True, "collection": "all_buckets"}],
 }
-"""SeaweedFS' path rules. An object's bytes are synced to disk before its PUT is answered. Buckets share volumes: with
-volumes of their own they are as many as the disk has room for 128 MB. Deleting a bucket deletes the collection that is
-called like it, so the shared one has a name that no bucket can have."""
+"""SeaweedFS' path rules. An object is synced to disk before the reply to its PUT. All buckets share one collection of
+volumes, because a volume takes 128 MB. Deleting a bucket deletes the collection of the same name, so the shared
+collection has a name that no bucket can have."""
 _TOKENS: Final = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
 MEMORY: Final = {"GOMEMLIMIT": "128MiB", "GOGC": "100"}
-"""SeaweedFS' environment: 129 MB instead of 620. A limit of 64 MiB would save 7 MB and always cost 5 % of a core."""
+"""SeaweedFS' environment. It takes 129 MB instead of 620. A limit of 64 MiB saves 7 MB but takes 5 % of a core."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """Credentials of one data directory; they stay the same for its whole life."""
+    """The credentials of a data directory. They never change."""
 
     access_key: str
     secret_key: str
@@ -42,7 +42,7 @@ class Keys:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse the output of `render`. A missing key is made. Raises ValueError or TypeError if it is malformed."""
+        """Parse the output of `render`. A missing key is generated. Malformed text raises ValueError or TypeError."""
         new = {
             "access_key": "INSULA" + secrets.token_hex(7).upper(),
             "secret_key": secrets.token_urlsafe(30),
@@ -53,13 +53,13 @@ class Keys:
         return cls(**new | cast("dict[str, str]", json.loads(text)))
 
     def render(self) -> str:
-        """As JSON."""
+        """Return the keys as JSON."""
         return json.dumps(asdict(self))
 
 
 def identities(keys: Keys) -> str:
-    """SeaweedFS' identity file."""
-    # .system holds who owns which bucket.
+    """Return SeaweedFS' identity file."""
+    # .system has the owner of each bucket.
     own = [f"arn:aws:s3:::{bucket}{what}" for bucket in (BUCKET, ".system") for what in ("", "/*")]
 
     def policy(*allowed: str) -> dict[str, object]:
@@ -95,20 +95,20 @@ def identities(keys: Keys) -> str:
 
 
 def security(keys: Keys) -> str:
-    """SeaweedFS' security.toml: the ports behind S3 require tokens that are signed with a key of ours."""
+    """Return SeaweedFS' security.toml: all ports except S3 require tokens that are signed with our key."""
     return "".join(f'[{section}]\nkey = "{keys.token_key}"\n' for section in _TOKENS)
 
 
 def credentials(access_key: str, secret_key: str) -> str:
-    """An AWS credentials file with one identity."""
+    """Return an AWS credentials file with one identity."""
     return f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n"
 
 
 def endpoint(url: str) -> dict[str, str]:
-    """The AWS_* variables that lead a client to this S3. With keys, clients search no other source of them.
+    """Return the AWS_* variables for clients of this S3. With keys in them, clients read no other source of keys.
 
-    Amazon's SDKs read the first; their calls to other services still go to Amazon. object_store, which polars and
-    deltalake use, reads the next two.
+    Amazon's SDKs read the first variable; their calls to other services still go to Amazon. object_store, which polars
+    and deltalake use, reads the next two.
     """
     return {
         "AWS_ENDPOINT_URL_S3": url,

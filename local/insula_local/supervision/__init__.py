@@ -1,1 +1,1 @@
-"""Supervises a part: starts, probes, watches, restarts and stops its process, and takes its output."""
+"""Supervises a part: starts, probes, restarts and stops its process, and collects its output."""

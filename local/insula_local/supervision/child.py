@@ -1,4 +1,4 @@
-"""One child process from spawn to end. It cannot outlive us, and a terminal's Ctrl-C does not reach it."""
+"""One child process. It is killed if this process ends. A Ctrl-C on the terminal does not reach it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from insula.process.tether import tethered
 
 READ_BYTES: Final = 64 * 1024
 OUTPUT_AFTER_END_S: Final = 0.5
-"""How long a dead child's output is still read: a grandchild that holds the pipe must not block us."""
+"""How long the output is read after the child's end. A grandchild may keep the pipe open without end."""
 
 Take = Callable[[bytes], None]
 
 
 class Child:
-    """A running process. Make it on the loop's thread, which must be the main one: the tether is bound to it."""
+    """A running process. Create it on the main thread with the event loop: the child is killed if its thread ends."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Child:
         take_stderr: Take,
         keep: Sequence[int] = (),
     ) -> None:
-        """Spawn it; `keep` are file descriptors it inherits. Raises OSError when it cannot be spawned."""
+        """Start the process. `keep` are file descriptors that it inherits. Raises OSError if it cannot be started."""
         self._process: Final = subprocess.Popen(
             tethered(command),
             env=dict(environment),
@@ -55,7 +55,7 @@ class Child:
         self._listen_to(self._process.stderr, take_stderr)
 
     async def ended(self) -> int:
-        """Wait for the end and for the rest of the output. Returns the exit code, negative for a signal."""
+        """Wait for the end of the process and its output. Returns the exit code, negative for a signal."""
         code = await asyncio.shield(self._ended)
         with suppress(TimeoutError):
             async with asyncio.timeout(OUTPUT_AFTER_END_S):
@@ -65,12 +65,12 @@ class Child:
         return code
 
     def terminate(self) -> None:
-        """Ask it to end."""
+        """Send SIGTERM to the process."""
         if not self._ended.done():
             self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it and its process group now."""
+        """Kill the process and its process group."""
         if not self._ended.done():
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
@@ -79,12 +79,12 @@ class Child:
         self._loop.remove_reader(self._pidfd)
         os.close(self._pidfd)
         with suppress(ProcessLookupError, PermissionError):
-            # Its group may still have processes. Killed before the wait: until then no other process can get its pid.
+            # The group may still have processes. Kill it before the wait: until then no other process can get the pid.
             os.killpg(self.pid, signal.SIGKILL)
         self._ended.set_result(self._process.wait())
 
     def _listen_to(self, stream: IO[bytes] | None, take: Take) -> None:
-        pipe = cast("IO[bytes]", stream)  # both were asked for as pipes
+        pipe = cast("IO[bytes]", stream)  # both are pipes
         os.set_blocking(pipe.fileno(), False)
         self._open[pipe.fileno()] = pipe
         self._loop.add_reader(pipe.fileno(), self._read, pipe.fileno(), take)

@@ -1,4 +1,4 @@
-"""The output of a part: written to a log file of bounded size, and cut into lines for the terminal."""
+"""The output of a part: written to a log file of limited size, and split into lines for the terminal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 LOG_BYTES_MAX: Final = 8 * 1024 * 1024
-"""Size of a log file. At this size the file is renamed to `<name>.log.1`, which replaces the previous one."""
+"""Greatest size of a log file. Then it is renamed to `<name>.log.1` and replaces the previous one."""
 LINE_BYTES_MAX: Final = 128 * 1024
-"""A longer line is cut on the terminal; the log has all of it. A traceback of 64 KiB of ASCII fits as JSON."""
+"""A longer line is cut on the terminal, but not in the log. The JSON of an ASCII traceback of 64 KiB fits."""
 LAST_LINES: Final = 20
 
 
 class Log:
-    """A part's log: at most 2 * LOG_BYTES_MAX on disk. On a full disk lines are lost, but the part continues."""
+    """A part's log, at most 2 * LOG_BYTES_MAX on disk. On a full disk, lines are lost, and the part continues."""
 
     def __init__(self, path: Path) -> None:
         self.path: Final = path
@@ -25,7 +25,7 @@ class Log:
         self._start()
 
     def write(self, data: bytes) -> None:
-        """Append pieces in order."""
+        """Append data to the log."""
         if self._size + len(data) > LOG_BYTES_MAX:
             self._start()
         self._size += len(data)
@@ -34,7 +34,7 @@ class Log:
                 self._file.write(data)
 
     def close(self) -> None:
-        """Release the file."""
+        """Close the file."""
         if self._file is not None:
             with suppress(OSError):
                 self._file.close()
@@ -46,12 +46,12 @@ class Log:
         with suppress(OSError):
             if self.path.exists():
                 self.path.replace(self.path.with_suffix(".log.1"))
-            # Unbuffered, so that the last lines before a kill of this process are in the file.
+            # Unbuffered, so that the file has the last lines if this process is killed.
             self._file = self.path.open("wb", buffering=0)
 
 
 class Lines:
-    """Cuts a stream of bytes into lines, in bounded memory."""
+    """Splits a stream of bytes into lines, with limited memory."""
 
     def __init__(self, take: Callable[[str], None]) -> None:
         self._take = take
@@ -59,7 +59,7 @@ class Lines:
         self._skipping = False
 
     def feed(self, data: bytes) -> None:
-        """Pass on every complete line, and the start of one that is too long."""
+        """Pass on each complete line. Of a line that is too long, pass on the start."""
         *whole, rest = data.split(b"\n")
         for piece in whole:
             self._append(piece)
@@ -70,7 +70,7 @@ class Lines:
             self._skipping = True
 
     def end(self) -> None:
-        """Pass on a last line without a newline."""
+        """Pass on the last line if it has no newline."""
         if self._rest:
             self._emit()
         self._skipping = False
@@ -87,20 +87,20 @@ class Lines:
 
 
 class Tail:
-    """The last lines that a part printed."""
+    """The last lines of a part's output."""
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
 
     def add(self, line: str) -> None:
-        """Keep a line."""
+        """Add a line, and drop the oldest if there are too many."""
         if line.strip():
             self._lines.append(line)
 
     def clear(self) -> None:
-        """Drop the lines, because a new process starts."""
+        """Drop all lines, because a new process starts."""
         self._lines.clear()
 
     def lines(self) -> list[str]:
-        """The lines, oldest first."""
+        """Return the lines, oldest first."""
         return list(self._lines)

@@ -21,7 +21,7 @@ class Stranger(OSError):
 
 
 def running() -> Probe:
-    """Ready at once: the part reports its state by other means."""
+    """Ready at once. The part reports its state in another way."""
 
     async def probe(pid: int) -> bool:
         return pid > 0
@@ -30,7 +30,7 @@ def running() -> Probe:
 
 
 def listening(*sockets: Path) -> Probe:
-    """Ready when it listens on all the sockets."""
+    """Ready when the process listens on all the sockets."""
 
     async def probe(pid: int) -> bool:
         for path in sockets:
@@ -42,18 +42,18 @@ def listening(*sockets: Path) -> Probe:
 
 
 def redis(path: Path) -> Probe:
-    """Ready when it has loaded its data and answers."""
+    """Ready when Redis has loaded its data and answers."""
 
     async def probe(pid: int) -> bool:
         async with _connected(path, pid) as (reader, writer):
             writer.write(b"PING\r\n")
-            return await reader.readline() == b"+PONG\r\n"  # before that, -LOADING
+            return await reader.readline() == b"+PONG\r\n"  # while it loads its data, it replies -LOADING
 
     return probe
 
 
 def http(path: Path, target: str) -> Probe:
-    """Ready when it answers a GET of the target with 200."""
+    """Ready when the process answers a GET of the target with 200."""
 
     async def probe(pid: int) -> bool:
         async with _connected(path, pid) as (reader, writer):
@@ -65,7 +65,7 @@ def http(path: Path, target: str) -> Probe:
 
 @asynccontextmanager
 async def _connected(path: Path, pid: int) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to the process `pid`, or to one below it. Raises OSError if no process or another one listens."""
+    """Connect to the process `pid` or a descendant. Raises OSError if no process or another one listens."""
     reader, writer = await asyncio.open_unix_connection(path)
     try:
         peer: socket.socket = writer.get_extra_info("socket")
@@ -78,7 +78,7 @@ async def _connected(path: Path, pid: int) -> AsyncGenerator[tuple[asyncio.Strea
 
 
 def _is_below(descendant: int, ancestor: int) -> bool:
-    """Whether it is the process itself or one of its descendants."""
+    """Whether `descendant` is the process `ancestor` or one of its descendants."""
     while descendant not in (ancestor, 0):
         stat = Path(f"/proc/{descendant}/stat").read_text(encoding="utf-8", errors="replace")
         descendant = int(stat.rpartition(")")[2].split()[1])

@@ -1,6 +1,6 @@
-"""Keeps one part running: starts it, waits until it is ready, and restarts it after every death until it is stopped.
+"""Keeps one part running: starts it, waits until it is ready, and restarts it after each death until it is stopped.
 
-A part keeps its ports and its data across restarts, so its clients see only a short outage.
+A part has the same ports and data after a restart, so its clients see only a short outage.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONGEST_DELAY_S: Final = 10.0
 FORGIVEN_AFTER_S: Final = 30.0
 
 Probe = Callable[[int], Awaitable[bool]]
-"""Whether the process with this pid is ready. Returns False or raises OSError while it is not."""
+"""Returns whether the process with this pid is ready. May raise OSError while it is not."""
 
 
 @dataclass(frozen=True)
@@ -40,32 +40,32 @@ class Part:
     ready_s: float = 60
     stop_s: float = 1.5
     keep: tuple[int, ...] = ()
-    announced: bool = True  # whether the user is shown that it is ready
-    take_line: Callable[[str], None] | None = None  # of its stdout
-    take_log_line: Callable[[str], None] | None = None  # of its stderr
+    announced: bool = True  # whether the view shows that it is ready
+    take_line: Callable[[str], None] | None = None  # gets each line of stdout
+    take_log_line: Callable[[str], None] | None = None  # gets each line of stderr
 
 
 class Watcher(Protocol):
     """Receives the events of parts."""
 
     def starting(self, part: str) -> None:
-        """The part is started for the first time."""
+        """The part starts for the first time."""
 
     def ready(self, part: str, seconds: float) -> None:
         """The part is ready, this long after its start."""
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
-        """The part ended by itself. `lines` are its last lines, empty if they repeat those of the previous death."""
+        """The part ended without a stop. `lines` are its last lines, empty if they repeat those of its last death."""
 
 
 @dataclass
 class Backoff:
-    """How long to wait before the next start: doubles with each death in a row, and is reset after a longer life."""
+    """The delay before the next start. It doubles with each death in a row, and is reset after a longer life."""
 
     deaths: int = 0
 
     def after(self, alive_s: float) -> float:
-        """The delay after a life of `alive_s`."""
+        """Count a death after `alive_s` and return the delay in seconds."""
         self.deaths = 1 if alive_s >= FORGIVEN_AFTER_S else self.deaths + 1
         return min(FIRST_DELAY_S * 2.0 ** min(self.deaths - 1, 10), LONGEST_DELAY_S)
 
@@ -88,7 +88,7 @@ class Supervised:
         self._over.set()  # nothing runs yet
 
     async def run(self) -> None:
-        """Start the part, and restart it after each death. Returns once it was stopped."""
+        """Start the part, and restart it after each death. Returns once it is stopped."""
         self._over.clear()
         self._watcher.starting(self.part.name)
         try:
@@ -109,7 +109,7 @@ class Supervised:
             self._over.set()
 
     async def stop(self) -> None:
-        """Terminate the part, kill it after its `stop_s`, and wait until it has ended."""
+        """Send SIGTERM, kill the part after `stop_s`, and wait until it has ended."""
         self._stopping.set()
         if self._child is not None:
             self._child.terminate()
@@ -121,18 +121,18 @@ class Supervised:
             await self._over.wait()
 
     def kill(self) -> None:
-        """End the part now, for good."""
+        """Kill the part. It is not restarted."""
         self._stopping.set()
         if self._child is not None:
             self._child.kill()
 
     @property
     def pid(self) -> int | None:
-        """Pid of the part's current process."""
+        """The pid of the part's current process; None if there is none."""
         return self._child.pid if self._child is not None else None
 
     async def _live(self, started: float) -> tuple[int, str]:
-        """Run the process once. Returns the exit code, and how it ended in words."""
+        """Run the process once. Returns its exit code, and a phrase for how it ended."""
         self._tail.clear()
         self._overdue = False
         try:
@@ -162,7 +162,7 @@ class Supervised:
         )
 
     def _taker(self, take_line: Callable[[str], None] | None) -> Callable[[bytes], None]:
-        """Returns a function for a stream of the part. It writes to the log, to the tail and to `take_line`."""
+        """Return a function that gets the data of a stream. It writes to the log, to the tail and to `take_line`."""
 
         def take(line: str) -> None:
             self._tail.add(line)
@@ -192,7 +192,7 @@ class Supervised:
 
 async def _answers(probe: Probe, pid: int) -> bool:
     try:
-        # Not wait_for: until Python 3.12 it swallows a cancellation that comes as the probe returns.
+        # Not wait_for: before Python 3.12, it loses a cancellation that comes as the probe returns.
         async with asyncio.timeout(PROBE_TIMEOUT_S):
             return await probe(pid)
     except (OSError, TimeoutError, EOFError, ValueError):

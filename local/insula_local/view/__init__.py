@@ -1,1 +1,1 @@
-"""What the user sees of the stack: `plain` lines, or `live` on a terminal, which is written to without waiting."""
+"""The output for the user: `plain` lines, or `live` on a terminal. Writing never blocks."""

@@ -1,4 +1,4 @@
-"""The view on a terminal: colours, and a spinner that names what is still starting. Needs rich, imported here only."""
+"""The view on a terminal: colours, and a spinner with the parts that are starting. Only this module imports rich."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ SPINNER_COLUMNS: Final = 2
 
 
 class LiveView(View):
-    """As the plain view, with the parts that are under way, and what they are at, on the last lines."""
+    """The plain view in colours. The last lines show the parts that are starting, and their progress."""
 
     def __init__(self, terminal: Terminal, form: LogForm = LogForm.PLAIN, *, verbose: bool = False) -> None:
         """See View."""
         super().__init__(terminal, form, verbose=verbose)
-        # rich only writes, flushes and asks for isatty, encoding and fileno.
+        # rich uses only write, flush, isatty, encoding and fileno of the file.
         self._console: Final = Console(file=cast("IO[str]", terminal), highlight=False, soft_wrap=True)
         self._status: Final = Status("starting", console=self._console)
         self._under_way: Final[dict[str, str]] = {}
@@ -91,6 +91,6 @@ class LiveView(View):
 
 
 def _text(*pieces: str | tuple[str, str]) -> Text:
-    """Pieces of text, some with a style. No piece is markup, nor steers the terminal."""
+    """Return the pieces of text, some with a style. Markup and control characters in a piece have no effect."""
     styled = ((piece, "") if isinstance(piece, str) else piece for piece in pieces)
     return Text.assemble(*((visible(text), style) for text, style in styled))

@@ -1,4 +1,4 @@
-"""Writes to the user's terminal without ever waiting for it: a reader that stalls must not stop the supervision."""
+"""Writes to the user's terminal without blocking, so that a slow reader does not stop the supervision."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from contextlib import suppress
 from typing import Final
 
 PIECE_BYTES_MAX: Final = 4096
-"""What a pipe or a terminal that is writable at all takes without blocking (PIPE_BUF)."""
+"""A writable pipe or terminal accepts this much without blocking (PIPE_BUF)."""
 
 COLUMNS_DEFAULT: Final = 80
 
 
 class Terminal:
-    """A text file on a descriptor, as rich's Console wants it. What cannot be written now is dropped and counted."""
+    """A text file on a descriptor, with the methods that rich's Console uses. Output that would block is dropped."""
 
     encoding: Final = "utf-8"
 
@@ -23,9 +23,9 @@ class Terminal:
         self._dropped = 0
 
     def write(self, text: str) -> int:
-        """Write, or drop, the text."""
+        """Write or drop the text, and report earlier drops."""
         if self._dropped and self._put(
-            f"... {self._dropped} pieces of output were dropped: nobody read them\n".encode()
+            f"... {self._dropped} pieces of output were dropped, because the reader was too slow\n".encode()
         ):
             self._dropped = 0
         data = text.encode(errors="replace")
@@ -35,14 +35,14 @@ class Terminal:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: there is no buffer."""
 
     def isatty(self) -> bool:
-        """Whether a person looks at it."""
+        """Whether the descriptor is a terminal."""
         return os.isatty(self._fd)
 
     def columns(self) -> int:
-        """The width of the terminal; COLUMNS_DEFAULT if it does not know its own."""
+        """Return the width of the terminal; COLUMNS_DEFAULT if it is unknown."""
         with suppress(OSError):
             return os.get_terminal_size(self._fd).columns or COLUMNS_DEFAULT
         return COLUMNS_DEFAULT

@@ -128,7 +128,8 @@ async def test_watch_deploys_what_is_saved_and_keeps_what_works(tmp_path: Path) 
             save(project / "handler.py", "class Handler:\n    def handle_async(self, headers): pass\n")
             await until(
                 lambda: (
-                    said.read_bytes().count(b"not reloaded, the version before still serves: error in handler.py") == 2
+                    said.read_bytes().count(b"not deployed, the previous version still serves: error in handler.py")
+                    == 2
                 )
             )
             assert version_of(url) == 2
@@ -138,7 +139,7 @@ async def test_watch_deploys_what_is_saved_and_keeps_what_works(tmp_path: Path) 
             (project / ".env").write_text("CHANGED=yes\n")
             write(project, "watched", version=3)
             await until(lambda: version_of(url) == 3, within_s=30)
-    assert said.read_bytes().count(b"not reloaded") == 2, "once for each configuration of the folder"
+    assert said.read_bytes().count(b"not deployed") == 2, "once for each configuration of the folder"
     assert "watchfiles" not in said.read_text()
 
 
