@@ -4,9 +4,9 @@
     SeaweedFS ── bucket ─┴─ results, submit ── deploy ── worker per API ── up
     Envoy
 
-The rollout reports which API is deployed. The stop has the reverse order: the edge closes its listeners for callers,
-the workers give unfinished workloads back, the edge and the services end, and the stores end last. Handlers reach S3
-through the edge until they have ended.
+A worker is started when its API is deployed. The stop has the reverse order: the edge closes its listeners for callers,
+the workers give unfinished workloads back, the edge and the services end, and the stores end last. Handlers can reach
+S3 through the edge until they have ended.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import asyncio
 import json
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Final
 
 from insula.phase import ApiState
 from insula.project.consent import Confirmations
 from insula_local import envoy_admin, scrapes
 from insula_local.api import LocalApi
-from insula_local.machine.disk import DiskNews
+from insula_local.machine.disk import DiskWatch
 from insula_local.parts import Parts, worker_part
 from insula_local.rollout.rollout import Rollout
 from insula_local.seaweedfs import filer
@@ -31,7 +31,7 @@ from insula_local.supervision.supervise import Part, Supervised
 from insula_local.view.plain import Announcement, View
 
 DEATHS_MAX: Final = 5
-"""Deaths in a row of one part, before the stack was up, after which the start is given up."""
+"""The start fails after this many deaths of one part in a row before the stack is up."""
 INTERRUPTED: Final = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 """Exit codes of a stack that was stopped before it was up."""
 FAILED: Final = 1
@@ -41,13 +41,13 @@ API_DEPLOYED: Final = "api deployed"
 
 
 class Stack:
-    """One stack, from its start to its end. Make it on its event loop."""
+    """One stack, from its start to its end. Create it on its event loop."""
 
     def __init__(self, parts: Parts, view: View, announce: Callable[[Announcement], None]) -> None:
         self._parts = parts
         self._view: Final = view
         self._announce: Final = announce
-        self._disk: Final = DiskNews(parts.data.path)
+        self._disk: Final = DiskWatch(parts.data.path)
         self._running: Final[dict[str, Supervised]] = {}
         self._scrapes: Final = parts.scrapes()
         self._group: Final = asyncio.TaskGroup()
@@ -60,26 +60,35 @@ class Stack:
             parts.public_url,
             self,
             confirmations=Confirmations(parts.settings.cache) if parts.settings.ask else None,
-            all_apis=parts.settings.redis_url is None,  # only this stack uses our own Redis
+            all_apis=parts.settings.redis_url is None,  # on the user's own Redis, other stacks may have APIs
         )
         self._rollout.expect(parts.plan.projects)
 
     async def run(self) -> int:
-        """Run until stopped; returns the exit code. Call it on the main thread."""
+        """Run until stopped. Returns the exit code. Call it on the main thread."""
         loop = asyncio.get_running_loop()
-        # An ignored SIGHUP comes from nohup and stays ignored. SIGINT does not: shells ignore it in background jobs.
+        # nohup ignores SIGHUP, so that stays. Shells ignore SIGINT in background jobs, but it must stop the stack.
         ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else set[signal.Signals]()
         for number in INTERRUPTED.keys() - ignored:
             loop.add_signal_handler(number, self._on_signal, number)
         await self._scrapes.start(*self._parts.metrics_address)
         async with self._group:
-            under_way = [self._group.create_task(work) for work in (self._come_up(), self._watch_disk())]
+            under_way = [self._group.create_task(self._guarded(work)) for work in (self._come_up(), self._watch_disk())]
             await self._stop.wait()
             for task in under_way:
                 task.cancel()
             self._rollout.close()
             await self._shut_down()
         return self._exit_code or 0
+
+    async def _guarded(self, work: Coroutine[object, object, None]) -> None:
+        """Run `work`. An unexpected error is logged, and the stack stops with exit code 1."""
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - a bug in `insula up` must not end it before the parts have stopped
+            self._view.failed(error)
+            self._exit_code = FAILED
+            self._stop.set()
 
     async def _come_up(self) -> None:
         self._write_down()
@@ -101,7 +110,7 @@ class Stack:
             self._announce(self._announcement())
 
     async def _roll_out(self) -> None:
-        """Deploy and follow, for as long as the stack runs."""
+        """Deploy the APIs and follow their states while the stack runs."""
         projects = self._parts.plan.projects
         await self._rollout.deploy_all(projects)
         async with asyncio.TaskGroup() as group:
@@ -113,13 +122,13 @@ class Stack:
                 group.create_task(deploy_what_is_saved(self._rollout, configurations, self._view.say))
 
     def _write_down(self) -> None:
-        """Write the stack's addresses for `insula get` and other commands, which also find it while it starts."""
+        """Write the stack's addresses for `insula get` and other commands. They can use them before the stack is up."""
         self._parts.data.write("stack.json", self._announcement().as_json())
 
     async def _watch_disk(self) -> None:
         while True:
-            if told := self._disk.look():
-                self._view.say(told)
+            if message := self._disk.look():
+                self._view.say(message)
             await asyncio.sleep(DISK_EVERY_S)
 
     def _announcement(self) -> Announcement:
@@ -144,7 +153,7 @@ class Stack:
         return supervised
 
     def _on_log_line(self, line: str) -> None:
-        """Take the line in which submit logs a deployment, by us or by `insula deploy`."""
+        """Handle a log line of submit: it reports each deployment, by this stack or by `insula deploy`."""
         if f'"message": "{API_DEPLOYED}"' in line:
             fields = json.loads(line)
             self._rollout.deployed(fields["api"], fields["version"], fields["endpoint"])
@@ -175,19 +184,19 @@ class Stack:
             self._settled.set()
 
     def starting(self, part: str) -> None:
-        """See Watcher. A worker is shown as its API."""
+        """See Watcher. For a worker, the name of its API is shown."""
         api = self._api_of(part)
         if api is not None or self._running[part].part.announced:
             self._view.starting(api.name if api is not None else part)
 
     def ready(self, part: str, seconds: float) -> None:
-        """See Watcher. A running worker does not mean yet that its API is ready."""
+        """See Watcher. Not shown for a worker, because its API may not be ready yet."""
         if self._running[part].part.announced:
             self._view.ready(part, seconds)
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
-        """See Watcher. A part that never becomes ready ends the start; a worker only fails its API."""
-        self._view.died(part, how, again_s, [] if self._disk.full else lines)  # then each end has the same reason
+        """See Watcher. After DEATHS_MAX deaths the start has failed; for a worker, only its API is failing."""
+        self._view.died(part, how, again_s, [] if self._disk.full else lines)  # the disk is the reason
         if self._exit_code is not None or self._running[part].backoff.deaths < DEATHS_MAX:
             return
         api = self._api_of(part)
@@ -222,7 +231,7 @@ class Stack:
         self._view.stopped(time.monotonic() - began)
 
     def _stages(self) -> Iterable[list[Supervised]]:
-        """The groups of parts that are stopped together, in order."""
+        """Yield the groups of parts that are stopped together, in order."""
         stages = {"envoy": 1, "submit": 1, "results": 1, "valkey": 2, "seaweedfs": 2}
         for stage in range(3):
             yield [each for name, each in self._running.items() if stages.get(name, 0) == stage]

@@ -1,4 +1,4 @@
-"""The disk of the data directory: whether it has room for a start, and one message each time it fills or empties."""
+"""Space on the disk of the data directory: the check before the start, and messages when the disk is full."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from insula.stores.disk import MEBIBYTE, Room, room_of
 from insula_local.settings import Refused
 
 START_BYTES: Final = 192 * MEBIBYTE
-"""SeaweedFS makes its first volume, of 128 MB, only where all of it has room; the rest is for Valkey and the logs."""
+"""SeaweedFS creates its first volume only if 128 MB are free. The rest is for Valkey and the logs."""
 
 
 def check_room(data: Path) -> None:
-    """Raise Refused unless the stores can start on the disk of `data`, which need not exist yet."""
+    """Raise Refused if the disk of `data` is too full for the stores to start. `data` need not exist yet."""
     folder = next(path for path in (data, *data.parents) if path.exists())
     room = room_of(folder)
     needed_bytes = max(START_BYTES, room.needed_bytes)
@@ -24,32 +24,32 @@ def check_room(data: Path) -> None:
         )
 
 
-class DiskNews:
-    """Reports once that a disk is nearly full, and once that it has room again."""
+class DiskWatch:
+    """Messages for the user: one when the disk is full, and one when it has room again."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
         self.full = False
-        """Whether the last message said that the disk is full."""
+        """Whether the last message reported a full disk."""
 
     def look(self) -> str | None:
-        """A sentence if something has changed."""
-        return self.judge(room_of(self._data))
+        """Read the free space. Return a message if the disk has become full or has room again, else None."""
+        return self.change(room_of(self._data))
 
-    def judge(self, room: Room) -> str | None:
-        """The same for a disk in this state. It has room again at twice what it needs."""
+    def change(self, room: Room) -> str | None:
+        """The same for this free space. A full disk has room again when twice the needed space is free."""
         needed = _mebibytes(room.needed_bytes)
         if room.lacking and not self.full:
             self.full = True
             return (
                 f"The disk of {self._data} is full: {_mebibytes(room.free_bytes)} are free, the stores need {needed}. "
-                "New workloads are answered with 503 until there is room; accepted ones are kept."
+                "New workloads get 503 until there is room. Accepted workloads are kept."
             )
         if self.full and room.free_bytes >= 2 * room.needed_bytes:
             self.full = False
             return (
                 f"The disk of {self._data} has room again: {_mebibytes(room.free_bytes)} are free. "
-                "SeaweedFS takes large payloads again within a minute."
+                "SeaweedFS accepts large payloads again within a minute."
             )
         return None
 

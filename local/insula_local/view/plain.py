@@ -1,10 +1,12 @@
-"""What the user sees of the stack, as plain lines on stderr; `live` adds what a terminal can show."""
+"""The output for the user as plain lines on stderr. `live` adds colours and a spinner."""
 
 from __future__ import annotations
 
 import json
 import mimetypes
 import shlex
+import time
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,19 +25,19 @@ ROUTINE: Final = {
     "polling for workloads...",
     "processing workload...",
     "workload processing complete",
-    "phase changed",  # the view shows it
-    "installing",  # as above, with its progress
-    "handler isolation incomplete",  # `insula up` reports it once for all of them
+    "phase changed",  # the view shows phases
+    "installing",  # the view shows the progress
+    "handler isolation incomplete",  # `insula up` reports it once for all workers
 }
-"""Messages of a worker that are shown on request only."""
+"""Messages of a worker that are shown only with --verbose."""
 _CONTENT_TYPES: Final = {".json": "application/json", ".txt": "text/plain; charset=utf-8"}
 
 
 @dataclass(frozen=True)
 class Announcement:
-    """Everything a user or a program needs to know of a stack that is up.
+    """The addresses and the APIs of a stack, for a user or a program.
 
-    `results_metrics` and `worker_metrics`, by API, are the URLs that Prometheus reads.
+    `results_metrics` and `worker_metrics` are URLs for Prometheus; the latter has one for each API.
     """
 
     public: str
@@ -51,7 +53,7 @@ class Announcement:
     apis: tuple[LocalApi, ...]
 
     def as_json(self) -> str:
-        """The line of `--json`."""
+        """Return the line of `--json`."""
         return json.dumps(
             {
                 "public": self.public,
@@ -66,7 +68,7 @@ class Announcement:
         )
 
     def as_text(self) -> str:
-        """What a person reads: each API with the line that calls it."""
+        """Return the text for a person: the addresses, and for each API a command that calls it."""
         lines = [f"Up after {self.seconds:.1f} s on {self.public}, data in {self.data}. Ctrl-C stops it."]
         found = f"`insula get --data {shlex.quote(str(self.data))}` and its like find it"
         lines.append(f"Admin address {self.admin}; {found}.")
@@ -79,7 +81,7 @@ class Announcement:
 
 
 def curl(api: LocalApi) -> str:
-    """A command that calls the API: with a sample of the project, if there is one."""
+    """Return a command that calls the API, with a sample of the project if there is one."""
     for sample in _samples(api.project) if api.project else ():
         content_type = (
             _CONTENT_TYPES.get(sample.suffix) or mimetypes.guess_type(sample)[0] or "application/octet-stream"
@@ -89,7 +91,7 @@ def curl(api: LocalApi) -> str:
 
 
 def _samples(project: Path) -> Iterable[Path]:
-    """Cortex' examples came with a sample.json; ours keep several in samples/."""
+    """Return the sample payloads of a project. Cortex' examples have a sample.json; ours have a folder samples/."""
     found = [project / "sample.json", project / "sample.txt", *sorted((project / "samples").glob("*"))]
     return (_near(path) for path in found if path.is_file())
 
@@ -102,45 +104,45 @@ def _near(path: Path) -> Path:
 
 
 class View:
-    """Plain lines, in the order things happen."""
+    """Prints plain lines, in the order of events."""
 
     def __init__(self, terminal: Terminal, form: LogForm = LogForm.PLAIN, *, verbose: bool = False) -> None:
-        """Print the lines of workers in this form; `verbose` includes their routine."""
+        """`form` is the form of workers' log lines. `verbose` also shows routine lines."""
         self.terminal: Final = terminal
         self._form: Final = form
         self._verbose: Final = verbose
         self._phases: Final[dict[str, tuple[str, str, float]]] = {}
 
     def say(self, text: str) -> None:
-        """One line, or several; nothing in it steers the terminal that shows it, now or later."""
+        """Print one or more lines. Control characters in them are printed as escapes."""
         self.terminal.write(f"{visible(text)}\n")
 
     def starting(self, part: str) -> None:
-        """Nothing to say yet."""
+        """A part starts. Nothing is printed."""
 
     def ready(self, part: str, seconds: float) -> None:
         """A part is ready."""
         self.say(f"  {part:<24} ready after {seconds:.1f} s")
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
-        """A part ended unasked."""
+        """A part ended without a stop."""
         for line in lines:
             self.say(f"  {part}: {line[:CHARACTERS_MAX]}")
         self.say(f"  {part} {how}; starting it again in {again_s:g} s")
 
     def phase(self, api: LocalApi, now: float) -> None:
-        """Show the phase of an API that takes its time, and what has changed since every PROGRESS_EVERY_S at most."""
+        """Show a new phase of an API at once, and new progress at most every PROGRESS_EVERY_S."""
         phase, progress, at = self._phases.get(api.name, ("", "", 0.0))
         if phase != api.phase or (progress != api.progress and now - at >= PROGRESS_EVERY_S):
             self._phases[api.name] = (api.phase, api.progress, now)
             self.say(f"  {api.name:<24} {': '.join(filter(None, (api.phase, api.progress)))}")
 
     def deployed(self, api: str) -> None:
-        """A version of an API, or a new API, was deployed to the stack that is up."""
+        """A new version or a new API was deployed while the stack is up."""
         self.say(f"  {api:<24} deployed, starting")
 
     def api(self, api: LocalApi, seconds: float) -> None:
-        """An API's state has changed."""
+        """An API is ready or failing."""
         self._phases.pop(api.name, None)
         if api.state == ApiState.READY:
             self.ready(api.name, seconds)
@@ -150,17 +152,28 @@ class View:
                 self.say(f"    {line[:CHARACTERS_MAX]}")
 
     def worker_line(self, api: str, line: str, worker: int | None) -> None:
-        """Show a line of the log of the worker with this pid; `insula logs` and the log file have its routine too."""
+        """Show a log line of the worker with the pid `worker`. A routine line is shown only if verbose."""
         if self._form is LogForm.JSON:
             self.raw(line)
             return
         found = parse(line, api)
-        if not self._verbose and found.message in ROUTINE and found.process == worker:  # a handler has another pid
+        # A handler may log the same words, but has another pid.
+        if not self._verbose and found.message in ROUTINE and found.process == worker:
             return
         self.rows(rows(found))
 
+    def failed(self, error: Exception) -> None:
+        """Show an unexpected error of `insula up` with its traceback, in the form of a worker's log line."""
+        line = {
+            "asctime": time.strftime("%Y-%m-%d %H:%M:%S"),
+            "levelname": "ERROR",
+            "message": "insula up failed",
+            "traceback": "".join(traceback.format_exception(error)),
+        }
+        self.worker_line("", json.dumps(line), None)
+
     def raw(self, line: str) -> None:
-        """Show a line as it was written: a program reads it."""
+        """Print a line unchanged, for a program."""
         self.terminal.write(f"{line}\n")
 
     def rows(self, found: list[Row]) -> None:
@@ -171,9 +184,9 @@ class View:
         """The stack is up."""
 
     def stopping(self) -> None:
-        """The stack is told to stop."""
-        self.say("Stopping; a second Ctrl-C ends everything at once.")
+        """The stack begins to stop."""
+        self.say("Stopping; a second Ctrl-C kills all parts at once.")
 
     def stopped(self, seconds: float) -> None:
-        """No part runs any more."""
+        """All parts have ended."""
         self.say(f"Stopped after {seconds:.1f} s. Accepted workloads are kept for the next `insula up`.")

@@ -1,7 +1,7 @@
 """`insula up`: run projects on this machine. Reads and checks the command line; `insula_local` runs the stack.
 
-Exit codes: 0 stopped after it was up, 1 a part did not start, 2 refused before anything was started,
-128 + the signal's number if a signal stopped it before it was up.
+Exit codes: 0 stopped after it was up, 1 a part did not start or an unexpected error, 2 refused before anything was
+started, 128 + the signal's number if a signal stopped it before it was up.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ import pytest
 import requests
 
 from insula.stores.disk import MEBIBYTE, Room
-from insula_local.machine.disk import DiskNews
+from insula_local.machine.disk import DiskWatch
 from tests.contract.local.test_refusals import Refusal, check_refused, write_project
 from tests.http_api import HttpApi
 from tests.stack import Stack, running_stack
@@ -126,14 +126,14 @@ async def test_a_disk_that_fills_is_named_and_nothing_accepted_is_lost(tmp_path:
 
 def test_a_full_disk_is_told_once_until_it_has_room_again(tmp_path: Path) -> None:
     """At 1 % of a large disk, where SeaweedFS stops writing, and at 32 MiB of a small one."""
-    news = DiskNews(tmp_path)
+    watch = DiskWatch(tmp_path)
     large, small = 1000 * 1024 * MEBIBYTE, 1024 * MEBIBYTE
-    assert news.judge(Room(11 * 1024 * MEBIBYTE, large)) is None
-    told = news.judge(Room(9 * 1024 * MEBIBYTE, large))
+    assert watch.change(Room(11 * 1024 * MEBIBYTE, large)) is None
+    told = watch.change(Room(9 * 1024 * MEBIBYTE, large))
     assert told is not None
     assert f"The disk of {tmp_path} is full: 9,216 MiB are free, the stores need 10,240 MiB." in told
-    assert news.judge(Room(0, large)) is None
-    assert news.judge(Room(11 * 1024 * MEBIBYTE, large)) is None, "it may be full again in a moment"
-    assert news.judge(Room(63 * MEBIBYTE, small)) is None
-    assert "has room again" in str(news.judge(Room(64 * MEBIBYTE, small)))
-    assert "is full" in str(news.judge(Room(31 * MEBIBYTE, small)))
+    assert watch.change(Room(0, large)) is None
+    assert watch.change(Room(11 * 1024 * MEBIBYTE, large)) is None, "it may be full again in a moment"
+    assert watch.change(Room(63 * MEBIBYTE, small)) is None
+    assert "has room again" in str(watch.change(Room(64 * MEBIBYTE, small)))
+    assert "is full" in str(watch.change(Room(31 * MEBIBYTE, small)))

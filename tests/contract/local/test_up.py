@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator
@@ -272,3 +273,33 @@ def taken_mb(stack: Stack) -> dict[str, float]:
     """
     commands = {stack.pid: "insula up"} | descendants(stack.pid)
     return {f"{pid} {command[:80]}": memory_mb(pid, "Pss", "smaps_rollup") for pid, command in commands.items()}
+
+
+FAILING_ROLLOUT = """
+from insula.cli.main import run
+from insula_local.rollout.rollout import Rollout
+
+async def follow(rollout):
+    raise RuntimeError("boom")
+
+Rollout.follow = follow
+run()
+"""
+
+
+@pytest.mark.slow
+def test_an_unexpected_error_is_logged_and_stops_the_stack(tmp_path: Path) -> None:
+    """The parts are stopped in order, the exit code is 1, and the traceback is in one log line."""
+    port, address = free_addresses()
+    where = ("--data", str(tmp_path / "data"), "--public-port", str(port), "--internal-address", address)
+    done = subprocess.run(
+        [sys.executable, "-c", FAILING_ROLLOUT, "up", str(write_project(tmp_path / "project")), *where, "--log=json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    [line] = [line for line in done.stderr.splitlines() if '"insula up failed"' in line]
+    assert "RuntimeError: boom" in json.loads(line)["traceback"]
+    assert "Stopped after" in done.stderr.splitlines()[-1]

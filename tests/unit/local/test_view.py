@@ -162,6 +162,18 @@ def test_a_pipe_gets_plain_rows_with_the_traceback_unfolded() -> None:
     ]
 
 
+def test_an_unexpected_error_is_shown_with_its_traceback() -> None:
+    with piped() as (view, shown):
+        view.failed(RuntimeError("boom"))
+    assert shown[0].endswith(" ERROR   insula up failed")
+    assert shown[-1] == "  RuntimeError: boom"
+    with piped(form=LogForm.JSON) as (view, shown):
+        view.failed(RuntimeError("boom"))
+    line = json.loads(shown[0])
+    assert (line["levelname"], line["message"]) == ("ERROR", "insula up failed")
+    assert "RuntimeError: boom" in line["traceback"]
+
+
 def test_the_routine_of_a_worker_is_shown_on_request() -> None:
     """A handler may print the same words, and a worker other ones."""
     for verbose, seen in ((False, ["saw this"]), (True, [*sorted(ROUTINE), "saw this"])):
