@@ -1,10 +1,10 @@
-"""What the edge costs: Envoy's CPU time for a request, for one or more folders that hold an edge, interleaved.
+"""Measures Envoy's CPU time for a request, for one or more versions of the edge in turn.
 
     .venv/bin/python -m benchmarks.edge [--seconds 4] [--rounds 5] [FOLDER ...]
 
-A folder is laid out as envoy/insula_envoy, which is the default; a copy made before a change shows what the change
-costs. Needs wrk. The services behind are the scripted ones of tests/contract/edge. Printed for each folder: the median
-over the rounds of microseconds of CPU for one request, and the requests that were answered otherwise than with 200.
+FOLDER is envoy/insula_envoy by default. Add a copy from before a change to measure the change. Needs wrk. The services
+behind the edge are the scripted ones of tests/contract/edge. Prints for each folder the median over the rounds of the
+CPU time for one request in microseconds, and the number of requests with a status other than 200.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ REQUESTS: Final[Mapping[str, tuple[str, str]]] = {
     "GET": ("/predict/01890a5d-ac96-774b-bcce-b302099a8057", ""),
     "health": ("/healthz", ""),
 }
-"""Path and wrk script. The last one reaches no service, so it shows the filters alone."""
+"""Path and wrk script. The last request reaches no service, so it measures the filters only."""
 
 
 def cpu_s(pid: int) -> float:
-    """CPU time that the process has used."""
+    """Return the CPU time that the process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def cost_us(edge: RunningEdge, request: str, seconds: int, script: Path) -> tuple[float, int]:
-    """CPU of Envoy for one request, and how many requests failed."""
+    """Return Envoy's CPU time for one request, and how many requests failed."""
     target, lua = REQUESTS[request]
     script.write_text(lua)
     url = f"http://{edge.public.address}{target}"
@@ -53,7 +53,7 @@ def cost_us(edge: RunningEdge, request: str, seconds: int, script: Path) -> tupl
 
 
 def main() -> None:
-    """Run the folders in turn, several times, and print one line for each."""
+    """Measure the folders in turn, several times, and print one line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", type=Path, default=[bundled_folder()])
     parser.add_argument("--seconds", type=int, default=4)

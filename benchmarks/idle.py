@@ -1,8 +1,8 @@
-"""What a stack takes while it does nothing: the memory of each process, and the CPU of all.
+"""Measures an idle stack: the memory of each process, and the CPU time of all processes.
 
 .venv/bin/python -m benchmarks.idle [SECONDS]
 
-Run it as root: nobody else may look into the services. A page that n processes share counts as 1/n of one (PSS).
+Run it as root, which alone may read the memory of the services. A page that n processes share counts as 1/n (PSS).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SECONDS = 30
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """The CPU time that the processes have used so far."""
+    """Return the CPU time that the processes have used."""
     ticks = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -32,7 +32,7 @@ def cpu_s(pids: Iterable[int]) -> float:
 
 
 async def main(seconds: float) -> None:
-    """Start the stack, let it settle, print."""
+    """Start the stack, wait, measure and print."""
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         async with running_stack([EXAMPLE], data=Path(folder)) as stack:
             await asyncio.sleep(SETTLED_S)

@@ -1,4 +1,4 @@
-"""How much of Redis' memory a workload takes, waiting and ended, where many come and where few do.
+"""Measures Redis' memory for a workload, waiting and ended, at a high and at a low rate of submits.
 
 .venv/bin/python -m benchmarks.records
 """
@@ -24,47 +24,47 @@ PAYLOAD = Payload("application/json", 200, inline=b"x" * 200)
 RESULT = Result(inline=b"y" * 210)
 CLAIMANT = Claimant("w", "a" * 32, "127.0.0.1:1234")
 SHIPPED = {"hash-max-listpack-entries": 32, "hash-max-listpack-value": 8192}
-"""As `insula up` sets it; a Redis that somebody else configures has 128 and 64."""
+"""The settings of `insula up`. Redis' defaults are 128 and 64."""
 
 
 async def used_bytes(redis: Redis) -> int:
-    """What Redis says it uses."""
+    """Return the memory that Redis reports."""
     return int((await redis.info("memory"))["used_memory"])
 
 
 def frequent_id(_: int) -> str:
-    """An id that shares its bucket with many."""
+    """Return an id whose bucket has many others: of frequent submits."""
     return new_id()
 
 
 def rare_id(number: int) -> str:
-    """An id whose bucket has no other: of workloads that come every few seconds."""
+    """Return an id whose bucket has no other: of a submit every few seconds."""
     return f"{number // 16:08x}-{number % 16:x}{new_id()[10:]}"
 
 
 async def fill(ledger: WorkloadLedger, ids: Callable[[int], str], first: int) -> None:
-    """Submit WORKLOADS."""
+    """Submit WORKLOADS workloads."""
     for begin in range(first, first + WORKLOADS, AT_ONCE):
         chosen = [ids(number) for number in range(begin, begin + AT_ONCE)]
         await asyncio.gather(*(ledger.submit("echo", id, PAYLOAD, queue_limit=10**6) for id in chosen))
 
 
 async def empty(ledger: WorkloadLedger) -> None:
-    """End all that waits."""
+    """End all waiting workloads."""
     for _ in range(WORKLOADS // AT_ONCE):
         _, claims = await ledger.claim("echo", CLAIMANT, count=AT_ONCE)
         await asyncio.gather(*(ledger.finish(claim.lease, RESULT) for claim in claims))
 
 
 async def measure(url: str, settings: dict[str, int], ids: Callable[[int], str]) -> tuple[float, float]:
-    """Bytes for each workload that waits, and for each that has ended."""
+    """Return the bytes for each waiting workload, and for each ended one."""
     redis = connect(url)
     for name, value in settings.items():
         await redis.config_set(name, value)
     ledger = WorkloadLedger(redis, LedgerPolicy())
     await ledger.open("echo")
     await fill(ledger, ids, 0)
-    await empty(ledger)  # the stream of updates is as long now as it gets
+    await empty(ledger)  # the update stream now has its greatest length
     before = await used_bytes(redis)
     await fill(ledger, ids, WORKLOADS)
     waiting = await used_bytes(redis)
@@ -75,7 +75,7 @@ async def measure(url: str, settings: dict[str, int], ids: Callable[[int], str])
 
 
 def main() -> int:
-    """Print a line for each configuration of Redis and each rate, each from a Valkey of its own."""
+    """Print a line for each configuration of Redis and each rate. Each measurement has its own Valkey."""
     print(f"{'bytes for each workload':45}waiting    ended   (payload of 200 B, result of 210 B)")
     for configuration, settings in (("ours", SHIPPED), ("its defaults", {})):
         for rate, ids in (("many a second", frequent_id), ("one in 4 s", rare_id)):

@@ -1,8 +1,8 @@
-"""How long a runner takes to start, from its spawn until its handler is ready, not isolated and isolated.
+"""Measures the start of a runner, from its spawn until its handler is ready, without and with isolation.
 
     .venv/bin/python -m benchmarks.runner_start [STARTS]
 
-Both kinds take turns, in one environment with the base set: what else the machine does hits both alike.
+The two kinds alternate, so that other load on the machine affects both. The environment has only the base set.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HANDLER = "class Handler:\n    def handle_async(self, payload):\n        return 
 
 
 async def launch(isolation: Isolation, folder: Path) -> RunnerLaunch:
-    """Prepare a release as a worker does."""
+    """Prepare a release in the same way as a worker."""
     cache = cache_folder(os.environ, folder)
     project = folder / isolation / "release" / "project"
     project.mkdir(parents=True)
@@ -40,7 +40,7 @@ async def launch(isolation: Isolation, folder: Path) -> RunnerLaunch:
 
 
 async def start_s(launch: RunnerLaunch) -> float:
-    """Start one, and stop it."""
+    """Start and stop a runner. Return how long the start took."""
     began = time.perf_counter()
     runner = await RunnerProcess.start(launch, start_timeout_s=60)
     took_s = time.perf_counter() - began
@@ -49,7 +49,7 @@ async def start_s(launch: RunnerLaunch) -> float:
 
 
 async def main(starts: int) -> None:
-    """Print the median of each kind, and the difference."""
+    """Print the median of each kind and the difference."""
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "data").mkdir()

@@ -1,11 +1,10 @@
-"""Load the whole local stack over HTTP for a while, and say what it did with its memory.
+"""Loads the local stack over HTTP for a while, and prints its memory.
 
     .venv/bin/python -m benchmarks.soak --clients 64 --seconds 60
 
-Each client posts a text, waits for the answer by GET, checks it and goes on. Printed at the end: requests, errors,
-time from POST to result, for each process its RSS 10 s after the start of the load and at the end, and what Valkey
-keeps of a workload.
-Exit code 1 if any request failed or any answer was wrong.
+Each client repeats: POST a text, GET its result, check the result. At the end it prints the requests, the errors, the
+time from POST to result, the RSS of each process 10 s after the start of the load and at the end, and Valkey's memory
+for a workload. The exit code is 1 if any request failed or any result was wrong.
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ from tests.processes import command_line, descendants, memory_mb
 PROJECT = Path(__file__).resolve().parent.parent / "examples" / "language-identifier"
 SETTLED_S = 10
 IDLE_S = 3
-"""For what only deploys to be gone before memory is read."""
+"""Pause before memory is read, so that processes that only deploy have ended."""
 
 
 @dataclass
 class Tally:
-    """What the clients saw."""
+    """The counts and times of all clients."""
 
     latencies_s: list[float] = field(default_factory=list[float])
     polls: int = 0
@@ -41,7 +40,7 @@ class Tally:
 
 
 async def client(session: aiohttp.ClientSession, url: str, until: float, tally: Tally) -> None:
-    """One closed loop: submit, poll, check."""
+    """Submit, poll and check in a loop, one workload at a time."""
     while time.monotonic() < until:
         started = time.monotonic()
         try:
@@ -62,7 +61,7 @@ async def client(session: aiohttp.ClientSession, url: str, until: float, tally: 
 
 
 def names(pid: int) -> dict[int, str]:
-    """The processes below `pid`, and `pid` itself, as short as can be told apart."""
+    """Return short, distinct names of the process `pid` and its descendants."""
     commands = {pid: command_line(pid)} | descendants(pid)
     return {
         one: " ".join(Path(word).name for word in command.split() if not word.startswith("-"))[:40]
@@ -71,7 +70,7 @@ def names(pid: int) -> dict[int, str]:
 
 
 async def run(clients: int, seconds: float) -> int:
-    """Start the stack, load it, print the figures."""
+    """Start the stack, load it and print the results."""
     with tempfile.TemporaryDirectory() as data:
         command = [sys.executable, "-m", "insula.cli.main", "up", str(PROJECT), "--json", "--data", data]
         places = ["--public-port", "18080", "--internal-address", "127.88.0.1"]
@@ -87,7 +86,7 @@ async def run(clients: int, seconds: float) -> int:
 
 
 async def load(url: str, pid: int, clients: int, seconds: float) -> int:
-    """Load `url` and print; the exit code."""
+    """Load `url` and print the results. Return the exit code."""
     processes = names(pid)
     idle = {one: (memory_mb(one), memory_mb(one, "Pss", "smaps_rollup")) for one in processes}
     tally, started = Tally(), time.monotonic()

@@ -1,4 +1,4 @@
-"""How long a stack takes to start, from the command to its line of JSON, once the environment of its API is cached.
+"""Measures the start of a stack, from the command to its line of JSON, when its API's environment is cached.
 
 .venv/bin/python -m benchmarks.stack_start [STARTS]
 """
@@ -19,14 +19,14 @@ EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "language-identifie
 
 
 async def start_s(folder: Path) -> float:
-    """Start one in a new data directory, and stop it."""
+    """Start and stop a stack with a new data directory. Return how long the start took."""
     began = time.perf_counter()
     async with running_stack([EXAMPLE], data=folder):
         return time.perf_counter() - began
 
 
 async def main(starts: int) -> None:
-    """Print median and range."""
+    """Print the median and the range."""
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         await start_s(Path(folder, "first"))  # builds the environment
         taken_s = [await start_s(Path(folder, str(number))) for number in range(starts)]

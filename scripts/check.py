@@ -1,7 +1,7 @@
-"""Run every check that needs no running stack: `make check`.
+"""Runs every check that needs no running stack: `make check`.
 
-Each step is a command that a person could type; its name and its time are printed. All steps run, so that one
-failure does not hide another, and the exit code is 1 if any failed. Nothing is changed in the working tree.
+Each step is a command of its own. Its name and its time are printed. All steps run, even after a failure; the exit code
+is 1 if any step failed. The working tree is not changed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STEPS: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def run(name: str, command: tuple[str, ...]) -> bool:
-    """Run one step and say how it went; its own output appears above its line."""
+    """Run one step and print whether it passed, below its own output."""
     start = time.monotonic()
     code = subprocess.run([str(BIN / command[0]), *command[1:]], cwd=ROOT, check=False).returncode
     verdict = "ok" if code == 0 else f"FAILED: {' '.join(command)}"
@@ -39,7 +39,7 @@ def run(name: str, command: tuple[str, ...]) -> bool:
 
 
 def main() -> int:
-    """Run all steps; 0 if every one passed."""
+    """Run all steps. Return 0 if every step passed."""
     start = time.monotonic()
     failed = [name for name, command in STEPS if not run(name, command)]
     seconds = time.monotonic() - start

@@ -1,9 +1,8 @@
-"""Check the contracts: buf's format, lint and breaking rules, and that the generated files are those of protos/.
+"""Checks the contracts: buf's format, lint and breaking rules, and that the generated files match protos/.
 
-buf reads descriptor sets built here, so no registry is asked and Google's protos come from the installed package.
-"Breaking" compares with main: the point where this branch left it, or, on main itself, HEAD while protos/ has
-uncommitted changes and the commit before HEAD otherwise. Without git history there is nothing to compare with,
-and the step says so.
+buf reads descriptor sets that are built here. So it needs no registry; Google's protos come from the installed package.
+The breaking rules compare with the commit at which this branch left main. On main they compare with HEAD if protos/ has
+uncommitted changes, else with the commit before HEAD. Without git history this check is skipped with a message.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ STUBS = Path("src/insula/v1")
 
 
 def git(*arguments: str) -> bytes | None:
-    """What git prints, or None if it fails: no repository, no git, no such commit."""
+    """Return git's output; None if git fails, for example without a repository."""
     try:
         done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=False)
     except FileNotFoundError:
@@ -33,13 +32,13 @@ def git(*arguments: str) -> bytes | None:
 
 
 def commit(name: str) -> str | None:
-    """The id of the commit called `name`, if this clone has it."""
+    """Return the id of the commit `name`; None if this clone does not have it."""
     found = git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
     return found.decode().strip() if found else None
 
 
 def base_commit() -> str | None:
-    """The commit whose contracts the working tree must not break; None if there is no history to compare with."""
+    """Return the commit whose contracts the working tree must not break; None without git history."""
     head = commit("HEAD")
     main_branch = commit("origin/main") or commit("main")
     if head is None or main_branch is None:
@@ -52,12 +51,12 @@ def base_commit() -> str | None:
 
 
 def buf(*arguments: str) -> bool:
-    """Run buf on the repository's configuration; its findings go to our own output."""
+    """Run buf with the repository's configuration. Return whether it passed. It prints its own findings."""
     return subprocess.run([BUF, *arguments], cwd=ROOT, check=False).returncode == 0
 
 
 def breaks_nothing(descriptor: Path, scratch: Path) -> bool:
-    """Whether old clients of the base commit's contracts still understand these, on the wire and in JSON."""
+    """Whether clients of the base commit's contracts are compatible with these, on the wire and in JSON."""
     base = base_commit()
     archive = git("archive", "--format=tar", base, "protos") if base else None
     if archive is None:
@@ -72,7 +71,7 @@ def breaks_nothing(descriptor: Path, scratch: Path) -> bool:
 
 
 def generated_files_differ(fresh: Path) -> list[str]:
-    """Paths, from the root, of generated files that are missing, stale or left over."""
+    """Return the paths, relative to the root, of generated files that are missing, outdated or no longer generated."""
     made = {path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()}
     kept = {path.relative_to(ROOT) for path in (ROOT / STUBS).glob("*_pb2*.py*")} | {DESCRIPTOR}
     same, _, _ = filecmp.cmpfiles(fresh, ROOT, [str(path) for path in made & kept], shallow=False)
@@ -80,7 +79,7 @@ def generated_files_differ(fresh: Path) -> list[str]:
 
 
 def check() -> bool:
-    """Run every check of the contracts; True if all passed."""
+    """Run every check of the contracts. Return True if all passed."""
     with TemporaryDirectory(prefix="insula-protos-") as folder:
         fresh, scratch = Path(folder, "fresh"), Path(folder, "base")
         scratch.mkdir()

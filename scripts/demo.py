@@ -1,7 +1,7 @@
-"""`make demo`: start the whole stack with the example, call it over HTTP as a user would, and check the answers.
+"""`make demo`: starts a stack with an example, calls the API over HTTP, and checks the results.
 
-On a terminal the stack then stays up for the reader's own calls until Ctrl-C; elsewhere it is stopped and the exit
-code says whether every answer was right. Each request is printed as the curl line that does the same.
+On a terminal the stack then runs until Ctrl-C, so that the user can call it. Otherwise it is stopped, and the exit code
+is 0 if every result was right. Each request is printed as a curl command.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STOP_S = 15
 
 @dataclass(frozen=True)
 class Question:
-    """A payload, and the language that is the right answer."""
+    """A payload, and the right result: its language."""
 
     content_type: str
     payload: str
@@ -45,11 +45,11 @@ OWN = Question("text/plain; charset=utf-8", "your own sentence", "")
 
 
 class DemoFailed(Exception):
-    """The demo cannot go on; the text says why."""
+    """The demo cannot continue. The text is the reason."""
 
 
 def main() -> int:
-    """Run the demo; 0 if every answer was right."""
+    """Run the demo. Return 0 if every result was right."""
     signal.signal(signal.SIGTERM, leave)
     stack = start()
     told_by_terminal = False
@@ -75,12 +75,12 @@ def main() -> int:
 
 
 def leave(number: int, _frame: object) -> None:
-    """End by the signal's exit code, through every `finally`: the stack does not outlive us."""
+    """Exit with the signal's exit code. Every `finally` block runs, so the stack is stopped."""
     sys.exit(128 + number)
 
 
 def start() -> subprocess.Popen[str]:
-    """Start the stack on free ports; its progress goes to the terminal, its one line of JSON to us."""
+    """Start the stack on free ports. Its progress is shown on the terminal; its line of JSON is read here."""
     port, address = free_places()
     if (port, address) != (PUBLIC_PORT, "127.0.0.1"):
         print(f"Port {PUBLIC_PORT} or {INTERNAL_PORT} is in use here, so this stack takes {port} and {address}.")
@@ -92,14 +92,14 @@ def start() -> subprocess.Popen[str]:
 
 
 def free_places() -> tuple[int, str]:
-    """A public port and an internal address: 8080 and 127.0.0.1, unless another program is there."""
+    """Return a public port and an internal address: 8080 and 127.0.0.1, or free ones if these are taken."""
     port = next(port for port in range(PUBLIC_PORT, PUBLIC_PORT + 100) if is_free("", port))
     addresses = (f"127.0.0.{number}" for number in range(1, 100))
     return port, next(address for address in addresses if is_free(address, INTERNAL_PORT))
 
 
 def when_ready(stack: subprocess.Popen[str]) -> str:
-    """The example's URL, once `insula up` has said that every API is ready or has failed."""
+    """Wait until every API is ready or failing, and return the example's URL."""
     assert stack.stdout is not None, "started with a pipe"
     line = stack.stdout.readline()
     if not line:
@@ -112,7 +112,7 @@ def when_ready(stack: subprocess.Popen[str]) -> str:
 
 
 def ask(url: str, question: Question) -> None:
-    """Submit the question, follow its status until it ends, and check the answer."""
+    """Submit the question, wait until the workload ends, and check the result."""
     print(f"\n$ {curl(url, question)}")
     body = call(Request(url, data=question.payload.encode(), headers={"Content-Type": question.content_type}))
     print(body)
@@ -124,7 +124,7 @@ def ask(url: str, question: Question) -> None:
 
 
 def follow(workload_url: str) -> dict[str, Any]:
-    """GET the workload until it ends, print each answer that is new, and return the last."""
+    """GET the workload until it ends, print each reply that differs from the last, and return the last reply."""
     deadline = time.monotonic() + ANSWER_S
     printed = ""
     while time.monotonic() < deadline:
@@ -140,12 +140,12 @@ def follow(workload_url: str) -> dict[str, Any]:
 
 
 def curl(url: str, question: Question) -> str:
-    """The command that sends the same request."""
+    """Return the curl command that sends the same request."""
     return f"curl {url} -H 'Content-Type: {question.content_type}' -d {shlex.quote(question.payload)}"
 
 
 def call(request: Request) -> str:
-    """Send a request to the stack and return the body of its answer."""
+    """Send a request to the stack and return the body of the reply."""
     try:
         with urlopen(request, timeout=ANSWER_S) as response:
             body: bytes = response.read()
@@ -157,7 +157,7 @@ def call(request: Request) -> str:
 
 
 def stop(stack: subprocess.Popen[str], *, told_by_terminal: bool) -> None:
-    """Wait until the stack is gone; a terminal's Ctrl-C reached it as well, and a second signal would hurry it."""
+    """Stop the stack and wait. If the terminal sent it Ctrl-C, no signal is sent: a second one would kill the parts."""
     if not told_by_terminal:
         stack.terminate()
     try:

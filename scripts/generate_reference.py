@@ -1,6 +1,6 @@
-"""Write the pages of docs/ that come from the code, and docs/cortex.schema.json.
+"""Writes the pages of docs/ that are generated from the code, and docs/cortex.schema.json.
 
-With `--check` nothing is written: the exit code says whether all are what they would be.
+With `--check` it writes nothing; the exit code is 0 if all files are up to date.
 """
 
 from __future__ import annotations
@@ -63,31 +63,31 @@ The schema knows keys, kinds and bounds; these rules only `insula up` and `insul
 
 
 def config_schema() -> Schema:
-    """The JSON Schema of a whole configuration file: what an editor completes from and underlines by."""
+    """Return the JSON Schema of a configuration file, for editors."""
     described = {"title": "cortex.yaml", "description": "The APIs of one project."}
     return {**described, "type": "array", "minItems": 1, "items": API.schema}
 
 
 def default_text(default: Json) -> str:
-    """What leaving a key out means, in code."""
+    """Return the default of a key as Markdown code."""
     return "" if default is None else f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
 
 
 def row(path: str, key: Key) -> str:
-    """The line of the table for one key."""
+    """Return the table's row for one key."""
     words = key.kind.words.replace("|", "\\|")
     default = "required" if key.required else default_text(key.written_default)
     return f"| `{path}` | {words} | {default} | {key.meaning} |"
 
 
 def reference() -> str:
-    """The text of docs/cortex-yaml.md."""
+    """Return the text of docs/cortex-yaml.md."""
     head = ["## Keys", "", "| key | value | default | what it is for |", "|---|---|---|---|"]
     return "\n".join([INTRODUCTION, *head, *(row(path, key) for path, key in API.all_keys()), "", TOGETHER])
 
 
 def main(*, check: bool) -> int:
-    """Write the files, or compare them; 0 unless they differ."""
+    """Write the files, or compare them if `check`. Return 0 unless they differ."""
     made = {SCHEMA: json.dumps(config_schema(), indent=2, ensure_ascii=False) + "\n", REFERENCE: reference()}
     pages = (cli, errors, limits, metrics, settings)
     made |= {Path(f"docs/{each.__name__.rpartition('.')[2]}.md"): each.page() for each in pages}

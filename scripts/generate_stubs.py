@@ -1,7 +1,7 @@
-"""Regenerate what is made from protos/: Python stubs, their types, and the descriptor set Envoy transcodes with.
+"""Generates files from protos/: Python stubs, their types, and the descriptor set for Envoy's transcoding.
 
-Google's own protos come from the installed googleapis-common-protos, so none is copied into the repository.
-With a folder as argument everything is written below it instead, for `make check` to compare.
+Google's protos come from the installed googleapis-common-protos, so the repository has no copies of them.
+With a folder as argument, the files are written below this folder, so that `make check` can compare them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 
 
 def package_folder(name: str) -> Path:
-    """The folder of an installed package, which need not have an __init__.py."""
+    """Return the folder of an installed package, which may lack an __init__.py."""
     spec = find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         sys.exit(f"the package {name} is not installed; `make protos` installs it")
@@ -25,7 +25,7 @@ def package_folder(name: str) -> Path:
 
 
 def run_protoc(protos: Path, *arguments: str) -> None:
-    """Run protoc over `protos` with Google's includes; exits with its code if it fails."""
+    """Run protoc on `protos` with Google's protos. If it fails, exit with its exit code."""
     includes = [protos, package_folder("google.api").parent.parent, package_folder("grpc_tools") / "_proto"]
     plugins = [f"--plugin={name}={Path(sys.executable).parent / name}" for name in PLUGINS]
     command = [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{path}" for path in includes), *plugins, *arguments]
@@ -35,20 +35,20 @@ def run_protoc(protos: Path, *arguments: str) -> None:
 
 
 def sources_in(protos: Path) -> list[str]:
-    """Every .proto below `protos`, as protoc names them."""
+    """Return every .proto below `protos`, relative to it."""
     return sorted(str(path.relative_to(protos)) for path in protos.rglob("*.proto"))
 
 
 def write_descriptor(protos: Path, descriptor: Path) -> None:
-    """Write the descriptor set of `protos`, imports and comments included."""
+    """Write the descriptor set of `protos`, with imports and comments."""
     descriptor.parent.mkdir(parents=True, exist_ok=True)
-    # Envoy turns grpc-status-details-bin into JSON with the error detail types it finds here.
+    # Envoy needs the types of error details to convert grpc-status-details-bin into JSON.
     sources = [*sources_in(protos), "google/rpc/error_details.proto"]
     run_protoc(protos, "--include_imports", "--include_source_info", f"--descriptor_set_out={descriptor}", *sources)
 
 
 def main(target: Path = ROOT) -> None:
-    """Write the stubs to src/insula/v1 and the descriptor set to envoy/insula_envoy, both below `target`."""
+    """Write the stubs to src/insula/v1 and the descriptor set to envoy/insula_envoy, in `target`."""
     sources = sources_in(PROTOS)
     services = [source for source in sources if source.endswith("_service.proto")]
     out = target / "src"

@@ -1,7 +1,7 @@
 """The edge: one Envoy configuration for every API, and the descriptor set that Envoy uses for transcoding.
 
-Owns Envoy's configuration. It starts no process and knows no API: a deployment changes nothing here. Kubernetes uses
-the same envoy.yaml and fills the same placeholders with envsubst.
+Only renders configuration; it starts no process. The configuration has no names of APIs, so a deployment does not
+change it. On Kubernetes, envsubst fills the same placeholders of the same envoy.yaml.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["EdgeAddresses", "bundled_folder", "render", "render_s3"]
 
 
 def bundled_folder() -> Path:
-    """This package's folder: the Lua filters, and the descriptor set that scripts/generate_stubs.py writes into it."""
+    """Return this package's folder, with the Lua filters and the descriptor set of scripts/generate_stubs.py."""
     return Path(str(files("insula_envoy")))
 
 
@@ -27,10 +27,10 @@ def bundled_folder() -> Path:
 class EdgeAddresses:
     """The settings of one edge: its listeners, its services, its allowed callers and its limits.
 
-    The listeners' addresses are IP addresses. `submit`, `results` and `admin` are host:port or unix:PATH, the first two
-    of one kind; all addresses of a name are used. In-cluster callers expect internal_port to be 8888. `cors_origins`
-    are the origins whose pages may read answers, "*" being any. `address_requests_per_s` limits each client address; 0
-    is no limit.
+    The listeners' addresses are IP addresses. `submit`, `results` and `admin` are host:port or unix:PATH; `submit` and
+    `results` must be of one kind. If a host name has several addresses, all are used. In-cluster callers expect that
+    internal_port is 8888. `cors_origins` are the origins whose pages may read replies; "*" is any.
+    `address_requests_per_s` limits each client address; 0 means no limit.
     """
 
     public_address: str
@@ -46,7 +46,7 @@ class EdgeAddresses:
     address_requests_per_s: int = 0
 
     def placeholders(self) -> Mapping[str, object]:
-        """The value of each ${NAME} of envoy.yaml."""
+        """Return the value of each ${NAME} in envoy.yaml."""
         origins, limit = list(self.cors_origins), self.address_requests_per_s
         derived = {"cors_origins", "address_requests_per_s"}
         return {name.upper(): value for name, value in vars(self).items() if name not in derived} | {
@@ -61,12 +61,12 @@ class EdgeAddresses:
 
 
 def render(edge: EdgeAddresses) -> str:
-    """Envoy's configuration as YAML, ready for `envoy -c <file>.yaml`: Envoy goes by the file's suffix."""
+    """Return Envoy's configuration as YAML, for `envoy -c FILE`. The name of FILE must end with .yaml."""
     return _template(edge.folder, "envoy.yaml").substitute(edge.placeholders())
 
 
 def render_s3(address: str, port: int, upstream: str) -> str:
-    """YAML for `envoy --config-yaml`: at an IP address and a port, the S3 that listens at `upstream`."""
+    """Return YAML for `envoy --config-yaml`: a listener at an IP address and a port, for the S3 at `upstream`."""
     return _template(bundled_folder(), "s3.yaml").substitute(ADDRESS=address, PORT=port, UPSTREAM=_address(upstream))
 
 
@@ -75,7 +75,7 @@ def _template(folder: Path, name: str) -> Template:
 
 
 def _address(address: str) -> str:
-    """An address in Envoy's words, as YAML; a socket that Envoy makes is for its own user."""
+    """Return an address in Envoy's format, as YAML. Only the user of Envoy can connect to a socket that it makes."""
     if (path := unix_socket(address)) is not None:
         return json.dumps({"pipe": {"path": str(path), "mode": 0o600}})
     host, _, port = address.rpartition(":")

@@ -6,12 +6,12 @@ FORECAST_DAYS = 14
 
 
 class Forecaster(nn.Module):
-    """Eight weeks of daily demand in, the next two weeks out. Learns on demand as a multiple of its mean."""
+    """Forecasts two weeks of daily demand from the last eight weeks. Demand is divided by its mean."""
 
     def __init__(self):
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(HISTORY_DAYS, 64), nn.ReLU(), nn.Linear(64, FORECAST_DAYS))
-        self.direct = nn.Linear(HISTORY_DAYS, FORECAST_DAYS)  # most of the answer is linear; the layers add the rest
+        self.direct = nn.Linear(HISTORY_DAYS, FORECAST_DAYS)  # most of the forecast is linear; the layers add the rest
 
     def forward(self, history):
         mean = history.mean(dim=1, keepdim=True)

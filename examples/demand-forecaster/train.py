@@ -1,4 +1,4 @@
-"""Trains the model in seconds on invented shops: a level, a weekly rhythm, a trend and noise. Writes weights.pt."""
+"""Trains the model in seconds on generated demand: a level, a weekly rhythm, a trend and noise. Writes weights.pt."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ DAYS = HISTORY_DAYS + FORECAST_DAYS
 
 
 def shops(count, noise):
-    """Daily demand of `count` shops over DAYS days."""
+    """Return the daily demand of `count` shops over DAYS days."""
     level = 10 ** torch.empty(count, 1).uniform_(0.5, 4)
     rhythm = torch.empty(count, 7).uniform_(0.5, 1.5).repeat(1, DAYS // 7)
     growth = 1 + torch.empty(count, 1).uniform_(-0.005, 0.005) * torch.arange(DAYS)
@@ -18,7 +18,7 @@ def shops(count, noise):
 
 
 def error(model, demand):
-    """Mean error of the forecast, as a share of the demand."""
+    """Return the mean error of the forecast, as a share of the demand."""
     history, future = demand.split([HISTORY_DAYS, FORECAST_DAYS], dim=1)
     return ((model(history) - future).abs() / history.mean(dim=1, keepdim=True)).mean()
 

@@ -1,6 +1,6 @@
-"""Trains the model, writes it as digits.onnx, and draws one sample of each digit that it has not seen.
+"""Trains the model, writes it as digits.onnx, and writes one image of each digit that was not used for training.
 
-Needs more than the handler: pip install scikit-learn==1.9.0 skl2onnx==1.20.0 Pillow
+It needs packages that the handler does not need: pip install scikit-learn==1.9.0 skl2onnx==1.20.0 Pillow
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Trains the model and uploads it to where cortex.yaml says. Finds S3 as boto3 does, by the AWS_* variables."""
+"""Trains the model and uploads it to the S3 path in cortex.yaml. boto3 finds S3 by the AWS_* variables."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Says which language a text is written in."""
+"""Identifies the language of a text."""
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
@@ -11,7 +11,7 @@ class Handler:
             self.identifier.set_languages(config["languages"])
 
     def handle_async(self, payload):
-        """Take text/plain, JSON {"text": ...}, or the bytes of a UTF-8 file sent with any other type."""
+        """`payload` is text/plain, JSON {"text": ...}, or the bytes of a UTF-8 file with any other type."""
         text = payload.get("text") if isinstance(payload, dict) else payload
         if not isinstance(text, (str, bytes)) or not text:
             raise ValueError('send a text, as text/plain or as JSON like {"text": "Guten Tag"}')

@@ -13,9 +13,9 @@ class Handler:
         self.read = RapidOCR()  # its three models are part of the package
 
     def handle_async(self, payload):
-        """Take the bytes of an image: a scan, a photograph, a screenshot."""
-        image = Image.open(io.BytesIO(payload)).convert("RGB")  # from grey, a palette, with an alpha channel
-        found, _ = self.read(np.asarray(image)[:, :, ::-1])  # the models were trained on blue, green, red
+        """Read the text in an image. `payload` is the bytes of a scan, a photograph or a screenshot."""
+        image = Image.open(io.BytesIO(payload)).convert("RGB")  # also if it is grey, has a palette or an alpha channel
+        found, _ = self.read(np.asarray(image)[:, :, ::-1])  # the models expect blue, green, red
         lines = [
             {"text": text, "confidence": round(float(confidence), 4), "corner": [round(value) for value in box[0]]}
             for box, text, confidence in found or []

@@ -11,7 +11,7 @@ class Handler:
         self.threshold = config.get("threshold", 0.5)
 
     def handle_async(self, payload):
-        """Take one tumor as JSON, or many as the bytes of a CSV file with a line of names (text/csv)."""
+        """Classify tumors. `payload` is one tumor as JSON, or many as a CSV file with a header line (text/csv)."""
         tumors = [payload] if isinstance(payload, dict) else list(csv.DictReader(payload.decode().splitlines()))
         rows = np.array([self.measurements(tumor) for tumor in tumors])
         probabilities = self.model.inplace_predict(rows)
@@ -24,5 +24,5 @@ class Handler:
         names = self.model.feature_names
         if not any(name in tumor for name in names):
             raise ValueError(f"send some of these measurements: {', '.join(names)}")
-        # XGBoost has learned what to do when one is missing.
+        # XGBoost handles missing values.
         return [float(tumor[name]) if tumor.get(name) not in (None, "") else math.nan for name in names]

@@ -1,6 +1,6 @@
-"""Trains the model, writes it as model.ubj, and writes samples of tumors that it has not seen.
+"""Trains the model, writes it as model.ubj, and writes samples that were not used for training.
 
-Needs more than the handler: pip install scikit-learn==1.9.0
+It needs packages that the handler does not need: pip install scikit-learn==1.9.0
 """
 
 import csv

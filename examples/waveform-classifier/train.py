@@ -1,6 +1,6 @@
-"""Trains the model in seconds on drawn waves, exports it as a SavedModel, and uploads that to where cortex.yaml says.
+"""Trains the model in seconds on generated waves, and uploads it as a SavedModel to the S3 path in cortex.yaml.
 
-The version is the time, so the newest is served; S3 is found as boto3 finds it, by the AWS_* variables.
+The version is the time, so the newest one is served. boto3 finds S3 by the AWS_* variables.
 """
 
 import os
@@ -23,7 +23,7 @@ bucket, _, prefix = handler["models"]["path"].removeprefix("s3://").partition("/
 
 
 def waves(count, random):
-    """Sine, square and sawtooth waves of 1 to 5 periods, with any phase and some noise; and which each of them is."""
+    """Return sine, square and sawtooth waves of 1 to 5 periods, with a random phase and noise, and the kind of each."""
     kinds = random.integers(0, 3, count)
     periods, phases = random.uniform(1, 5, (count, 1)), random.uniform(0, 1, (count, 1))
     turns = (np.linspace(0, 1, SAMPLES, endpoint=False) * periods + phases) % 1

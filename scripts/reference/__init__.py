@@ -1,1 +1,1 @@
-"""The pages of docs/ that are written from the code. Each module makes one: `page()` returns its text."""
+"""The pages of docs/ that are generated from the code. Each module has one page; `page()` returns its text."""

@@ -36,7 +36,7 @@ it was stopped before that.
 
 
 def page() -> str:
-    """The text of docs/cli.md."""
+    """Return the text of docs/cli.md."""
     root = get_command(app)
     assert isinstance(root, TyperGroup), "several commands make a group"
     sections = ["\n".join(_section(name, command)) for name, command in root.commands.items()]

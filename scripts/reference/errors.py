@@ -56,13 +56,13 @@ HTTP_BY_CODE: Final = {
     StatusCode.UNAVAILABLE: 503,
 }
 HTTP_BY_REASON: Final = {"PAYLOAD_TOO_LARGE": 413, "ENCODING_UNSUPPORTED": 415}
-"""The two that guard.lua tells apart."""
+"""The reasons for which guard.lua sets another HTTP status than Envoy."""
 WITHIN: Final = {errors.InsulaError, errors.LeaseLost}
-"""Never sent to a caller."""
+"""Errors that callers never get."""
 
 
 def raised(kind: type[errors.InsulaError] = errors.InsulaError) -> Iterator[type[errors.InsulaError]]:
-    """Yield the classes of insula.errors that callers may see, in the order of the tree."""
+    """Yield the classes of insula.errors that callers may get, in the order of the tree."""
     if kind not in WITHIN:
         yield kind
     for below in kind.__subclasses__():
@@ -71,7 +71,7 @@ def raised(kind: type[errors.InsulaError] = errors.InsulaError) -> Iterator[type
 
 
 def page() -> str:
-    """The text of docs/errors.md."""
+    """Return the text of docs/errors.md."""
     lines = [INTRODUCTION, "| HTTP | gRPC | reason | when, and what to do |", "|---|---|---|---|"]
     for kind in raised():
         code, word = status_code(kind), reason(kind)
@@ -88,7 +88,7 @@ def _first_paragraph(kind: type) -> str:
 
 
 def _failures() -> Iterator[tuple[str, str]]:
-    """Yield each reason with the comment behind it."""
+    """Yield each reason with its comment in the source."""
     source = inspect.getsource(insula.reason)
     lines = source.splitlines()
     for node in ast.walk(ast.parse(source)):

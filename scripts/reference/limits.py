@@ -1,4 +1,4 @@
-"""docs/limits.md, from the constants that hold the limits, and from the configuration of the edge."""
+"""docs/limits.md, from the constants of the limits and the configuration of the edge."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ in the environment of the services, see [settings](settings.md). The reasons in 
 """
 CLOSED: Final = "a further one is closed at once"
 ENVOY_HEADERS: Final = "60 KiB, 100 headers"
-"""Envoy's own defaults, which envoy.yaml leaves alone."""
+"""Envoy's defaults, which envoy.yaml does not change."""
 
 
 class Limit(NamedTuple):
-    """One row: what is limited, to what, what happens past it, and what changes it."""
+    """One row: what is limited, the limit, what happens above it, and the setting that changes it."""
 
     what: str
     value: str
@@ -63,7 +63,7 @@ class Limit(NamedTuple):
 
 
 def size(count_bytes: int) -> str:
-    """Bytes in the largest unit that divides them: 32 KiB, 5 MB."""
+    """Return a size in the largest unit that divides it: 32 KiB, 5 MB."""
     for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (10**6, "MB")):
         if count_bytes % unit == 0:
             return f"{count_bytes // unit} {name}"
@@ -71,7 +71,7 @@ def size(count_bytes: int) -> str:
 
 
 def span(seconds: float) -> str:
-    """Seconds in the largest unit that divides them, hours and days from two on: 24 h, 7 days, 30 min, 0.25 s."""
+    """Return a time in the largest unit of which it has at least two: 7 days, 24 h, 60 min, 0.25 s."""
     for unit, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * unit and seconds % unit == 0:
             return f"{seconds / unit:g} {name}"
@@ -79,7 +79,7 @@ def span(seconds: float) -> str:
 
 
 def edge() -> Mapping[str, Any]:
-    """The parsed envoy.yaml."""
+    """Return the parsed envoy.yaml."""
     addresses = EdgeAddresses(
         public_address="0.0.0.0",  # noqa: S104 - nothing listens there
         public_port=8080,
@@ -335,13 +335,13 @@ MACHINE: Final = (
 
 
 def table(rows: Sequence[Limit]) -> str:
-    """The rows as a table of Markdown."""
+    """Return the rows as a Markdown table."""
     head = "| what | limit | past it | what changes it |\n|---|---|---|---|\n"
     return head + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def page() -> str:
-    """The text of docs/limits.md."""
+    """Return the text of docs/limits.md."""
     chapters = {
         "Requests": _requests(),
         "Queue and retention": QUEUE,

@@ -90,7 +90,7 @@ def instruments(module: ModuleType) -> Iterator[Instrument]:
 
 
 def page() -> str:
-    """The text of docs/metrics.md."""
+    """Return the text of docs/metrics.md."""
     lines = [INTRODUCTION, "| metric | kind | unit | further labels | served by | what it says |", f"|{'---|' * 6}"]
     for part, module in PARTS.items():
         for each in instruments(module):

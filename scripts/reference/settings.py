@@ -62,7 +62,7 @@ def declared(modules: Iterable[ModuleType]) -> Iterator[Variable]:
 
 
 def page() -> str:
-    """The text of docs/settings.md."""
+    """Return the text of docs/settings.md."""
     parts, shared = [INTRODUCTION], set[str]()
     for part, modules in PARTS.items():
         own = [variable for variable in declared(modules) if variable.name not in shared]
@@ -80,7 +80,7 @@ def _table(title: str, head: tuple[str, ...], rows: Iterable[str]) -> str:
 
 
 def _of_commands() -> set[str]:
-    """The rows of the variables that stand for an option."""
+    """Return the rows of the variables that replace an option of a command."""
     group = typer.main.get_command(app)
     options = (option for command in getattr(group, "commands", {}).values() for option in command.params)
     named = ((option, getattr(option, "envvar", None), getattr(option, "help", "")) for option in options)
