@@ -12,7 +12,9 @@ from insula.variables import Location
 
 ENVIRONMENTS: Final = "environments"
 CACHE: Final = Location(
-    "INSULA_CACHE", "folder of handlers' environments, which can be made again", "`insula` in the user's cache folder"
+    "INSULA_CACHE",
+    "folder of handlers' environments; deleted ones are built again",
+    "`insula` in the user's cache folder",
 )
 
 

@@ -20,11 +20,12 @@ DURABILITY: Final = Choice(
     ("strict", "relaxed"),
 )
 S3_BUCKET: Final = Text("INSULA_S3_BUCKET", "bucket of payloads, results and bundles", "insula")
-S3_SOCKET: Final = Location("INSULA_S3_SOCKET", "Unix socket at which S3 is reached, instead of `AWS_ENDPOINT_URL`")
+S3_SOCKET: Final = Location("INSULA_S3_SOCKET", "Unix socket of S3, instead of `AWS_ENDPOINT_URL`")
 STORES_FOLDER: Final = Location(
-    "INSULA_STORES_FOLDER", "folder of stores on this machine; an outage is then reported as a full disk if it is one"
+    "INSULA_STORES_FOLDER",
+    "folder of stores on this machine; if its disk is full, an outage is reported as a full disk",
 )
-LEASE_S: Final = Whole("INSULA_LEASE_S", "seconds after which a silent worker has lost its workloads", 30)
+LEASE_S: Final = Whole("INSULA_LEASE_S", "seconds without a renewal after which a worker loses its workloads", 30)
 RETENTION_S: Final = Whole("INSULA_RETENTION_S", "seconds that an ended workload is kept", 7 * 24 * 3600)
 MAX_DELIVERIES: Final = Whole("INSULA_MAX_DELIVERIES", "lost attempts after which a workload fails", 3)
 ADMIN_TOKEN: Final = Secret(

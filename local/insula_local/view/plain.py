@@ -70,7 +70,7 @@ class Announcement:
     def as_text(self) -> str:
         """Return the text for a person: the addresses, and for each API a command that calls it."""
         lines = [f"Up after {self.seconds:.1f} s on {self.public}, data in {self.data}. Ctrl-C stops it."]
-        found = f"`insula get --data {shlex.quote(str(self.data))}` and its like find it"
+        found = f"`insula get --data {shlex.quote(str(self.data))}` and other commands use it"
         lines.append(f"Admin address {self.admin}; {found}.")
         workers = urljoin(self.results_metrics, scrapes.worker_path("<api>"))
         lines.append(f"Metrics {self.results_metrics} and {workers}, for Prometheus.")

@@ -59,7 +59,10 @@ def deploy(
     admin: Admin = None,
     data: Data = None,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Run the project's dependencies.sh, if it is this machine, without asking.")
+        bool,
+        typer.Option(
+            "--yes", help="Run the project's dependencies.sh without asking, if the stack is on this machine."
+        ),
     ] = False,
 ) -> None:
     """Deploy a project's APIs, and wait until each is ready or failing. The old version serves until then."""

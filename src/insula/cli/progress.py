@@ -34,7 +34,7 @@ class Progress(NamedTuple):
 def progress(api: Api, version: str, generation: int) -> Progress:
     """Return the progress of the API to this version, after `generation` refreshes."""
     if api.version != version:
-        return Progress(REPLACED, f"somebody deployed version {api.version[:12]} before this one was ready")
+        return Progress(REPLACED, f"version {api.version[:12]} was deployed before this one was ready")
     workers = [one for one in api.workers if one.version == version and one.generation >= generation]
     for state in (ApiState.READY, ApiState.FAILING):
         for worker in workers:

@@ -126,7 +126,7 @@ def _problem(entry: zipfile.ZipInfo) -> str | None:
         # This includes absolute names, because their first part is empty.
         (not {"", ".", ".."}.isdisjoint(parts), "leads out of the project"),
         ("\0" in entry.orig_filename, "has a null character in its name"),
-        (_is_too_long(parts), "is longer than a file system takes"),
+        (_is_too_long(parts), "is longer than a file system allows"),
         (len(parts) > DEPTH_MAX + 1, f"is nested deeper than {DEPTH_MAX} folders"),
         (kind not in {0, stat.S_IFREG, stat.S_IFDIR}, "is a link or a special file"),
         (bool(entry.flag_bits & _ENCRYPTED), "is encrypted"),

@@ -180,7 +180,7 @@ def test_a_version_that_is_replaced_before_it_is_ready_is_told(deployed: Deploye
     assert deployed.insula("deploy", str(deployed.project)).returncode == 0
     said, why = first.communicate(timeout=60)
     assert (first.returncode, said) == (1, f"{deployed.name} replaced\n")
-    assert f"somebody deployed version {deployed.stack.api(deployed.name).version[:12]} before" in why
+    assert f"version {deployed.stack.api(deployed.name).version[:12]} was deployed before" in why
 
 
 def test_a_version_that_fails_is_told_with_its_reason_and_with_what_serves(deployed: Deployed) -> None:

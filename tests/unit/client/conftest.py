@@ -11,7 +11,7 @@ from tests.unit.client.scripted import Script, serving_on_a_thread
 
 
 class Twin:
-    """One of the clients, called the same way whichever it is. What it yields becomes a list."""
+    """Calls the sync or the async client in the same way. Results of an iterator become a list."""
 
     def __init__(self, kind: str, url: str) -> None:
         self._kind, self._url = kind, url
@@ -36,7 +36,7 @@ class Twin:
 
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between the tries of a call that is repeated."""
+    """The pauses between retries of a call are short."""
     monkeypatch.setattr(flows, "PAUSE_MIN_S", 0.01)
 
 

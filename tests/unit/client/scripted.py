@@ -1,5 +1,5 @@
-# ruff: noqa: N802, ARG002 - methods are named what the contract says
-"""A real gRPC server in this process, whose servicers say what a test told them to."""
+# ruff: noqa: N802, ARG002 - the methods' names and arguments are those of the contract
+"""A real gRPC server in this process. Its servicers return what the test has set."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Answer = Workload | InsulaError | grpc.StatusCode
 
 @dataclass
 class Script:
-    """What the server will say, and what it was told."""
+    """The server's replies, and the requests that it got."""
 
     id: str = "id-1"
     refusal: InsulaError | grpc.StatusCode | None = None
@@ -47,19 +47,19 @@ class Script:
     pieces: list[int] = field(default_factory=list[int])
     asked: list[tuple[str, str, float]] = field(default_factory=list[tuple[str, str, float]])
     submits: int = 0
-    # The answers of so many submits are lost, after the workload was accepted or before.
+    # The replies of this many submits are lost, before or after the workload was accepted.
     lost_answers: int = 0
     lost_before: bool = False
     lost_as: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
-    # What comes first: this many submits are refused.
+    # The first submits are refused with these errors.
     refusals: list[InsulaError] = field(default_factory=list[InsulaError])
     keys: list[str] = field(default_factory=list[str])
-    # Each watch is one of these: its messages, and its end.
+    # For each watch its messages, and its end.
     watches: list[Sequence[Answer]] = field(default_factory=list[Sequence[Answer]])
-    # Each submit is a workload of its own; one ends, with its payload as result, once `may_end` has its number.
+    # Each submit is a new workload. A workload ends, with its payload as result, once `may_end` has its number.
     echo: bool = False
     may_end: Callable[[int], bool] = lambda _: True
-    # An upload that has ended is not answered before it is given up.
+    # There is no reply to a complete upload until the client cancels it.
     hold_uploads: bool = False
     upload_began: threading.Event = field(default_factory=threading.Event)
     given_up: threading.Event = field(default_factory=threading.Event)
@@ -141,7 +141,7 @@ class _Results(results_service_pb2_grpc.ResultsServiceServicer):
         except TimeoutError:
             return Workload(id=str(number), api="a", status="in_progress")
         result = self._script.submitted[number][2]
-        if result.startswith(b'"'):  # the handler takes no texts
+        if result.startswith(b'"'):  # the handler does not accept texts
             failure = Failure(reason="HANDLER_ERROR", message="no text")
             return Workload(id=str(number), api="a", status="failed", failure=failure)
         return Workload(id=str(number), api="a", status="completed", result_json=result)
@@ -176,7 +176,7 @@ async def _refuse(
 
 @asynccontextmanager
 async def serving(script: Script) -> AsyncGenerator[str]:
-    """Serve `script` in this event loop and yield the URL."""
+    """Serve `script` in this event loop, and yield the URL."""
     server = grpc.aio.server(interceptors=[ErrorInterceptor()])
     submit_service_pb2_grpc.add_SubmitServiceServicer_to_server(_Submit(script), server)
     results_service_pb2_grpc.add_ResultsServiceServicer_to_server(_Results(script), server)
@@ -190,7 +190,7 @@ async def serving(script: Script) -> AsyncGenerator[str]:
 
 @contextmanager
 def serving_on_a_thread(script: Script) -> Generator[str]:
-    """Serve `script` in an event loop of its own, for code that blocks, and yield the URL."""
+    """Serve `script` on another thread, for tests that block, and yield the URL."""
     started, urls = threading.Event(), list[str]()
     stop: list[Callable[[], object]] = []
 

@@ -1,4 +1,4 @@
-"""What both clients share."""
+"""Common parts of both clients."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def test_a_url_names_the_target(url: str, address: str, tls: bool) -> None:
     "url",
     ["", "127.0.0.1:8080", "ftp://a", "http://", "http://a:b", "http://a:99999", "http://a/b", "http://u:p@a", "http://["],
 )  # fmt: skip
-def test_other_urls_are_refused(url: str) -> None:
+def test_a_malformed_url_is_refused(url: str) -> None:
     with pytest.raises(InvalidArgument, match="url: must"):
         target_of(url)
 
 
-def test_only_other_machines_are_reached_through_a_proxy() -> None:
+def test_a_proxy_is_used_only_for_other_machines() -> None:
     assert ("grpc.enable_http_proxy", 0) in target_of("http://127.0.0.1:8080").options
     assert ("grpc.enable_http_proxy", 0) not in target_of("http://10.0.0.1:8080").options

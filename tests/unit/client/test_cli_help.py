@@ -1,4 +1,4 @@
-"""What every command says of itself, and what a shell completes."""
+"""The help of every command, and shell completion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INSULA = Path(sys.executable).with_name("insula")
 
 
 def commands() -> Iterator[tuple[str, ...]]:
-    """The words of every command, the program alone first."""
+    """Yield the words of every command, first of the program itself."""
     root = get_command(app)
     assert isinstance(root, TyperGroup)
     yield ()
@@ -28,7 +28,7 @@ def commands() -> Iterator[tuple[str, ...]]:
 
 @pytest.mark.parametrize("words", list(commands()), ids=" ".join)
 def test_every_help_ends_with_two_examples(words: tuple[str, ...]) -> None:
-    """Each of them is a command line of this very command, whole in a terminal of 80 columns."""
+    """Each example is a command line of the same command, and is not wrapped on a terminal of 80 columns."""
     said = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
     assert said.exit_code == 0
     lines = [line.strip() for line in said.stdout.splitlines() if line.strip()]
@@ -37,7 +37,7 @@ def test_every_help_ends_with_two_examples(words: tuple[str, ...]) -> None:
 
 
 def completed(line: str, **environment: str) -> list[str]:
-    """What bash would offer for the line, from the real program."""
+    """Return the program's completions of the line for bash."""
     variables = {"_INSULA_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
     done = subprocess.run(
         [INSULA], env=os.environ | variables | environment, capture_output=True, text=True, timeout=60, check=False
@@ -52,14 +52,14 @@ def test_bash_completes_commands_and_options() -> None:
     assert completed("insula get --output ") == ["table", "json"]
 
 
-def test_without_a_stack_there_are_no_names_and_no_errors(tmp_path: Path) -> None:
+def test_completion_without_a_stack_prints_no_names_and_no_errors(tmp_path: Path) -> None:
     assert completed("insula get --data /nowhere ") == []
     assert completed("insula get ", INSULA_ADMIN="127.0.0.1:1") == []
 
 
-def test_bash_knows_the_completion_once_it_is_installed(tmp_path: Path) -> None:
+def test_installed_completion_works_in_bash(tmp_path: Path) -> None:
     home = os.environ | {"HOME": str(tmp_path)}
-    # It is installed for the shell that runs it: the second command keeps bash from becoming the first one.
+    # It is installed for the parent shell. Without a second command, bash would exec the first one.
     install = ["bash", "--norc", "-c", f"{INSULA} --install-completion && true"]
     subprocess.run(install, env=home, capture_output=True, timeout=60, check=True)
     asked = ["bash", "--norc", "-c", ". ~/.bash_completions/insula.sh; complete -p insula"]

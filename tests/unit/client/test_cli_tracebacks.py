@@ -1,4 +1,4 @@
-"""`insula result` of a failed workload: the traceback where the admin address is known, else where it is."""
+"""`insula result` of a failed workload prints the traceback, or how to get it if the admin address is unknown."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ app.command()(workloads.result)
 
 @dataclass
 class Admin:
-    """An admin service that knows the traceback of every workload."""
+    """An admin service that returns a traceback for every workload."""
 
     address: str = ""
     traceback: str = TRACEBACK
@@ -68,21 +68,21 @@ def admin() -> Iterator[Admin]:
 
 @pytest.fixture
 def url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
-    """A public listener where a workload has failed, seen from an empty folder."""
+    """The URL of a server with a failed workload. The current folder is empty."""
     monkeypatch.chdir(tmp_path)
     with serving_on_a_thread(Script(answers=[FAILED])) as served:
         yield served
 
 
 def run(*arguments: str, **environment: str) -> str:
-    """The stderr of a command that exits 1."""
+    """Run a command that must exit with 1, and return its stderr."""
     done = CliRunner().invoke(app, list(arguments), env=environment)
     assert (done.exit_code, done.stdout) == (1, "")
     return done.stderr
 
 
-def test_the_admin_address_that_is_given_shows_it(url: str, admin: Admin) -> None:
-    """With what would steer a terminal as its escape."""
+def test_a_given_admin_address_shows_the_traceback(url: str, admin: Admin) -> None:
+    """Control characters in it are printed as escapes."""
     assert run("result", "a", "id-1", "--url", url, "--admin", admin.address) == SHOWN
     assert run("result", "a", "id-1", INSULA_URL=url, INSULA_ADMIN=admin.address) == SHOWN
     submitted = run("submit", "a", "--text", "x", "--wait", INSULA_URL=url, INSULA_ADMIN=admin.address)
@@ -90,7 +90,7 @@ def test_the_admin_address_that_is_given_shows_it(url: str, admin: Admin) -> Non
     assert admin.asked == [GetTracebackRequest(api="a", id="id-1")] * 3
 
 
-def test_the_stack_of_the_folder_or_of_data_shows_it(url: str, admin: Admin, tmp_path: Path) -> None:
+def test_the_stack_of_the_current_folder_or_of_data_shows_the_traceback(url: str, admin: Admin, tmp_path: Path) -> None:
     file = stack_file(tmp_path / ".insula")
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps({"public": url, "admin": admin.address}))
@@ -101,15 +101,15 @@ def test_the_stack_of_the_folder_or_of_data_shows_it(url: str, admin: Admin, tmp
     assert admin.asked == [], "the stack of this folder may be another than the one at the URL"
 
 
-def test_else_it_is_said_where_it_is(url: str, admin: Admin) -> None:
-    """No address is known, nobody answers there, or the call is refused."""
+def test_an_unknown_admin_address_prints_how_to_get_the_traceback(url: str, admin: Admin) -> None:
+    """The same if no server answers at the address, or if the call is refused."""
     assert run("result", "a", "id-1", "--url", url) == ELSEWHERE
     assert run("result", "a", "id-1", "--url", url, "--admin", "127.0.0.1:1") == ELSEWHERE
     for admin.refusal in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND):
         assert run("result", "a", "id-1", "--url", url, "--admin", admin.address) == ELSEWHERE
 
 
-def test_without_one_there_is_nothing_to_show(url: str, admin: Admin) -> None:
+def test_a_failure_without_a_traceback_prints_none(url: str, admin: Admin) -> None:
     admin.traceback = ""
     assert run("result", "a", "id-1", "--url", url, "--admin", admin.address) == "failed: HANDLER_ERROR: boom\n"
 
@@ -126,7 +126,7 @@ def test_without_one_there_is_nothing_to_show(url: str, admin: Admin) -> None:
         ),
     ],
 )
-def test_only_what_the_handler_raised_has_one(answer: Workload, code: int, shown: str) -> None:
+def test_only_an_error_of_the_handler_has_a_traceback(answer: Workload, code: int, shown: str) -> None:
     with serving_on_a_thread(Script(answers=[answer])) as url:
         done = CliRunner().invoke(app, ["result", "a", "i", "--url", url])
     assert (done.exit_code, done.stderr) == (code, shown)

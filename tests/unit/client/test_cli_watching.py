@@ -24,7 +24,7 @@ def shown(*apis: Api, columns: int) -> list[str]:
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def test_it_fits_fifty_columns() -> None:
+def test_the_table_fits_fifty_columns() -> None:
     busy = api("a-very-long-name-of-an-api-that-goes-on-so-on", in_queue=12_345_678, in_progress=1024, failed=999)
     lines = shown(busy, api("b", completed=3), columns=50)
     assert lines[0].split() == ["api", "state", "queued", "running", "failed", "rate"]
@@ -39,7 +39,7 @@ def test_a_wide_terminal_shows_whole_names() -> None:
     assert shown(api(name), columns=100)[1].startswith(f"{name} ready")
 
 
-def test_why_an_api_fails_is_in_a_row_of_its_own() -> None:
+def test_the_reason_of_a_failing_api_has_its_own_row() -> None:
     broken = api("broken")
     broken.state = broken.workers[0].phase = "failing"
     broken.workers[0].reason = "No module named nothing\n" + "x" * 100
@@ -48,7 +48,7 @@ def test_why_an_api_fails_is_in_a_row_of_its_own() -> None:
     assert len(lines) == 3
 
 
-def test_the_rate_is_that_of_all_ends_between_the_last_looks() -> None:
+def test_the_rate_counts_all_ends_between_the_last_reads() -> None:
     rates = Rates()
     assert rates.of(api("a", completed=100), 10.0) == 0
     assert rates.of(api("a", completed=110, failed=6, cancelled=4), 12.0) == 10
@@ -67,5 +67,5 @@ def test_the_rate_is_that_of_all_ends_between_the_last_looks() -> None:
         (10**13, "10000.0G"),
     ],
 )
-def test_counts_are_short(count: int, text: str) -> None:
+def test_large_counts_are_abbreviated(count: int, text: str) -> None:
     assert short(count) == text

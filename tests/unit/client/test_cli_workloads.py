@@ -1,4 +1,4 @@
-"""`insula submit` and `insula result`, as a shell sees them."""
+"""`insula submit` and `insula result`: output and exit codes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_submit_prints_the_id_and_nothing_else(shell: Shell, script: Script) -> 
         (["--json", "1", "--content-type", "application/x"], "application/x", b"1"),
     ],
 )
-def test_payloads_have_their_type(
+def test_each_kind_of_payload_has_its_content_type(
     shell: Shell, script: Script, arguments: list[str], content_type: str, body: bytes
 ) -> None:
     assert shell("submit", "a", *arguments).exit_code == 0
@@ -63,7 +63,7 @@ def test_payloads_have_their_type(
     [("x.json", "application/json"), ("x.png", "image/png"), ("x.unknown", "application/octet-stream"),
      ("x.json.gz", "application/octet-stream"), ("x", "application/octet-stream")],
 )  # fmt: skip
-def test_files_are_typed_by_their_name(
+def test_a_files_name_gives_its_content_type(
     shell: Shell, script: Script, tmp_path: Path, name: str, content_type: str
 ) -> None:
     (tmp_path / name).write_bytes(b"{}")
@@ -71,7 +71,7 @@ def test_files_are_typed_by_their_name(
     assert script.submitted == [("a", content_type, b"{}")]
 
 
-def test_standard_input_is_a_file_too(shell: Shell, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dash_reads_standard_input(shell: Shell, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workloads, "sys", SimpleNamespace(stdin=SimpleNamespace(buffer=io.BytesIO(b"piped"))))
     assert shell("submit", "a", "--file", "-").exit_code == 0
     assert script.submitted == [("a", "application/octet-stream", b"piped")]
@@ -84,7 +84,7 @@ def test_wait_prints_the_result_byte_for_byte(shell: Shell, script: Script) -> N
     assert done.stderr == "id-1 submitted\ncompleted\n"
 
 
-def test_result_tells_by_its_exit_code_what_became_of_a_workload(shell: Shell, script: Script) -> None:
+def test_the_exit_code_of_result_depends_on_the_status(shell: Shell, script: Script) -> None:
     script.answers = [DONE]
     done = shell("result", "a", "id-1")
     assert (done.exit_code, done.stdout, done.stderr) == (0, '{"n": 9007199254740993, "x": 1.0}\n', "completed\n")
@@ -125,7 +125,7 @@ def test_a_refusal_exits_1_with_one_sentence(shell: Shell, script: Script) -> No
     assert (done.exit_code, done.stdout, done.stderr) == (1, "", f"insula: {script.refusal}\n")
 
 
-def test_nobody_at_the_url_exits_1(shell: Shell) -> None:
+def test_an_unreachable_url_exits_1(shell: Shell) -> None:
     done = shell("submit", "a", "--text", "x", "--url", "http://127.0.0.1:1")
     assert (done.exit_code, done.stderr.count("\n")) == (1, 1)
     assert "http://127.0.0.1:1 does not answer" in done.stderr

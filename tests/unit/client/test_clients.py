@@ -1,4 +1,4 @@
-"""Both clients against a real gRPC server: each promise is held by each of the twins."""
+"""Both clients against a real gRPC server. Each test runs with each client."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ PAYLOADS: list[tuple[Callable[[], AsyncPayload], str, bytes]] = [
 
 
 @pytest.mark.parametrize(("payload", "content_type", "body"), PAYLOADS)
-def test_a_payload_arrives_under_its_type(
+def test_a_payload_is_sent_with_its_content_type(
     call: Twin, script: Script, payload: Callable[[], AsyncPayload], content_type: str, body: bytes
 ) -> None:
     assert call("submit", "a", payload()) == "id-1"
     assert script.submitted == [("a", content_type, body)]
 
 
-def test_a_given_content_type_wins(call: Twin, script: Script) -> None:
+def test_a_given_content_type_replaces_the_default(call: Twin, script: Script) -> None:
     call("submit", "a", "ä", content_type="text/plain; charset=latin-1")
     call("submit", "a", {"a": 1}, content_type="application/x-mine")
     call("submit", "a", io.BytesIO(b"x"), content_type="image/png")
@@ -67,12 +67,12 @@ def test_a_given_content_type_wins(call: Twin, script: Script) -> None:
     ]
 
 
-def test_large_payloads_go_in_pieces(call: Twin, script: Script) -> None:
+def test_a_large_payload_is_sent_in_pieces(call: Twin, script: Script) -> None:
     call("submit", "a", iter([bytes(2 * CHUNK_BYTES + 1), b"x"]))
     assert script.pieces == [CHUNK_BYTES, CHUNK_BYTES, 1, 1]
 
 
-async def test_the_async_client_takes_asynchronous_iterables(script: Script) -> None:
+async def test_the_async_client_accepts_asynchronous_iterables(script: Script) -> None:
     async def source() -> AsyncIterator[bytes]:
         yield b"a"
         yield b"b"
@@ -97,7 +97,7 @@ async def test_the_async_client_takes_asynchronous_iterables(script: Script) -> 
         (lambda: iter(["text"]), "must yield bytes, not str"),
     ],
 )
-def test_what_cannot_be_submitted_is_refused(call: Twin, script: Script, payload: object, problem: str) -> None:
+def test_an_unsupported_payload_is_refused(call: Twin, script: Script, payload: object, problem: str) -> None:
     script.hold_uploads = True
     with pytest.raises(errors.InvalidArgument) as caught:
         call("submit", "a", payload() if callable(payload) else payload)
@@ -105,7 +105,7 @@ def test_what_cannot_be_submitted_is_refused(call: Twin, script: Script, payload
     assert script.submitted == []
 
 
-async def test_a_cancelled_upload_is_given_up(script: Script) -> None:
+async def test_cancelling_the_caller_cancels_the_upload(script: Script) -> None:
     async def source() -> AsyncIterator[bytes]:
         yield b"a"
         await asyncio.Event().wait()
@@ -122,9 +122,7 @@ async def test_a_cancelled_upload_is_given_up(script: Script) -> None:
     assert script.submitted == []
 
 
-def test_a_fault_while_reading_the_payload_is_the_callers_own_and_nothing_is_accepted(
-    call: Twin, script: Script
-) -> None:
+def test_an_error_of_reading_the_payload_is_raised_and_nothing_is_accepted(call: Twin, script: Script) -> None:
     def torn() -> Iterator[bytes]:
         yield b"a"
         raise OSError("disk gone")
@@ -136,7 +134,7 @@ def test_a_fault_while_reading_the_payload_is_the_callers_own_and_nothing_is_acc
     assert script.submitted == []
 
 
-def test_get_returns_the_workload_as_it_stands(call: Twin, script: Script) -> None:
+def test_get_returns_the_current_state_of_the_workload(call: Twin, script: Script) -> None:
     script.answers = [DONE]
     assert call("get", "a", "id-1") == ClientWorkload(
         id="id-1",
@@ -153,14 +151,14 @@ def test_get_returns_the_workload_as_it_stands(call: Twin, script: Script) -> No
     assert script.asked == [("a", "id-1", 0)]
 
 
-def test_wait_asks_again_until_the_end(call: Twin, script: Script) -> None:
-    """Each call waits as long as the service allows."""
+def test_wait_repeats_its_call_until_the_workload_ends(call: Twin, script: Script) -> None:
+    """Each call waits for the longest time that the service accepts."""
     script.answers = [RUNNING, RUNNING, DONE]
     assert call("wait", "a", "id-1").result == {"n": 9007199254740993, "x": 1.0}
     assert [wait_s for _, _, wait_s in script.asked] == [60, 60, 60]
 
 
-def test_wait_gives_up_after_its_time(call: Twin, script: Script) -> None:
+def test_wait_raises_a_timeout_error_after_its_time(call: Twin, script: Script) -> None:
     script.answers = [RUNNING]
     with pytest.raises(TimeoutError, match=r"workload id-1 of a has not ended within 0\.05 s; it is still kept"):
         call("wait", "a", "id-1", 0.05)
@@ -173,7 +171,7 @@ def test_run_returns_the_handlers_dictionary(call: Twin, script: Script) -> None
     assert call("run", "a", {"x": 1}) == {"n": 9007199254740993, "x": 1.0}
 
 
-def test_run_raises_what_became_of_a_failed_workload(call: Twin, script: Script) -> None:
+def test_run_raises_the_failure_of_a_workload(call: Twin, script: Script) -> None:
     script.answers = [FAILED]
     with pytest.raises(WorkloadFailed, match="workload id-1 of a ended failed: boom") as caught:
         call("run", "a", {})
@@ -203,10 +201,10 @@ REFUSALS = [
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("payload", [b"x", bytes(9 * CHUNK_BYTES)], ids=["message", "stream"])
-def test_a_refused_submit_raises_the_services_own_error(
+def test_a_refused_submit_raises_the_services_error(
     call: Twin, script: Script, refusal: errors.InsulaError, payload: bytes
 ) -> None:
-    """And it is not sent again: nobody could tell the second workload from the first."""
+    """It is not sent again, because it could then be accepted twice."""
     script.refusal, script.refuse_uploads_at_once = refusal, True
     with pytest.raises(type(refusal)) as caught:
         call("submit", "a", payload)
@@ -217,20 +215,20 @@ def test_a_refused_submit_raises_the_services_own_error(
         assert caught.value.retry_after == refusal.retry_after
 
 
-def test_a_missing_workload_is_named(call: Twin, script: Script) -> None:
+def test_the_error_of_a_missing_workload_names_it(call: Twin, script: Script) -> None:
     script.answers = [errors.WorkloadNotFound("a", "id-9")]
     with pytest.raises(errors.WorkloadNotFound) as caught:
         call("get", "a", "id-9")
     assert (caught.value.api, caught.value.id) == ("a", "id-9")
 
 
-def test_reads_are_repeated_while_the_store_is_away(call: Twin, script: Script) -> None:
+def test_reads_are_retried_while_the_store_is_unavailable(call: Twin, script: Script) -> None:
     script.answers = [errors.StoreUnavailable("Redis"), DONE]
     assert call("get", "a", "id-1").status is Status.COMPLETED
     assert len(script.asked) == 2
 
 
-def test_other_statuses_are_named(call: Twin, script: Script) -> None:
+def test_any_other_status_is_in_the_error(call: Twin, script: Script) -> None:
     script.refusal = grpc.StatusCode.PERMISSION_DENIED
     with pytest.raises(CallFailed, match="PERMISSION_DENIED: not one of ours") as caught:
         call("submit", "a", b"")
@@ -238,6 +236,6 @@ def test_other_statuses_are_named(call: Twin, script: Script) -> None:
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
-def test_nobody_at_the_url_is_said_so(kind: str) -> None:
+def test_an_unreachable_url_raises_unreachable(kind: str) -> None:
     with pytest.raises(Unreachable, match=r"http://127\.0\.0\.1:1 does not answer"):
         Twin(kind, "http://127.0.0.1:1")("submit", "a", b"")

@@ -1,4 +1,4 @@
-"""JSON with integers that Python does not convert by itself."""
+"""JSON with integers over Python's default limit of digits."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from insula.client.integers import with_any_integers
 NUMBER = 10**5000
 
 
-def test_integers_of_any_length_pass_and_the_limit_stays() -> None:
-    """Other code of the program may count on it."""
+def test_integers_of_any_length_are_converted_and_the_limit_stays() -> None:
+    """Other code of the program may rely on the limit."""
     assert sys.get_int_max_str_digits() == 4300
     text = with_any_integers(partial(json.dumps, {"n": NUMBER}))
     assert with_any_integers(partial(json.loads, text)) == {"n": NUMBER}

@@ -1,4 +1,4 @@
-"""What `import insula` offers."""
+"""The public names of `import insula`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_every_public_name_can_be_imported_from_the_package() -> None:
 
 
 def test_every_error_is_a_public_name() -> None:
-    """Of the tree, and the three that only clients raise."""
+    """The errors of the tree, and the three that only clients raise."""
     tree = [
         name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
     ]
@@ -37,26 +37,26 @@ def test_every_error_is_a_public_name() -> None:
 
 
 def test_a_client_raises_every_error_that_a_service_does() -> None:
-    """Leases are between the worker and the store."""
+    """Except LeaseLost, which only workers get."""
     served = {kind for kind in leaves(errors.InsulaError) if kind is not errors.LeaseLost}
     reasons = {reason(kind) for kind in served}
     assert reasons - _ERRORS.keys() == set()
 
 
 @pytest.mark.parametrize("code", ["import insula.errors, insula.cli.main", "import insula; insula.QueueFull"])
-def test_names_load_when_first_asked_for(code: str) -> None:
-    """Errors and commands without gRPC, which takes ten times as long to import."""
+def test_a_name_is_loaded_at_its_first_use(code: str) -> None:
+    """Errors and commands do not load gRPC, which takes ten times as long to import."""
     check = f"import sys; {code}; sys.exit('grpc' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
 
 
-def test_the_wheel_says_that_it_is_typed() -> None:
+def test_the_wheel_has_py_typed() -> None:
     shipped = {each.distribution_path for each in WheelBuilder(str(ROOT)).recurse_included_files()}
     assert {"insula/py.typed", "insula/v1/workload_pb2.pyi"} <= shipped
 
 
 def typed(sync: insula.Client, loop: insula.AsyncClient) -> None:
-    """Never called: mypy and pyright read it."""
+    """Never called. It is for mypy and pyright."""
     assert_type(sync.submit("a", {}, idempotency_key="k"), str)
     assert_type(sync.run("a", b""), dict[str, Any])
     assert_type(sync.watch("a", "id"), Iterator[insula.Workload])

@@ -1,4 +1,4 @@
-"""When a client sends a submit again, and when it does not."""
+"""When a client retries a submit, and when it does not."""
 
 from __future__ import annotations
 
@@ -16,38 +16,38 @@ LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.Sta
 
 @pytest.mark.parametrize("code", LOST, ids=lambda code: code.name)
 @pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
-def test_a_submit_under_a_key_is_repeated_under_the_same_key(
+def test_a_submit_with_a_key_is_retried_with_the_same_key(
     call: Twin, script: Script, code: grpc.StatusCode, before: bool
 ) -> None:
-    """Whether the call was lost before the workload was accepted, or only its answer was."""
+    """If the call is lost before the workload is accepted, and if only the reply is lost."""
     script.lost_answers, script.lost_before, script.lost_as = 2, before, code
     assert call("submit", "a", {"x": 1}, idempotency_key="order-7") == "id-1"
     assert script.keys == ["order-7"] * 3
     assert len(script.submitted) == (1 if before else 3)
 
 
-def test_a_store_that_is_unavailable_is_tried_again(call: Twin, script: Script) -> None:
+def test_a_submit_with_a_key_is_retried_while_a_store_is_unavailable(call: Twin, script: Script) -> None:
     script.refusals = [StoreUnavailable("Redis")]
     assert call("submit", "a", b"x", idempotency_key="k") == "id-1"
     assert script.submits == 2
 
 
-def test_without_a_key_nothing_is_repeated(call: Twin, script: Script) -> None:
+def test_a_submit_without_a_key_is_not_retried(call: Twin, script: Script) -> None:
     script.lost_answers = 1
     with pytest.raises(Unreachable):
         call("submit", "a", b"x")
     assert (script.submits, script.keys) == (1, [])
 
 
-def test_a_refusal_is_not_repeated(call: Twin, script: Script) -> None:
+def test_a_refused_submit_is_not_retried(call: Twin, script: Script) -> None:
     script.refusal = IdempotencyConflict("a")
     with pytest.raises(IdempotencyConflict):
         call("submit", "a", b"x", idempotency_key="k")
     assert script.submits == 1
 
 
-def test_a_large_payload_in_memory_is_repeated_and_a_stream_is_not(call: Twin, script: Script) -> None:
-    """A file or an iterable is read once."""
+def test_a_large_payload_in_memory_is_retried_and_a_stream_is_not(call: Twin, script: Script) -> None:
+    """A file or an iterable can be read only once."""
     script.refusals = [StoreUnavailable("S3")]
     with pytest.raises(StoreUnavailable):
         call("submit", "a", iter([b"x"]), idempotency_key="k")
@@ -66,14 +66,14 @@ def test_after_a_minute_the_last_error_is_raised(call: Twin, script: Script, mon
     assert script.submits > 1
 
 
-def test_run_takes_a_key_too(call: Twin, script: Script) -> None:
+def test_run_accepts_a_key(call: Twin, script: Script) -> None:
     script.echo, script.lost_answers, script.lost_before = True, 1, True
     assert call("run", "a", {"x": 1}, idempotency_key="k") == {"x": 1}
     assert script.keys == ["k", "k"]
 
 
 @pytest.mark.parametrize("key", ["", "ä", "a\nb", "x" * 256])
-def test_a_key_that_no_header_can_carry_is_refused(call: Twin, script: Script, key: str) -> None:
+def test_a_key_that_is_no_valid_header_value_is_refused(call: Twin, script: Script, key: str) -> None:
     with pytest.raises(InvalidArgument, match="idempotency_key: must be 1 to 255 printable ASCII characters"):
         call("submit", "a", b"x", idempotency_key=key)
     assert script.submits == 0

@@ -1,4 +1,4 @@
-"""`watch`: every change until the end, across broken connections."""
+"""`watch` yields every change until the end, also if the connection breaks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AGAIN = Workload(id="id-1", api="a", status="in_progress", attempt=2)
 ENDED = Workload(id="id-1", api="a", status="completed", attempt=2)
 
 
-def test_each_change_is_shown_and_the_last_one_has_the_result(call: Twin, script: Script) -> None:
+def test_each_change_is_yielded_and_the_last_one_has_the_result(call: Twin, script: Script) -> None:
     script.watches, script.answers = [[QUEUED, RUNNING, AGAIN, ENDED]], [DONE]
     shown = call("watch", "a", "id-1")
     assert [(each.status, each.attempt) for each in shown] == [
@@ -37,32 +37,32 @@ def test_each_change_is_shown_and_the_last_one_has_the_result(call: Twin, script
     [grpc.StatusCode.UNAVAILABLE, StoreUnavailable("Redis"), None],
     ids=["lost", "store", "closed"],
 )
-def test_a_watch_that_breaks_goes_on_and_shows_nothing_twice(call: Twin, script: Script, end: Answer | None) -> None:
+def test_a_broken_watch_continues_and_yields_no_change_twice(call: Twin, script: Script, end: Answer | None) -> None:
     broken: list[Answer] = [RUNNING] if end is None else [RUNNING, end]
     script.watches, script.answers = [[QUEUED], broken, [RUNNING, ENDED]], [DONE]
     assert [each.status for each in call("watch", "a", "id-1")] == ["in_queue", "in_progress", "completed"]
     assert script.watches == []
 
 
-def test_a_failed_workload_is_shown_with_its_failure(call: Twin, script: Script) -> None:
+def test_a_failed_workload_is_yielded_with_its_failure(call: Twin, script: Script) -> None:
     script.watches, script.answers = [[FAILED]], [FAILED]
     [shown] = call("watch", "a", "id-1")
     assert shown.failure.reason == "HANDLER_ERROR"
 
 
-def test_a_workload_that_does_not_exist_is_an_error(call: Twin, script: Script) -> None:
+def test_a_missing_workload_raises_an_error(call: Twin, script: Script) -> None:
     script.watches = [[WorkloadNotFound("a", "id-1")]]
     with pytest.raises(WorkloadNotFound):
         call("watch", "a", "id-1")
 
 
-def test_a_watch_gives_up_after_its_time(call: Twin, script: Script) -> None:
+def test_a_watch_raises_a_timeout_error_after_its_time(call: Twin, script: Script) -> None:
     script.watches = [[QUEUED], *[[RUNNING]] * 1000]
     with pytest.raises(TimeoutError, match=r"has not ended within 0\.5 s; it is still kept"):
         call("watch", "a", "id-1", 0.5)
 
 
-def test_a_watch_that_cannot_connect_for_a_minute_raises_why(
+def test_a_watch_that_cannot_connect_for_a_minute_raises_the_last_error(
     call: Twin, script: Script, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(flows, "REPEAT_S", 0.1)

@@ -1,4 +1,4 @@
-"""Where the cache is, for users with and without a home."""
+"""The cache folder, for users with and without a home directory."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from insula.cache import cache_folder, home_of
 INSTEAD = Path("/data/cache")
 
 
-def test_the_first_that_is_named_is_taken(tmp_path: Path) -> None:
-    """INSULA_CACHE before everything else, and relative to the current directory."""
+def test_insula_cache_comes_before_xdg_cache_home_and_home(tmp_path: Path) -> None:
+    """INSULA_CACHE may be relative to the current directory. A relative XDG_CACHE_HOME is ignored."""
     home = {"HOME": str(tmp_path)}
     assert cache_folder({"INSULA_CACHE": "/one", "XDG_CACHE_HOME": "/two", **home}, INSTEAD) == Path("/one")
     assert cache_folder({"INSULA_CACHE": "one", **home}, INSTEAD) == Path.cwd() / "one"
@@ -24,14 +24,16 @@ def test_the_first_that_is_named_is_taken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("home", ["/", "/no/such/home", "/dev/null"])
-def test_without_a_home_it_is_elsewhere(home: str) -> None:
+def test_a_user_without_a_home_has_another_cache(home: str) -> None:
     assert cache_folder({"HOME": home}, INSTEAD) == INSTEAD
     assert home_of({"HOME": home}) is None
 
 
 @pytest.mark.parametrize("home", [{}, {"HOME": ""}])
-def test_a_user_without_home_and_entry_has_none(monkeypatch: pytest.MonkeyPatch, home: dict[str, str]) -> None:
-    """Else HOME would be what the password file says."""
+def test_a_user_without_home_and_password_entry_has_no_home(
+    monkeypatch: pytest.MonkeyPatch, home: dict[str, str]
+) -> None:
+    """Without HOME, the home directory is read from the password file."""
     assert home_of(home) == Path(pwd.getpwuid(os.getuid()).pw_dir)
 
     def unknown(uid: int) -> pwd.struct_passwd:
@@ -42,8 +44,8 @@ def test_a_user_without_home_and_entry_has_none(monkeypatch: pytest.MonkeyPatch,
     assert cache_folder(home, INSTEAD) == INSTEAD
 
 
-def test_a_home_that_cannot_be_written_to_holds_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root can write everywhere, so the answer is given here."""
+def test_a_home_that_is_not_writable_has_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """os.access is replaced, because root can write everywhere."""
 
     def refuse(path: Path, mode: int) -> bool:
         return not path.is_relative_to(tmp_path)

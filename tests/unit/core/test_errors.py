@@ -1,4 +1,4 @@
-"""What the stores' errors say to clients and to us."""
+"""The texts of the stores' errors, for clients and for our logs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from insula import errors
 from insula.stores.redis_client import redis_errors
 
 
-def test_an_outage_has_a_summary_for_clients_and_a_detail_for_us() -> None:
+def test_an_outage_has_a_summary_for_clients_and_a_detail_for_logs() -> None:
     error = errors.StoreUnavailable("Redis", "Error 111 connecting to 10.0.0.7:6379: refused")
     assert (error.store, error.summary) == ("Redis", "Redis does not answer")
     assert str(error) == "Redis does not answer: Error 111 connecting to 10.0.0.7:6379: refused"
@@ -24,12 +24,12 @@ def test_an_outage_has_a_summary_for_clients_and_a_detail_for_us() -> None:
 @pytest.mark.parametrize(
     "raised", [RedisConnectionError("host:1"), ResponseError("LOADING"), TimeoutError("2 s"), OSError("reset")]
 )
-def test_whatever_redis_py_raises_is_an_outage(raised: Exception) -> None:
+def test_every_error_of_redis_py_is_an_outage(raised: Exception) -> None:
     with pytest.raises(errors.StoreUnavailable) as caught, redis_errors():
         raise raised
     assert (caught.value.store, caught.value.detail) == ("Redis", str(raised))
 
 
-def test_redis_at_its_memory_limit_is_no_outage() -> None:
+def test_redis_at_its_memory_limit_is_not_an_outage() -> None:
     with pytest.raises(errors.StoreFull), redis_errors():
         raise OutOfMemoryError

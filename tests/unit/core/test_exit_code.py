@@ -15,5 +15,5 @@ from insula.process.exit_code import describe_end
         (-50, "was killed by signal 50"),
     ],
 )
-def test_the_end_of_a_process_is_told_in_words(code: int, words: str) -> None:
+def test_an_exit_code_is_described_in_words(code: int, words: str) -> None:
     assert describe_end(code) == words

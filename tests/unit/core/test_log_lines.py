@@ -1,4 +1,4 @@
-"""How a person reads a line of a worker's log."""
+"""The readable form of a worker's log line."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def test_fields_and_the_workload_follow_the_message() -> None:
 
 
 @pytest.mark.parametrize("key", ["traceback", "exc_info"])
-def test_a_traceback_is_unfolded(key: str) -> None:
+def test_a_traceback_has_a_row_for_each_line(key: str) -> None:
     line = {**LINE, "levelname": "ERROR", "message": "failed", key: "Traceback:\n  File\nValueError: x"}
     assert shown(line) == ["15:14:05 ERROR   echo failed", "  Traceback:", "    File", "  ValueError: x"]
 
 
-def test_a_message_of_several_lines_keeps_them() -> None:
+def test_a_message_of_several_lines_has_a_row_for_each() -> None:
     assert shown({**LINE, "message": "a\nb"}) == ["15:14:05 INFO    echo a", "  b"]
 
 
-def test_a_field_of_several_lines_keeps_them() -> None:
+def test_a_field_of_several_lines_has_a_row_for_each() -> None:
     line = {**LINE, "levelname": "WARNING", "reason": "pip failed:\nno such package", "n": 1}
     assert shown(line) == ["15:14:05 WARNING echo hello reason=pip failed: n=1", "  no such package"]
 
 
 @pytest.mark.parametrize("line", ["Traceback (most recent call last):", "[1]", "1", '{"a": 1}', "[" * 100_000])
-def test_a_line_that_is_no_record_is_a_message(line: str) -> None:
+def test_a_line_that_is_not_a_record_is_a_message(line: str) -> None:
     assert shown(line, "echo") == [f"echo {line}"[:CHARACTERS_MAX]]
 
 
-def test_what_a_handler_puts_in_a_record_cannot_break_it() -> None:
+def test_fields_of_unexpected_types_are_accepted() -> None:
     assert shown({"message": None, "labels": [], "asctime": 1, "levelname": {}}, "a") == ["{}      a None"]
 
 

@@ -33,7 +33,7 @@ def record(**extra: object) -> logging.LogRecord:
     ids=["service", "worker"],
 )
 def test_a_line_has_its_fields_then_the_extra_ones_then_the_traceback(formatter: JsonFormatter, start: str) -> None:
-    """Tools read these lines: names and order stay. What JSON has no form for becomes its text."""
+    """Names and order are fixed, because programs read these lines. A value that is not JSON becomes its text."""
     assert formatter.format(record()) == start + "}"
     assert formatter.format(record(id="1", seconds=0.5, message="no", asctime="no", taskName="no")) == (
         start + ', "id": "1", "seconds": 0.5}'

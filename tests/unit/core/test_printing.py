@@ -1,4 +1,4 @@
-"""Text from elsewhere as a person and as a program gets it."""
+"""Text from clients and handlers, as printed for a person and for a program."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 from insula.printing import visible
 
 
-def test_what_would_hide_a_line_is_spelled_out() -> None:
-    """Escape sequences, carriage returns, and characters that turn the direction of the text."""
+def test_characters_that_could_hide_a_line_are_escapes() -> None:
+    """These are escape sequences, carriage returns, and characters that change the direction of the text."""
     hidden = b"rm -rf ~ # \x1b[2K\r\techo \xe2\x80\xae \xff \xc3\xa9\n"
     assert visible(hidden) == "rm -rf ~ # \\x1b[2K\\r\techo \\u202e \\xff é\n"
 
@@ -18,10 +18,10 @@ FORMATTING = [0xAD, 0x61C, 0x200B, 0x200E, 0x2028, 0x2029, 0x202A, 0x202E, 0x206
 
 
 @pytest.mark.parametrize("code", CONTROLS + FORMATTING, ids=hex)
-def test_a_character_that_steers_or_hides_is_an_escape(code: int) -> None:
+def test_a_control_or_invisible_character_is_an_escape(code: int) -> None:
     assert visible(chr(code)) == ascii(chr(code))[1:-1]
 
 
-def test_everything_else_stays() -> None:
+def test_all_other_characters_are_unchanged() -> None:
     text = "a\tb\nc ~ é 日本\u3000語 \u00a0 🏝 \\ [red] :smile:"
     assert visible(text) == text

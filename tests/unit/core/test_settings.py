@@ -23,12 +23,12 @@ def test_defaults_are_those_of_the_design() -> None:
     ("name", "value"),
     [("INSULA_LEASE_S", "0"), ("INSULA_LEASE_S", "-1"), ("INSULA_RETENTION_S", "7d"), ("INSULA_DURABILITY", "maybe")],
 )
-def test_a_malformed_variable_is_named(name: str, value: str) -> None:
+def test_the_error_of_a_malformed_variable_names_it(name: str, value: str) -> None:
     with pytest.raises(SettingInvalid, match=f"{name} must be .*{value}"):
         StoreSettings.read({**REDIS, name: value})
 
 
-def test_a_missing_variable_is_named() -> None:
+def test_the_error_of_a_missing_variable_names_it() -> None:
     with pytest.raises(SettingInvalid, match="INSULA_REDIS_URL, or INSULA_REDIS_URL_FILE, must be set"):
         StoreSettings.read({})
 

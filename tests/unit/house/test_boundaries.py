@@ -1,4 +1,4 @@
-"""Each of these things is known to one module only; everything else is told."""
+"""Each of these things is done in one module only."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ MAY_WRITE_TO_A_STREAM = {
     "services/worker/insula_worker/saved_models/__main__.py": "a worker reads it",
     "services/worker/cortex_internal/lib/log.py": "a worker reads it",
 }
-# Two of the runner's frames have a status' name; they are the runner's words, and say what the handler did.
+# Two of the runner's frames have the name of a status. They report the handler's outcome, not a workload's status.
 SPEAK_FRAMES = ("services/worker/insula_runner/", "services/worker/insula_worker/runners/connection.py")
 
 
 def places(pattern: str, *prefixes: str) -> Iterator[tuple[str, str]]:
-    """File and place of each string in the code that matches `pattern`."""
+    """Yield file and position of each string in the code that matches `pattern`."""
     for path, tree in python_files(*prefixes):
         for node in strings(tree):
             if re.search(pattern, str(node.value)):
@@ -49,7 +49,7 @@ def _reads_environment(node: ast.Attribute | ast.ImportFrom) -> bool:
 
 
 def test_only_main_and_settings_read_the_environment() -> None:
-    """Every other module receives what it needs, so a test or a second stack can give it something else."""
+    """All other modules get their settings as arguments, so a test or a second stack can pass other ones."""
     reads = [
         f"{path}:{node.lineno}"
         for path, tree in python_files(*OURS)
@@ -61,14 +61,14 @@ def test_only_main_and_settings_read_the_environment() -> None:
 
 
 def test_every_environment_variable_is_in_the_reference() -> None:
-    """docs/settings.md is all an operator has to read; the handler's side has variables between its own processes."""
+    """docs/settings.md is complete. The runner's variables are excepted: only its own processes set them."""
     page = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
     named = (place for path, place in places(r"^INSULA_[A-Z0-9_]+$", *OURS) if "insula_runner" not in path)
     assert [place for place in named if place.split("'")[1].removesuffix("_FILE") not in page] == []
 
 
 def test_only_the_printing_module_writes_for_people() -> None:
-    """Text of clients and handlers must not steer a terminal, wherever it is shown."""
+    """Text of clients and handlers must not control a terminal."""
     writes = [
         f"{path}:{node.lineno}"
         for path, tree in python_files(*OURS)
@@ -81,7 +81,7 @@ def test_only_the_printing_module_writes_for_people() -> None:
 
 
 def test_only_the_rpc_edge_aborts_calls() -> None:
-    """Servicers raise from the error tree; one table says which status that is."""
+    """Servicers raise errors of the tree; one table maps them to statuses."""
     aborts = [
         f"{path}:{node.lineno}"
         for path, tree in python_files(*OURS)
@@ -93,18 +93,18 @@ def test_only_the_rpc_edge_aborts_calls() -> None:
 
 
 def test_only_the_keys_module_spells_redis_keys() -> None:
-    """Lua receives its keys from there too."""
+    """The Lua scripts get their keys from there too."""
     spelled = [place for path, place in places(r"^insula:\S", *OURS) if path != "src/insula/keys.py"]
     in_lua = [name(path) for path in files() if path.suffix == ".lua" and "insula:" in path.read_text(encoding="utf-8")]
     assert spelled + in_lua == []
 
 
 def test_only_the_redis_client_names_errors_of_redis_py() -> None:
-    """It makes ours of them; no other module sees one."""
+    """It translates them to ours, so no other module gets one."""
     may = {
         "src/insula/stores/redis_client.py",
-        "src/insula/ledger/coalescer.py",  # NoScriptError, which no caller sees
-        "local/insula_local/preflight.py",  # the user's own Redis, before anything of ours uses it
+        "src/insula/ledger/coalescer.py",  # NoScriptError, which no caller gets
+        "local/insula_local/preflight.py",  # checks the user's own Redis before the start
     }
     named = {
         path
@@ -116,7 +116,7 @@ def test_only_the_redis_client_names_errors_of_redis_py() -> None:
 
 
 def test_only_the_status_module_spells_statuses() -> None:
-    """Python outside it uses the enum; Lua, which cannot import it, uses the same words."""
+    """Other Python modules use the enum. Lua scripts cannot import it, so they spell the same words."""
     spelled = [
         place
         for path, place in places(r"^(in_queue|in_progress|completed|failed|cancelled)$", *OURS)
@@ -126,7 +126,7 @@ def test_only_the_status_module_spells_statuses() -> None:
 
 
 def test_tests_wait_for_conditions_and_never_sleep() -> None:
-    """sleep(0) only lets others run; tests/waiting.py owns the pause between two looks at a condition."""
+    """sleep(0) is allowed: it only lets other tasks run. tests/waiting.py pauses between checks of a condition."""
     sleeps = [
         f"{path}:{node.lineno}"
         for path, tree in python_files("tests/")

@@ -9,7 +9,7 @@ from insula.rpc.statuses import STATUS_CODE_BY_ERROR
 
 
 def leaves(kind: type[errors.InsulaError]) -> Iterator[type[errors.InsulaError]]:
-    """The classes below `kind` in insula.errors that no other one extends."""
+    """Yield the subclasses of `kind` in insula.errors that have no subclass."""
     below = [sub for sub in kind.__subclasses__() if sub.__module__ == errors.__name__]
     if not below:
         yield kind
@@ -18,13 +18,13 @@ def leaves(kind: type[errors.InsulaError]) -> Iterator[type[errors.InsulaError]]
 
 
 def test_every_leaf_error_has_a_row() -> None:
-    """A leaf is covered by its own row or by that of a class it extends, and by exactly the nearest one."""
+    """It is the leaf's own row, or that of its nearest base class with a row."""
     uncovered = [leaf for leaf in leaves(errors.InsulaError) if not set(leaf.__mro__) & STATUS_CODE_BY_ERROR.keys()]
     assert uncovered == []
 
 
-def test_every_row_is_reachable() -> None:
-    """A row that no leaf uses is dead."""
+def test_every_row_is_used_by_a_leaf() -> None:
+    """A row without a leaf is dead code."""
     nearest = {
         next(kind for kind in leaf.__mro__ if kind in STATUS_CODE_BY_ERROR) for leaf in leaves(errors.InsulaError)
     }

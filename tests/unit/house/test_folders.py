@@ -1,4 +1,4 @@
-"""A stranger finds his way: no folder holds more modules than one can look over."""
+"""Folders have few modules, so that a new reader finds the right one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MODULES_MAX = 14
 
 
 def test_no_folder_holds_more_than_14_modules() -> None:
-    """Written by hand; `__init__.py` is the folder itself."""
+    """Generated modules and `__init__.py` do not count."""
     modules = (PurePath(path) for path, _ in python_files(*OURS, "scripts/"))
     counts = Counter(str(path.parent) for path in modules if path.name != "__init__.py")
     assert {folder: count for folder, count in counts.items() if count > MODULES_MAX} == {}

@@ -10,7 +10,7 @@ from tests.unit.house.tree import OURS, ROOT, python_files
 
 PAGE = "scripts/reference/limits.py"
 ELSEWHERE = ("src/insula/client/", "src/insula/cli/", "src/insula/v1/")
-"""What these show is described with the client and the commands."""
+"""Limits of these folders are in the pages of the client and the commands."""
 INTERNAL = {
     "a part of what has a limit of its own": {
         "BATCH_MAX", "BODY_BYTES_MAX", "DIRECTORY_BYTES_MAX", "MARK_BYTES_MAX", "MESSAGE_BYTES_MAX",
@@ -26,12 +26,12 @@ INTERNAL = {
     "calls of ours that wait for others of ours": {"BLOCKING_MAX", "CALLS_MAX", "COMPLAINTS_MAX", "PERIOD_MAX"},
     "a longer path is replaced by a short one": {"SOCKET_NAME_BYTES_MAX", "SOCKET_PATH_BYTES_MAX"},
 }  # fmt: skip
-"""Limits that no user and no operator meets, by the reason."""
+"""Limits that concern no user and no operator, with the reason."""
 UNSHOWN = {name for names in INTERNAL.values() for name in names}
 
 
 def constants() -> Iterator[str]:
-    """The name of each module-level constant that is a limit by its name."""
+    """Yield each module-level constant whose name is that of a limit."""
     for path, tree in python_files(*OURS):
         if path.startswith(ELSEWHERE):
             continue
@@ -48,7 +48,7 @@ def test_every_limit_is_on_the_page_or_has_a_reason() -> None:
     assert set(constants()) - used - UNSHOWN == set(), f"add a row to {PAGE}, or a reason here"
 
 
-def test_no_reason_is_left_over() -> None:
+def test_every_listed_limit_exists() -> None:
     assert UNSHOWN - set(constants()) == set()
 
 

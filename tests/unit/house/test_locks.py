@@ -1,4 +1,4 @@
-"""The locks belong to pyproject.toml."""
+"""The locks match pyproject.toml."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ EXTRAS = {"local": ("local",), "dev": ("local", "dev")}
 
 
 def normalised(requirement: str) -> str:
-    """The package's name as locks spell it: `redis[hiredis]>=7.0` -> redis."""
+    """Return the package's name in the form of the locks: `redis[hiredis]>=7.0` -> redis."""
     found = re.match(r"[A-Za-z0-9._-]+", requirement)
     assert found, requirement
     return re.sub(r"[-_.]+", "-", found[0]).lower()
 
 
 def locked(lock: str) -> dict[str, str]:
-    """Each package of a lock, and its version."""
+    """Return the version of each package in a lock."""
     text = (ROOT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8")
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("lock", EXTRAS)
 def test_every_dependency_is_locked(lock: str) -> None:
-    """Whoever adds a dependency runs `make locks`."""
+    """After adding a dependency, run `make locks`."""
     extras = PROJECT["optional-dependencies"]
     wanted = [*PROJECT["dependencies"], *(requirement for extra in EXTRAS[lock] for requirement in extras[extra])]
     assert {normalised(requirement) for requirement in wanted} - locked(lock).keys() == set()
 
 
-def test_both_locks_hold_the_same_versions() -> None:
-    """What is tested is what `make demo` runs."""
+def test_both_locks_have_the_same_versions() -> None:
+    """The tests run with the versions of `make demo`."""
     local, dev = locked("local"), locked("dev")
     assert {name: version for name, version in local.items() if dev.get(name) != version} == {}

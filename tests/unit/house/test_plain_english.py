@@ -1,6 +1,6 @@
-"""Log messages, errors and the commands' texts are plain English: somebody reads them at night, and for the first time.
+"""Log messages, errors and the commands' texts are plain English, so that they are understood at the first reading.
 
-Every string in the code is checked, docstrings excepted, so a text that is kept in a constant is checked as well.
+Every string in the code except docstrings is checked, so a text in a constant is checked too.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ PLAIN: Final = {
     r"\b(stands|lies) (there|still)\b": "is",
     r"\bfor a while\b|\bfor ever\b": "the time, or without limit",
 }
-"""A pattern, and what to write instead."""
+"""Patterns, each with the text to write instead."""
 EXCEPTIONS: Final[set[str]] = set()
-"""Texts that have to hold one of these words."""
+"""Texts that must contain one of these words."""
 
 
 @pytest.mark.parametrize("pattern", PLAIN)

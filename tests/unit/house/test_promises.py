@@ -1,4 +1,4 @@
-"""Each promise of docs/invariants.md has a test, and each number that the code quotes is there."""
+"""Each promise in docs/invariants.md has a test, and each number that the code quotes is on the page."""
 
 from __future__ import annotations
 
@@ -29,5 +29,5 @@ def test_every_number_in_use_is_explained() -> None:
     assert numbers - ROWS.keys() == set()
 
 
-def test_the_promises_that_are_not_kept_say_so() -> None:
+def test_a_promise_without_a_test_is_marked_as_not_kept() -> None:
     assert {rule for rule, test in ROWS.items() if not test} == NOT_KEPT

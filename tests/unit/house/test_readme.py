@@ -19,7 +19,7 @@ def test_each_test_that_readme_names_exists(named: str) -> None:
         assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8")
 
 
-def test_the_project_that_readme_shows_is_what_insula_init_writes() -> None:
+def test_the_project_in_readme_is_the_one_that_insula_init_writes() -> None:
     files = Template.IMAGE.files()
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in ("handler.py", "cortex.yaml"):

@@ -1,4 +1,4 @@
-"""Nothing in the repository points at one machine, one registry, or a drawer for odds and ends."""
+"""The repository names no machine and no package registry, and has no large files or unspecific modules."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 
 from tests.unit.house.tree import files, name
 
-# Written with brackets so that these lines do not find themselves.
+# The brackets prevent these lines from matching themselves.
 REGISTRIES = r"python[h]osted|py[p]i\.org|np[m]js\.|debi[a]n\.org|proxy\.gol[a]ng"
 MACHINES = r"/w[o]rk/|/hom[e]/[a-z]|/roo[t]/|/op[t]/pypi"
 DRAWERS = re.compile(r"(^|_)(utils?|helpers?|common|misc|base|managers?)$")
 
 
 def lines_with(pattern: str) -> list[str]:
-    """Place and text of every line of a text file that matches."""
+    """Return position and text of every matching line in the text files."""
     found: list[str] = []
     for path in files():
         data = path.read_bytes()
@@ -26,7 +26,7 @@ def lines_with(pattern: str) -> list[str]:
 
 
 def test_no_file_names_a_package_registry() -> None:
-    """Where packages come from is the installer's choice; the locks hold names, versions and hashes."""
+    """The user chooses the registry. The locks have names, versions and hashes."""
     assert lines_with(REGISTRIES) == []
     locks = [line for line in lines_with(r"^--|://") if line.startswith("requirements/")]
     assert locks == []
@@ -36,11 +36,11 @@ def test_no_file_names_a_path_of_one_machine() -> None:
     assert lines_with(MACHINES) == []
 
 
-def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
-    """A module is named after what it owns."""
+def test_no_module_has_an_unspecific_name() -> None:
+    """A module's name tells what the module is responsible for."""
     assert [name(path) for path in files() if path.suffix == ".py" and DRAWERS.search(path.stem)] == []
 
 
-def test_no_large_file_is_kept() -> None:
-    """A clone stays quick: no file over 1 MB."""
+def test_no_file_is_larger_than_1_mb() -> None:
+    """So a clone stays fast."""
     assert [name(path) for path in files() if path.stat().st_size > 1_000_000] == []

@@ -1,4 +1,4 @@
-"""The words that users of Insula branch on and search for: changing one breaks somebody's program or dashboard."""
+"""The fixed words of Insula. Users' programs and dashboards depend on them."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ LOG_MESSAGES = {
     "workload processing complete",
     "failed to process workload",
 }
-"""What Cortex' users search their logs for (contract: Logs and metrics)."""
+"""Messages that Cortex' users search for in their logs (contract: Logs and metrics)."""
 HOMES = {"src/insula/reason.py", "src/insula/phase.py", "src/insula/status.py"}
 HANDLERS_SIDE = ("services/worker/insula_runner/", "services/worker/cortex_internal/")
-"""It imports nothing of ours, so it spells its own reasons."""
+"""It cannot import the enum of reasons, so it spells them."""
 
 
 def test_no_word_changed() -> None:
@@ -71,20 +71,20 @@ def test_no_word_changed() -> None:
 
 
 def _raisable() -> set[type[errors.InsulaError]]:
-    """Every class that is raised as it is: the leaves, and those of a row of their own."""
+    """Return every class that is raised itself: the leaves, and classes with their own row."""
     inner = {errors.InvalidArgument, errors.NotFound, errors.ResourceExhausted, errors.StoreUnavailable}
     return {*leaves(errors.InsulaError), *inner}
 
 
 def test_an_error_without_a_row_has_no_code() -> None:
-    """It is a bug, and answered as one."""
+    """Such an error is a bug, and the caller gets INTERNAL."""
     assert status_code(errors.InsulaError) is None
     assert all(isinstance(status_code(kind), StatusCode) for kind in _raisable())
 
 
 @pytest.mark.parametrize("message", sorted(LOG_MESSAGES))
-def test_the_log_still_says(message: str) -> None:
-    """A message stands in the code once, or once for each way a workload fails."""
+def test_the_log_message_is_unchanged(message: str) -> None:
+    """A message is in the code once, or once for each way in which a workload can fail."""
     found = [node for _, tree in python_files("services/") for node in strings(tree) if str(node.value) == message]
     assert found
 
@@ -93,8 +93,8 @@ def test_the_handlers_side_uses_the_same_reasons() -> None:
     assert {HANDLER_ERROR, *REASON_BY_ERROR.values()} == RUNNER_REASONS
 
 
-def test_each_word_has_one_home() -> None:
-    """Lua spells them too: a script can import nothing."""
+def test_each_word_is_defined_in_one_module() -> None:
+    """Lua scripts spell the words too, because they cannot import them."""
     words = re.compile(rf"^({'|'.join(FAILURE_REASONS | {'draining', 'failing', 'pending'})})$")
     spelled = [
         f"{path}:{node.lineno} {node.value!r}"
@@ -116,6 +116,6 @@ def test_each_word_has_one_home() -> None:
     ],
 )
 def test_the_contract_names_each_word(proto: str, field: str, words: set[str]) -> None:
-    """Its comment above the field, or above the message, is what users read."""
+    """The comment of the field or of the message lists the words for users."""
     text = (ROOT / f"protos/insula/v1/{proto}.proto").read_text(encoding="utf-8")
     assert {word for word in words if not re.search(rf"\b{word}\b", text.partition(f"  {field};")[0])} == set()

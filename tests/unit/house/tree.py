@@ -1,4 +1,4 @@
-"""What the house rules read: the repository's own files, as git lists them, and the syntax trees of its Python."""
+"""The repository's files, as listed by git, and the syntax trees of its Python files, for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NEVER = {".git", ".venv", ".insula", "build", "dist", "__pycache__", "node_modu
 
 @cache
 def files() -> tuple[Path, ...]:
-    """Every file that is tracked, or new and not ignored; a copy without git history is walked instead."""
+    """Return every file that is tracked, or new and not ignored. Without git, return all files."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         done = subprocess.run(listing, cwd=ROOT, capture_output=True, check=False)
@@ -35,7 +35,7 @@ def _unlisted(part: str) -> bool:
 
 
 def name(path: Path) -> str:
-    """The path as people write it: from the repository's root."""
+    """Return the path relative to the repository's root."""
     return path.relative_to(ROOT).as_posix()
 
 
@@ -45,7 +45,7 @@ def generated(path: Path) -> bool:
 
 
 def python_files(*prefixes: str) -> Iterator[tuple[str, ast.Module]]:
-    """Name and syntax tree of each hand-written Python file below `prefixes`, or of all."""
+    """Yield name and syntax tree of each hand-written Python file below `prefixes`; without prefixes, of all."""
     for path in files():
         if path.suffix == ".py" and not generated(path) and (not prefixes or name(path).startswith(prefixes)):
             yield name(path), _parsed(path)
@@ -57,7 +57,7 @@ def _parsed(path: Path) -> ast.Module:
 
 
 def strings(tree: ast.Module) -> Iterator[ast.Constant]:
-    """Every string in the code, parts of f-strings included, docstrings left out."""
+    """Yield every string in the code, including parts of f-strings, without docstrings."""
     prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
@@ -65,7 +65,7 @@ def strings(tree: ast.Module) -> Iterator[ast.Constant]:
 
 
 def dotted(node: ast.AST) -> str:
-    """`os.environ` for the expression os.environ; empty for what is not a chain of names."""
+    """Return `os.environ` for the expression os.environ; an empty text if it is not a chain of names."""
     match node:
         case ast.Name(id=name):
             return name

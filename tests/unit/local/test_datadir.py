@@ -1,4 +1,4 @@
-"""The data directory stays out of the user's git repository."""
+"""git ignores the data directory in the user's repository."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def untracked(folder: Path) -> str:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
-def test_git_ignores_a_data_directory_that_was_made(tmp_path: Path) -> None:
+def test_git_ignores_a_new_data_directory(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     data = DataDirectory(tmp_path / "project" / ".insula", tmp_path)
     assert list(data.path.iterdir())
@@ -21,6 +21,6 @@ def test_git_ignores_a_data_directory_that_was_made(tmp_path: Path) -> None:
     data.close()
 
 
-def test_a_directory_that_was_there_is_not_hidden_from_git(tmp_path: Path) -> None:
+def test_an_existing_directory_is_not_hidden_from_git(tmp_path: Path) -> None:
     DataDirectory(tmp_path, tmp_path).close()
     assert not (tmp_path / ".gitignore").exists()

@@ -17,12 +17,12 @@ def lines_of(*pieces: bytes) -> list[str]:
     return found
 
 
-def test_lines_are_whole_however_they_come() -> None:
+def test_lines_are_whole_for_every_split_of_the_data() -> None:
     assert lines_of(b"one\ntw", b"o\r\n\nth", "r\u00e9e".encode()) == ["one", "two", "", "thrée"]
 
 
 def test_a_line_that_is_too_long_is_cut_once() -> None:
-    """What follows the cut is dropped up to the newline, in bounded memory."""
+    """The rest of the line is dropped up to the newline, with limited memory."""
     long = [b"x" * 10_000] * (LINE_BYTES_MAX // 10_000 + 1)
     assert lines_of(b"before\n", *long, b"\nafter\n") == ["before", "x" * LINE_BYTES_MAX, "after"]
     assert lines_of(b"y" * (LINE_BYTES_MAX + 1) + b"\nafter") == ["y" * LINE_BYTES_MAX, "after"]
@@ -39,7 +39,7 @@ def test_the_tail_keeps_the_last_lines() -> None:
 def test_i10_bounded_a_log_never_takes_more_than_twice_its_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The newest output is always there, and the file before it."""
+    """The newest output and the previous file are kept."""
     monkeypatch.setattr(output, "LOG_BYTES_MAX", 1000)
     log = Log(tmp_path / "part.log")
     for number in range(100):
@@ -50,7 +50,7 @@ def test_i10_bounded_a_log_never_takes_more_than_twice_its_limit(
     assert (tmp_path / "part.log").read_text().endswith("99\n")
 
 
-def test_a_log_starts_afresh_and_keeps_the_run_before(tmp_path: Path) -> None:
+def test_a_log_starts_empty_and_keeps_the_previous_run(tmp_path: Path) -> None:
     for text in (b"first", b"second", b"third"):
         log = Log(tmp_path / "part.log")
         log.write(text)
@@ -59,7 +59,7 @@ def test_a_log_starts_afresh_and_keeps_the_run_before(tmp_path: Path) -> None:
     assert (tmp_path / "part.log.1").read_bytes() == b"second"
 
 
-def test_a_log_that_cannot_be_written_costs_nothing_but_lines(tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_loses_only_its_lines(tmp_path: Path) -> None:
     log = Log(tmp_path / "missing" / "part.log")
     log.write(b"lost")
     log.close()

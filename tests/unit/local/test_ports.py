@@ -17,8 +17,8 @@ def listener() -> Iterator[socket.socket]:
         yield server
 
 
-def test_chosen_ports_are_free_and_out_of_the_kernels_own_range() -> None:
-    """A connection that the kernel gives a port to must not be able to take a dead part's."""
+def test_chosen_ports_are_free_and_outside_the_kernels_range() -> None:
+    """An outgoing connection must not get the port of a dead part from the kernel."""
     chosen = ports.choose(["a", "b", "c"], {})
     assert len(set(chosen.values())) == 3
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
@@ -26,7 +26,7 @@ def test_chosen_ports_are_free_and_out_of_the_kernels_own_range() -> None:
     assert all(port >= 10240 and port + ports.GRPC_OFFSET < max(first_outgoing, 21241) for port in chosen.values())
 
 
-def test_ports_stay_as_they_were_while_they_are_free(listener: socket.socket) -> None:
+def test_a_remembered_port_is_kept_while_it_is_free(listener: socket.socket) -> None:
     taken = listener.getsockname()[1]
     before = ports.choose(["a"], {})
     chosen = ports.choose(["a", "b"], {**before, "b": taken})
@@ -34,15 +34,15 @@ def test_ports_stay_as_they_were_while_they_are_free(listener: socket.socket) ->
     assert chosen["b"] != taken
 
 
-def test_no_two_stacks_share_a_port_even_on_addresses_of_their_own() -> None:
-    """SeaweedFS wants a port for itself on every address of the machine."""
+def test_two_stacks_with_different_addresses_have_different_ports() -> None:
+    """SeaweedFS needs a port that is free on every address of the machine."""
     with socket.create_server(("127.0.0.9", 0)) as server:
         taken = server.getsockname()[1]
         assert ports.choose(["a"], {"a": taken})["a"] != taken
 
 
-def test_no_port_is_another_ones_grpc_port() -> None:
-    """Two parts of one stack must not meet above the offset either."""
+def test_no_port_is_the_grpc_port_of_another() -> None:
+    """The gRPC port is the port plus the offset."""
     before = ports.choose(["a"], {})["a"]
     remembered = {"a": before, "b": before + ports.GRPC_OFFSET}
     for names in (["a", "b"], ["b", "a"]):

@@ -12,7 +12,7 @@ from insula_local.rollout.rollout import Rollout
 
 @dataclass
 class Told:
-    """What an audience was told, in order."""
+    """An audience that records each report, in order."""
 
     words: list[str] = field(default_factory=list[str])
 
@@ -33,18 +33,18 @@ def told() -> Told:
 
 @pytest.fixture
 def rollout(told: Told, tmp_path: Path) -> Rollout:
-    """One that calls nobody."""
+    """A rollout without a server."""
     return Rollout(f"unix://{tmp_path}/admin.sock", "http://public", told)
 
 
-def test_a_version_is_told_once(rollout: Rollout, told: Told) -> None:
-    """By the answer of a deployment, by the log of submit, and by each listing."""
+def test_a_deployed_version_is_reported_once(rollout: Rollout, told: Told) -> None:
+    """The rollout learns it from the reply to a deployment, from submit's log, and from each list of APIs."""
     for version in ("v1", "v1", "v2", "v1"):
         rollout.deployed("api", version, "/api")
     assert told.words == [f"api {version} at http://public/api" for version in ("v1", "v2", "v1")]
 
 
-def test_an_end_is_told_once_for_each_version(rollout: Rollout, told: Told) -> None:
+def test_a_state_is_reported_once_for_each_version(rollout: Rollout, told: Told) -> None:
     rollout.deployed("api", "v1", "/api")
     api = rollout.apis["api"]
     for state, reason in ((ApiState.FAILING, "why"), (ApiState.FAILING, "why"), (ApiState.READY, "")):
@@ -56,7 +56,7 @@ def test_an_end_is_told_once_for_each_version(rollout: Rollout, told: Told) -> N
 
 
 def test_a_phase_is_slow_after_a_moment() -> None:
-    """What it is at may change meanwhile."""
+    """Changes of the progress do not restart the time."""
     api = LocalApi("api", "http://public/api")
     assert not api.lingers("", "", 0)
     assert not api.lingers("installing", "", 10)

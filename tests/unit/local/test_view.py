@@ -38,7 +38,7 @@ def announcement(*apis: LocalApi) -> Announcement:
     )
 
 
-def test_the_json_line_has_what_programs_need(tmp_path: Path) -> None:
+def test_the_json_line_has_the_addresses_and_the_apis(tmp_path: Path) -> None:
     line = announcement(LocalApi("api", URL, tmp_path, state=ApiState.FAILING, reason="no such module")).as_json()
     assert "\n" not in line
     assert json.loads(line) == {
@@ -53,7 +53,7 @@ def test_the_json_line_has_what_programs_need(tmp_path: Path) -> None:
     }
 
 
-def test_a_ready_api_comes_with_the_line_that_calls_it(tmp_path: Path) -> None:
+def test_a_ready_api_has_a_command_that_calls_it(tmp_path: Path) -> None:
     failing = LocalApi("other", URL + "/other", tmp_path, state=ApiState.FAILING, reason="no such module")
     text = announcement(LocalApi("api", URL, tmp_path, state=ApiState.READY), failing).as_text()
     assert "http://127.0.0.1:8080" in text
@@ -62,7 +62,7 @@ def test_a_ready_api_comes_with_the_line_that_calls_it(tmp_path: Path) -> None:
     assert "/other" not in text
 
 
-def test_the_line_sends_a_sample_of_the_project(tmp_path: Path) -> None:
+def test_the_command_sends_a_sample_of_the_project(tmp_path: Path) -> None:
     api = LocalApi("api", URL, tmp_path, state=ApiState.READY)
     assert curl(api) == f"curl {URL} -H 'Content-Type: application/json' -d '{{\"key\": \"value\"}}'"
     (tmp_path / "samples").mkdir()
@@ -73,7 +73,7 @@ def test_the_line_sends_a_sample_of_the_project(tmp_path: Path) -> None:
     assert curl(api) == f"curl {URL} -H 'Content-Type: application/json' --data-binary @{tmp_path}/sample.json"
 
 
-def test_the_text_names_where_prometheus_scrapes() -> None:
+def test_the_text_has_the_urls_for_prometheus() -> None:
     text = announcement().as_text()
     assert "Metrics http://127.0.0.1:8/metrics and http://127.0.0.1:8/workers/<api>/metrics" in text
 
@@ -89,7 +89,7 @@ def record(message: str, **more: object) -> str:
 
 @contextmanager
 def piped(form: LogForm = LogForm.PLAIN, *, verbose: bool = False) -> Generator[tuple[View, list[str]]]:
-    """A view on a pipe, and its lines once the block has ended."""
+    """Yield a view on a pipe, and a list that has its lines after the block."""
     reader, writer = os.pipe()
     shown: list[str] = []
     yield View(Terminal(writer), form, verbose=verbose), shown
@@ -100,7 +100,7 @@ def piped(form: LogForm = LogForm.PLAIN, *, verbose: bool = False) -> Generator[
 
 @contextmanager
 def on_screen(columns: int, form: LogForm = LogForm.PLAIN) -> Generator[tuple[LiveView, list[str]]]:
-    """A view on a terminal of so many columns, and its text once the block has ended."""
+    """Yield a view on a terminal of this width, and a list that has its text after the block."""
     reader, writer = pty.openpty()
     termios.tcsetwinsize(writer, (24, columns))
     shown: list[str] = []
@@ -111,15 +111,15 @@ def on_screen(columns: int, form: LogForm = LogForm.PLAIN) -> Generator[tuple[Li
     finally:
         os.close(writer)
     held = b""
-    with suppress(OSError):  # nobody holds the other side any more
+    with suppress(OSError):  # the other side is closed
         while data := os.read(reader, 65536):
             held += data
     os.close(reader)
     shown.append(held.decode().replace("\r\n", "\n"))
 
 
-def test_a_reader_that_stalls_costs_lines_and_never_time() -> None:
-    """A full pipe takes nothing more; once it is read again, the next line says how much is missing."""
+def test_a_slow_reader_loses_lines_and_does_not_block() -> None:
+    """Lines for a full pipe are dropped. Once the pipe is read again, the next line reports how many."""
     reader, writer = os.pipe()
     view = View(Terminal(writer))
     for number in range(3000):
@@ -136,7 +136,7 @@ def test_a_reader_that_stalls_costs_lines_and_never_time() -> None:
     assert after.endswith("api after\n")
 
 
-def test_a_handlers_very_long_line_is_cut() -> None:
+def test_a_long_line_of_a_handler_is_cut() -> None:
     with piped() as (view, shown):
         view.worker_line("echo", record("x" * 10_000), WORKER)
     assert [len(line) for line in shown] == [2000]
@@ -148,7 +148,7 @@ def _colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NO_COLOR", raising=False)
 
 
-def test_a_pipe_gets_plain_rows_with_the_traceback_unfolded() -> None:
+def test_a_pipe_gets_plain_rows_with_a_row_for_each_line_of_the_traceback() -> None:
     with piped() as (view, shown):
         view.worker_line("echo", record("hello", id="0192", seconds=1.5), WORKER)
         view.worker_line("echo", record("failed", levelname="ERROR", traceback="Traceback:\n  X"), WORKER)
@@ -174,8 +174,8 @@ def test_an_unexpected_error_is_shown_with_its_traceback() -> None:
     assert "RuntimeError: boom" in line["traceback"]
 
 
-def test_the_routine_of_a_worker_is_shown_on_request() -> None:
-    """A handler may print the same words, and a worker other ones."""
+def test_routine_lines_of_a_worker_are_shown_with_verbose() -> None:
+    """Other lines of the worker, and the same text from a handler, are always shown."""
     for verbose, seen in ((False, ["saw this"]), (True, [*sorted(ROUTINE), "saw this"])):
         with piped(verbose=verbose) as (view, shown):
             for message in (*sorted(ROUTINE), "saw this"):
@@ -188,11 +188,11 @@ def test_the_routine_of_a_worker_is_shown_on_request() -> None:
 
 
 def test_a_worker_still_logs_each_routine_message() -> None:
-    """The view knows them by their text."""
+    """The view recognises them by their text."""
     assert {str(node.value) for _, tree in python_files("services/worker/") for node in strings(tree)} >= ROUTINE
 
 
-def test_a_program_gets_every_line_as_the_worker_wrote_it() -> None:
+def test_the_json_form_prints_every_line_unchanged() -> None:
     lines = [record("phase changed", process=WORKER), record("\x9b hello", id="0192"), "no record \x9b"]
     with piped(LogForm.JSON) as (view, shown):
         for line in lines:
@@ -200,7 +200,7 @@ def test_a_program_gets_every_line_as_the_worker_wrote_it() -> None:
     assert shown == lines
 
 
-def test_an_installation_is_told_every_10_s_on_a_pipe() -> None:
+def test_a_pipe_gets_the_progress_of_an_installation_every_10_s() -> None:
     api = LocalApi("echo", URL, phase="installing")
     with piped() as (view, shown):
         for now in range(100, 131):
@@ -224,7 +224,7 @@ COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 STYLING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
-def test_a_terminal_shows_the_level_in_colour_and_nothing_of_a_handler_steers_it() -> None:
+def test_a_terminal_shows_the_level_in_colour_and_control_characters_as_escapes() -> None:
     with on_screen(50) as (view, shown):
         view.worker_line("echo", record("a \x1b[2J b", levelname="ERROR", traceback="T\n\x9b2J [red]"), WORKER)
     assert "\x1b[31mERROR  " in shown[0]
@@ -232,7 +232,7 @@ def test_a_terminal_shows_the_level_in_colour_and_nothing_of_a_handler_steers_it
     assert "15:14:05 ERROR   echo a \\x1b[2J b\n  T\n  \\x9b2J [red]\n" in STYLING.sub("", shown[0])
 
 
-def test_json_on_a_terminal_has_no_colour_and_does_not_steer_it() -> None:
+def test_json_on_a_terminal_has_no_colour_and_no_control_characters() -> None:
     line = '{"message": "a \x9b2J"}'
     with on_screen(50, LogForm.JSON) as (view, shown):
         view.worker_line("echo", line, WORKER)
@@ -240,8 +240,8 @@ def test_json_on_a_terminal_has_no_colour_and_does_not_steer_it() -> None:
     assert COLOUR.search(shown[0].partition("{")[2].partition("}")[0]) is None
 
 
-def test_the_spinner_shows_what_each_installation_is_at() -> None:
-    """It fits a terminal of 50 columns. A record above it is whole."""
+def test_the_spinner_shows_the_progress_of_each_installation() -> None:
+    """It fits a terminal of 50 columns. A log line above it is not cut."""
     api, other = (LocalApi(name, URL, phase="installing") for name in ("echo", "other"))
     api.progress, other.progress = "Collecting \x1b[2J tensorflow " + "x" * 100, "Solving environment"
     with on_screen(50) as (view, shown):

@@ -1,4 +1,4 @@
-"""Hypothesis' configurations, made from the dataclasses: most of them valid, each key left out, null or given."""
+"""Hypothesis strategies for configurations, from the dataclasses. Most are valid; a key is missing, null or set."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from insula.project.configuration.spec import API
 
 Values = st.SearchStrategy[Any]
 
-# What YAML can hold without escapes.
+# Characters that need no escapes in YAML.
 TEXT: Final = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Cn", "Zl", "Zp")), max_size=12)
 SCALARS: Final = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, width=32) | TEXT
 ANYTHING: Final = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner), max_leaves=5)
@@ -24,7 +24,7 @@ PATHS: Final = st.lists(st.sampled_from(["a", "b.py", "..", ".", "", "..x"]), mi
 def _text(schema: Schema) -> Values:
     if "pattern" not in schema:
         return TEXT
-    # Some of a pattern's matches hold what YAML cannot without escapes.
+    # Some matches of a pattern have characters that need escapes in YAML.
     matches = st.from_regex(str(schema["pattern"]), fullmatch=True)
     return matches.filter(lambda text: text.isascii() and text.isprintable())
 
@@ -56,7 +56,7 @@ def _section(keys: Mapping[str, Key]) -> Values:
     return st.fixed_dictionaries(required, optional=optional)
 
 
-# By how the reference describes the kind; the first that fits.
+# By the start of the kind's description in the reference; the first match is used.
 _OF_WORDS: Final[Mapping[str, Callable[[Schema], Values]]] = MappingProxyType(
     {
         "`": lambda schema: st.sampled_from(cast("list[str]", schema["enum"])),
@@ -77,7 +77,7 @@ _OF_WORDS: Final[Mapping[str, Callable[[Schema], Values]]] = MappingProxyType(
 
 
 def values(kind: Kind[object]) -> Values:
-    """What a key of this kind may hold, and now and then what it may not."""
+    """Return values of this kind, and sometimes invalid ones."""
     if isinstance(kind, Section):
         section = _section(kind.keys)
         return st.lists(section, max_size=2) if kind.words == "list of maps" else section
@@ -85,7 +85,7 @@ def values(kind: Kind[object]) -> Values:
 
 
 def reconciled(entry: dict[str, Any]) -> dict[str, Any]:
-    """The entry without the contradictions between keys that chance would nearly always bring."""
+    """Return the entry without contradictions between keys, which random values nearly always have."""
     handler: dict[str, Any] = entry["handler"]
     models: dict[str, Any] | None = handler.pop("models", None)
     if handler["type"] == "tensorflow":
@@ -101,5 +101,5 @@ def reconciled(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def entries() -> st.SearchStrategy[dict[str, Any]]:
-    """One API, as the file's parser would hand it on."""
+    """Return entries of one API, in the form that a parser of the file returns."""
     return values(API).map(reconciled)

@@ -19,13 +19,13 @@ HANDLER = "class Handler:\n    def handle_async(self, payload):\n        return 
 
 
 def spec(more: str = "", minimal: str = MINIMAL) -> ApiSpec:
-    """The one API of a minimal file with `more` after it."""
+    """Return the API of a minimal file followed by `more`."""
     (only,) = parse((minimal + more).encode(), "cortex.yaml")
     return only
 
 
 def refusal(text: str | bytes) -> str:
-    """The sentence a configuration is refused with."""
+    """Return the error text of a configuration, which must be refused."""
     try:
         parse(text if isinstance(text, bytes) else text.encode(), "cortex.yaml")
     except ProjectInvalid as error:

@@ -23,7 +23,7 @@ from tests.unit.project.entries import HANDLER, project
 
 
 def archive(*entries: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile.ZIP_STORED) -> bytes:
-    """An archive with these entries, however bad their names."""
+    """Return an archive with these entries, without checking their names."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", method) as bundle:
         for entry, data in entries:
@@ -32,7 +32,7 @@ def archive(*entries: tuple[str | zipfile.ZipInfo, bytes], method: int = zipfile
 
 
 def linked(name: str, mode: int) -> zipfile.ZipInfo:
-    """An entry that claims to be of another kind than a file."""
+    """Return an entry with a mode other than that of a file."""
     entry = zipfile.ZipInfo(name)
     entry.create_system = 3
     entry.external_attr = mode << 16
@@ -40,12 +40,12 @@ def linked(name: str, mode: int) -> zipfile.ZipInfo:
 
 
 def tree(root: Path) -> dict[str, bytes]:
-    """Every file below `root`, with its bytes."""
+    """Return the bytes of every file below `root`."""
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def test_the_same_tree_gives_the_same_bytes(tmp_path: Path) -> None:
-    """Neither the order of creation, nor times, nor modes beyond the executable bit make a difference."""
+    """The order of creation, times, and modes except the executable bit make no difference."""
     files = {"b.txt": "b", "a/z.txt": "z", "a/b/c.txt": "c", "ä.txt": "ä"}
     one = project(tmp_path / "one", files)
     two = project(tmp_path / "two", dict(reversed(files.items())))
@@ -58,7 +58,7 @@ def test_the_same_tree_gives_the_same_bytes(tmp_path: Path) -> None:
     assert collect(two, "cortex.yaml") != first
 
 
-def test_a_bundle_brings_the_project_back(tmp_path: Path) -> None:
+def test_an_extracted_bundle_equals_the_project(tmp_path: Path) -> None:
     root = project(tmp_path / "p", {"run.sh": "#!/bin/sh\n", "a/b.txt": "ä", ".env": "A=1\n", "empty": ""})
     (root / "run.sh").chmod(0o700)
     (root / "link").symlink_to("a/b.txt")
@@ -95,7 +95,7 @@ HOSTILE: dict[str, Callable[[], bytes]] = {
     "'a' is larger than": lambda: archive(("a", bytes(2**25 + 1)), method=zipfile.ZIP_DEFLATED),
     "'.env' is larger than": lambda: archive((".env", bytes(2**20 + 1)), method=zipfile.ZIP_DEFLATED),
     "its files hold more than": lambda: archive(("a", bytes(2**25)), ("b", bytes(2**21)), method=zipfile.ZIP_DEFLATED),
-    "is longer than a file system takes": lambda: archive(("a" * 256, b"")),
+    "is longer than a file system allows": lambda: archive(("a" * 256, b"")),
     "is nested deeper than": lambda: archive(("a/" * 129 + "a", b"")),
     "the bundle is larger than": lambda: bytes(2**20 * 40 + 1),
     "is damaged": lambda: b"",
@@ -124,8 +124,8 @@ def test_a_name_that_occurs_twice_is_refused(tmp_path: Path) -> None:
         extract(buffer.getvalue(), tmp_path / "t")
 
 
-def test_a_bomb_that_lies_about_its_size_stops_at_what_it_said(tmp_path: Path) -> None:
-    """The size in the list of contents is what is checked, and no more than it is ever written."""
+def test_an_entry_larger_than_its_declared_size_is_refused(tmp_path: Path) -> None:
+    """The declared size is checked against the limits, and no more bytes than this are written."""
     honest = archive(("a", bytes(2**20)), method=zipfile.ZIP_DEFLATED)
     directory = honest.rindex(b"PK\1\2")
     lying = bytearray(honest)
@@ -135,7 +135,7 @@ def test_a_bomb_that_lies_about_its_size_stops_at_what_it_said(tmp_path: Path) -
     assert sum(len(data) for data in tree(tmp_path / "t").values()) <= 10
 
 
-def test_damaged_bytes_are_found_by_their_sum(tmp_path: Path) -> None:
+def test_damaged_bytes_are_found_by_their_crc(tmp_path: Path) -> None:
     data = archive(("a", b"hello"))
     with pytest.raises(ProjectInvalid, match="damaged: Bad CRC-32"):
         extract(data.replace(b"hello", b"hellO"), tmp_path / "t")
@@ -147,7 +147,7 @@ def test_too_many_entries_are_refused_before_they_are_read(tmp_path: Path, monke
         extract(archive(*((str(n), b"") for n in range(4))), tmp_path / "t")
 
 
-def test_folders_count_like_files(tmp_path: Path) -> None:
+def test_folders_count_towards_the_limit_of_files(tmp_path: Path) -> None:
     """3,000 files, each below 76 folders of its own, would have made 228,000 folders."""
     data = archive(*(("/".join([str(n), *"d" * 75, "file"]), b"") for n in range(3_000)))
     with pytest.raises(ProjectInvalid, match=r"more than 20000 files and folders; name what .* in \.cortexignore"):
@@ -155,8 +155,8 @@ def test_folders_count_like_files(tmp_path: Path) -> None:
     assert list((tmp_path / "t").iterdir()) == []
 
 
-def test_what_is_packed_can_be_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both sides count alike: 6 files, `.env` included, and 4 folders, besides the project's own."""
+def test_a_packed_project_can_be_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides count the same: 6 files with `.env`, and 4 folders without the root."""
     root = project(tmp_path / "p", {"a/b/c/d/x": "", "a/y": "", "a/b/z": "", "w": "", ".env": ""})
     monkeypatch.setattr(extraction, "FILES_MAX", 10)
     monkeypatch.setattr(walk, "FILES_MAX", 10)
@@ -168,7 +168,9 @@ def test_what_is_packed_can_be_unpacked(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @given(st.data())
-def test_no_damage_does_more_than_a_refusal(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+def test_a_damaged_archive_is_extracted_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
     whole = bytearray(archive(("a.txt", b"hello" * 9), ("b/c.txt", b"x"), method=zipfile.ZIP_DEFLATED))
     for _ in range(data.draw(st.integers(1, 4))):
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))

@@ -19,13 +19,13 @@ from tests.unit.project.entries import MINIMAL, project
         (False, False, False, Decision.RUN),
     ],
 )
-def test_asked_is_who_can_answer_and_has_not_yet(
+def test_the_user_is_asked_only_on_a_terminal_and_once(
     confirmed: bool, yes: bool, terminal: bool, decision: Decision
 ) -> None:
     assert decide(confirmed=confirmed, yes=yes, terminal=terminal) is decision
 
 
-def test_only_the_scripts_that_apis_name_count_and_each_text_once(tmp_path: Path) -> None:
+def test_each_text_of_an_apis_script_is_found_once(tmp_path: Path) -> None:
     other = MINIMAL.replace("my-api", "other") + "    dependencies: {shell: own.sh}\n"
     files = {"dependencies.sh": "echo 1\n", "own.sh": "echo 2\n", "more.sh": "echo 3\n"}
     one = project(tmp_path / "one", files, MINIMAL + other)

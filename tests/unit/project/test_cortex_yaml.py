@@ -1,4 +1,4 @@
-"""cortex.yaml: every key and default. The sentences of errors are in recorded/errors.yaml."""
+"""cortex.yaml: every key and default. The error texts are in recorded/errors.yaml."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.unit.project.entries import MINIMAL, refusal, spec
 TENSORFLOW = MINIMAL.replace("python", "tensorflow")
 
 
-def test_everything_left_out_has_cortex_default() -> None:
+def test_each_missing_key_has_cortex_default() -> None:
     api = spec()
     assert (api.name, api.kind, api.networking.endpoint) == ("my-api", "AsyncAPI", "/my-api")
     handler = api.handler
@@ -40,7 +40,7 @@ def test_null_is_the_same_as_leaving_a_key_out() -> None:
     assert spec("  compute:\n  networking: {endpoint: null}\n  autoscaling: {min_replicas: ~}\n") == spec()
 
 
-def test_keys_of_other_kinds_may_say_what_holds_anyway() -> None:
+def test_keys_of_other_kinds_are_accepted_with_their_default() -> None:
     one = "    processes_per_replica: 1\n    threads_per_process: ~\n    server_side_batching: null\n"
     assert spec(one) == spec()
 
@@ -54,13 +54,13 @@ def test_initial_replicas_follow_the_minimum() -> None:
     assert spec("  autoscaling: {min_replicas: 3}\n").autoscaling.init_replicas == 3
 
 
-def test_environment_values_are_taken_as_written() -> None:
+def test_environment_values_are_the_text_in_the_file() -> None:
     env = spec("    env: {A: yes, B: 0123, C: 1.50, D: , E: 'x'}\n").handler.env
     assert env == {"A": "yes", "B": "0123", "C": "1.50", "D": "", "E": "x"}
 
 
 def test_config_is_read_as_cortex_read_it() -> None:
-    """Numbers, booleans and text as Go's YAML reader sees them, and in their order."""
+    """Numbers, booleans and text have the types of Go's YAML reader. The order of keys is kept."""
     text = "    config: {z: 1, a: [1e3, 0x1f, 012, 12:30, 2021-01-19, yes, ~], m: {deep: {er: '1'}}}\n"
     config = spec(text).handler.config
     assert config == {"z": 1, "a": [1000.0, 31, 10, "12:30", "2021-01-19", True, None], "m": {"deep": {"er": "1"}}}
@@ -82,15 +82,15 @@ def test_anchors_and_merge_keys_work() -> None:
 @pytest.mark.parametrize(
     ("endpoint", "canonical"), [("/a", "/a"), ("a", "/a"), ("a/b/", "/a/b"), ("/A_1-x.y/z", "/A_1-x.y/z")]
 )
-def test_endpoints_have_one_form(endpoint: str, canonical: str) -> None:
+def test_endpoints_are_normalised(endpoint: str, canonical: str) -> None:
     assert spec(f"  networking: {{endpoint: {endpoint}}}\n").networking.endpoint == canonical
 
 
-def test_paths_have_one_form() -> None:
+def test_paths_are_normalised() -> None:
     assert spec(minimal=MINIMAL.replace("handler.py", "./src/../handler.py")).handler.path == "handler.py"
 
 
-def test_quantities_and_durations_are_understood() -> None:
+def test_quantities_and_durations_are_parsed() -> None:
     api = spec("  compute: {cpu: 1.5, mem: 1G}\n  autoscaling: {window: 1m30s}\n")
     assert float(api.compute.cpu.amount) == 1.5
     assert api.compute.mem is not None
@@ -105,7 +105,7 @@ def test_models_of_a_tensorflow_handler() -> None:
     assert [model.name for model in several.handler.models.paths] == ["a", "b"]
 
 
-def test_the_sentences_of_the_contract_appear_as_written() -> None:
+def test_error_texts_are_those_of_the_contract() -> None:
     no_path = MINIMAL.replace("    path: handler.py\n", "")
     assert refusal(no_path) == "cortex.yaml: my-api (AsyncAPI): handler: path: must be defined (line 3, column 3)"
     wrong_type = refusal(MINIMAL.replace("python", "torch"))
@@ -118,13 +118,13 @@ def test_names_follow_the_contract(name: str) -> None:
     assert "name: must" in refusal(MINIMAL.replace("my-api", name))
 
 
-def test_other_kinds_are_refused_with_a_sentence() -> None:
+def test_other_kinds_are_refused_with_advice() -> None:
     sentence = refusal("- name: a\n  kind: RealtimeAPI\n  handler: {whatever: true}\n")
     assert sentence.startswith('cortex.yaml: a (RealtimeAPI): kind: invalid value (got "RealtimeAPI", must be')
     assert "Insula runs AsyncAPI only" in sentence
 
 
-def test_names_and_endpoints_are_unique_over_the_file() -> None:
+def test_names_and_endpoints_are_unique_in_a_file() -> None:
     other = MINIMAL.replace("my-api", "other")
     assert "name: is used by more than one API" in refusal(MINIMAL + MINIMAL + "  networking: {endpoint: b}\n")
     assert "/my-api is the endpoint of my-api already" in refusal(
@@ -159,13 +159,13 @@ WRONG_FILES = [
 
 
 @pytest.mark.parametrize(("text", "problem"), WRONG_FILES)
-def test_what_is_no_list_of_apis_is_refused(text: str | bytes, problem: str) -> None:
+def test_a_file_without_a_list_of_apis_is_refused(text: str | bytes, problem: str) -> None:
     sentence = refusal(text)
     assert sentence.startswith("cortex.yaml: ")
     assert problem in sentence
 
 
-def test_a_few_lines_of_aliases_cannot_fill_the_memory() -> None:
+def test_nested_aliases_are_refused_before_they_fill_the_memory() -> None:
     lines = ["- &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"- &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
     assert "nor hold more than" in refusal("\n".join(lines))

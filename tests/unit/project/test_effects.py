@@ -1,4 +1,4 @@
-"""Keys that are accepted and change nothing on one machine."""
+"""Keys that are accepted but have no effect on one machine."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ def test_defaults_need_no_warning() -> None:
     assert ineffective_keys(spec("  autoscaling: {min_replicas: 1, window: 1m, max_replicas: 7}\n")) == ()
 
 
-def test_what_is_set_and_has_no_effect_is_named_in_one_sentence() -> None:
-    """The memory limit and the queue's limit do have one."""
+def test_keys_without_effect_are_in_one_warning() -> None:
+    """The memory limit and the queue limit have an effect."""
     more = "  compute: {gpu: 1, cpu: 500m, mem: 1Gi}\n  autoscaling: {min_replicas: 2, max_replica_concurrency: 5}\n"
     keys = ineffective_keys(spec(more))
     assert keys == ("compute.cpu", "compute.gpu", "autoscaling.min_replicas")

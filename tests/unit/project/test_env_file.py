@@ -20,8 +20,8 @@ def test_a_project_needs_no_env_file(tmp_path: Path) -> None:
     assert read_env(tmp_path) == {}
 
 
-def test_values_are_taken_as_written() -> None:
-    """What a handler sees must not depend on the environment of whoever deployed it."""
+def test_values_are_not_expanded() -> None:
+    """A handler's environment must not depend on the environment of the user who deployed it."""
     assert parse_env(b"A=${HOME}/x\nB=$HOME\n") == {"A": "${HOME}/x", "B": "$HOME"}
 
 

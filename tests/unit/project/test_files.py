@@ -1,4 +1,4 @@
-"""Which files travel with a project."""
+"""Which files of a project are deployed."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from tests.unit.project.entries import project
 
 
 def names(root: Path) -> list[str]:
-    """The names of the project's files."""
+    """Return the names of the project's files."""
     return [file.name for file in project_files(root, "cortex.yaml")]
 
 
 def refused(root: Path) -> str:
-    """The sentence the project is refused with."""
+    """Return the error text of a project, which must be refused."""
     with pytest.raises(ProjectInvalid) as caught:
         project_files(root, "cortex.yaml")
     return str(caught.value)
 
 
-def test_what_cortex_left_out_is_left_out(tmp_path: Path) -> None:
+def test_files_that_cortex_left_out_are_left_out(tmp_path: Path) -> None:
     left_out = ["a.pyc", "a.pyo", "a.pyd", ".hidden", ".git/config", "src/__pycache__/x.txt", "src/.b/c"]
     kept = ["values.json", "src/a.py", "src/cortex.yaml", "other.yaml"]
     project(tmp_path, dict.fromkeys(left_out + kept, ""))
@@ -38,7 +38,7 @@ def test_the_configuration_in_use_is_left_out_whatever_its_name(tmp_path: Path) 
     assert kept == ["cortex.yaml", "handler.py"]
 
 
-def test_cortexignore_is_a_gitignore(tmp_path: Path) -> None:
+def test_cortexignore_has_the_syntax_of_gitignore(tmp_path: Path) -> None:
     ignore = "# comment\n*.bin\n!keep.bin\n/data/\ndocs/**/*.md\n"
     project(
         tmp_path,
@@ -50,12 +50,12 @@ def test_cortexignore_is_a_gitignore(tmp_path: Path) -> None:
     assert names(tmp_path) == ["docs/a/b.txt", "handler.py", "keep.bin", "src/data/x"]
 
 
-def test_the_env_file_always_travels(tmp_path: Path) -> None:
+def test_the_env_file_is_always_deployed(tmp_path: Path) -> None:
     project(tmp_path, {".env": "A=1", ".cortexignore": ".env\n*", "src/.env": "B=1"})
     assert names(tmp_path) == [".env"]
 
 
-def test_one_file_over_the_limit_is_refused_in_cortex_words(tmp_path: Path) -> None:
+def test_a_file_over_the_limit_is_refused_with_cortex_text(tmp_path: Path) -> None:
     project(tmp_path, {})
     big = tmp_path / "model.bin"
     with big.open("wb") as file:
@@ -97,13 +97,13 @@ def test_links_to_nothing_are_refused(tmp_path: Path) -> None:
     assert "link: is a link to nowhere, which does not exist" in refused(tmp_path)
 
 
-def test_circles_of_links_are_refused(tmp_path: Path) -> None:
+def test_cycles_of_links_are_refused(tmp_path: Path) -> None:
     project(tmp_path, {"a/x": ""})
     (tmp_path / "a" / "up").symlink_to("..")
     assert "is a link to a folder that holds it" in refused(tmp_path)
 
 
-def test_links_that_fan_out_cannot_make_a_project_endless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_that_multiply_folders_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FILES_MAX", 200)
     project(tmp_path, {f"d{level}/x": "" for level in range(12)})
     for level in range(11):
@@ -112,8 +112,8 @@ def test_links_that_fan_out_cannot_make_a_project_endless(tmp_path: Path, monkey
     assert "more than 200 files and folders" in refused(tmp_path)
 
 
-def test_an_environment_in_the_project_is_refused_once_by_its_folder(tmp_path: Path) -> None:
-    """Not by a link of its bin, nor by its size. A hidden or ignored one is left out."""
+def test_a_python_environment_in_the_project_is_refused_with_its_folder(tmp_path: Path) -> None:
+    """The error is not about a link in its bin or its size. A hidden or ignored environment is left out."""
     for name in ("deep/env", ".venv"):
         (tmp_path / name / "bin").mkdir(parents=True)
         (tmp_path / name / "pyvenv.cfg").touch()
@@ -136,7 +136,7 @@ def test_special_files_are_refused(tmp_path: Path) -> None:
     assert "pipe: is neither a file nor a folder" in refused(tmp_path)
 
 
-def test_names_that_are_no_utf8_are_refused(tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
     project(tmp_path, {})
     (tmp_path / os.fsdecode(b"\xff.txt")).write_text("")
     assert "file names must be UTF-8" in refused(tmp_path)

@@ -1,4 +1,4 @@
-"""The handler's file, judged without importing it."""
+"""The handler's file is checked without importing it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from insula_runner.handler.handler_class import HandlerInvalid, find_handler_cla
 
 
 def judged(source: str, handler_type: str = "python") -> str:
-    """The sentence the source is refused with, or an empty text."""
+    """Return the error text of the source; empty if it is accepted."""
     try:
         check(textwrap.dedent(source).encode(), "handler.py", handler_type)
     except ProjectInvalid as error:
@@ -119,7 +119,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", ACCEPTED)
-def test_what_may_work_is_left_to_the_runner(case: str) -> None:
+def test_source_that_may_work_is_accepted(case: str) -> None:
     assert judged(ACCEPTED[case]) == ""
 
 
@@ -132,7 +132,7 @@ def test_what_cannot_work_is_refused_in_cortex_words(source: str) -> None:
     "source", [source for source in REFUSED if "class Handle" in source and ")\n        pass" not in source]
 )
 def test_the_runner_refuses_it_with_the_same_text(source: str) -> None:
-    """The rules of signatures are written twice: the runner imports nothing of ours, and judges what has run."""
+    """The runner has its own copy of the rules, because it cannot import ours, and checks the imported class."""
     module = types.ModuleType("handler")
     module.__dict__["Base"] = object
     exec(source, module.__dict__)
@@ -147,7 +147,7 @@ def test_a_tensorflow_handler_needs_its_client() -> None:
     assert judged(methods.format(", tensorflow_client, metrics_client"), "tensorflow") == ""
 
 
-def test_deep_sources_are_judged_or_refused() -> None:
+def test_deeply_nested_sources_do_not_crash_the_check() -> None:
     judged("x = " + "+".join(["1"] * 5000))
     judged("x = " + "-" * 20_000 + "1")
     assert "error in handler.py" in judged("x = " + "[" * 20_000)

@@ -1,4 +1,4 @@
-"""What was written for another version of Cortex is refused with the name that 0.35 has for it."""
+"""Names from other versions of Cortex are refused, with the name in Cortex 0.35."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def refusal(text: str) -> str:
         ),
     ],
 )
-def test_keys_and_values(entry: str, sentence: str) -> None:
+def test_a_key_of_another_version_is_refused_with_its_new_name(entry: str, sentence: str) -> None:
     assert sentence in refusal(HEAD + entry)
 
 
@@ -58,8 +58,8 @@ def test_keys_and_values(entry: str, sentence: str) -> None:
         ("Whatever", "leave this entry out, or make it an AsyncAPI"),
     ],
 )
-def test_kinds_come_first(kind: str, advice: str) -> None:
-    """Else every key of theirs would be reported as unknown."""
+def test_another_kind_is_refused_before_its_keys(kind: str, advice: str) -> None:
+    """Otherwise the error would report its keys as unknown."""
     sentence = refusal(f"- name: a\n  kind: {kind}\n  predictor: {{type: python}}\n")
     assert f'kind: invalid value (got "{kind}", must be "AsyncAPI"); Insula runs AsyncAPI only: ' in sentence
     assert advice in sentence
@@ -82,7 +82,7 @@ def test_kinds_come_first(kind: str, advice: str) -> None:
         ),
     ],
 )
-def test_classes_and_methods(source: str, found: str) -> None:
+def test_a_class_or_method_of_another_version_is_refused_with_its_new_name(source: str, found: str) -> None:
     with pytest.raises(ProjectInvalid, match=r"^error in handler\.py: ") as caught:
         check(source.encode(), "handler.py", "python")
     assert found in str(caught.value)

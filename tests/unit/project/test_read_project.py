@@ -1,4 +1,4 @@
-"""A whole project, read the way `insula up` reads it."""
+"""Reading and checking a whole project."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from tests.unit.project.entries import HANDLER, MINIMAL, project
 
 
 def refused(path: Path) -> str:
-    """The sentence the project is refused with."""
+    """Return the error text of a project, which must be refused."""
     with pytest.raises(ProjectInvalid) as caught:
         read_project(path)
     return str(caught.value)
 
 
-def test_a_directory_and_its_configuration_mean_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_directory_and_its_configuration_give_the_same_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = project(tmp_path, {"values.json": "{}"})
     (found,) = read_project(root)
     assert (found.spec.name, found.root, found.config_path) == ("my-api", root, root / "cortex.yaml")
@@ -30,7 +32,7 @@ def test_a_directory_and_its_configuration_mean_the_same(tmp_path: Path, monkeyp
     assert read_project(Path()) == read_project(Path("cortex.yaml")) == [found]
 
 
-def test_another_configuration_of_the_same_directory(tmp_path: Path) -> None:
+def test_a_directory_may_have_several_configurations(tmp_path: Path) -> None:
     root = project(tmp_path, {"prod.yaml": MINIMAL.replace("my-api", "prod")})
     (found,) = read_project(root / "prod.yaml")
     assert found.spec.name == "prod"
@@ -68,19 +70,19 @@ def test_paths_must_exist(tmp_path: Path, more: str, problem: str) -> None:
     assert refused(tmp_path).startswith(f"cortex.yaml: my-api (AsyncAPI): {problem}")
 
 
-def test_the_handler_must_exist_and_travel(tmp_path: Path) -> None:
+def test_the_handler_must_exist_and_be_deployed(tmp_path: Path) -> None:
     project(tmp_path, {}, MINIMAL.replace("handler.py", "missing.py"))
     assert "my-api (AsyncAPI): handler: path: missing.py: file does not exist" in refused(tmp_path)
     project(tmp_path, {".cortexignore": "handler.py"})
     assert "handler: path: handler.py: file is left out of the project" in refused(tmp_path)
 
 
-def test_an_ignored_requirements_file_is_no_surprise_at_run_time(tmp_path: Path) -> None:
+def test_an_ignored_requirements_file_is_refused(tmp_path: Path) -> None:
     project(tmp_path, {"requirements.txt": "", ".cortexignore": "*.txt"})
     assert "dependencies: pip: requirements.txt: file is left out of the project" in refused(tmp_path)
 
 
-def test_the_handler_and_the_env_file_are_judged(tmp_path: Path) -> None:
+def test_the_handler_and_the_env_file_are_checked(tmp_path: Path) -> None:
     project(tmp_path, {".env": "A\n"})
     assert refused(tmp_path).startswith(".env: line 1:")
     project(tmp_path, {".env": "A=1\n", "handler.py": "class Handle:\n    def handle_async(self): pass\n"})
@@ -89,6 +91,6 @@ def test_the_handler_and_the_env_file_are_judged(tmp_path: Path) -> None:
     )
 
 
-def test_a_pickled_handler_is_left_to_the_runner(tmp_path: Path) -> None:
+def test_a_pickled_handler_is_accepted(tmp_path: Path) -> None:
     project(tmp_path, {"handler.pickle": "not Python"}, MINIMAL.replace("handler.py", "handler.pickle"))
     assert [each.spec.handler.path for each in read_project(tmp_path)] == ["handler.pickle"]

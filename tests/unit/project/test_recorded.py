@@ -1,7 +1,7 @@
-"""A change of Insula gives no unchanged configuration another version, and changes no sentence of an error.
+"""The canonical JSON of unchanged configurations, hence their versions, and the error texts equal the recorded ones.
 
-`recorded/versions.json` holds the SHA-256 of each API's canonical JSON, `recorded/errors.json` the sentences. In the
-latter, `python` and `tensorflow` hold what comes after five lines that define a handler of this type.
+`recorded/versions.json` has the SHA-256 of each API's canonical JSON, `recorded/errors.json` the error texts. In the
+latter, each text in `python` and `tensorflow` follows five lines that define a handler of this type.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def recorded(name: str) -> dict[str, Any]:
 
 
 def keys(value: object) -> Iterator[str]:
-    """Every key below `value`, with its dotted path; items of a list add nothing to it."""
+    """Yield the dotted path of every key below `value`. Items of a list add nothing to the path."""
     if isinstance(value, list):
         for item in cast("list[object]", value):
             yield from keys(item)
@@ -39,13 +39,13 @@ def keys(value: object) -> Iterator[str]:
             yield from (f"{name}.{key}" for key in keys(member))
 
 
-def test_canonical_json_is_that_of_the_record() -> None:
+def test_the_canonical_json_equals_the_recorded_one() -> None:
     specs = parse(CONFIGURATION.encode(), "cortex.yaml")
     assert {spec.name: hashlib.sha256(spec.to_json()).hexdigest() for spec in specs} == recorded("versions.json")
     assert [ApiSpec.from_json(spec.to_json()) for spec in specs] == specs
 
 
-def test_the_record_holds_every_key() -> None:
+def test_the_recorded_configurations_have_every_key() -> None:
     assert set(keys(yaml.safe_load(CONFIGURATION))) >= {path for path, _ in API.all_keys()}
 
 
@@ -57,5 +57,5 @@ def test_the_record_holds_every_key() -> None:
         for text, error in errors.items()
     ],
 )
-def test_a_sentence_is_that_of_the_record(text: str, sentence: str) -> None:
+def test_each_error_text_equals_the_recorded_one(text: str, sentence: str) -> None:
     assert refusal(text) == sentence

@@ -1,4 +1,4 @@
-"""The JSON Schema accepts what the reader accepts, and knows every key, kind and bound."""
+"""The JSON Schema accepts every configuration that the reader accepts, and has every key, kind and bound."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VALIDATOR = Draft202012Validator(config_schema())
 
 
 def accepted(configuration: list[Any]) -> bool:
-    """Whether the reader takes it. JSON is YAML, and says which text is a string."""
+    """Whether the reader accepts the configuration. It is written as JSON, which is YAML with quoted strings."""
     try:
         parse(json.dumps(configuration, ensure_ascii=False).encode(), "cortex.yaml")
     except ProjectInvalid:
@@ -32,8 +32,8 @@ def accepted(configuration: list[Any]) -> bool:
 
 @settings(max_examples=300)
 @given(st.lists(entries(), min_size=1, max_size=2))
-def test_what_the_reader_accepts_the_schema_accepts(configuration: list[Any]) -> None:
-    """300 configurations that the reader accepted, of those hypothesis makes from the dataclasses."""
+def test_the_schema_accepts_every_configuration_that_the_reader_accepts(configuration: list[Any]) -> None:
+    """The test uses 300 accepted configurations that Hypothesis makes from the dataclasses."""
     assume(accepted(configuration))
     VALIDATOR.validate(configuration)
 
@@ -61,7 +61,7 @@ def test_what_the_reader_accepts_the_schema_accepts(configuration: list[Any]) ->
         "  networking: {endpoint: a b}\n",
     ],
 )
-def test_an_editor_underlines_what_the_reader_refuses(more: str) -> None:
+def test_the_schema_refuses_common_mistakes(more: str) -> None:
     configuration = yaml.safe_load(MINIMAL.replace("    path: handler.py\n", "") if " path:" in more else MINIMAL)
     (entry,) = configuration
     for section, value in yaml.safe_load(f"handler:\n{more}" if more.startswith("    ") else more).items():
@@ -76,12 +76,12 @@ def test_the_smallest_configuration_is_valid() -> None:
     assert not VALIDATOR.is_valid({})
 
 
-def test_each_key_says_what_it_is_for() -> None:
+def test_each_key_has_a_description() -> None:
     assert [path for path, key in API.all_keys() if not key.meaning.endswith(".")] == []
 
 
 def test_the_examples_and_the_tests_projects_are_valid() -> None:
-    """As an editor would see them."""
+    """They are checked with the JSON Schema."""
     written = [*ROOT.glob("examples/*/cortex.yaml"), *ROOT.glob("tests/projects/*/cortex.yaml")]
     assert written
     wrong = {
@@ -92,7 +92,7 @@ def test_the_examples_and_the_tests_projects_are_valid() -> None:
     assert wrong == {}
 
 
-def test_the_published_files_are_those_of_the_table() -> None:
-    """The schema is a valid one; the check that `make check` runs finds both files up to date."""
+def test_the_published_files_are_up_to_date() -> None:
+    """The schema is valid, and the check in `make check` passes."""
     assert main(check=True) == 0
     Draft202012Validator.check_schema(json.loads((ROOT / SCHEMA).read_text(encoding="utf-8")))

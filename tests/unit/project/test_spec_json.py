@@ -1,4 +1,4 @@
-"""A spec as JSON: canonical, complete, and held to the same rules when it is read back."""
+"""A spec as JSON is canonical and complete, and is checked with the same rules when it is read."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ VALUES = st.recursive(
 
 
 def keys_of(value: object) -> list[str]:
-    """Every key that occurs anywhere in `value`."""
+    """Return every key anywhere in `value`."""
     if isinstance(value, dict):
         members = cast("dict[str, object]", value)
         return [*members, *(key for member in members.values() for key in keys_of(member))]
@@ -50,14 +50,14 @@ def keys_of(value: object) -> list[str]:
 
 
 @pytest.mark.parametrize("text", [MINIMAL, FULL])
-def test_a_spec_survives_json(text: str) -> None:
+def test_a_spec_is_unchanged_by_json(text: str) -> None:
     (api,) = parse(text.encode(), "cortex.yaml")
     assert ApiSpec.from_json(api.to_json()) == api
     assert ApiSpec.from_json(api.to_json()).to_json() == api.to_json()
 
 
 def test_json_is_canonical() -> None:
-    """How a file was written makes no other version: only what it says does."""
+    """The notation of a file does not change the version."""
     same = spec("    env: {B: 1, A: 2}\n  compute: {}\n  autoscaling: {window: 1m}\n")
     assert same.to_json() == spec("    env: {A: '2', B: '1'}\n  autoscaling: {window: 60s}\n").to_json()
     assert same.to_json().startswith(b'{"autoscaling":{"downscale_stabilization_period":"300s"')
@@ -67,7 +67,7 @@ def test_config_keeps_its_order() -> None:
     assert list(ApiSpec.from_json(spec("    config: {b: 1, a: 2}\n").to_json()).handler.config) == ["b", "a"]
 
 
-def test_json_is_held_to_the_same_rules() -> None:
+def test_json_is_checked_with_the_same_rules() -> None:
     for old, new, problem in (
         ('"min_replicas":1', '"min_replicas":101', "min_replicas cannot be greater than max_replicas (101 > 100)"),
         ('"type":"python"', '"type":"x"', "handler: type: invalid value"),
@@ -85,7 +85,7 @@ def test_json_is_held_to_the_same_rules() -> None:
         assert problem in str(caught.value)
 
 
-def test_a_spec_over_the_limit_is_refused_where_it_is_written_and_where_it_is_read() -> None:
+def test_a_spec_over_the_limit_is_refused_as_a_file_and_as_json() -> None:
     rows = ", ".join(["'ééééééééééééééé'"] * 12_000)
     with pytest.raises(ProjectInvalid, match="put large values into a file"):
         spec(f"    config: {{rows: [{rows}]}}\n")
@@ -94,14 +94,14 @@ def test_a_spec_over_the_limit_is_refused_where_it_is_written_and_where_it_is_re
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
-def test_garbage_is_refused_and_nothing_else(data: bytes) -> None:
+def test_garbage_is_refused_with_project_invalid(data: bytes) -> None:
     with pytest.raises(ProjectInvalid):
         ApiSpec.from_json(data)
 
 
 @given(st.data(), VALUES)
 def test_any_value_anywhere_is_accepted_or_refused(data: st.DataObject, value: object) -> None:
-    """Whatever stands at whatever key, the answer is a spec or a ProjectInvalid, and a spec round-trips."""
+    """Any value at any key gives a spec or ProjectInvalid. A spec is unchanged by JSON."""
     (full,) = parse(FULL.encode(), "cortex.yaml")
     tree: Json = json.loads(full.to_json())
     key = data.draw(st.sampled_from(sorted(set(keys_of(tree)))))
@@ -113,7 +113,7 @@ def test_any_value_anywhere_is_accepted_or_refused(data: st.DataObject, value: o
 
 
 def replaced(tree: Json, key: str, value: object) -> object:
-    """The tree with `value` wherever `key` stands."""
+    """Return the tree with `value` at each `key`."""
     if isinstance(tree, dict):
         return {name: value if name == key else replaced(member, key, value) for name, member in tree.items()}
     return [replaced(item, key, value) for item in tree] if isinstance(tree, list) else tree
@@ -133,7 +133,7 @@ def replaced(tree: Json, key: str, value: object) -> object:
         max_size=5,
     )
 )
-def test_every_config_arrives_as_it_was(config: dict[str, Json]) -> None:
+def test_every_config_is_unchanged_by_json(config: dict[str, Json]) -> None:
     entry = json.loads(spec().to_json())
     entry["handler"]["config"] = config
     api = ApiSpec.from_json(json.dumps(entry).encode())

@@ -16,18 +16,18 @@ from insula.project.configuration.units import DURATION_MAX, format_duration, pa
     ("text", "seconds"),
     [("60s", 60), ("5m", 300), ("1h30m", 5400), ("1.5s", 1.5), ("250ms", 0.25), ("0s", 0), ("1h0m1s", 3601)],
 )
-def test_durations_are_read_as_go_reads_them(text: str, seconds: float) -> None:
+def test_durations_have_the_notation_of_go(text: str, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize("text", ["", "60", "s", "-1s", "1d", "1 s", "1s ", "1e3s", "٣s", "9" * 31 + "h", "8761h"])
-def test_other_texts_are_no_durations(text: str) -> None:
+def test_any_other_text_is_not_a_duration(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_duration(text)
 
 
 @given(st.integers(0, int(DURATION_MAX.total_seconds() * 1000)))
-def test_a_duration_survives_its_text(milliseconds: int) -> None:
+def test_a_duration_is_unchanged_by_its_text(milliseconds: int) -> None:
     duration = timedelta(milliseconds=milliseconds)
     assert parse_duration(format_duration(duration)) == duration
 
@@ -39,12 +39,12 @@ def test_a_duration_survives_its_text(milliseconds: int) -> None:
         ("64k", 64_000), ("64K", 64_000), ("1e3", 1000), ("1E3", 1000), ("1E", 10**18), ("1Ei", 2**60),
     ],
 )  # fmt: skip
-def test_quantities_are_read_as_kubernetes_reads_them(text: str, amount: str | int) -> None:
+def test_quantities_have_the_notation_of_kubernetes(text: str, amount: str | int) -> None:
     assert parse_quantity(text).amount == Decimal(amount)
 
 
 @pytest.mark.parametrize("text", ["", "m", "1mi", "-1", "1 G", "1GB", "0x1", "1e999", "٣", "9" * 40])
-def test_other_texts_are_no_quantities(text: str) -> None:
+def test_any_other_text_is_not_a_quantity(text: str) -> None:
     with pytest.raises(ValueError, match="is not a quantity"):
         parse_quantity(text)
 

@@ -1,4 +1,4 @@
-"""What Windows writes is read like anything else: lines that end with CRLF, a byte order mark, UTF-16."""
+"""Text files from Windows are accepted: with CRLF, a byte order mark, or in UTF-16."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONFIGURATION = """\
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-def test_configuration_variables_and_patterns(tmp_path: Path, encoding: str) -> None:
+def test_all_text_files_of_a_project_may_be_from_windows(tmp_path: Path, encoding: str) -> None:
     for name, text in {
         "cortex.yaml": CONFIGURATION,
         ".env": "A=b\n\n# comment\nC='d'\nexport E=\"f\ng\"\n",

@@ -1,4 +1,4 @@
-"""Whatever is in a file, the reader gives specs or one sentence."""
+"""For any file, the reader returns specs or raises ProjectInvalid."""
 
 from __future__ import annotations
 
