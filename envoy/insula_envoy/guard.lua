@@ -1,7 +1,7 @@
 -- guard: refuse requests that no service can handle, and complete the errors of the services.
--- The query is dropped: the transcoder would set fields of the request from it, and none may be set there.
+-- It removes the query, because the transcoder would set fields of the request from it.
 local REQUEST_ID_CHARS_MAX = 128
--- Retry-After of refusals whose own value comes too late for a header: in the trailers, after the body was read.
+-- Retry-After of these statuses. The service sends its own value in the trailers, which is too late for a header.
 local RETRY_AFTER_S = {["429"] = "5", ["503"] = "2"}
 -- gRPC's own texts for a message over its limit, and for metadata that it cannot read. They are replaced, because gRPC
 -- returns RESOURCE_EXHAUSTED for the first, after reading five bytes of it, and INTERNAL for the second.
@@ -39,10 +39,10 @@ function envoy_on_request(handle)
   if path:find("[^%w/._-]") then
     local plain = unescaped(path)
     if path:gsub("%%%x%x", ""):find("%%") or plain:find("[^ -~]") then
-      -- No endpoint and no id has such a byte; one that a protobuf string cannot hold would become a 500.
+      -- No endpoint and no id has such a byte, and a byte that a protobuf string cannot contain would cause a 500.
       return refuse(handle, "422", "the path may hold printable ASCII and valid escapes only")
     elseif plain:find("^/~") then
-      -- The internal form of host names; a client could use it to name an API without its host.
+      -- The internal form of host names. With it, a client could call an API by its name.
       return refuse(handle, "404", "")
     end
   end
@@ -72,12 +72,12 @@ local function status_by_reason(handle)
   return reason and STATUS_OF_REASON[reason]
 end
 
--- A caller that has gone sees no answer, so this one comes from a service that ends over the call: 499 would blame the
--- caller, and clients do not repeat it.
+-- A service that stops during a call ends it with CANCELLED, which the transcoder maps to 499. That status means that
+-- the caller cancelled, and clients do not retry it. (A caller that did cancel gets no reply.)
 local function answer_for_a_stop(handle)
   local body = handle:body(true)
   if body and body:length() > 0 then
-    local text = '{"code":14,"message":"the service ended over the call; try again","details":[]}'
+    local text = '{"code":14,"message":"the service stopped during the call; try again","details":[]}'
     handle:headers():replace("content-length", body:setBytes(text))
   end
 end
@@ -108,7 +108,7 @@ function envoy_on_response(handle)
     return
   elseif status == "400" then
     status = status_by_reason(handle)
-    if status then handle:headers():replace(":status", status) end -- the ones above are of before the body was read
+    if status then handle:headers():replace(":status", status) end -- `headers` is invalid after the body was read
     return
   end
   local cancelled = status == "499"

@@ -54,7 +54,7 @@ def test_a_call_that_a_service_ended_over_is_503(public: Listener, services: Scr
     services.submit.refusal = services.results.refusal = Refusal(grpc.StatusCode.CANCELLED, "CANCELLED")
     for reply in (public.post("/predict"), public.get("/predict/1")):
         assert (reply.status, reply.headers["retry-after"]) == (503, "2")
-        assert reply.error == {"code": 14, "message": "the service ended over the call; try again", "details": []}
+        assert reply.error == {"code": 14, "message": "the service stopped during the call; try again", "details": []}
     assert public.call("HEAD", "/predict/1").status == 503
     assert len(services.submit.uploads) == 1, "what was read is not repeated"
     assert len(services.results.downloads) > 2, "a read is"

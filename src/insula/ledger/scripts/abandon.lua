@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- abandon: cancel running workloads of a deleted API whose lease was not renewed: their worker is gone for good.
+-- abandon: cancel running workloads of a deleted API whose lease was not renewed, because their worker is gone.
 -- ARGV[2]  idle time after which a lease counts as lost, ms > 0     ARGV[3]  retention, seconds > 0
 -- ARGV[4]  most workloads to cancel, > 0
 -- Returns  the number of cancelled workloads
@@ -7,7 +7,7 @@
 local idle_ms, retention_s, count = ARGV[2], tonumber(ARGV[3]), ARGV[4]
 if redis.call('EXISTS', closed) == 0 then return 0 end
 local group = redis.pcall('XPENDING', queue, 'workers', 'IDLE', idle_ms, '-', '+', count)
-if group.err then return 0 end  -- no queue, so none of its workloads run
+if group.err then return 0 end  -- no queue, so no workload is running
 local cancelled = 0
 for _, pending in ipairs(group) do
   local entry = redis.call('XRANGE', queue, pending[1], pending[1])[1]

@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- cancel: end a waiting workload.
 -- ARGV[2]  id      ARGV[3]  retention, seconds > 0
--- Returns  1 cancelled now · 0 it does not wait: nothing changed
+-- Returns  1 cancelled now · 0 the workload is not waiting: nothing changed
 -- Cost     O(log N) for the ended zset, N the buckets in it. Safe to repeat.
 local id, retention_s = ARGV[2], tonumber(ARGV[3])
 local record = redis.call('HMGET', workload_prefix .. id, 'status', 'attempt', 'entry')

@@ -2,9 +2,9 @@
 -- expired: find ended workloads whose retention is over, in the buckets that ended first.
 -- ARGV[2]  retention, seconds > 0     ARGV[3]  about how many, > 0     ARGV[4]  about how many records to read, > 0
 -- Returns  {1 if there may be more, else 0, {id, 1 if S3 may hold objects of it, else 0}, …}. If Redis has dropped a
---          bucket by its TTL, its entry is {bucket, 1}: it means each workload without a record whose id starts
---          with the bucket's name.
--- Cost     O(ARGV[4] + records of one bucket). For a bucket with nothing to forget it stores when to read it again.
+--          bucket by its TTL, the bucket's entry is {bucket, 1}. It stands for each workload without a record whose id
+--          starts with the bucket's name.
+-- Cost     O(ARGV[4] + records of one bucket). If a bucket has nothing to forget, it stores when to read it again.
 local cutoff, limit, look = now_ms() - tonumber(ARGV[2]) * 1000, tonumber(ARGV[3]), tonumber(ARGV[4])
 local answer = {0}
 local due = redis.call('ZRANGEBYSCORE', ended, '-inf', string.format('%.0f', cutoff), 'LIMIT', 0, limit)

@@ -1,4 +1,4 @@
--- Shared by all scripts: the ledger inserts it after each script's first line. It names KEYS and the first ARGV:
+-- Code of all scripts: the ledger inserts it after each script's first line. It names KEYS and the first ARGV:
 -- KEYS[1]  queue stream, group "workers"     KEYS[2]  ended zset     KEYS[3]  counts hash   KEYS[4]  updates stream
 -- KEYS[5]  dead zset                         KEYS[6]  uploads zset   KEYS[7]  closed flag
 -- ARGV[1]  prefix of the API's keys, hash tag included; with an id it makes the key of a workload's record
@@ -99,7 +99,7 @@ local function end_workload(id, entry, from, to, attempt, retention_s, kind, out
   local words = {to, attempt, objects, submitted_ms, started, ended_after, live.version or '-', kind}
   if next(others) then words[#words + 1] = cjson.encode(others) end
   redis.call('HSET', bucket, string.sub(id, BUCKET_CHARS + 1), table.concat(words, ' ') .. '\n' .. outcome)
-  redis.call('EXPIRE', bucket, retention_s + 86400)  -- in case the sweeper does not delete it
+  redis.call('EXPIRE', bucket, retention_s + 86400)  -- if the sweeper has not deleted it before
   redis.call('ZADD', ended, 'LT', at, string.sub(id, 1, BUCKET_CHARS))
   redis.call('DEL', key)
   count(id, from, to, attempt)

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- requeue: give a held workload back. It goes before the waiting ones: the next reclaim of any worker starts it again.
+-- requeue: return a held workload to the front of the queue. The next reclaim of any worker starts it again.
 -- ARGV[2]  id                         ARGV[3]  attempt, the fencing token     ARGV[4]  entry id
 -- ARGV[5]  1 if the attempt was lost because its runner died, 0 if it is given back
 -- ARGV[6]  most lost attempts, > 0    ARGV[7]  why it was lost, one sentence  ARGV[8]  retention, seconds > 0
