@@ -3,7 +3,7 @@
     InsulaError
     ├── InvalidArgument             the caller sent something malformed
     │   ├── ContentTypeMissing
-    │   ├── EncodingInvalid         a payload is not what its Content-Encoding says
+    │   ├── EncodingInvalid         a payload does not match its Content-Encoding
     │   ├── EncodingUnsupported
     │   ├── PayloadTooLarge
     │   └── ProjectInvalid          a project directory or its cortex.yaml is refused
@@ -21,7 +21,7 @@
     │   └── StorageFull             the disk of the stores is full
     └── LeaseLost                   a later attempt holds the workload, or it has ended
 
-Each text says what went wrong and what to do. `insula.rpc.statuses` maps every leaf to its gRPC status code. The
+Each text has the cause and what to do. `insula.rpc.statuses` maps every leaf to its gRPC status code. The
 first paragraph of each docstring is in docs/errors.md.
 """
 
@@ -37,7 +37,7 @@ NAME_CHARS_SHOWN = 200
 class InsulaError(Exception):
     """Root of the tree; catch it to catch everything Insula raises on purpose.
 
-    `told` names the attributes that clients receive beside the text.
+    `told` lists the attributes that clients get in addition to the text.
     """
 
     told: ClassVar[tuple[str, ...]] = ()
@@ -48,14 +48,14 @@ class InvalidArgument(InsulaError):
 
 
 class ContentTypeMissing(InvalidArgument):
-    """A payload came without a Content-Type. Send one: it decides what the handler receives."""
+    """The request has no Content-Type. Send one, because it decides the type of the handler's payload."""
 
     def __init__(self) -> None:
         super().__init__('the "Content-Type" header is missing; send one, such as "application/json"')
 
 
 class EncodingInvalid(InvalidArgument):
-    """A payload is not what its Content-Encoding says; nothing was stored. Correct the request."""
+    """A payload does not match its Content-Encoding; nothing was stored. Correct the request."""
 
 
 class EncodingUnsupported(InvalidArgument):
@@ -77,7 +77,7 @@ class PayloadTooLarge(InvalidArgument):
     told = ("limit_bytes",)
 
     def __init__(self, limit_bytes: int, advice: str = "") -> None:
-        """`advice` continues the text where a caller can do something."""
+        """`advice` is the end of the text, if the caller can do something."""
         super().__init__(f"the payload is larger than the limit of {limit_bytes} bytes{advice}")
         self.limit_bytes = limit_bytes
 
@@ -87,7 +87,7 @@ class ProjectInvalid(InvalidArgument):
 
 
 class NotFound(InsulaError):
-    """What the caller asked for does not exist. Correct the path."""
+    """The requested object does not exist. Correct the path."""
 
 
 class ApiNotFound(NotFound):
@@ -175,8 +175,8 @@ class StoreFull(ResourceExhausted):
 class StoreUnavailable(InsulaError):
     """Redis or S3 does not answer. The request may be repeated.
 
-    `store` is its name, empty where a client cannot know it. Clients receive `summary` only. `detail` holds the store's
-    address and the operation that failed.
+    `store` is the store's name, empty in a client. Clients get only `summary`. `detail` has the store's address and the
+    operation that failed.
     """
 
     def __init__(self, store: str, detail: str = "", *, summary: str = "") -> None:

@@ -34,7 +34,7 @@ def can_ask() -> bool:
 
 
 def _agreed(script: Script) -> bool:
-    """Show the script and ask. The end of the input means no."""
+    """Show the script and ask. No answer (end of input) means no."""
     note(f"{script.path} will run on this machine with your permissions:\n")
     for line in visible(script.text).splitlines():
         note(f"    {line}")

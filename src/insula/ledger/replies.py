@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 
 class UnknownReply(RuntimeError):
-    """A script returned a code that its caller does not know: a bug in Insula, not an error of a user."""
+    """A script returned an unknown code. This is a bug in Insula, not an error of a user."""
 
     def __init__(self, script: str, reply: object) -> None:
         super().__init__(f"{script}.lua returned {reply!r}")
