@@ -15,8 +15,23 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CHAPTERS: Final = {
-    "Use": ("docs/cortex-yaml", "docs/python-client", "docs/cli", "docs/errors", "docs/from-cortex"),
-    "Operate": ("docs/architecture", "docs/settings", "docs/limits", "docs/metrics", "docs/invariants"),
+    "Use": (
+        "docs/glossary",
+        "docs/writing-a-handler",
+        "docs/cortex-yaml",
+        "docs/python-client",
+        "docs/cli",
+        "docs/errors",
+        "docs/from-cortex",
+    ),
+    "Operate": (
+        "docs/running-a-stack",
+        "docs/architecture",
+        "docs/settings",
+        "docs/limits",
+        "docs/metrics",
+        "docs/invariants",
+    ),
     "Examples": ("examples/README", "examples/*/README"),
     "Develop": ("CONTRIBUTING", "CHANGELOG"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import json
 import re
 import shlex
@@ -18,11 +19,7 @@ from insula.project.configuration import cortex_yaml
 from insula.project.env_file import parse_env
 from tests.fundamentals.blocks import BLOCKS, ROOT, Block
 
-NOT_READ = {
-    "README.md: $ python3 -m venv .venv && .venv/bin/pip install '.[local]' && . .venv/bin/activate": (
-        "the tests run in such an environment"
-    ),
-}
+NOT_READ: dict[str, str] = {}
 """Lines of commands that no test reads, and why."""
 
 
@@ -68,12 +65,22 @@ def read_insula(words: list[str]) -> None:
     assert [word for word in words if re.match(r"-\D", word) and word.partition("=")[0] not in options] == []
 
 
+def read_unit(block: Block) -> None:
+    """A service of systemd starts a command of insula."""
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.read_string(block.text)
+    name, *words = shlex.split(unit["Service"]["ExecStart"])
+    assert name.endswith("/insula")
+    read_insula(words)
+
+
 READERS: dict[str, Callable[[list[str]], None]] = {"make": read_make, "insula": read_insula}
 KINDS: dict[str, Callable[[Block], object]] = {
     "python": read_python,
     "yaml": read_yaml,
     "json": lambda block: json.loads(block.text),
     "toml": lambda block: tomllib.loads(block.text),
+    "ini": read_unit,
     "dotenv": lambda block: parse_env(block.text.encode()),
     "bash": read_commands,
     "": read_commands,
