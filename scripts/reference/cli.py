@@ -14,10 +14,15 @@ from insula.cli.main import EXAMPLES, app
 INTRODUCTION: Final = """\
 # The `insula` command
 
-Written by `make reference` from the commands (src/insula/cli); do not edit.
+<!-- Written by `make reference` from the commands (src/insula/cli); do not edit. -->
 
-Results go to standard output, all other text to standard error. A command finds the stack whose data directory is
-`.insula` in the current directory; `--data` names another directory, and `--admin` or `--url` an address.
+`insula --help` lists the commands, `insula COMMAND --help` the options of one. `insula --version` prints the version. The
+[glossary](glossary.md) explains the words of this page.
+
+Results go to standard output, all other text to standard error. A command uses the stack whose data directory is `.insula`
+in the current directory. `--data DIR` names another data directory. Two options name an address instead: `--url`, at which
+`submit` and `result` submit and read workloads, and `--admin`, at which the other commands deploy and describe APIs.
+`submit` and `result` use `--admin` only to print the traceback of a failed workload.
 
 `insula --install-completion` sets up completion of commands, options and the names of deployed APIs for the current
 shell. `insula --show-completion` prints the completion script without installing it.
@@ -25,13 +30,15 @@ shell. `insula --show-completion` prints the completion script without installin
 | exit code | meaning |
 |---|---|
 | 0 | done |
-| 1 | the call failed, an API is failing, or a workload failed |
-| 2 | wrong usage, a refused project, or no running stack found |
+| 1 | the call failed, nothing answers at the address, an API is failing, or a workload failed |
+| 2 | wrong usage, a refused project, or no running stack in the data directory |
 | 3 | `insula result`: the workload has not ended yet |
 | 130 | `insula submit` and `insula result`: interrupted by Ctrl-C |
 
 `insula up` exits 0 if it was stopped after it was up, 1 if a part did not come up, and 128 plus the signal's number if
-it was stopped before that.
+it was stopped before that. [Running a stack](running-a-stack.md) explains it.
+
+`insula submit` sends no `Idempotency-Key`. Use HTTP or the [Python client](python-client.md) for that.
 """
 
 
@@ -60,12 +67,17 @@ def _section(name: str, command: Any) -> Iterator[str]:
 def _table(kind: str, rows: Iterable[tuple[str, str]]) -> Iterator[str]:
     yield f"| {kind} | meaning |\n|---|---|"
     for name, meaning in rows:
-        yield f"| {name} | {meaning.replace('|', chr(92) + '|')} |"
+        yield f"| {_cell(name)} | {_cell(meaning)} |"
     yield ""
 
 
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
 def _placeholder(argument: Any) -> str:
-    return str(argument.metavar or argument.name.upper())
+    name = str(argument.metavar or argument.name.upper())
+    return name if argument.required or name.startswith("[") else f"[{name}]"
 
 
 def _spelling(option: Any) -> str:
@@ -75,7 +87,7 @@ def _spelling(option: Any) -> str:
 
 def _kind(option: Any) -> str:
     kind = option.type_descriptor.annotation
-    return "/".join(kind) if issubclass(kind, StrEnum) else {int: "NUMBER"}.get(kind, "TEXT")
+    return "|".join(kind) if issubclass(kind, StrEnum) else {int: "NUMBER"}.get(kind, "TEXT")
 
 
 def _meaning(option: Any) -> str:

@@ -55,17 +55,19 @@ Name = Annotated[
 
 
 def deploy(
-    config: Annotated[Path, typer.Argument(metavar="[CONFIG]", help="Project directory or configuration.")] = Path(),
+    config: Annotated[
+        Path,
+        typer.Argument(
+            metavar="[CONFIG]", help="Project directory, or its cortex.yaml. Default: the current directory."
+        ),
+    ] = Path(),
     admin: Admin = None,
     data: Data = None,
     yes: Annotated[
-        bool,
-        typer.Option(
-            "--yes", help="Run the project's dependencies.sh without asking, if the stack is on this machine."
-        ),
+        bool, typer.Option("--yes", help="Do not ask before the dependencies.sh of the project runs on this machine.")
     ] = False,
 ) -> None:
-    """Deploy a project's APIs, and wait until each is ready or failing. The old version serves until then."""
+    """Deploy a project's APIs, and wait until each is ready or failing. If a new version fails, the old one serves."""
     from insula.cli.consent import confirm_scripts
     from insula.data_directory import cache_of
     from insula.project import read_project
@@ -105,15 +107,19 @@ def get(
     name: Annotated[
         str | None,
         typer.Argument(
-            metavar="[API]", help="One API; all if left out.", show_default=False, autocompletion=complete_api
+            metavar="[API]", help="Name of the API. Default: all APIs.", show_default=False, autocompletion=complete_api
         ),
     ] = None,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Update the table until Ctrl-C.")] = False,
-    output: Annotated[Output, typer.Option("--output", "-o", help="table or json.")] = Output.TABLE,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it every 2 s, with the workloads by status, until Ctrl-C.")
+    ] = False,
+    output: Annotated[
+        Output, typer.Option("--output", "-o", help="table: for people. json: for programs.")
+    ] = Output.TABLE,
     admin: Admin = None,
     data: Data = None,
 ) -> None:
-    """List APIs with their state, or one of them, with the reason if it is failing; --watch counts their workloads."""
+    """List all APIs with their state, or one of them. A failing API is shown with the reason."""
     with spoken_errors(), admin_of(admin, data) as client:
 
         def look() -> list[Api]:

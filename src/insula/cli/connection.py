@@ -37,7 +37,7 @@ Admin = Annotated[
         "--admin",
         envvar="INSULA_ADMIN",
         metavar="ADDRESS",
-        help="Admin address, HOST:PORT or unix:PATH; by default that of the `insula up` of --data.",
+        help="Admin address, HOST:PORT or unix:PATH. Default: that of the stack in the data directory.",
         show_default=False,
     ),
 ]
@@ -46,7 +46,7 @@ Data = Annotated[
     typer.Option(
         "--data",
         metavar="DIR",
-        help="Data directory of the `insula up` to talk to, instead of an address; .insula by default.",
+        help="Data directory of the stack. Default: .insula.",
         show_default=False,
     ),
 ]

@@ -34,11 +34,13 @@ class Template(StrEnum):
 
 def init(
     directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Directory of the project; made if it does not exist.")
+        Path, typer.Argument(metavar="DIR", help="Directory of the project. Default: the current directory.")
     ] = Path(),
     template: Annotated[
         Template,
-        typer.Option("--from", help="iris: JSON in, JSON out. image: a thumbnail of an image. async: awaits URLs."),
+        typer.Option(
+            "--from", help="iris: JSON in, JSON out. image: makes a thumbnail. async: fetches URLs in an async def."
+        ),
     ] = Template.IRIS,
 ) -> None:
     """Write a project that runs: handler, cortex.yaml, a sample payload, README. No file is overwritten."""

@@ -49,21 +49,25 @@ def logs(
         str | None,
         typer.Argument(
             metavar="[API]",
-            help="Name of the API; all if left out.",
+            help="Name of the API. Default: all APIs.",
             show_default=False,
             autocompletion=complete_api,
         ),
     ] = None,
     follow: Annotated[
         bool,
-        typer.Option("--follow", "-f", help="Also print new lines, including those of new workers, until Ctrl-C."),
+        typer.Option("--follow", "-f", help="Keep printing new lines, also of new workers, until Ctrl-C."),
     ] = False,
     workload: Annotated[
         str, typer.Option("--workload", metavar="ID", help="Only the lines of this workload.", show_default=False)
     ] = "",
     form: Annotated[
         LogForm | None,
-        typer.Option("--log", help="plain or json; by default plain on a terminal, else json.", show_default=False),
+        typer.Option(
+            "--log",
+            help="plain: for people. json: for programs. Default: plain on a terminal, else json.",
+            show_default=False,
+        ),
     ] = None,
     admin: Admin = None,
     data: Data = None,

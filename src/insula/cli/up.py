@@ -19,23 +19,26 @@ _EXIT_REFUSED: Final = 2
 
 Projects = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[PROJECT_DIR]...", help="Project directories; the current one if none is given."),
+    typer.Argument(metavar="[PROJECT_DIR]...", help="Project directories. Default: the current directory."),
 ]
-Data = Annotated[Path, typer.Option("--data", metavar="DIR", help="Directory of the data that is kept between runs.")]
-PublicPort = Annotated[int, typer.Option("--public-port", min=1, max=65535, help="Port that callers use.")]
+Data = Annotated[
+    Path,
+    typer.Option("--data", metavar="DIR", help="Data directory: accepted workloads, results, deployed APIs, logs."),
+]
+PublicPort = Annotated[int, typer.Option("--public-port", min=1, max=65535, help="Port of the public listener.")]
 PublicAddress = Annotated[
     str,
     typer.Option(
         "--public-address",
         metavar="IP",
-        help="Address that callers use; 0.0.0.0, with --allow-anyone-to-call, lets other machines in.",
+        help="Address of the public listener. 0.0.0.0 lets other machines in, and needs --allow-anyone-to-call.",
     ),
 ]
 AnyoneMayCall = Annotated[
     bool,
     typer.Option(
         "--allow-anyone-to-call",
-        help="Accept that --public-address is open to other machines: there is no authentication yet.",
+        help="Accept that other machines can call all APIs: there is no authentication yet.",
     ),
 ]
 CorsOrigins = Annotated[
@@ -43,37 +46,53 @@ CorsOrigins = Annotated[
     typer.Option(
         "--cors-origin",
         metavar="ORIGIN",
-        help="Origin whose web pages may call and read answers; may be repeated. Any page, if none is given.",
+        help="Origin whose web pages may call and read answers. May be repeated. Default: every origin.",
     ),
 ]
 RequestsPerAddress = Annotated[
     int,
     typer.Option(
-        "--requests-per-address", metavar="N", min=0, help="Requests a second from each client address; 0: no limit."
+        "--requests-per-address",
+        metavar="N",
+        min=0,
+        help="Most requests a second from each client address; further ones get 429. 0: no limit.",
     ),
 ]
 InternalAddress = Annotated[
-    str, typer.Option("--internal-address", metavar="IP", help="Loopback address of the parts; one per stack.")
+    str,
+    typer.Option(
+        "--internal-address",
+        metavar="IP",
+        help="Loopback address for port 8888, S3 and metrics. Two stacks on a machine need two, such as 127.0.0.2.",
+    ),
 ]
 AsJson = Annotated[
-    bool, typer.Option("--json", help="Print one line of JSON on stdout once every API is ready or has failed.")
+    bool,
+    typer.Option(
+        "--json",
+        help="Print one line of JSON on stdout once every API is ready or failing: the object of run/stack.json.",
+    ),
 ]
 Log = Annotated[
     LogForm,
-    typer.Option("--log", help="How workers' log lines are printed on stderr: for people, or as JSON for programs."),
+    typer.Option("--log", help="Form of the workers' log lines on stderr. plain: for people. json: for programs."),
 ]
 Verbose = Annotated[
     bool,
     typer.Option(
-        "--verbose", "-v", help="Show also the lines that a worker logs for each workload, phase and package."
+        "--verbose", "-v", help="Also print the lines that a worker logs for each workload, phase and package."
     ),
 ]
 Watch = Annotated[bool, typer.Option("--watch", help="Deploy a project again whenever one of its files is saved.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Run the projects' dependencies.sh on this machine without asking.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Do not ask before the dependencies.sh of a project runs on this machine.")
+]
 Isolated = Annotated[
     Isolation,
     typer.Option(
-        "--isolation", help="Isolate handlers from each other: auto (as far as this machine allows), off, or required."
+        "--isolation",
+        help="auto: isolate handlers as far as the kernel allows. off: do not isolate them. "
+        "required: refuse to start if the kernel does not allow all of it.",
     ),
 ]
 
@@ -94,7 +113,7 @@ def up(
     yes: Yes = False,
     isolation: Isolated = Isolation.AUTO,
 ) -> None:
-    """Run projects on this machine, everything included, until Ctrl-C."""
+    """Start Envoy, Valkey, SeaweedFS, the services and the APIs of these projects. Ctrl-C stops them."""
     from insula.cli.consent import can_ask, confirm_scripts
     from insula.errors import ProjectInvalid
     from insula.printing import note

@@ -29,13 +29,15 @@ _BYTES: Final = "application/octet-stream"
 _EXIT_PENDING: Final = 3
 _INTERRUPTED: Final = "interrupted; a submitted workload keeps running, and `insula result` shows it"
 
-Api = Annotated[str, typer.Argument(help="Name of the API.", show_default=False, autocompletion=complete_api)]
+Api = Annotated[
+    str, typer.Argument(metavar="API", help="Name of the API.", show_default=False, autocompletion=complete_api)
+]
 Url = Annotated[
     str | None,
     typer.Option(
         "--url",
         envvar="INSULA_URL",
-        help=f"Public URL of the Insula; by default that of the `insula up` of --data, else {URL_DEFAULT}.",
+        help=f"URL of the public listener. Default: that of the stack in the data directory, else {URL_DEFAULT}.",
         show_default=False,
     ),
 ]
@@ -51,7 +53,7 @@ def submit(
         typer.Option(
             "--file",
             metavar="PATH",
-            help="Send this file; its name gives the media type. - is standard input.",
+            help="Send this file. Its name decides the Content-Type. - is standard input.",
             show_default=False,
         ),
     ] = None,
@@ -59,14 +61,19 @@ def submit(
         str | None, typer.Option("--text", metavar="TEXT", help="Send this text.", show_default=False)
     ] = None,
     content_type: Annotated[
-        str | None, typer.Option("--content-type", help="Media type to send instead.", show_default=False)
+        str | None,
+        typer.Option(
+            "--content-type", help="Content-Type, in place of the one of the option above.", show_default=False
+        ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end and print the result.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the end, without a time limit, and print the result.")
+    ] = False,
     url: Url = None,
     admin: Admin = None,
     data: Data = None,
 ) -> None:
-    """Submit a workload and print its id; with --wait, print its result."""
+    """Submit a payload and print the id; with --wait, print the result. Needs one of --json, --file and --text."""
     with (
         spoken_errors(_INTERRUPTED),
         _payload(json_text, file, text) as (payload, usual_type),
@@ -83,7 +90,7 @@ def submit(
 def result(
     api: Api,
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the workload.", show_default=False)],
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, without a time limit.")] = False,
     url: Url = None,
     admin: Admin = None,
     data: Data = None,
