@@ -16,13 +16,13 @@ INTRODUCTION: Final = """\
 
 <!-- Written by `make reference` from the commands (src/insula/cli); do not edit. -->
 
-`insula --help` lists the commands, `insula COMMAND --help` the options of one. `insula --version` prints the version. The
-[glossary](glossary.md) explains the words of this page.
+`insula --help` lists the commands, `insula COMMAND --help` the options of one. `insula --version` prints the version.
+The [glossary](glossary.md) explains the words of this page.
 
-Results go to standard output, all other text to standard error. A command uses the stack whose data directory is `.insula`
-in the current directory. `--data DIR` names another data directory. Two options name an address instead: `--url`, at which
-`submit` and `result` submit and read workloads, and `--admin`, at which the other commands deploy and describe APIs.
-`submit` and `result` use `--admin` only to print the traceback of a failed workload.
+Results go to standard output, all other text to standard error. A command uses the stack whose data directory is
+`.insula` in the current directory. `--data DIR` names another data directory. Two options name an address instead:
+`--url`, at which `submit` and `result` submit and read workloads, and `--admin`, at which the other commands deploy and
+describe APIs. `submit` and `result` use `--admin` only to print the traceback of a failed workload.
 
 `insula --install-completion` sets up completion of commands, options and the names of deployed APIs for the current
 shell. `insula --show-completion` prints the completion script without installing it.

@@ -18,35 +18,58 @@ from insula.cli.main import app
 from insula.variables import Variable
 
 INTRODUCTION: Final = """\
-# Environment variables
+# Settings
 
-Written by `make reference` from the settings modules; do not edit.
+<!-- Written by `make reference` from the settings modules; do not edit. -->
 
-A service reads its variables once, when it starts. A variable that is missing or malformed ends it with a line that
-names the variable. `insula up` passes its own environment to the services, so these variables may be set for it. It
-sets some itself: addresses, sockets, folders, the bucket, the API, `INSULA_ISOLATION` and `INSULA_GRACE_S`. It starts a
-Valkey unless `INSULA_REDIS_URL` is set.
+Settings are environment variables. Set them in the shell in which you start `insula up`. Each service reads its
+variables once, when it starts. If a variable is missing or malformed, the service ends with a line that names it.
+
+`insula up` sets many variables of its services itself. The column `insula up` says which ones you may set:
+
+- **yes**: you may set it; `insula up` passes it on.
+- **no**: `insula up` sets it, or does not need it, and ignores your value.
+
+Variables with "no" are for services that are started without `insula up`. Version 0.1.0 has no supported way to do
+that. The [glossary](glossary.md) explains the words of this page.
 """
 S3: Final = """\
-S3 itself is configured by boto3's own variables: `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
-`AWS_DEFAULT_REGION`, or a profile. `insula up` sets them and ignores yours, so that no payload reaches an account by
-accident. Handlers get the stack's own S3, unless `handler.env` or `.env` names another.
+With `INSULA_REDIS_URL`, `insula up` uses your Redis and starts no Valkey. It does not read `INSULA_REDIS_URL_FILE`. All
+services of a stack need the same `INSULA_LEASE_S`, `INSULA_RETENTION_S` and `INSULA_MAX_DELIVERIES`.
+
+boto3's own variables configure S3: `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
+`AWS_DEFAULT_REGION`, or a profile. `insula up` sets them for its services and ignores yours, so that no payload reaches
+an AWS account by accident. [Handlers](#handlers) says which S3 a handler reaches.
 """
 HANDLER: Final = """\
+An admin service on TCP requires the metadata `authorization: Bearer <token>`. The commands send it from
+`INSULA_ADMIN_TOKEN`. With `insula up` the admin services listen on Unix sockets and require no token.
+
 ## Handlers
 
-A handler's environment has these layers; a later one wins.
+The environment variables of a handler come from these places. If two places set the same variable, the later one wins.
 
-1. the worker's environment, without `AWS_*`, `CORTEX_*`, `INSULA_*`, `PYTHON*`, `VIRTUAL_ENV*` and the settings of
-   package managers;
-2. `AWS_X` for each `INSULA_HANDLER_AWS_X` of the worker: the S3 account for handlers;
-3. `handler.env` of cortex.yaml;
-4. `.env` of the project;
+1. The environment of the worker, without `AWS_*`, `CORTEX_*`, `INSULA_*`, `PYTHON*` and `VIRTUAL_ENV*`, and without the
+   variables of pip, conda and uv that change where packages are installed.
+2. The stack's S3. The worker's variable `INSULA_HANDLER_AWS_ACCESS_KEY_ID` becomes the handler's `AWS_ACCESS_KEY_ID`,
+   and so on for each `INSULA_HANDLER_AWS_X`. `insula up` sets them.
+3. `handler.env` of cortex.yaml.
+4. The file `.env` of the project.
 5. `INSULA_API`, `INSULA_VERSION`, and the variables that Cortex set: `CORTEX_API_NAME`, `CORTEX_API_KIND`,
    `CORTEX_LOG_LEVEL`, `CORTEX_PROJECT_DIR`, `CORTEX_PYTHON_PATH`.
 
-Names that start with `CORTEX_` or `INSULA_` are refused in 3 and 4.
+If 3 or 4 names an AWS account, 2 does not count: see [S3](from-cortex.md#s3). Names in 3 and 4 that start with
+`CORTEX_` or `INSULA_` are refused.
 """
+MAY_BE_SET: Final = frozenset({
+    "INSULA_REDIS_URL", "INSULA_DURABILITY", "INSULA_LEASE_S", "INSULA_RETENTION_S", "INSULA_MAX_DELIVERIES",
+    "INSULA_PAYLOAD_BYTES_MAX", "INSULA_LOG_LEVEL", "INSULA_CACHE", "INSULA_START_TIMEOUT_S",
+})  # fmt: skip
+"""The variables that `insula up` takes from its own environment; tests/unit/local compares them with its parts."""
+INSTEAD: Final = {
+    "INSULA_ISOLATION": "no: `--isolation`",
+    "INSULA_GRACE_S": "no: 5 s",
+}
 PARTS: Final[dict[str, tuple[ModuleType, ...]]] = {
     "All services": (insula.settings, insula.process.service, insula.cache),
     "submit": (insula_submit.settings,),
@@ -68,11 +91,18 @@ def page() -> str:
         own = [variable for variable in declared(modules) if variable.name not in shared]
         if part == "All services":
             shared = {variable.name for variable in own}
-        rows = (f"| `{each.name}` | {each.takes} | {each.without} | {each.meaning} |" for each in own)
-        parts += [_table(part, ("variable", "value", "without it", "what it is for"), rows)]
+        rows = (
+            f"| `{each.name}` | {each.takes} | {each.without} | {_with_up(each)} | {each.meaning} |" for each in own
+        )
+        parts += [_table(part, ("variable", "value", "default", "`insula up`", "meaning"), rows)]
         parts += [S3] if part == "All services" else []
-    parts += [_table("Commands", ("variable", "option", "what it is for"), sorted(_of_commands())), HANDLER]
+    parts += [_table("Commands", ("variable", "option", "meaning"), sorted(_of_commands())), HANDLER]
     return "\n".join(parts)
+
+
+def _with_up(variable: Variable) -> str:
+    """Whether a user of `insula up` may set it."""
+    return "yes" if variable.name in MAY_BE_SET else INSTEAD.get(variable.name, "no")
 
 
 def _table(title: str, head: tuple[str, ...], rows: Iterable[str]) -> str:
@@ -84,4 +114,5 @@ def _of_commands() -> set[str]:
     group = typer.main.get_command(app)
     options = (option for command in getattr(group, "commands", {}).values() for option in command.params)
     named = ((option, getattr(option, "envvar", None), getattr(option, "help", "")) for option in options)
-    return {f"| `{name}` | `{option.opts[0]}` | {meaning} |" for option, name, meaning in named if name}
+    rows = {f"| `{name}` | `{option.opts[0]}` | {meaning} |" for option, name, meaning in named if name}
+    return rows | {f"| `{insula.settings.ADMIN_TOKEN.name}` | | Token for an admin address HOST:PORT. |"}

@@ -12,9 +12,7 @@ from insula.variables import Location
 
 ENVIRONMENTS: Final = "environments"
 CACHE: Final = Location(
-    "INSULA_CACHE",
-    "folder of handlers' environments; deleted ones are built again",
-    "`insula` in the user's cache folder",
+    "INSULA_CACHE", "folder of handlers' environments; may be deleted while no stack runs", "`~/.cache/insula`"
 )
 
 

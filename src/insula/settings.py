@@ -13,26 +13,25 @@ from insula.ledger import LedgerPolicy
 from insula.rpc.addresses import unix_socket
 from insula.variables import Choice, Location, Secret, Text, Whole
 
-REDIS_URL: Final = Secret("INSULA_REDIS_URL", "URL of Redis 7.0, Valkey 7.2 or later", required=True)
+REDIS_URL: Final = Secret("INSULA_REDIS_URL", "URL of Redis 7.0 or later, or of Valkey 7.2 or later", required=True)
 DURABILITY: Final = Choice(
     "INSULA_DURABILITY",
     "`strict` refuses a Redis that answers before a write is on disk; `relaxed` accepts the loss of accepted workloads",
     ("strict", "relaxed"),
 )
 S3_BUCKET: Final = Text("INSULA_S3_BUCKET", "bucket of payloads, results and bundles", "insula")
-S3_SOCKET: Final = Location("INSULA_S3_SOCKET", "Unix socket of S3, instead of `AWS_ENDPOINT_URL`")
+S3_SOCKET: Final = Location("INSULA_S3_SOCKET", "Unix socket of S3; without it, `AWS_ENDPOINT_URL` counts")
 STORES_FOLDER: Final = Location(
-    "INSULA_STORES_FOLDER",
-    "folder of stores on this machine; if its disk is full, an outage is reported as a full disk",
+    "INSULA_STORES_FOLDER", "folder of the stores; if its disk is full when a store fails, the error is `STORAGE_FULL`"
 )
 LEASE_S: Final = Whole("INSULA_LEASE_S", "seconds without a renewal after which a worker loses its workloads", 30)
 RETENTION_S: Final = Whole("INSULA_RETENTION_S", "seconds that an ended workload is kept", 7 * 24 * 3600)
 MAX_DELIVERIES: Final = Whole("INSULA_MAX_DELIVERIES", "lost attempts after which a workload fails", 3)
 ADMIN_TOKEN: Final = Secret(
-    "INSULA_ADMIN_TOKEN", "token that callers of an admin service send; required where it listens on TCP"
+    "INSULA_ADMIN_TOKEN", "token that callers of an admin service on TCP must send; required there"
 )
 PAYLOAD_BYTES_MAX: Final = Whole(
-    "INSULA_PAYLOAD_BYTES_MAX", "bytes of the largest payload; submit and the edge have the same limit", 2 * 1024**3
+    "INSULA_PAYLOAD_BYTES_MAX", "bytes of the largest payload; submit and Envoy have the same limit", 2 * 1024**3
 )
 
 

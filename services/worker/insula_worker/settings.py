@@ -18,12 +18,12 @@ from insula.variables import Choice, Location, Text, Whole
 from insula_worker.environments.package_settings import of_the_machine
 
 API: Final = Text("INSULA_API", "name of the API that this worker serves", required=True)
-WORKER: Final = Text("INSULA_WORKER", "its own name, unique while it runs; the host's without it")
+WORKER: Final = Text("INSULA_WORKER", "name of the worker, unique while it runs; by default the host name")
 LISTEN: Final = Text("INSULA_LISTEN", "`host:port` or `unix:PATH` of WorkerService", required=True)
 METRICS_LISTEN: Final = Text("INSULA_METRICS_LISTEN", "`host:port` or `unix:PATH` for Prometheus; none without it")
 ISOLATION: Final = Choice(
     "INSULA_ISOLATION",
-    "whether handlers are isolated: as far as the machine allows, never, or completely",
+    "`auto`: isolate handlers as far as the kernel allows; `off`: do not; `required`: else refuse to start",
     (*Isolation,),
 )
 START_TIMEOUT_S: Final = Whole("INSULA_START_TIMEOUT_S", "seconds that a handler's `__init__` may take", 1800)
@@ -31,8 +31,8 @@ GRACE_S: Final = Whole("INSULA_GRACE_S", "seconds that running workloads have to
 SCRATCH: Final = Location(
     "INSULA_SCRATCH", "folder for unpacked bundles, used by this worker alone", "`insula-NAME` in the temporary folder"
 )
-HOSTS_FILE: Final = Location("INSULA_HOSTS_FILE", "`/etc/hosts` of handlers", "that of the machine")
-HIDDEN: Final = Text("INSULA_HIDDEN", "JSON list of folders that no handler may see", "[]")
+HOSTS_FILE: Final = Location("INSULA_HOSTS_FILE", "file that handlers see as `/etc/hosts`", "that of the machine")
+HIDDEN: Final = Text("INSULA_HIDDEN", "JSON list of folders that handlers do not see", "[]")
 HANDLER_PREFIX: Final = "INSULA_HANDLER_"
 HOMELESS: Final = {"HOME": "/tmp", "PIP_NO_CACHE_DIR": "1"}  # noqa: S108 - the handler's own
 """For a user without a home. Libraries keep files there; pip's cache would be copied to the /tmp of each handler."""
