@@ -41,13 +41,18 @@ from insula_worker.settings import GRACE_S, START_TIMEOUT_S
 INTRODUCTION: Final = """\
 # Limits
 
-Written by `make reference` from the constants in the code and from `envoy.yaml`; do not edit.
+<!-- Written by `make reference` from the constants in the code and from `envoy.yaml`; do not edit. -->
 
-Every queue, buffer and body has a limit. A row with "none" says where there is no limit. A variable `INSULA_…` is set
-in the environment of the services, see [settings](settings.md). The reasons in capitals are those of
-[errors](errors.md). "fixed" is a constant of the code. Keys of cortex.yaml have bounds of their own, see
-[cortex.yaml](cortex-yaml.md).
+Every queue, buffer and body has a limit. Four things have none unless you set it: the time of `handle_async`, the
+memory of a handler, the memory of Redis, and the requests a second from one address. 1 KiB is 1,024 bytes, 1 MiB is
+1,024 KiB.
+
+In the last column, "fixed" means that 0.1.0 cannot change the limit. `INSULA_…` are environment variables of
+`insula up`, see [settings](settings.md). Words in capitals are reasons, see [errors](errors.md). Keys of cortex.yaml
+have limits of their own, see [cortex.yaml](cortex-yaml.md). The [glossary](glossary.md) explains the words of this
+page.
 """
+QUEUE_DEFAULT: Final = spec.Autoscaling().max_replica_concurrency * spec.Autoscaling().max_replicas
 CLOSED: Final = "a further one is closed at once"
 ENVOY_HEADERS: Final = "60 KiB, 100 headers"
 """Envoy's defaults, which envoy.yaml does not change."""
@@ -108,49 +113,65 @@ def _requests() -> Sequence[Limit]:
     assert request_id, "guard.lua bounds the x-request-id"
     return (
         Limit(
-            "payload; of a gzip, what it decompresses to",
+            "payload, after decompression",
             size(int(PAYLOAD_BYTES_MAX.default)),
             "413 `PAYLOAD_TOO_LARGE`; nothing is stored",
-            f"`{PAYLOAD_BYTES_MAX.name}`, the same for submit and the edge",
+            f"`{PAYLOAD_BYTES_MAX.name}`",
         ),
         Limit(
-            "payload in one message of gRPC (`SubmitWorkload`)",
+            "message of `SubmitWorkload` (gRPC), with its payload",
             size(MESSAGE_PAYLOAD_BYTES_MAX),
-            "`PAYLOAD_TOO_LARGE`; `UploadWorkload` takes it in pieces",
+            "`PAYLOAD_TOO_LARGE`; use `UploadWorkload`, which takes pieces",
         ),
         Limit(
-            "the rest of a refused body, which is read and dropped",
+            "rest of the body of a refused request, which is read and dropped",
             f"{size(submit_servicer.REFUSED_BYTES_READ)}, and {span(submit_servicer.REFUSED_S)}",
             "the connection is reset",
         ),
         Limit("`Content-Type`, `Idempotency-Key`", f"{envelope.HEADER_BYTES_MAX} bytes each", "400 `INVALID_ARGUMENT`"),
-        Limit("`x-request-id`", f"{request_id[1]} printable characters", "the edge makes a new one"),
+        Limit(
+            "`x-request-id` of a request, which its answer repeats",
+            f"{request_id[1]} printable characters",
+            "Envoy makes another one",
+        ),
         Limit("all headers of a request", ENVOY_HEADERS, "431"),
         Limit("sending the headers", _duration(public["request_headers_timeout"]), "408"),
-        Limit("a transfer that stands still", _duration(public["stream_idle_timeout"]), "408 or 504"),
+        Limit(
+            "a transfer that stands still",
+            _duration(public["stream_idle_timeout"]),
+            "408 or 504; the request may be repeated",
+        ),
         Limit("an idle connection", _duration(public["common_http_protocol_options"]["idle_timeout"]), "it is closed"),
         Limit(
-            "upload of one payload that is not inline",
+            f"upload of a payload over {size(admission.INLINE_BYTES_MAX)}",
             span(ledger.UPLOAD_S),
             "503 `STORE_UNAVAILABLE`; nothing is stored",
         ),
-        Limit("`wait` of `GetWorkload`", span(WAIT_S_MAX), "400 `INVALID_ARGUMENT`; call again to wait longer"),
+        Limit(
+            "`wait` of `GetWorkload` (gRPC); a GET over HTTP does not wait",
+            span(WAIT_S_MAX),
+            "400 `INVALID_ARGUMENT`; call again to wait longer",
+        ),
         Limit(
             "calls at once on one HTTP/2 connection",
             f"{public['http2_protocol_options']['max_concurrent_streams']}",
             "the client waits or opens another connection",
         ),
         Limit("connections of the public listener", f"{connections['public']['connection_limit']:,}", CLOSED),
-        Limit("connections of handlers, at 8888", f"{connections['in_cluster']['connection_limit']:,}", CLOSED),
+        Limit("connections of handlers to port 8888", f"{connections['in_cluster']['connection_limit']:,}", CLOSED),
         Limit("connections of handlers to S3", f"{connections['s3']['connection_limit']:,}", CLOSED),
         Limit(
             "connections in all",
             f"{monitor['typed_config']['max_active_downstream_connections']:,}",
             CLOSED,
         ),
-        Limit("requests at once to one service", f"{upstream['max_requests']:,}", "503; wait for `Retry-After`"),
         Limit(
-            "requests in a second from one address",
+            "requests that wait at submit, and at results",
+            f"{upstream['max_requests']:,} each",
+            "503, with `Retry-After`",
+        ),
+        Limit(
+            "requests a second from one address",
             "none",
             "429, with `Retry-After: 1`",
             "`insula up --requests-per-address N`",
@@ -161,13 +182,13 @@ def _requests() -> Sequence[Limit]:
 QUEUE: Final = (
     Limit(
         "workloads of an API that wait or run",
-        "`max_replica_concurrency` times `max_replicas`, or times 1 if that is 0",
+        f"`max_replica_concurrency` times `max_replicas`: {QUEUE_DEFAULT:,} by default",
         f"429 `QUEUE_FULL`, with `Retry-After: {ledger.FULL_RETRY.seconds}`; nothing is stored",
         "`autoscaling` in cortex.yaml",
     ),
     Limit(
         "memory of Redis",
-        "its `maxmemory`",
+        "none with `insula up`; else its `maxmemory`",
         f"429 `STORE_FULL`, with `Retry-After: {StoreFull().retry_after.seconds}`; running workloads still end",
         "`maxmemory` of Redis",
     ),
@@ -183,25 +204,25 @@ QUEUE: Final = (
         "the same key makes a new workload",
     ),
     Limit(
-        "a lease: how long a worker may be silent",
+        "lease: how long a worker may be silent",
         span(int(LEASE_S.default)),
-        f"its workloads start again on another worker, which looks every {span(claiming.SCAN_S)}",
+        f"its workloads start again; a worker looks for them every {span(claiming.SCAN_S)}",
         f"`{LEASE_S.name}`",
     ),
     Limit(
         "lost attempts of a workload",
         str(MAX_DELIVERIES.default),
-        "it fails with `WORKER_LOST`",
+        "the third one fails it with `WORKER_LOST`",
         f"`{MAX_DELIVERIES.name}`",
     ),
     Limit(
-        "workloads that a worker claims ahead of its handler",
-        f"{claiming.AHEAD_MAX}, and no more than it finishes in {span(claiming.AHEAD_S)}",
-        "they wait in the queue, for any worker",
+        "workloads that a worker holds besides the running one",
+        f"{claiming.AHEAD_MAX}, and as many as the handler finishes in {span(claiming.AHEAD_S)}, by its recent average",
+        "they wait in the queue",
     ),
     Limit(
-        "a payload that S3 does not give while other calls work",
-        f"{payloads.Patience().errors_min} errors over {span(payloads.Patience().over_s)}",
+        "failed reads of one payload from S3",
+        f"{payloads.Patience().errors_min} in {span(payloads.Patience().over_s)} or more, while S3 answers",
         "the workload fails with `PAYLOAD_UNREADABLE`; the payload is kept",
     ),
     Limit(
@@ -210,8 +231,8 @@ QUEUE: Final = (
         "a read is 404 `WORKLOAD_NOT_FOUND`; record and objects are deleted",
         f"`{RETENTION_S.name}`",
     ),
-    Limit("the bundle of a version that is not in use is kept", span(BUNDLE_KEPT.total_seconds()), "it is deleted"),
-    Limit("a worker that does not report", span(3 * REPORT_S), "`insula get` no longer lists it"),
+    Limit("bundle of a version that is not in use", span(BUNDLE_KEPT.total_seconds()), "it is deleted"),
+    Limit("worker that does not report", span(3 * REPORT_S), "`insula get` no longer lists it"),
 )
 HANDLER: Final = (
     Limit("`handle_async`", "none", "it runs until it returns"),
@@ -221,26 +242,33 @@ HANDLER: Final = (
         "the API is `failing`; it is tried again",
         f"`{START_TIMEOUT_S.name}`",
     ),
-    Limit("installing the packages, each step", span(BUILD_TIMEOUT_S), "the API is `failing`; it is tried again"),
+    Limit(
+        "installing the packages, all steps together", span(BUILD_TIMEOUT_S), "the API is `failing`; it is tried again"
+    ),
     Limit(
         "memory of the handler's processes",
         f"`compute.mem`, measured every {span(memory.LOOK_S)}",
-        "the workload fails with `MEMORY_LIMIT`; the handler starts again",
+        "the workload fails with `MEMORY_LIMIT`, and the handler starts again; "
+        "not enforced for a handler that has more before its first workload",
         "`compute.mem` in cortex.yaml; none without it",
     ),
     Limit(
-        "pause after a failed start",
-        f"up to {span(backoff.PAUSE_S_MAX)}",
-        "the handler is started again",
+        "pause before a failed start is repeated",
+        f"1 s, doubled each time up to {span(backoff.PAUSE_S_MAX)}",
+        "",
     ),
     Limit(
-        "running workloads after SIGTERM",
-        f"{span(int(GRACE_S.default))}; {span(parts.WORKER_GRACE_S)} with `insula up`",
-        "they are given back and start again from the beginning",
-        f"`{GRACE_S.name}`",
+        "time for running workloads after Ctrl-C",
+        span(parts.WORKER_GRACE_S),
+        "they return to the queue and start again from the beginning",
+        f"fixed; {span(int(GRACE_S.default))} without `insula up`",
     ),
     Limit("result", size(RESULT_BYTES_MAX), "the workload fails with `RESULT_TOO_LARGE`"),
-    Limit("nesting of a result", f"{json_object.DEPTH_MAX:,}", "the workload fails with `RESULT_INVALID`"),
+    Limit(
+        "nested levels of a result",
+        f"{json_object.DEPTH_MAX:,}; Python's encoder stops at about 1,000",
+        "the workload fails with `RESULT_INVALID`",
+    ),
     Limit("`error.message` of a failed workload", f"{attempt.MESSAGE_CHARS_MAX:,} characters", "the end is cut off"),
     Limit(
         "traceback that is kept with a failed workload",
@@ -252,39 +280,41 @@ HANDLER: Final = (
     Limit("result kept in Redis", size(attempt.RESULT_INLINE_BYTES_MAX), "a larger one is kept in S3"),
     Limit("traceback kept in Redis", size(attempt.TRACEBACK_INLINE_BYTES_MAX), "a larger one is kept in S3"),
     Limit(
-        "payload kept in memory by a worker", size(payloads.PAYLOAD_MEMORY_BYTES), "a larger one is kept on its disk"
+        "payload that a worker keeps in memory",
+        size(payloads.PAYLOAD_MEMORY_BYTES),
+        "a larger one is kept in a temporary file",
     ),
 )
 LOGS: Final = (
     Limit(
-        "a line that a handler prints or logs",
+        "line that a handler prints or logs",
         size(line.LINE_BYTES_MAX),
         "it is dropped, and counted in `insula_log_lines_dropped` with the reason `too_long`",
     ),
     Limit(
-        "lines that nobody reads from a worker's stdout",
+        "lines that wait because the reader of a worker's standard output is slow",
         size(stdout_writer.WAITING_BYTES_MAX),
         "further ones are dropped, and counted with the reason `not_read`",
     ),
     Limit(
         "lines of a worker that `insula logs` can show",
-        f"{ring.LINES_MAX:,} lines and {size(ring.BYTES_MAX)}",
+        f"{ring.LINES_MAX:,} lines or {size(ring.BYTES_MAX)}, whichever comes first",
         "the oldest are dropped",
     ),
     Limit(
-        "a row of a log line, as people read it",
+        "row of a log line in `--log plain`",
         f"{log_lines.CHARACTERS_MAX:,} characters",
         "the end is cut off; the log file has all of it",
     ),
     Limit(
-        "a log line that `insula up` prints",
+        "log line in `--log json` of `insula up`",
         size(part_output.LINE_BYTES_MAX),
         "the end is cut off, so its JSON is incomplete; the log file has all of it",
     ),
     Limit(
-        "the log file of a part of `insula up`",
+        "log file of a part, `.insula/logs/<part>.log`",
         size(part_output.LOG_BYTES_MAX),
-        "a new one begins; the one before is kept",
+        "a new one begins; the previous one is kept as `.log.1`",
     ),
 )
 METRICS: Final = (
@@ -305,7 +335,12 @@ PROJECT: Final = (
     Limit("a duration in cortex.yaml", span(DURATION_MAX.total_seconds()), "`PROJECT_INVALID`"),
     Limit("parts of an endpoint between slashes", str(rules.ENDPOINT_SEGMENTS_MAX), "`PROJECT_INVALID`"),
     Limit("`.env`", size(env_file.ENV_FILE_BYTES_MAX), "`PROJECT_INVALID`"),
-    Limit("a file of the project", size(files.FILE_BYTES_MAX), "`PROJECT_INVALID`", "leave it out in `.cortexignore`"),
+    Limit(
+        "file of the project",
+        size(files.FILE_BYTES_MAX),
+        "`PROJECT_INVALID`",
+        "leave it out in `.cortexignore`, see [models](writing-a-handler.md#files-and-models)",
+    ),
     Limit(
         "all files of the project",
         size(files.PROJECT_BYTES_MAX),
@@ -329,14 +364,14 @@ MACHINE: Final = (
         "`insula up` refuses to start",
     ),
     Limit(
-        "ends of one part before the stack was up", str(stack.DEATHS_MAX), "`insula up` shows its last lines and ends"
+        "crashes of one part while the stack starts", str(stack.DEATHS_MAX), "`insula up` shows its last lines and ends"
     ),
 )
 
 
 def table(rows: Sequence[Limit]) -> str:
-    """Return the rows as a Markdown table."""
-    head = "| what | limit | past it | what changes it |\n|---|---|---|---|\n"
+    """The rows as a table of Markdown."""
+    head = "| what | limit | what happens above it | what changes it |\n|---|---|---|---|\n"
     return head + "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 

@@ -16,27 +16,23 @@ from scripts.reference import limits
 INTRODUCTION: Final = """\
 # Metrics
 
-Written by `make reference` from the instruments of the services; do not edit.
+<!-- Written by `make reference` from the instruments of the services; do not edit. -->
 
-A service with `INSULA_METRICS_LISTEN` answers `GET /metrics` at that address, in Prometheus' text format. Without the
-variable it measures nothing. `results` serves the queues of all APIs; it reads them from Redis at each scrape. Each
-worker serves its own workloads, its log, and the metrics of its handler. Every metric below has the labels `api_name`
-and `api_kind`. Names that start with `cortex_` are those of Cortex.
+`insula up` serves metrics in Prometheus' text format. The [glossary](glossary.md) explains the words of this page. [A
+handler can push metrics of its own](#metrics-of-a-handler).
 """
+BUCKETS: Final = ", ".join(f"{bound:g}" for bound in SECONDS_BOUNDARIES)
 UNITS: Final = {"{workload}": "workloads", "{line}": "lines", "s": "seconds"}
 PARTS: Final[dict[str, ModuleType]] = {"results": insula_results.queue_gauges, "a worker": insula_worker.metrics}
-NOTES: Final = f"""\
-A histogram `NAME` is exported as `NAME_bucket`, `NAME_sum` and `NAME_count`. Its buckets end at these seconds, and at
-infinity: {", ".join(f"{bound:g}" for bound in SECONDS_BOUNDARIES)}.
-
-While Redis does not answer, `results` exports no queue lengths.
-
+SCRAPE: Final = f"""\
 ## Where to scrape
 
-`insula up` has one address for all metrics. It prints the URLs once it is up. `insula up --json` prints them as
-JSON, and `.insula/run/stack.json` holds them: `{scrapes.RESULTS}` for the queues, `{scrapes.worker_path("NAME")}` for
-the worker of the API `NAME`. This configuration of Prometheus scrapes two APIs, `greeter` and `thumbnailer`, at the
-metrics address 127.0.0.1:9464:
+A stack has one address for all metrics. `insula up` prints its URLs once it is up, and they are in
+`.insula/run/stack.json`: `{scrapes.RESULTS}` for the queues of all APIs, `{scrapes.worker_path("NAME")}` for the worker
+of the API `NAME`. The port is a free one, chosen at the first start. Later starts use it again while it is free.
+
+This configuration of Prometheus scrapes two APIs, `greeter` and `thumbnailer`. Replace 127.0.0.1:9464 by the address
+that `insula up` prints. Add the name of each API that you deploy later.
 
 ```yaml
 scrape_configs:
@@ -57,9 +53,21 @@ scrape_configs:
         replacement: 127.0.0.1:9464
 ```
 
-Beyond one machine, scrape each service at its own `INSULA_METRICS_LISTEN`, with the path `/metrics`. Every replica of
-`results` exports the same queue lengths: take the maximum of them, not the sum. Envoy has metrics of its own on its
-admin address, at `/stats/prometheus`.
+`results` reads the queues from Redis at each scrape. While Redis does not answer, it exports no queue lengths.
+
+## All metrics
+
+Every metric has the labels `api_name` and `api_kind`. The names that start with `cortex_` are those of Cortex 0.42.
+
+"""
+NOTES: Final = f"""\
+A counter is exported under its name, without `_total`. A histogram `NAME` is exported as `NAME_bucket`, `NAME_sum` and
+`NAME_count`. Its buckets end at these seconds, and at infinity: {BUCKETS}.
+
+Services that are started without `insula up` serve `GET /metrics` at their `INSULA_METRICS_LISTEN`, see
+[settings](settings.md). Each process of `results` then exports the same queue lengths: take the maximum, not the sum.
+The metrics of Envoy are on its admin address, at `/stats/prometheus`. With `insula up` this is the Unix socket
+`.insula/run/envoy-admin.sock`.
 
 ## Metrics of a handler
 
@@ -90,8 +98,9 @@ def instruments(module: ModuleType) -> Iterator[Instrument]:
 
 
 def page() -> str:
-    """Return the text of docs/metrics.md."""
-    lines = [INTRODUCTION, "| metric | kind | unit | further labels | served by | what it says |", f"|{'---|' * 6}"]
+    """The text of docs/metrics.md."""
+    head = "| metric | kind | unit | further labels | served by | meaning |"
+    lines = [INTRODUCTION, SCRAPE.rstrip("\n"), "", head, f"|{'---|' * 6}"]
     for part, module in PARTS.items():
         for each in instruments(module):
             labels = ", ".join(f"`{label}`" for label in each.labels)

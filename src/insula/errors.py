@@ -44,7 +44,7 @@ class InsulaError(Exception):
 
 
 class InvalidArgument(InsulaError):
-    """The caller sent something malformed; the text names the field. Correct the request."""
+    """The request is malformed; the message names the field. Correct the request."""
 
 
 class ContentTypeMissing(InvalidArgument):
@@ -72,7 +72,7 @@ class EncodingUnsupported(InvalidArgument):
 
 
 class PayloadTooLarge(InvalidArgument):
-    """The payload is over a limit; nothing was stored. Send less, or raise INSULA_PAYLOAD_BYTES_MAX."""
+    """The payload is larger than INSULA_PAYLOAD_BYTES_MAX, 2 GiB by default; nothing was stored. Send less."""
 
     told = ("limit_bytes",)
 
@@ -83,11 +83,11 @@ class PayloadTooLarge(InvalidArgument):
 
 
 class ProjectInvalid(InvalidArgument):
-    """A project directory, its configuration or its handler is refused. The text names file, API and key to correct."""
+    """A project directory, its configuration or its handler is refused. Correct the file and key in the message."""
 
 
 class NotFound(InsulaError):
-    """The requested object does not exist. Correct the path."""
+    """The URL names neither an API nor a workload. Correct the path."""
 
 
 class ApiNotFound(NotFound):
@@ -114,7 +114,7 @@ class WorkloadNotFound(NotFound):
 
 
 class Unauthenticated(InsulaError):
-    """An admin service was called over TCP without its token, or with another one. Set INSULA_ADMIN_TOKEN."""
+    """A command called an admin service over TCP without the right token. Set INSULA_ADMIN_TOKEN for the command."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -147,7 +147,7 @@ class IdempotencyConflict(InsulaError):
 
 
 class ResourceExhausted(InsulaError):
-    """A limit is reached; nothing was stored. Repeat the request after Retry-After."""
+    """A limit that has no reason of its own is reached; nothing was stored. Repeat the request after Retry-After."""
 
     def __init__(self, message: str, retry_after: timedelta) -> None:
         super().__init__(message)
@@ -166,14 +166,14 @@ class QueueFull(ResourceExhausted):
 
 
 class StoreFull(ResourceExhausted):
-    """Redis is at its memory limit; nothing was stored. Repeat the request later, or raise its maxmemory."""
+    """Redis is at its `maxmemory`; nothing was stored. Repeat the request after Retry-After."""
 
     def __init__(self) -> None:
         super().__init__("Redis is at its memory limit; try again later, or raise its maxmemory", timedelta(seconds=10))
 
 
 class StoreUnavailable(InsulaError):
-    """Redis or S3 does not answer. The request may be repeated.
+    """Redis or S3 does not answer; a submit may have been accepted. Repeat it under the same Idempotency-Key.
 
     `store` is the store's name, empty in a client. Clients get only `summary`. `detail` has the store's address and the
     operation that failed.
@@ -187,14 +187,14 @@ class StoreUnavailable(InsulaError):
 
 
 class ObjectUnreadable(StoreUnavailable):
-    """S3 answers, but does not return one object. The request may be repeated."""
+    """S3 answers, but does not return one object, such as a result. Repeat the request after Retry-After."""
 
     def __init__(self, detail: str = "") -> None:
         super().__init__("S3", detail, summary="S3 does not return one object")
 
 
 class StorageFull(StoreUnavailable):
-    """The disk of the stores is full; nothing was stored, accepted workloads are kept. Free some space, then repeat."""
+    """The disk of the data directory is full; nothing was stored. Free some space, then repeat the request."""
 
     def __init__(self) -> None:
         full = "storage is full; free some space on the disk that holds Insula's data"

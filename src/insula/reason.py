@@ -11,11 +11,11 @@ class Reason(StrEnum):
     Callers must expect other words too, because a later version of Insula may add some.
     """
 
-    HANDLER_ERROR = "HANDLER_ERROR"  # handle_async raised; the message is the exception's
+    HANDLER_ERROR = "HANDLER_ERROR"  # handle_async raised an exception; the message has its type and text
     MEMORY_LIMIT = "MEMORY_LIMIT"  # the handler's processes went over compute.mem
-    RESULT_INVALID = "RESULT_INVALID"  # the handler's result is not a dictionary, or not JSON-serializable
-    RESULT_TOO_LARGE = "RESULT_TOO_LARGE"  # the result's JSON is over the limit
-    PAYLOAD_INVALID = "PAYLOAD_INVALID"  # the payload does not match its Content-Type
+    RESULT_INVALID = "RESULT_INVALID"  # the handler did not return a dictionary that JSON can hold
+    RESULT_TOO_LARGE = "RESULT_TOO_LARGE"  # the result has more than 64 MiB of JSON
+    PAYLOAD_INVALID = "PAYLOAD_INVALID"  # the payload is not what its Content-Type says
     PAYLOAD_MISSING = "PAYLOAD_MISSING"  # S3 no longer has the payload
     PAYLOAD_UNREADABLE = "PAYLOAD_UNREADABLE"  # S3 answers, but did not return the payload; the payload is kept
-    WORKER_LOST = "WORKER_LOST"  # max_deliveries attempts were lost with their worker or handler process
+    WORKER_LOST = "WORKER_LOST"  # three attempts were lost: their worker or handler process ended

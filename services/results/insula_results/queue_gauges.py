@@ -16,7 +16,9 @@ from insula.telemetry.metrics import Instrument, Reading, Telemetry
 log = logging.getLogger(__name__)
 
 QUEUED: Final = Instrument("cortex_async_queued", "{workload}", "Workloads that wait for a worker.")
-QUEUE_LENGTH: Final = Instrument("cortex_async_queue_length", "{workload}", "The same, under its name before 0.42.")
+QUEUE_LENGTH: Final = Instrument(
+    "cortex_async_queue_length", "{workload}", "The same, under the name of Cortex before 0.42."
+)
 IN_FLIGHT: Final = Instrument("cortex_async_in_flight", "{workload}", "Workloads that wait or run.")
 LOOK_S: Final = 2.0
 
