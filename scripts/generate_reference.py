@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
+from insula.project.configuration.effects import WITHOUT_EFFECT as WITHOUT_EFFECT_PATHS
 from insula.project.configuration.kinds import Schema
 from insula.project.configuration.rules import ENDPOINT_SEGMENTS_MAX, ENDPOINTS_RESERVED
-from insula.project.configuration.sections import Key
+from insula.project.configuration.sections import NO_EFFECT, Key
 from insula.project.configuration.spec import API
 from insula.project.configuration.tree import Json
 from scripts.reference import cli, errors, limits, metrics, settings
@@ -23,14 +25,12 @@ REFERENCE = Path("docs/cortex-yaml.md")
 INTRODUCTION = f"""\
 # cortex.yaml
 
-Written by `make reference` from the dataclasses that the file is read into (insula.project.configuration.spec); do not
-edit.
+<!-- Written by `make reference` from the dataclasses that the file is read into (insula.project.configuration.spec); do
+not edit. -->
 
-The file is a list of APIs. A key that is not below is an error, and so is one given twice; null is the same as leaving
-the key out. An error names file, API, key, line and column. The smallest file:
+The file is a list of APIs. Its format is that of Cortex 0.35. This is the smallest file:
 
 ```yaml
-# yaml-language-server: $schema=../../docs/cortex.schema.json
 - name: my-api
   kind: AsyncAPI
   handler:
@@ -38,28 +38,75 @@ the key out. An error names file, API, key, line and column. The smallest file:
     path: handler.py
 ```
 
-The first line is for editors with a YAML language server: they complete keys, show what each is for and underline
-mistakes. It holds the path from the configuration to [{SCHEMA.name}]({SCHEMA.name}); copy that file to wherever suits.
+An unknown key is an error, and so is a key that is given twice. Null is the same as leaving the key out. An error
+message has the file, the API, the key, the line and the column. [Writing a handler](writing-a-handler.md) explains the
+class; the [glossary](glossary.md) explains the words of this page.
 
-Some keys are for clusters and have no effect on one machine, where each API has one worker. The table says so, and
-`insula up` and `insula deploy` name those that you set.
+An editor with a YAML language server completes keys, shows what each is for and underlines mistakes. Copy
+[{SCHEMA.name}]({SCHEMA.name}) from `docs/` of this repository into your project, and make this the first line of the
+file:
+
+```yaml
+# yaml-language-server: $schema={SCHEMA.name}
+```
+
+## Keys
+
+A key without a default may be left out.
+"""
+
+WITHOUT_EFFECT = """\
+## Keys without effect in 0.1.0
+
+These keys are for several machines. They are checked and kept. `insula up` and `insula deploy` print a warning if you
+set one. A replica is one worker with its handler process; on one machine each API has one.
+"""
+
+TENSORFLOW = """\
+## An API with TensorFlow
+
+The constructor of `type: tensorflow` gets a `tensorflow_client` for the SavedModels. With one `path`,
+`tensorflow_client.predict(model_input)` needs no name. With `paths` or `dir`, the second argument is the name of a
+model. See [TensorFlow](from-cortex.md#tensorflow).
+
+```yaml
+- name: waveforms
+  kind: AsyncAPI
+  handler:
+    type: tensorflow
+    path: handler.py
+    models:
+      paths:
+        - name: large
+          path: s3://my-bucket/models/large/
+        - name: small
+          path: s3://my-bucket/models/small/
+```
 """
 
 TOGETHER = f"""\
-## What keys have to do with each other
+## Rules for several keys
 
-- `name` and `networking.endpoint` are unique in the file, and over all directories of one `insula up`.
-- `min_replicas` <= `init_replicas` <= `max_replicas`; `target_replica_concurrency` <= `max_replica_concurrency`.
-- `max_surge` and `max_unavailable` are not both zero; `gpu` and `inf` are not both requested.
-- `handler.models` is required by the type tensorflow and refused for the type python; it has exactly one of `path`,
-  `paths` and `dir`, and the names in `paths` differ.
-- An endpoint has at most {ENDPOINT_SEGMENTS_MAX} parts between slashes, no empty one, no `.` or `..`, and is none of
-  {", ".join(f"`{each}`" for each in sorted(ENDPOINTS_RESERVED))}.
+The schema does not check these rules. `insula up` and `insula deploy` do.
+
+- `name` and `networking.endpoint` are unique in the file, and in all projects of one `insula up`.
+- `min_replicas` <= `init_replicas` <= `max_replicas`, and `target_replica_concurrency` <= `max_replica_concurrency`.
+- `max_surge` and `max_unavailable` are not both zero. `gpu` and `inf` are not both above zero.
+- `handler.models` is required for `type: tensorflow` and refused for `type: python`. It has exactly one of `path`,
+  `paths` and `dir`. The names in `paths` differ.
+- An endpoint has at most {ENDPOINT_SEGMENTS_MAX} parts between slashes, no empty one, no `.` or `..`. These endpoints
+  are reserved: {", ".join(f"`{each}`" for each in sorted(ENDPOINTS_RESERVED))}. `/healthz` answers `ok`; the others
+  answer 404.
 - Paths lie inside the project directory. The three files of `handler.dependencies` may be missing under their default
-  names; under a name of your own they must exist.
-
-The schema knows keys, kinds and bounds; these rules only `insula up` and `insula deploy` check.
+  names. Under a name of your own they must exist.
 """
+DEFAULTS = {
+    "handler.config": "`{}`",
+    "autoscaling.init_replicas": "`min_replicas`",
+    "compute.mem": "no limit",
+    "networking.endpoint": "`/<name>`",
+}
+"""Defaults that follow from something else."""
 
 
 def config_schema() -> Schema:
@@ -76,14 +123,21 @@ def default_text(default: Json) -> str:
 def row(path: str, key: Key) -> str:
     """Return the table's row for one key."""
     words = key.kind.words.replace("|", "\\|")
-    default = "required" if key.required else default_text(key.written_default)
-    return f"| `{path}` | {words} | {default} | {key.meaning} |"
+    default = "required" if key.required else DEFAULTS.get(path) or default_text(key.written_default)
+    meaning = key.meaning.removesuffix(NO_EFFECT).rstrip()
+    return f"| `{path.replace('.paths.', '.paths[].')}` | {words} | {default} | {meaning} |"
+
+
+def table(rows: Iterable[str]) -> str:
+    """The rows as a table of Markdown."""
+    return "\n".join(["| key | value | default | meaning |", "|---|---|---|---|", *rows, ""])
 
 
 def reference() -> str:
-    """Return the text of docs/cortex-yaml.md."""
-    head = ["## Keys", "", "| key | value | default | what it is for |", "|---|---|---|---|"]
-    return "\n".join([INTRODUCTION, *head, *(row(path, key) for path, key in API.all_keys()), "", TOGETHER])
+    """The text of docs/cortex-yaml.md."""
+    rows = {path: row(path, key) for path, key in API.all_keys()}
+    idle = table(rows.pop(path) for path in WITHOUT_EFFECT_PATHS)
+    return "\n".join([INTRODUCTION, table(rows.values()), TENSORFLOW, TOGETHER, WITHOUT_EFFECT, idle])
 
 
 def main(*, check: bool) -> int:

@@ -102,12 +102,7 @@ def _duration(text: str) -> str:
 
 
 def _requests() -> Sequence[Limit]:
-    parsed = edge()
-    resources = parsed["static_resources"]
-    public = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-    connections = parsed["layered_runtime"]["layers"][0]["static_layer"]["envoy"]["resource_limits"]["listener"]
-    [monitor] = parsed["overload_manager"]["resource_monitors"]
-    [upstream] = resources["clusters"][0]["circuit_breakers"]["thresholds"]
+    public = edge()["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     guard = (bundled_folder() / "guard.lua").read_text(encoding="utf-8")
     request_id = re.search(r"REQUEST_ID_CHARS_MAX = (\d+)", guard)
     assert request_id, "guard.lua bounds the x-request-id"
@@ -152,6 +147,17 @@ def _requests() -> Sequence[Limit]:
             span(WAIT_S_MAX),
             "400 `INVALID_ARGUMENT`; call again to wait longer",
         ),
+    )
+
+
+def _connections() -> Sequence[Limit]:
+    parsed = edge()
+    resources = parsed["static_resources"]
+    public = resources["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
+    connections = parsed["layered_runtime"]["layers"][0]["static_layer"]["envoy"]["resource_limits"]["listener"]
+    [monitor] = parsed["overload_manager"]["resource_monitors"]
+    [upstream] = resources["clusters"][0]["circuit_breakers"]["thresholds"]
+    return (
         Limit(
             "calls at once on one HTTP/2 connection",
             f"{public['http2_protocol_options']['max_concurrent_streams']}",
@@ -378,7 +384,7 @@ def table(rows: Sequence[Limit]) -> str:
 def page() -> str:
     """Return the text of docs/limits.md."""
     chapters = {
-        "Requests": _requests(),
+        "Requests": (*_requests(), *_connections()),
         "Queue and retention": QUEUE,
         "Handlers": HANDLER,
         "Logs": LOGS,

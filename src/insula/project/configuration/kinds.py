@@ -171,7 +171,7 @@ def duration(minimum: timedelta = timedelta(0), multiple_of: timedelta | None = 
     return Kind(read, _matching(DURATION.pattern), f"duration such as `90s` or `1h30m`{least}{step}")
 
 
-def amount(minimum: str = "") -> Kind[Quantity]:
+def amount(minimum: str = "", words: str = "quantity") -> Kind[Quantity]:
     """A Kubernetes quantity such as `200m` or `20Mi`; a bare number is allowed."""
 
     def read(node: Node) -> Quantity:
@@ -185,7 +185,7 @@ def amount(minimum: str = "") -> Kind[Quantity]:
         return quantity
 
     schema: Schema = {"anyOf": [{"type": "number", "minimum": 0}, _matching(QUANTITY.pattern)]}
-    return Kind(read, schema, "quantity such as `200m`, `1.5` or `20Mi`" + (minimum and f", at least {minimum}"))
+    return Kind(read, schema, words + (minimum and f", at least {minimum}"))
 
 
 def _read_share(node: Node) -> str:

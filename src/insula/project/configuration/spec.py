@@ -64,10 +64,10 @@ _HANDLER_FIXED: Final[Mapping[str, Json]] = {
 class Dependencies:
     """Files that define what to install, in the order shell, conda, pip."""
 
-    pip: Annotated[str, PATH, "File for `pip install -r`; its lines may name packages in the project."] = (
-        "requirements.txt"
-    )
-    conda: Annotated[str, PATH, "File for `conda install --file`."] = "conda-packages.txt"
+    pip: Annotated[
+        str, PATH, "Requirements file for pip; a line may name a package of the project, such as `./mylib`."
+    ] = "requirements.txt"
+    conda: Annotated[str, PATH, "Packages for `conda install --file`."] = "conda-packages.txt"
     shell: Annotated[str, PATH, "Script that `bash -e` runs in the project directory before the others install."] = (
         "dependencies.sh"
     )
@@ -84,7 +84,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """SavedModels in S3, or folders of their versions: exactly one of `path`, `paths` and `dir`."""
+    """SavedModels of TensorFlow in S3, or folders of their versions: exactly one of `path`, `paths` and `dir`."""
 
     path: Annotated[str | None, _S3_PATH, "The only model."] = None
     paths: Annotated[tuple[Model, ...], sections(section(Model)), "Several models, each with its name."] = ()
@@ -103,37 +103,43 @@ class Handler:
         choice("python", "tensorflow"),
         "`tensorflow` gives the constructor a `tensorflow_client` for the SavedModels in `models`.",
     ]
-    path: Annotated[
-        str, PATH, "File that defines the class Handler, or a `.pickle` that holds a class pickled with dill."
-    ]
+    path: Annotated[str, PATH, "File with the class `Handler`, or a `.pickle` file with a class that dill pickled."]
     dependencies: Annotated[Dependencies, section(Dependencies), Dependencies.__doc__] = Dependencies()
     config: Annotated[Mapping[str, Json], CONFIG, "Passed to the constructor as `config`."] = field(
         default_factory=dict[str, Json], hash=False
     )
-    python_path: Annotated[str | None, PATH, "Folder on `sys.path` instead of the project directory."] = None
+    python_path: Annotated[str | None, PATH, "Folder on `sys.path` in place of the project directory."] = None
     image: Annotated[str | None, text(), "Container image of the worker, on Kubernetes.", NO_EFFECT] = None
-    env: Annotated[Mapping[str, str], ENVIRONMENT, "Environment variables of the handler; `.env` overrides them."] = (
+    env: Annotated[Mapping[str, str], ENVIRONMENT, "Environment variables of the handler. `.env` overrides them."] = (
         field(default_factory=dict[str, str], hash=False)
     )
     log_level: Annotated[
         str, choice("debug", "info", "warning", "error"), "Least severe level in the handler's log."
     ] = "info"
-    shm_size: Annotated[Quantity | None, amount(), "Size of /dev/shm, on Kubernetes.", NO_EFFECT] = None
+    shm_size: Annotated[
+        Quantity | None,
+        amount(words="quantity of bytes, such as `512Mi` or `2Gi`"),
+        "Size of /dev/shm, on Kubernetes.",
+        NO_EFFECT,
+    ] = None
     models: Annotated[Models | None, section(Models, other_versions.MODELS_KEYS), Models.__doc__] = None
     tensorflow_serving_image: Annotated[
-        str | None, text(), "Accepted for compatibility with Cortex; the worker itself serves the models.", NO_EFFECT
+        str | None, text(), "Accepted for Cortex' sake: models run in the handler process.", NO_EFFECT
     ] = None
 
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """The resources that one replica requests on Kubernetes."""
+    """Resources of one replica. On one machine, only `mem` has an effect."""
 
-    cpu: Annotated[Quantity, amount("20m"), "CPU request of one replica.", NO_EFFECT] = field(default=Quantity("200m"))
+    cpu: Annotated[
+        Quantity, amount("20m", "quantity of cores, such as `200m` or `1.5`"), "CPU request of one replica.", NO_EFFECT
+    ] = field(default=Quantity("200m"))
     mem: Annotated[
         Quantity | None,
-        amount("20Mi"),
-        "Memory limit of one replica. A workload fails if the handler exceeds it. Null means no limit.",
+        amount("20Mi", "quantity of bytes, such as `512Mi` or `2Gi`"),
+        "Memory of the handler's processes. A workload that takes more fails with `MEMORY_LIMIT`. Not enforced for a "
+        "handler that takes more before its first workload.",
     ] = None
     gpu: Annotated[int, integer(), "GPUs of one replica.", NO_EFFECT] = 0
     inf: Annotated[int, integer(), "Inferentia chips of one replica.", NO_EFFECT] = 0
@@ -144,16 +150,18 @@ class Compute:
 
 @dataclass(frozen=True, slots=True)
 class Autoscaling:
-    """The number of replicas, and when it changes."""
+    """Number of replicas, and limit of the queue."""
 
-    min_replicas: Annotated[int, integer(), "Fewest replicas; with 0, an idle API has none.", NO_EFFECT] = 1
-    max_replicas: Annotated[int, integer(1), "Most replicas."] = 100
-    # None until `rules.completed` sets it.
+    min_replicas: Annotated[int, integer(), "Fewest replicas; 0 lets an idle API stop its last one.", NO_EFFECT] = 1
+    max_replicas: Annotated[
+        int, integer(1), "Most replicas. On one machine it only counts for the limit of the queue."
+    ] = 100
+    # None only until `rules.completed`.
     init_replicas: Annotated[
         int | None, integer(), "Replicas to start with; `min_replicas` if left out.", NO_EFFECT
     ] = None
     max_replica_concurrency: Annotated[
-        int, integer(1, 30_000), "Workloads, waiting and running, for each of `max_replicas`; more submits get 429."
+        int, integer(1, 30_000), "The queue takes this number times `max_replicas` workloads; more get 429."
     ] = 1024
     target_replica_concurrency: Annotated[
         float, number(above=0), "Workloads, waiting and running, that one replica should have.", NO_EFFECT
@@ -189,7 +197,7 @@ class UpdateStrategy:
     """How a new version replaces the old one."""
 
     max_surge: Annotated[
-        str, SHARE, "Most additional replicas during an update; with 0, an old replica ends before a new one starts."
+        str, SHARE, "Replicas in addition during an update. 0 ends the old one before the new one starts."
     ] = "25%"
     max_unavailable: Annotated[str, SHARE, "Replicas that may be missing during an update.", NO_EFFECT] = "25%"
 
@@ -203,8 +211,8 @@ class UpdateStrategy:
 class Networking:
     """The address of the API."""
 
-    # Empty until `rules.completed` sets it; then with a leading slash and without a trailing one.
-    endpoint: Annotated[str, _ENDPOINT, "Path of the API, unique in the installation; `/<name>` if left out."] = ""
+    # Empty only until `rules.completed`; then with its leading slash and without a trailing one.
+    endpoint: Annotated[str, _ENDPOINT, "Path of the API, unique in the stack."] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +220,7 @@ class ApiSpec:
     """One API. Make it with `from_json` or `insula.project.configuration.cortex_yaml.load`, which check it."""
 
     name: Annotated[
-        str, _NAME, "Name of the API, unique in the installation; other handlers reach it at `http://api-<name>:8888/`."
+        str, _NAME, "Name of the API, unique in the stack; other handlers reach it at `http://api-<name>:8888/`."
     ]
     kind: Annotated[str, choice(KIND), "Kind of the API; Insula runs only this kind."]
     handler: Annotated[Handler, section(Handler, other_versions.HANDLER_KEYS, _HANDLER_FIXED), Handler.__doc__]
