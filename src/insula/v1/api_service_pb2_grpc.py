@@ -26,8 +26,10 @@ if _version_not_supported:
 
 
 class ApiServiceStub:
-    """Deploys and describes APIs. Served on submit's admin address only: no listener of the edge routes to it, because
-    callers of an API must not deploy code. Each call returns UNAVAILABLE when Redis or S3 does not answer.
+    """Deploys and describes APIs. Served on submit's admin address only: Envoy does not route to it, because callers of an
+    API must not deploy code. Codes of all calls:
+    UNAUTHENTICATED  the admin address is TCP, and the metadata is not "authorization: Bearer <INSULA_ADMIN_TOKEN>"
+    UNAVAILABLE      Redis or S3 does not answer
     """
 
     def __init__(self, channel):
@@ -69,8 +71,10 @@ class ApiServiceStub:
 
 
 class ApiServiceServicer:
-    """Deploys and describes APIs. Served on submit's admin address only: no listener of the edge routes to it, because
-    callers of an API must not deploy code. Each call returns UNAVAILABLE when Redis or S3 does not answer.
+    """Deploys and describes APIs. Served on submit's admin address only: Envoy does not route to it, because callers of an
+    API must not deploy code. Codes of all calls:
+    UNAUTHENTICATED  the admin address is TCP, and the metadata is not "authorization: Bearer <INSULA_ADMIN_TOKEN>"
+    UNAVAILABLE      Redis or S3 does not answer
     """
 
     def DeployApi(self, request_iterator, context):
@@ -94,7 +98,7 @@ class ApiServiceServicer:
 
     def RefreshApi(self, request, context):
         """Replaces the handler processes of an API by new ones of the same version. Each worker replaces its own, as it does
-        for a new version: no workload is lost or run twice.
+        for a new version: no workload is lost, and none runs twice unless max_surge is 0.
         NOT_FOUND  no API has this name
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -166,8 +170,10 @@ def add_ApiServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ApiService:
-    """Deploys and describes APIs. Served on submit's admin address only: no listener of the edge routes to it, because
-    callers of an API must not deploy code. Each call returns UNAVAILABLE when Redis or S3 does not answer.
+    """Deploys and describes APIs. Served on submit's admin address only: Envoy does not route to it, because callers of an
+    API must not deploy code. Codes of all calls:
+    UNAUTHENTICATED  the admin address is TCP, and the metadata is not "authorization: Bearer <INSULA_ADMIN_TOKEN>"
+    UNAVAILABLE      Redis or S3 does not answer
     """
 
     @staticmethod

@@ -86,9 +86,9 @@ class DownloadWorkloadRequest(_message.Message):
     API_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     path: _builtins.str
-    """"{endpoint}/{id}". Set by the edge from the URL."""
+    """"{endpoint}/{id}". Set by Envoy from the URL."""
     api: _builtins.str
-    """Name of the API. Set by the edge from the host name, or by the client."""
+    """Name of the API. Set by Envoy from the host name, or by the client."""
     id: _builtins.str
     """Id of the workload; used with api."""
     def __init__(

@@ -27,10 +27,11 @@ if _version_not_supported:
 
 
 class ResultsServiceStub:
-    """Reads workloads. Reachable through the edge's public and in-cluster listeners. Each call only reads, so it is
-    safe to repeat. Codes of all calls:
-    NOT_FOUND    no such API, endpoint or workload, or its retention is over
-    UNAVAILABLE  Redis or S3 does not answer
+    """Reads workloads. Callers reach it through Envoy's public listener, handlers through its inner listener. Each call
+    only reads, so it is safe to repeat. Codes of all calls:
+    INVALID_ARGUMENT  `wait` is negative or more than 60 s
+    NOT_FOUND         no such API, endpoint or workload, or its retention is over
+    UNAVAILABLE       Redis or S3 does not answer
     """
 
     def __init__(self, channel):
@@ -57,10 +58,11 @@ class ResultsServiceStub:
 
 
 class ResultsServiceServicer:
-    """Reads workloads. Reachable through the edge's public and in-cluster listeners. Each call only reads, so it is
-    safe to repeat. Codes of all calls:
-    NOT_FOUND    no such API, endpoint or workload, or its retention is over
-    UNAVAILABLE  Redis or S3 does not answer
+    """Reads workloads. Callers reach it through Envoy's public listener, handlers through its inner listener. Each call
+    only reads, so it is safe to repeat. Codes of all calls:
+    INVALID_ARGUMENT  `wait` is negative or more than 60 s
+    NOT_FOUND         no such API, endpoint or workload, or its retention is over
+    UNAVAILABLE       Redis or S3 does not answer
     """
 
     def GetWorkload(self, request, context):
@@ -73,15 +75,16 @@ class ResultsServiceServicer:
     def DownloadWorkload(self, request, context):
         """Returns a workload as one JSON object: {"id","status"} and, once it ended, "result" and "timestamp", or "error".
         The result's bytes are those of the handler, never re-encoded (invariant I8).
-        HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} inside the cluster. Inside the
-        cluster, ?traceback=1 adds "traceback" to "error" (see Failure).
+        HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} from handlers. For handlers,
+        ?traceback=1 adds "traceback" to "error" (see Failure). The path /~/{api}/{id} below is Envoy's internal form.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchWorkload(self, request, context):
-        """Sends the workload's current state, then its state after each change of status, and closes once it ended.
+        """Sends the workload's current state, then its state after each change of status or attempt, and closes
+        once it ended.
         If the reader is slow, changes may be skipped. The last message is always the end.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -115,10 +118,11 @@ def add_ResultsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ResultsService:
-    """Reads workloads. Reachable through the edge's public and in-cluster listeners. Each call only reads, so it is
-    safe to repeat. Codes of all calls:
-    NOT_FOUND    no such API, endpoint or workload, or its retention is over
-    UNAVAILABLE  Redis or S3 does not answer
+    """Reads workloads. Callers reach it through Envoy's public listener, handlers through its inner listener. Each call
+    only reads, so it is safe to repeat. Codes of all calls:
+    INVALID_ARGUMENT  `wait` is negative or more than 60 s
+    NOT_FOUND         no such API, endpoint or workload, or its retention is over
+    UNAVAILABLE       Redis or S3 does not answer
     """
 
     @staticmethod

@@ -28,10 +28,11 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ResultsServiceStub:
-    """Reads workloads. Reachable through the edge's public and in-cluster listeners. Each call only reads, so it is
-    safe to repeat. Codes of all calls:
-      NOT_FOUND    no such API, endpoint or workload, or its retention is over
-      UNAVAILABLE  Redis or S3 does not answer
+    """Reads workloads. Callers reach it through Envoy's public listener, handlers through its inner listener. Each call
+    only reads, so it is safe to repeat. Codes of all calls:
+      INVALID_ARGUMENT  `wait` is negative or more than 60 s
+      NOT_FOUND         no such API, endpoint or workload, or its retention is over
+      UNAVAILABLE       Redis or S3 does not answer
     """
 
     @_typing.overload
@@ -43,20 +44,22 @@ class ResultsServiceStub:
     DownloadWorkload: _grpc.UnaryStreamMultiCallable[_results_service_pb2.DownloadWorkloadRequest, _httpbody_pb2.HttpBody]
     """Returns a workload as one JSON object: {"id","status"} and, once it ended, "result" and "timestamp", or "error".
     The result's bytes are those of the handler, never re-encoded (invariant I8).
-    HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} inside the cluster. Inside the
-    cluster, ?traceback=1 adds "traceback" to "error" (see Failure).
+    HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} from handlers. For handlers,
+    ?traceback=1 adds "traceback" to "error" (see Failure). The path /~/{api}/{id} below is Envoy's internal form.
     """
     WatchWorkload: _grpc.UnaryStreamMultiCallable[_results_service_pb2.WatchWorkloadRequest, _results_service_pb2.WatchWorkloadResponse]
-    """Sends the workload's current state, then its state after each change of status, and closes once it ended.
+    """Sends the workload's current state, then its state after each change of status or attempt, and closes
+    once it ended.
     If the reader is slow, changes may be skipped. The last message is always the end.
     """
 
 @_typing.type_check_only
 class ResultsServiceAsyncStub(ResultsServiceStub):
-    """Reads workloads. Reachable through the edge's public and in-cluster listeners. Each call only reads, so it is
-    safe to repeat. Codes of all calls:
-      NOT_FOUND    no such API, endpoint or workload, or its retention is over
-      UNAVAILABLE  Redis or S3 does not answer
+    """Reads workloads. Callers reach it through Envoy's public listener, handlers through its inner listener. Each call
+    only reads, so it is safe to repeat. Codes of all calls:
+      INVALID_ARGUMENT  `wait` is negative or more than 60 s
+      NOT_FOUND         no such API, endpoint or workload, or its retention is over
+      UNAVAILABLE       Redis or S3 does not answer
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -65,19 +68,21 @@ class ResultsServiceAsyncStub(ResultsServiceStub):
     DownloadWorkload: _aio.UnaryStreamMultiCallable[_results_service_pb2.DownloadWorkloadRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
     """Returns a workload as one JSON object: {"id","status"} and, once it ended, "result" and "timestamp", or "error".
     The result's bytes are those of the handler, never re-encoded (invariant I8).
-    HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} inside the cluster. Inside the
-    cluster, ?traceback=1 adds "traceback" to "error" (see Failure).
+    HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} from handlers. For handlers,
+    ?traceback=1 adds "traceback" to "error" (see Failure). The path /~/{api}/{id} below is Envoy's internal form.
     """
     WatchWorkload: _aio.UnaryStreamMultiCallable[_results_service_pb2.WatchWorkloadRequest, _results_service_pb2.WatchWorkloadResponse]  # type: ignore[assignment]
-    """Sends the workload's current state, then its state after each change of status, and closes once it ended.
+    """Sends the workload's current state, then its state after each change of status or attempt, and closes
+    once it ended.
     If the reader is slow, changes may be skipped. The last message is always the end.
     """
 
 class ResultsServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Reads workloads. Reachable through the edge's public and in-cluster listeners. Each call only reads, so it is
-    safe to repeat. Codes of all calls:
-      NOT_FOUND    no such API, endpoint or workload, or its retention is over
-      UNAVAILABLE  Redis or S3 does not answer
+    """Reads workloads. Callers reach it through Envoy's public listener, handlers through its inner listener. Each call
+    only reads, so it is safe to repeat. Codes of all calls:
+      INVALID_ARGUMENT  `wait` is negative or more than 60 s
+      NOT_FOUND         no such API, endpoint or workload, or its retention is over
+      UNAVAILABLE       Redis or S3 does not answer
     """
 
     @_abc_1.abstractmethod
@@ -96,8 +101,8 @@ class ResultsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
         """Returns a workload as one JSON object: {"id","status"} and, once it ended, "result" and "timestamp", or "error".
         The result's bytes are those of the handler, never re-encoded (invariant I8).
-        HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} inside the cluster. Inside the
-        cluster, ?traceback=1 adds "traceback" to "error" (see Failure).
+        HTTP: GET /{endpoint}/{id} on the public listener, GET http://api-{api}:8888/{id} from handlers. For handlers,
+        ?traceback=1 adds "traceback" to "error" (see Failure). The path /~/{api}/{id} below is Envoy's internal form.
         """
 
     @_abc_1.abstractmethod
@@ -106,7 +111,8 @@ class ResultsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _results_service_pb2.WatchWorkloadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_results_service_pb2.WatchWorkloadResponse], _abc.AsyncIterator[_results_service_pb2.WatchWorkloadResponse]]:
-        """Sends the workload's current state, then its state after each change of status, and closes once it ended.
+        """Sends the workload's current state, then its state after each change of status or attempt, and closes
+        once it ended.
         If the reader is slow, changes may be skipped. The last message is always the end.
         """
 

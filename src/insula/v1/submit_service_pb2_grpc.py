@@ -26,28 +26,34 @@ if _version_not_supported:
 
 
 class SubmitServiceStub:
-    """Accepts workloads. Reachable through the edge's public and in-cluster listeners.
+    """Accepts workloads. Callers reach it through Envoy's public listener, handlers through its inner listener.
 
-    Once a call has returned an id, its workload is on disk (invariant I1). A failed call stored nothing. Codes of both
-    calls:
-    INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
-    reason PAYLOAD_TOO_LARGE (over HTTP 413); the message of a unary call did not arrive within
-    10 s; the payload is not what content-encoding says, reasons ENCODING_INVALID and
-    ENCODING_UNSUPPORTED (over HTTP 415)
-    NOT_FOUND           no such API or endpoint
-    RESOURCE_EXHAUSTED  the API's queue or the store is full;
-    RetryInfo and the trailer retry-after hold the time to wait
-    UNAVAILABLE         Redis or S3 does not answer; safe to repeat, no id was returned
+    Once a call has returned an id, its workload is on disk (invariant I1). Codes of both calls, with their reasons. HTTP
+    has the status in parentheses:
+    INVALID_ARGUMENT    INVALID_ARGUMENT (400)      a field is missing or malformed, and the message names it; or the
+    message of SubmitWorkload did not arrive within 10 s
+    CONTENT_TYPE_MISSING (400)
+    PAYLOAD_TOO_LARGE (413)
+    ENCODING_INVALID (400)      the payload is not what content-encoding says
+    ENCODING_UNSUPPORTED (415)  content-encoding is not gzip, see below
+    NOT_FOUND           API_NOT_FOUND (404)
+    ALREADY_EXISTS      IDEMPOTENCY_CONFLICT (409)  see below
+    RESOURCE_EXHAUSTED  QUEUE_FULL (429)            the queue of the API is full
+    STORE_FULL (429)            Redis is at its maxmemory
+    UNAVAILABLE         STORE_UNAVAILABLE (503)     Redis or S3 does not answer
+    STORAGE_FULL (503)          the disk of the stores is full
+    After UNAVAILABLE the workload may have been accepted; after every other code nothing was stored. RESOURCE_EXHAUSTED
+    and UNAVAILABLE have a RetryInfo; the trailer retry-after has the same time in seconds.
+
     A repeated call makes a second workload, unless both calls carry the same metadata (over HTTP: header)
     idempotency-key, of at most 255 bytes. For 24 hours, or the retention if that is shorter, a call with the same key
-    returns the id of the first call's workload, or ALREADY_EXISTS if its payload or type differs. A key may be quoted,
-    with a backslash before each quote and backslash in it; it equals the unquoted key. A key that begins with a quote but
-    is not such a string is INVALID_ARGUMENT.
+    returns the id of the first call's workload. If its payload or type differs, it returns ALREADY_EXISTS. A key may be
+    quoted: "a\"b" is the key a"b. A key that begins with a quote but is not such a string is INVALID_ARGUMENT.
 
-    Metadata (over HTTP: header) content-encoding names the compression of the payload. For JSON (application/json, +json)
-    and text (text/*) it may be gzip, x-gzip or identity. Such a payload is decompressed first: the limit, the idempotency
-    check and the handler use the decompressed payload. Any other encoding of these types is refused. The payload of any
-    other content type is stored unchanged, whatever its content-encoding.
+    Metadata (over HTTP: header) content-encoding names the compression of the payload. For JSON (application/json,
+    +json) and text (text/*) it may be gzip, x-gzip or identity. Such a payload is decompressed first: the limit, the
+    idempotency check and the handler use the decompressed payload. Any other encoding of these types is refused. The
+    payload of any other content type is stored unchanged, whatever its content-encoding.
     """
 
     def __init__(self, channel):
@@ -69,28 +75,34 @@ class SubmitServiceStub:
 
 
 class SubmitServiceServicer:
-    """Accepts workloads. Reachable through the edge's public and in-cluster listeners.
+    """Accepts workloads. Callers reach it through Envoy's public listener, handlers through its inner listener.
 
-    Once a call has returned an id, its workload is on disk (invariant I1). A failed call stored nothing. Codes of both
-    calls:
-    INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
-    reason PAYLOAD_TOO_LARGE (over HTTP 413); the message of a unary call did not arrive within
-    10 s; the payload is not what content-encoding says, reasons ENCODING_INVALID and
-    ENCODING_UNSUPPORTED (over HTTP 415)
-    NOT_FOUND           no such API or endpoint
-    RESOURCE_EXHAUSTED  the API's queue or the store is full;
-    RetryInfo and the trailer retry-after hold the time to wait
-    UNAVAILABLE         Redis or S3 does not answer; safe to repeat, no id was returned
+    Once a call has returned an id, its workload is on disk (invariant I1). Codes of both calls, with their reasons. HTTP
+    has the status in parentheses:
+    INVALID_ARGUMENT    INVALID_ARGUMENT (400)      a field is missing or malformed, and the message names it; or the
+    message of SubmitWorkload did not arrive within 10 s
+    CONTENT_TYPE_MISSING (400)
+    PAYLOAD_TOO_LARGE (413)
+    ENCODING_INVALID (400)      the payload is not what content-encoding says
+    ENCODING_UNSUPPORTED (415)  content-encoding is not gzip, see below
+    NOT_FOUND           API_NOT_FOUND (404)
+    ALREADY_EXISTS      IDEMPOTENCY_CONFLICT (409)  see below
+    RESOURCE_EXHAUSTED  QUEUE_FULL (429)            the queue of the API is full
+    STORE_FULL (429)            Redis is at its maxmemory
+    UNAVAILABLE         STORE_UNAVAILABLE (503)     Redis or S3 does not answer
+    STORAGE_FULL (503)          the disk of the stores is full
+    After UNAVAILABLE the workload may have been accepted; after every other code nothing was stored. RESOURCE_EXHAUSTED
+    and UNAVAILABLE have a RetryInfo; the trailer retry-after has the same time in seconds.
+
     A repeated call makes a second workload, unless both calls carry the same metadata (over HTTP: header)
     idempotency-key, of at most 255 bytes. For 24 hours, or the retention if that is shorter, a call with the same key
-    returns the id of the first call's workload, or ALREADY_EXISTS if its payload or type differs. A key may be quoted,
-    with a backslash before each quote and backslash in it; it equals the unquoted key. A key that begins with a quote but
-    is not such a string is INVALID_ARGUMENT.
+    returns the id of the first call's workload. If its payload or type differs, it returns ALREADY_EXISTS. A key may be
+    quoted: "a\"b" is the key a"b. A key that begins with a quote but is not such a string is INVALID_ARGUMENT.
 
-    Metadata (over HTTP: header) content-encoding names the compression of the payload. For JSON (application/json, +json)
-    and text (text/*) it may be gzip, x-gzip or identity. Such a payload is decompressed first: the limit, the idempotency
-    check and the handler use the decompressed payload. Any other encoding of these types is refused. The payload of any
-    other content type is stored unchanged, whatever its content-encoding.
+    Metadata (over HTTP: header) content-encoding names the compression of the payload. For JSON (application/json,
+    +json) and text (text/*) it may be gzip, x-gzip or identity. Such a payload is decompressed first: the limit, the
+    idempotency check and the handler use the decompressed payload. Any other encoding of these types is refused. The
+    payload of any other content type is stored unchanged, whatever its content-encoding.
     """
 
     def SubmitWorkload(self, request, context):
@@ -103,7 +115,8 @@ class SubmitServiceServicer:
     def UploadWorkload(self, request_iterator, context):
         """Submits a payload of any size up to the configured limit, streamed. HTTP requests use this call: the body is the
         payload, and Content-Type is its type.
-        HTTP: POST /{endpoint} on the public listener, POST http://api-{api}:8888/ inside the cluster.
+        HTTP: POST /{endpoint} on the public listener, POST http://api-{api}:8888/ from handlers. The path /~/{api} below
+        is Envoy's internal form of that host name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -131,28 +144,34 @@ def add_SubmitServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SubmitService:
-    """Accepts workloads. Reachable through the edge's public and in-cluster listeners.
+    """Accepts workloads. Callers reach it through Envoy's public listener, handlers through its inner listener.
 
-    Once a call has returned an id, its workload is on disk (invariant I1). A failed call stored nothing. Codes of both
-    calls:
-    INVALID_ARGUMENT    a field is missing or malformed, and the message names it; the payload is over the limit,
-    reason PAYLOAD_TOO_LARGE (over HTTP 413); the message of a unary call did not arrive within
-    10 s; the payload is not what content-encoding says, reasons ENCODING_INVALID and
-    ENCODING_UNSUPPORTED (over HTTP 415)
-    NOT_FOUND           no such API or endpoint
-    RESOURCE_EXHAUSTED  the API's queue or the store is full;
-    RetryInfo and the trailer retry-after hold the time to wait
-    UNAVAILABLE         Redis or S3 does not answer; safe to repeat, no id was returned
+    Once a call has returned an id, its workload is on disk (invariant I1). Codes of both calls, with their reasons. HTTP
+    has the status in parentheses:
+    INVALID_ARGUMENT    INVALID_ARGUMENT (400)      a field is missing or malformed, and the message names it; or the
+    message of SubmitWorkload did not arrive within 10 s
+    CONTENT_TYPE_MISSING (400)
+    PAYLOAD_TOO_LARGE (413)
+    ENCODING_INVALID (400)      the payload is not what content-encoding says
+    ENCODING_UNSUPPORTED (415)  content-encoding is not gzip, see below
+    NOT_FOUND           API_NOT_FOUND (404)
+    ALREADY_EXISTS      IDEMPOTENCY_CONFLICT (409)  see below
+    RESOURCE_EXHAUSTED  QUEUE_FULL (429)            the queue of the API is full
+    STORE_FULL (429)            Redis is at its maxmemory
+    UNAVAILABLE         STORE_UNAVAILABLE (503)     Redis or S3 does not answer
+    STORAGE_FULL (503)          the disk of the stores is full
+    After UNAVAILABLE the workload may have been accepted; after every other code nothing was stored. RESOURCE_EXHAUSTED
+    and UNAVAILABLE have a RetryInfo; the trailer retry-after has the same time in seconds.
+
     A repeated call makes a second workload, unless both calls carry the same metadata (over HTTP: header)
     idempotency-key, of at most 255 bytes. For 24 hours, or the retention if that is shorter, a call with the same key
-    returns the id of the first call's workload, or ALREADY_EXISTS if its payload or type differs. A key may be quoted,
-    with a backslash before each quote and backslash in it; it equals the unquoted key. A key that begins with a quote but
-    is not such a string is INVALID_ARGUMENT.
+    returns the id of the first call's workload. If its payload or type differs, it returns ALREADY_EXISTS. A key may be
+    quoted: "a\"b" is the key a"b. A key that begins with a quote but is not such a string is INVALID_ARGUMENT.
 
-    Metadata (over HTTP: header) content-encoding names the compression of the payload. For JSON (application/json, +json)
-    and text (text/*) it may be gzip, x-gzip or identity. Such a payload is decompressed first: the limit, the idempotency
-    check and the handler use the decompressed payload. Any other encoding of these types is refused. The payload of any
-    other content type is stored unchanged, whatever its content-encoding.
+    Metadata (over HTTP: header) content-encoding names the compression of the payload. For JSON (application/json,
+    +json) and text (text/*) it may be gzip, x-gzip or identity. Such a payload is decompressed first: the limit, the
+    idempotency check and the handler use the decompressed payload. Any other encoding of these types is refused. The
+    payload of any other content type is stored unchanged, whatever its content-encoding.
     """
 
     @staticmethod

@@ -53,9 +53,9 @@ class StreamLogsResponse(_message.Message):
 
     LINE_FIELD_NUMBER: _builtins.int
     line: _builtins.str
-    """A JSON object in ASCII, without a newline: "asctime", "levelname", "message", "process", "labels"; a workload's line
-    also has "id" and "traceId". At most 512 KiB: a longer line is cut. The worker holds the latest 2,000 lines, and at
-    most 2 MiB.
+    """A JSON object in ASCII, without a newline: "asctime", "levelname", "message", "process", "labels"; a workload's
+    line also has "id" and "traceId". At most 512 KiB; of a longer line, `message` is cut. The worker holds the latest
+    2,000 lines, and at most 2 MiB.
     """
     def __init__(
         self,
@@ -132,13 +132,17 @@ class Worker(_message.Message):
     REPORT_TIME_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name, unique while it runs; the consumer name in the queue's group. Set by the worker's environment."""
+    """Name, unique while it runs. It is also the worker's consumer name in the Redis stream of the queue. Set by
+    INSULA_WORKER.
+    """
     api: _builtins.str
     """Name of the API whose workloads it runs."""
     version: _builtins.str
     """Version it serves: 32 hex digits."""
     phase: _builtins.str
-    """One of "installing", "starting", "ready", "failing", "draining"; draining once a later version serves, or at the end."""
+    """One of "installing", "starting", "ready", "failing", "draining"; draining once a later version serves, or at the
+    end.
+    """
     reason: _builtins.str
     """Why it is failing: the end of a traceback or of pip's output, at most 16 KiB. While it is installing: the current
     step.

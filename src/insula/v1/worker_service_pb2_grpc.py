@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class WorkerServiceStub:
-    """Describes a worker and streams its log. Served on the worker's admin address only: no listener of the edge routes to
-    it.
+    """Describes a worker and streams its log. Served on the worker's admin address only: Envoy does not route to it. If
+    this address is TCP, calls return UNAUTHENTICATED without the metadata "authorization: Bearer <INSULA_ADMIN_TOKEN>".
     """
 
     def __init__(self, channel):
@@ -49,8 +49,8 @@ class WorkerServiceStub:
 
 
 class WorkerServiceServicer:
-    """Describes a worker and streams its log. Served on the worker's admin address only: no listener of the edge routes to
-    it.
+    """Describes a worker and streams its log. Served on the worker's admin address only: Envoy does not route to it. If
+    this address is TCP, calls return UNAUTHENTICATED without the metadata "authorization: Bearer <INSULA_ADMIN_TOKEN>".
     """
 
     def DescribeWorker(self, request, context):
@@ -91,8 +91,8 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkerService:
-    """Describes a worker and streams its log. Served on the worker's admin address only: no listener of the edge routes to
-    it.
+    """Describes a worker and streams its log. Served on the worker's admin address only: Envoy does not route to it. If
+    this address is TCP, calls return UNAUTHENTICATED without the metadata "authorization: Bearer <INSULA_ADMIN_TOKEN>".
     """
 
     @staticmethod

@@ -27,8 +27,8 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class WorkerServiceStub:
-    """Describes a worker and streams its log. Served on the worker's admin address only: no listener of the edge routes to
-    it.
+    """Describes a worker and streams its log. Served on the worker's admin address only: Envoy does not route to it. If
+    this address is TCP, calls return UNAUTHENTICATED without the metadata "authorization: Bearer <INSULA_ADMIN_TOKEN>".
     """
 
     @_typing.overload
@@ -45,8 +45,8 @@ class WorkerServiceStub:
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
-    """Describes a worker and streams its log. Served on the worker's admin address only: no listener of the edge routes to
-    it.
+    """Describes a worker and streams its log. Served on the worker's admin address only: Envoy does not route to it. If
+    this address is TCP, calls return UNAUTHENTICATED without the metadata "authorization: Bearer <INSULA_ADMIN_TOKEN>".
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -59,8 +59,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Describes a worker and streams its log. Served on the worker's admin address only: no listener of the edge routes to
-    it.
+    """Describes a worker and streams its log. Served on the worker's admin address only: Envoy does not route to it. If
+    this address is TCP, calls return UNAUTHENTICATED without the metadata "authorization: Bearer <INSULA_ADMIN_TOKEN>".
     """
 
     @_abc_1.abstractmethod

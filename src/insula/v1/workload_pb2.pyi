@@ -19,11 +19,12 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Workload(_message.Message):
-    """A workload and its status: in_queue -> in_progress -> completed | failed | cancelled. It returns to in_queue if, and
-    only if, an attempt is lost or given back.
+    """A workload and its status: in_queue -> in_progress -> completed | failed. It returns to in_queue if, and only if, an
+    attempt is lost or given back. If its API is deleted, it ends as cancelled: a waiting workload at once, a running one
+    if its attempt is lost.
 
-    `status` is one of "in_queue", "in_progress", "completed", "failed", "cancelled". It is not a protobuf enum: these
-    words are the HTTP contract of GET /{id}, and every part uses the same words.
+    `status` is one of "in_queue", "in_progress", "completed", "failed", "cancelled". It is not a protobuf enum: HTTP
+    callers get the same words, and every part uses them.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -45,12 +46,15 @@ class Workload(_message.Message):
     status: _builtins.str
     """One of the five words above. Set by the ledger."""
     attempt: _builtins.int
-    """Number of attempts started so far; 0 before the first. It is the fencing token. Set by the ledger."""
+    """Number of attempts started so far; 0 before the first. A write with a lower number is refused. Set by
+    the ledger.
+    """
     version: _builtins.str
     """Version of the API that ran the latest attempt: 32 hex digits, empty before the first. Set by the worker."""
     result_json: _builtins.bytes
-    """The JSON object that the handler returned, byte for byte; at most 64 MiB over this field.
-    Present if and only if the status is completed and the call asks for it. Set by the worker.
+    """The JSON object that the handler returned, byte for byte; at most 64 MiB. gRPC's default limit for a received
+    message is 4 MiB: a client must raise it. GetWorkload returns it if the status is completed; WatchWorkload never
+    returns it. Set by the worker.
     """
     @_builtins.property
     def submit_time(self) -> _timestamp_pb2.Timestamp:
@@ -105,11 +109,11 @@ class Failure(_message.Message):
     not returned the payload in 10 attempts over 10 minutes; the payload is kept). Caused by workers: WORKER_LOST.
     """
     message: _builtins.str
-    """One sentence for a person, at most 4 KiB."""
+    """One sentence for a person, at most 4,096 characters."""
     traceback: _builtins.str
     """The end of the handler's traceback, at most 8 KiB; empty if there is none. Set by the worker. GetWorkload and
-    DownloadWorkload return it only to a call with the metadata x-insula-traceback: 1. The in-cluster listener sets this
-    metadata for ?traceback=1; the public listener removes it.
+    DownloadWorkload return it only to a call with the metadata x-insula-traceback: 1, which the public listener
+    removes. The inner listener sets it for ?traceback=1. Commands read the traceback with ApiService.GetTraceback.
     """
     def __init__(
         self,
