@@ -52,14 +52,15 @@ file:
 
 ## Keys
 
-A key without a default may be left out.
+A key without a default may be left out. A replica is one worker with its handler process; on one machine each API has
+one.
 """
 
 WITHOUT_EFFECT = """\
 ## Keys without effect in 0.1.0
 
 These keys are for several machines. They are checked and kept. `insula up` and `insula deploy` print a warning if you
-set one. A replica is one worker with its handler process; on one machine each API has one.
+set one.
 """
 
 TENSORFLOW = """\
