@@ -45,7 +45,7 @@ INTRODUCTION: Final = """\
 
 Every queue, buffer and body has a limit. Four things have none unless you set it: the time of `handle_async`, the
 memory of a handler, the memory of Redis, and the requests a second from one address. 1 KiB is 1,024 bytes, 1 MiB is
-1,024 KiB.
+1,024 KiB, 5 MB is 5,000,000 bytes.
 
 In the last column, "fixed" means that 0.1.0 cannot change the limit. `INSULA_…` are environment variables of
 `insula up`, see [settings](settings.md). Words in capitals are reasons, see [errors](errors.md). Keys of cortex.yaml
@@ -307,6 +307,7 @@ LOGS: Final = (
         f"{ring.LINES_MAX:,} lines or {size(ring.BYTES_MAX)}, whichever comes first",
         "the oldest are dropped",
     ),
+    Limit("line that `insula logs` prints", size(line.LONG_LINE_BYTES), "`message` is cut; the log file has all of it"),
     Limit(
         "row of a log line in `--log plain`",
         f"{log_lines.CHARACTERS_MAX:,} characters",

@@ -60,11 +60,13 @@ def blocks_of(page: str) -> Iterator[Block]:
 
 
 BLOCKS = tuple(block for page in PAGES for block in blocks_of(page))
-README_PROJECT = {block.file: block.text for block in BLOCKS if block.page == "README.md" and block.file}
+PROJECT_PAGES = ("README.md", "docs/writing-a-handler.md")
+"""The pages that show a whole project."""
 
 
-def write_project(folder: Path) -> Path:
-    """Write the project's files that README shows into `folder`, and return it."""
-    for name, text in README_PROJECT.items():
-        (folder / name).write_text(text, encoding="utf-8")
+def write_project(page: str, folder: Path) -> Path:
+    """Write the project's files that a page shows into `folder`, and return it."""
+    for block in BLOCKS:
+        if block.page == page and block.file:
+            (folder / block.file).write_text(block.text, encoding="utf-8")
     return folder

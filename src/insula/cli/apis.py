@@ -159,7 +159,7 @@ def describe(name: Name, admin: Admin = None, data: Data = None) -> None:
 
 
 def refresh(name: Name, admin: Admin = None, data: Data = None) -> None:
-    """Replace an API's handler processes by new ones of the same version, and wait for them. No workload is lost."""
+    """Start an API's handler again, for example to load a changed model, and wait for it. No workload is lost."""
     with spoken_errors(), admin_of(admin, data) as client:
         api = client.refresh(name)
         failed = _tell_ends(client, [api], starting(admin, data), "refreshed")
@@ -168,7 +168,7 @@ def refresh(name: Name, admin: Admin = None, data: Data = None) -> None:
 
 
 def delete(name: Name, admin: Admin = None, data: Data = None) -> None:
-    """Delete an API. Waiting workloads are cancelled, running ones finish, and results can still be read."""
+    """Delete an API, without asking. Waiting workloads are cancelled, running ones finish, results can be read."""
     with spoken_errors(), admin_of(admin, data) as client:
         cancelled = client.delete(name)
         put(f"{name} is deleted; waiting workloads cancelled: {cancelled}")
