@@ -28,13 +28,13 @@ Over HTTP an error of a service is this JSON. `code` is the number of the gRPC c
 ```json
 {
   "code": 5,
-  "message": "there is no API at 'greter'; `insula get` lists the deployed ones",
+  "message": "there is no API at '/greter'; `insula get` lists the deployed ones",
   "details": [
     {
       "@type": "type.googleapis.com/google.rpc.ErrorInfo",
       "reason": "API_NOT_FOUND",
       "domain": "insula",
-      "metadata": {"name": "greter"}
+      "metadata": {"name": "/greter"}
     }
   ]
 }
