@@ -95,5 +95,5 @@ def test_a_hosts_file_that_cannot_be_bound_does_not_stop_the_command() -> None:
     ended = run("--hosts", "/nowhere/hosts", "--", "echo", "started")
     assert ended.stdout == "started\n"
     assert ended.stderr.count("\n") == 1
-    assert "could not be bound" in ended.stderr
+    assert "/etc/hosts" in ended.stderr
     assert ended.returncode == 0

@@ -67,6 +67,8 @@ class Claiming:
         self._held: dict[str, _Held] = {}
         self._changed = asyncio.Event()
         self._handler_s: float | None = None
+        self._scan_at = 0.0  # when the next search for workloads that no worker runs is due
+        self._doze: asyncio.Timeout | None = None
         self._predecessor = True  # the first reclaim finds the claims of a killed worker with our name
 
     def serve(self, serving: Serving | None) -> None:
@@ -86,24 +88,41 @@ class Claiming:
         """Claim until cancelled. Running attempts then continue: see `finish`."""
         loop = asyncio.get_running_loop()
         lease_s = self._ledger.policy.lease.total_seconds()
-        outage, expired_from, scan_at = True, 0.0, 0.0
+        outage, expired_from = True, 0.0
         while True:
             serving, room = await self._room()
             try:
                 if outage:  # also at the start: there may have been an outage of Redis until now (invariant I4)
                     await self._ledger.open(self._api)
                     outage, expired_from = False, loop.time() + lease_s
-                if loop.time() >= scan_at:
+                if loop.time() >= self._scan_at:
+                    self._scan_at = loop.time() + SCAN_S
                     await self._take(serving, self._reclaim(serving, room, expired=loop.time() >= expired_from))
-                    scan_at = loop.time() + SCAN_S
                     continue
                 newest = await self._take(serving, self._claim(serving, room))
                 if newest:
-                    await self._doorbell.wait(newest, scan_at - loop.time())
+                    await self._wait_for_entry(newest, self._scan_at - loop.time())
             except (StoreUnavailable, StoreFull) as error:
-                outage = True
+                outage, self._scan_at = True, 0.0
                 log.warning("redis unavailable", extra={"error": str(error)})
                 await asyncio.sleep(OUTAGE_RETRY_S)
+
+    async def _wait_for_entry(self, newest: str, timeout_s: float) -> None:
+        """Wait until the queue has an entry after `newest`, at most `timeout_s`, or until a search is due."""
+        try:
+            async with asyncio.timeout(None) as self._doze:
+                await self._doorbell.wait(newest, timeout_s)
+        except TimeoutError:  # _scan_at_once ended the wait
+            pass
+        finally:
+            self._doze = None
+
+    def _scan_at_once(self) -> None:
+        """Search now: an attempt was lost or given back, and its workload is in the queue again."""
+        self._scan_at = 0.0
+        if self._doze is not None:
+            self._doze.reschedule(asyncio.get_running_loop().time())
+            self._doze = None
 
     async def _room(self) -> tuple[Serving, int]:
         """Wait until a ready runner has room. Returns it, and how many claims it has room for."""
@@ -182,7 +201,9 @@ class Claiming:
     async def _run(self, serving: Serving, claim: Claim) -> None:
         try:
             handler_s = await serving.attempts.run(claim)
-            if handler_s is not None:
+            if handler_s is None:
+                self._scan_at_once()
+            else:
                 previous_s = handler_s if self._handler_s is None else self._handler_s
                 self._handler_s = 0.8 * previous_s + 0.2 * handler_s
         finally:

@@ -1,0 +1,71 @@
+"""A workload whose attempt was lost is started again at once, not at the next search."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from insula.ledger import Claim, Claimant, Lease, LedgerPolicy, Payload
+from insula_worker.attempts import claiming
+from insula_worker.attempts.claiming import Claiming, Serving
+
+
+@dataclass
+class Queue:
+    """A ledger with one workload: each reclaim finds it, and each claim finds nothing."""
+
+    attempts: list[int] = field(default_factory=list[int])
+    policy: LedgerPolicy = field(default_factory=LedgerPolicy)
+
+    async def open(self, *_: object) -> None:
+        pass
+
+    async def reclaim(self, api: str, *_: object, **__: object) -> list[Claim]:
+        self.attempts.append(len(self.attempts) + 1)
+        lease = Lease(api, "id", self.attempts[-1], "1-0")
+        return [Claim(lease, Payload("text/plain", 1, inline=b"x"), "")]
+
+    async def claim(self, *_: object, **__: object) -> tuple[str, list[Claim]]:
+        return "1-0", []
+
+
+class SilentRedis:
+    """Blocks without end: no entry is added."""
+
+    async def execute_command(self, *_: object) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_a_lost_attempt_is_followed_by_another_at_once(monkeypatch: pytest.MonkeyPatch, lost: int) -> None:
+    monkeypatch.setattr(claiming, "SCAN_S", 3600.0)
+    queue, completed = Queue(), asyncio.Event()
+
+    async def run(claim: Claim) -> float | None:
+        await asyncio.sleep(0)  # so that the claiming waits for an entry when the attempt is lost
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if claim.lease.attempt <= lost:
+            return None
+        completed.set()
+        return 0.001
+
+    ready = asyncio.Event()
+    ready.set()
+    slot: Any = SimpleNamespace(ready=ready, busy_s=0.0)
+    attempts: Any = SimpleNamespace(run=run, payloads=SimpleNamespace(aside=0))
+    ledger: Any = queue
+    redis: Any = SilentRedis()
+    claims = Claiming(ledger, redis, "echo", "echo-0")
+    claims.serve(Serving(Claimant("echo-0", "v1", "127.0.0.1:1"), attempts, slot))
+    claiming_task = asyncio.create_task(claims.claim_for_ever())
+    await asyncio.wait_for(completed.wait(), 60)
+    assert queue.attempts == list(range(1, lost + 2))
+    claiming_task.cancel()
+    with suppress(asyncio.CancelledError):
+        await claiming_task
