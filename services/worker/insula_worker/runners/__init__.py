@@ -1,1 +1,1 @@
-"""Runners, the processes that run a handler: their start, their jobs, their output and their end."""
+"""Runners: the processes that run a handler. Starts them, sends them jobs, reads their output and ends them."""

@@ -1,8 +1,8 @@
 """The supervisor's end of the socket to one runner: sends jobs, receives answers and metrics.
 
-Owns the order of frames: jobs are written whole, one after the other, and answered in that order. It knows nothing of
-the process: the owner of the process calls `fail` with the reason once the runner has ended, and then every waiting job
-raises RunnerDied.
+Owns the order of the frames: jobs are written whole, one after the other, and answered in that order. It does not
+manage the process: the owner of the process calls `fail` once the runner has ended. Every waiting job then raises
+RunnerDied.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ WRITE_BUFFER_BYTES = 4 * CHUNK_BYTES  # bytes buffered in memory for a busy runn
 
 
 class RunnerDied(InsulaError):
-    """The runner ended before it answered. `reason` is how, such as "was killed by signal 11 (SIGSEGV)".
+    """The runner ended before it answered. `reason` describes the end, such as "was killed by signal 11 (SIGSEGV)".
 
-    `sent` is False if it had ended before the job was written: then the job did not cause the end.
+    `sent` is False if the runner ended before the job was written. The job then cannot be the cause.
     """
 
     def __init__(self, reason: str, *, sent: bool = True) -> None:
@@ -32,7 +32,7 @@ class RunnerDied(InsulaError):
 
 
 class _Waiting:
-    """A job that is written, or being written."""
+    """A job that was written to the runner, or is being written, and has no answer yet."""
 
     __slots__ = ("answer", "id")
 
@@ -42,7 +42,7 @@ class _Waiting:
 
 
 class RunnerConnection(asyncio.BufferedProtocol):
-    """Frames between asyncio and a runner. One read may complete many jobs, one write may carry many."""
+    """Exchanges frames with a runner. One read may complete many jobs, and one write may carry many."""
 
     def __init__(self, on_metric: Callable[[Metric], None] | None) -> None:
         self.started: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
@@ -61,9 +61,10 @@ class RunnerConnection(asyncio.BufferedProtocol):
         self._death: str | None = None
 
     async def run(self, job: Job) -> Outcome:
-        """Write the job and wait for its answer. Raises RunnerDied, and ValueError if the payload has another length.
+        """Write the job and wait for its answer.
 
-        If it is cancelled, or its payload iterator fails, the connection stays usable for other jobs.
+        Raises RunnerDied if the runner ends first, and ValueError if the payload does not have `job.payload_bytes`
+        bytes. The connection stays usable if the call is cancelled or the payload iterator raises.
         """
         header: Header = {"type": "job", "id": job.id, "trace_id": job.trace_id}
         header |= {"content_type": job.content_type, "payload_bytes": job.payload_bytes}
@@ -106,7 +107,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
         return waiting
 
     def _give_up(self, waiting: _Waiting, missing_bytes: int) -> None:
-        """Remove a job whose payload was not written whole. A whole one will be answered; the answer is dropped."""
+        """Abort a job whose payload was not written whole. If it was, the runner answers and the answer is dropped."""
         if not waiting.answer.cancel():
             return  # the runner died meanwhile, and `fail` has emptied the queue
         if missing_bytes:
@@ -114,7 +115,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
             self.write(encode_frame({"type": "abort"}))
 
     def write(self, frame: bytes) -> None:
-        """Queue a frame. All frames of one turn of the loop are sent in one system call, or dropped after the end."""
+        """Queue a frame. The frames of one loop iteration are sent in one system call, or dropped after `close`."""
         if not self._outgoing:
             asyncio.get_running_loop().call_soon(self._flush)
         self._outgoing.append(frame)
@@ -128,7 +129,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
             self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
 
     def finish_writing(self) -> None:
-        """Signal the runner that no more jobs follow. It answers those it has and ends."""
+        """Shut down our side of the socket: no more jobs follow. The runner answers the jobs it has and ends."""
         self._flush()
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write_eof()
@@ -137,7 +138,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
         """Drop the connection. Unwritten data is lost."""
         if self._transport is not None:
             self._transport.close()
-        self.closed.set()  # now: the transport would first wait for the runner, which may have stopped reading
+        self.closed.set()  # not in connection_lost: the transport waits until the runner has read all data
 
     def fail(self, reason: str) -> None:
         """Raise RunnerDied in every waiting and every later job."""
@@ -171,7 +172,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
             case "metric":
                 metric = read_metric(frame.header)
                 if self._on_metric is not None:
-                    # Not called from here: an error in the callback is not the runner's fault.
+                    # Called later, because an error in the callback must not be treated as an invalid frame.
                     asyncio.get_running_loop().call_soon(self._on_metric, metric)
             case "ready" | "refused" if not self.started.done():
                 self.started.set_result(frame)
@@ -192,15 +193,15 @@ class RunnerConnection(asyncio.BufferedProtocol):
         self._writable.set()
 
     def eof_received(self) -> None:
-        """Let the transport close itself: a runner that has stopped writing sends no more answers."""
+        """Let the transport close itself: a runner that closed its side sends no more answers."""
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the process' exit says more
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - the exit code is more precise
         self._writable.set()
         self.closed.set()
 
 
 async def _pieces(payload: bytes | AsyncIterator[bytes], payload_bytes: int) -> AsyncIterator[memoryview]:
-    """Cut a payload into pieces of at most one chunk. Raises ValueError if its length is not the announced one."""
+    """Cut a payload into pieces of at most CHUNK_BYTES. Raises ValueError if it does not have `payload_bytes` bytes."""
     passed_bytes = 0
     async for block in payload if not isinstance(payload, bytes) else _one(payload):
         passed_bytes += len(block)

@@ -13,7 +13,7 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 async def wait_until_over(pid: int, limit_bytes: int, ours: int = 0) -> int:
-    """Wait until `bytes_over` is not 0, and return it."""
+    """Wait until `bytes_over` returns more than 0, and return its value. It is called every LOOK_S seconds."""
     while True:
         if used_bytes := await asyncio.to_thread(bytes_over, pid, limit_bytes, ours):
             return used_bytes
@@ -21,11 +21,11 @@ async def wait_until_over(pid: int, limit_bytes: int, ours: int = 0) -> int:
 
 
 def bytes_over(pid: int, limit_bytes: int, ours: int = 0) -> int:
-    """Return how many bytes the process and its descendants use if that is more than `limit_bytes`, else 0.
+    """Return the bytes that the process and its descendants use if they exceed `limit_bytes`, else 0.
 
-    The first `ours` generations, of which the process itself is the first, do not count: they isolate the handler.
-    Memory that processes share counts once, such as a model loaded before a fork. This exact sum is read only if the
-    total may be over the limit, because the kernel walks all pages for it.
+    The first `ours` generations do not count: they isolate the handler. The process itself is the first generation.
+    Shared memory counts once, such as a model loaded before a fork. The exact sum is slow, because the kernel walks all
+    pages for it. It is read only if the resident memory exceeds the limit.
     """
     if _sum(pid, _resident_bytes, ours) <= limit_bytes:
         return 0
@@ -34,7 +34,10 @@ def bytes_over(pid: int, limit_bytes: int, ours: int = 0) -> int:
 
 
 def _sum(pid: int, of: Callable[[Path], int], ours: int) -> int:
-    """Memory of a process and its descendants, by `of` their folders in /proc; 0 for those that have ended."""
+    """Return the memory of a process and its descendants. `of` measures one process, given its folder in /proc.
+
+    A process that has ended counts 0.
+    """
     folder = Path(f"/proc/{pid}")
     try:
         own, threads = 0 if ours > 0 else of(folder), list((folder / "task").iterdir())
@@ -44,16 +47,16 @@ def _sum(pid: int, of: Callable[[Path], int], ours: int) -> int:
 
 
 def _resident_bytes(folder: Path) -> int:
-    """Resident memory, shared pages included."""
+    """Return the resident memory, shared pages included."""
     return int((folder / "statm").read_text(encoding="ascii").split()[1]) * _PAGE_BYTES
 
 
 def _own_bytes(folder: Path) -> int:
-    """Proportional set size: a page that n processes share counts as 1/n of one."""
+    """Return the proportional set size: a page that n processes share counts as 1/n of a page."""
     try:
         lines = (folder / "smaps_rollup").read_text(encoding="ascii").splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
-    except (OSError, StopIteration):  # a kernel without it, or a process that is ending
+    except (OSError, StopIteration):  # the kernel has no smaps_rollup, or the process is ending
         return _resident_bytes(folder)
 
 

@@ -1,4 +1,4 @@
-"""Messages between the supervisor and a runner, as typed values: jobs one way, outcomes and metrics the other."""
+"""Typed messages between the supervisor and a runner. Jobs go to the runner; outcomes and metrics come back."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from insula_runner.frames import Frame, Header
 RUNNER_REASONS: Final[frozenset[str]] = frozenset(
     {Reason.HANDLER_ERROR, Reason.PAYLOAD_INVALID, Reason.RESULT_INVALID, Reason.RESULT_TOO_LARGE}
 )
-"""Reasons that a runner may send; the supervisor and the ledger set the other ones."""
+"""Reasons that a runner may send. The supervisor and the ledger set all other reasons."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One attempt as the runner sees it. `payload` has exactly `payload_bytes` bytes, in pieces of any size.
+    """One attempt, as it is sent to the runner. `payload` has exactly `payload_bytes` bytes, in pieces of any size.
 
-    `id` and `trace_id` mark the handler's output of this job: no spaces, 200 characters at most.
-    `direct_hosts` are hosts that the runner's process reaches without a proxy from now on.
+    `id` and `trace_id` mark the handler's output during this job. Each has no spaces and 200 characters at most.
+    `direct_hosts` are hosts that the runner's process reaches without a proxy from this job on.
     """
 
     id: str
@@ -35,9 +35,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The handler returned a dictionary. `result_json` is its JSON, verbatim; `handler_s` is the time it took.
+    """The handler returned a dictionary. `result_json` is its JSON; `handler_s` is the handler's run time in seconds.
 
-    User code shares the process that sent both. `handler_s` is checked: finite and not negative. The bytes are not.
+    User code runs in the process that sent both values. `handler_s` was checked: it is finite and not negative.
+    `result_json` was not checked.
     """
 
     result_json: bytes
@@ -46,9 +47,9 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The workload failed, and the runner did not.
+    """The workload failed, but the runner still works.
 
-    `reason` is one of RUNNER_REASONS, or set by the supervisor. Only HANDLER_ERROR has a traceback.
+    `reason` is one of RUNNER_REASONS, or a reason set by the supervisor. Only HANDLER_ERROR has a traceback.
     """
 
     reason: str
@@ -62,7 +63,7 @@ Outcome = Completed | Failed
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One push of the handler's metrics client. `kind` is gauge, increment or histogram."""
+    """One value from the handler's metrics client. `kind` is gauge, increment or histogram."""
 
     kind: str
     name: str
@@ -79,12 +80,12 @@ def read_outcome(frame: Frame) -> Outcome:
         return Completed(frame.body, handler_s)
     if reason not in RUNNER_REASONS:
         raise ValueError(f"{reason!r} is not a reason")
-    told: dict[str, Any] = json.loads(frame.body)
-    return Failed(reason, storable(told["message"]), storable(told["traceback"]), handler_s)
+    failure: dict[str, Any] = json.loads(frame.body)
+    return Failed(reason, storable(failure["message"]), storable(failure["traceback"]), handler_s)
 
 
 def storable(text: object) -> str:
-    """Return the text with each lone surrogate written as its escape: Redis and protobuf accept none."""
+    """Return the text with each lone surrogate escaped, because Redis and protobuf refuse lone surrogates."""
     return str(text).encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""The host names of the stack's other APIs, under which handlers call them."""
+"""The host names under which a handler calls the other APIs of the stack."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ API_PREFIX: Final = "api-"
 
 
 class Neighbours:
-    """Reads the hosts file of handlers, which grows with each deployed API."""
+    """Reads the handlers' hosts file, which gets an entry for each deployed API."""
 
     def __init__(self, hosts: Path | None) -> None:
-        """`hosts` is None where another service resolves the names."""
+        """`hosts` is the hosts file. It is None if another service resolves the names."""
         self._hosts = hosts
         self._seen = (0, 0)
         self._names: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
-        """The current names: api-<name> for each API."""
+        """Return the current names: api-<name> for each API."""
         if self._hosts is None:
             return ()
         try:
@@ -29,5 +29,5 @@ class Neighbours:
                 words = [word for line in lines for word in line.partition("#")[0].split()[1:]]
                 self._names, self._seen = tuple(word for word in words if word.startswith(API_PREFIX)), seen
         except OSError:
-            return self._names  # it is being written anew
+            return self._names  # the file is being rewritten
         return self._names

@@ -11,16 +11,19 @@ from insula_worker.runners.output import LineTaker
 
 
 def _ignore_metric(metric: Metric) -> None:
-    """Nobody asked."""
+    """Do nothing: metrics are disabled."""
 
 
 def _ignore_end(status: Status, handler_s: float) -> None:
-    """Nobody asked."""
+    """Do nothing: metrics are disabled."""
 
 
 @dataclass(frozen=True)
 class Observers:
-    """Called on the event loop. They must not block or raise. Without `lines`, handlers share the worker's stdout."""
+    """Callbacks on the event loop. They must not block or raise.
+
+    `lines` receives the handlers' output. If it is None, handlers share the worker's stdout and stderr.
+    """
 
     lines: LineTaker | None = None
     metric: Callable[[Metric], None] = _ignore_metric

@@ -1,7 +1,8 @@
-"""The output of a runner on descriptors 1 and 2: two pipes, read in small steps and cut into lines.
+"""Reads the output of a runner on descriptors 1 and 2 from two pipes, and cuts it into lines.
 
-Each line belongs to the workload whose mark came before it in the same pipe. Memory is bounded: one line of
-LINE_BYTES_MAX for each pipe. If the taker of the lines asks to wait, the pipe fills, and the handler's write waits too.
+Each line belongs to the workload of the latest mark in the same pipe. Memory is bounded: each pipe holds one line of
+LINE_BYTES_MAX at most. If the LineTaker asks to wait, reading pauses. The pipe then fills, and the handler's writes
+block.
 """
 
 from __future__ import annotations
@@ -17,21 +18,22 @@ from insula_runner.frames import MARK_BYTES_MAX, MARK_START
 from insula_worker.logs.line import LINE_BYTES_MAX, Blocks, Line, Origin, OutputFormat
 
 READ_BYTES: Final = 8 * 1024
-"""Bytes in one read. It takes the loop a few milliseconds at most: an empty line grows two hundredfold as JSON."""
+"""Bytes in one read. It is small because JSON makes an empty line 200 times as long. One read blocks the event loop for
+a few milliseconds at most."""
 FAREWELL_BYTES: Final = 1024 * 1024
-"""Bytes read after a runner's end. Its pipe held no more; anything beyond comes from programs that outlive it."""
+"""Most bytes read after a runner's end. A pipe holds no more; further bytes come from processes that outlive it."""
 LEVELS: Final = ("INFO", "WARNING")
-"""Levels of the lines of stdout and of stderr. Warnings, tracebacks and progress bars all go to stderr."""
+"""Log levels of stdout and stderr. The level of stderr is only WARNING, because progress bars are written there too."""
 
 
 class LineTaker(Protocol):
     """Receives the lines: the worker's log, or a test."""
 
     def put(self, lines: Sequence[Line]) -> None:
-        """Take lines; never waits."""
+        """Take lines. Must not wait."""
 
     def drop(self, size_bytes: int) -> None:
-        """Called for a line that was too long."""
+        """Count a line that was too long. `size_bytes` is its size."""
 
     def wait_for_room(self, resume: Callable[[], None]) -> bool:
         """Return whether to wait. If so, `resume` is called on the loop when reading may continue."""
@@ -39,7 +41,7 @@ class LineTaker(Protocol):
 
 
 class Cutter:
-    """Cuts a stream into lines, in bounded memory, and takes the marks out."""
+    """Cuts a stream into lines in bounded memory, and removes the marks."""
 
     def __init__(
         self,
@@ -49,7 +51,10 @@ class Cutter:
         origin: Callable[[Origin | None], None],
         dropped: Callable[[int], None],
     ) -> None:
-        """`line` gets each line without its end, `origin` the ids in a mark, `dropped` the size of a dropped line."""
+        """Set the callbacks.
+
+        `line` gets each line without its newline, `origin` the ids in a mark, and `dropped` the size of a dropped line.
+        """
         self._mark = f"{MARK_START}{token} ".encode()
         self._line = line
         self._origin = origin
@@ -59,7 +64,7 @@ class Cutter:
         self._dropped_bytes = 0
 
     def feed(self, data: bytes) -> None:
-        """Pass on every complete line."""
+        """Add data, and pass each complete line to the callbacks."""
         *whole, rest = data.split(b"\n")
         for piece in whole:
             if self._rest:
@@ -71,13 +76,13 @@ class Cutter:
             self._append(rest)
 
     def end(self) -> None:
-        """Pass on a last line without a newline."""
+        """End the stream: pass a last line without a newline to the callbacks."""
         if self._rest:
             rest, self._rest, self._rest_bytes = self._rest, [], 0
             self._take(rest, b"".join(rest[-2:]) if len(rest) > 1 else bytes(rest[0]))
 
     def _append(self, piece: bytes) -> None:
-        """Keep a piece of a line, in blocks: a single buffer would be copied as it grows and need twice the memory."""
+        """Keep a piece of a line, in blocks. A single buffer would be copied as it grows and need twice the memory."""
         self._rest_bytes += len(piece)
         if self._rest and len(self._rest[-1]) < READ_BYTES:
             self._rest[-1] += piece
@@ -89,7 +94,7 @@ class Cutter:
             self._rest, self._rest_bytes = [bytearray(tail)], len(tail)
 
     def _take(self, line: Blocks, tail: bytes) -> None:
-        """Take a line. `tail` is its last MARK_BYTES_MAX bytes at least, or all of a shorter line."""
+        """Pass a line to the callbacks. `tail` is at least its last MARK_BYTES_MAX bytes, or all of a shorter line."""
         mark = tail.find(self._mark)
         if mark >= 0:
             line = _without(line, len(tail) - mark)
@@ -105,13 +110,13 @@ class Cutter:
 
 
 def _without(line: Blocks, end_bytes: int) -> list[bytes]:
-    """The line less its last bytes, which are few."""
+    """Return the line without its last `end_bytes` bytes, which must lie in its last two blocks."""
     blocks = [bytes(block) for block in line[-2:]]
     return [*(bytes(block) for block in line[:-2]), b"".join(blocks)[:-end_bytes]]
 
 
 class _Pipe:
-    """The reading end of one of the two pipes, and the lines cut from it."""
+    """The read end of one of the two pipes, and the lines cut from its data."""
 
     def __init__(self, descriptor: int, token: str, format: OutputFormat, taker: LineTaker) -> None:
         os.set_blocking(descriptor, False)
@@ -134,7 +139,7 @@ class _Pipe:
             self._taker.put(lines)
 
     def read(self) -> int | None:
-        """Read at most READ_BYTES. Returns the number of bytes, 0 at the end, None if no data is there now."""
+        """Read at most READ_BYTES. Return the number of bytes, 0 at the end of the stream, None if there is no data."""
         try:
             data = os.read(self.descriptor, READ_BYTES)
         except BlockingIOError:
@@ -145,7 +150,7 @@ class _Pipe:
         return len(data)
 
     def finish(self) -> None:
-        """Read the rest and close."""
+        """Read the rest, FAREWELL_BYTES at most, and close the pipe."""
         taken_bytes = 0
         while taken_bytes < FAREWELL_BYTES and (read_bytes := self.read()):
             taken_bytes += read_bytes
@@ -155,7 +160,7 @@ class _Pipe:
 
 
 class RunnerOutput:
-    """Both pipes of one runner. They exist from before its start until after its end."""
+    """Both pipes of one runner. They are made before its start and closed after its end."""
 
     def __init__(self, labels: Mapping[str, str], taker: LineTaker) -> None:
         self.token: Final = secrets.token_hex(16)
@@ -166,12 +171,15 @@ class RunnerOutput:
 
     @property
     def writing_ends(self) -> tuple[int, int]:
-        """The writing ends, which become the runner's descriptors 1 and 2."""
+        """The write ends, which become the runner's descriptors 1 and 2."""
         (_, stdout), (_, stderr) = self._descriptors
         return stdout, stderr
 
     def read(self, process: int) -> None:
-        """Start reading once the runner `process` holds the writing ends; close our copies."""
+        """Start reading, and close our copies of the write ends. Call it once the runner has them.
+
+        `process` is the runner's pid, which is a field of each line.
+        """
         for (reading, writing), level in zip(self._descriptors, LEVELS, strict=True):
             os.close(writing)
             pipe = _Pipe(reading, self.token, OutputFormat(self._labels, level, process), self._taker)
@@ -179,13 +187,13 @@ class RunnerOutput:
             self._listen_to(pipe)
 
     def abandon(self) -> None:
-        """Close everything: the runner was not started."""
+        """Close both ends of both pipes. Call it if the runner was not started."""
         for reading, writing in self._descriptors:
             os.close(reading)
             os.close(writing)
 
     def finish(self) -> None:
-        """Read the rest and close. Programs of the runner that still write get EPIPE. Safe to repeat."""
+        """Read the rest and close the pipes. Processes of the runner that still write get EPIPE. Safe to repeat."""
         pipes, self._pipes = self._pipes, []
         for pipe in pipes:
             asyncio.get_running_loop().remove_reader(pipe.descriptor)

@@ -1,7 +1,8 @@
 """One runner: a child interpreter with one instance of the user's handler.
 
-Owns the process: its start, the reason of its end, and the end of everything it started. `connection` owns the frames.
-Call `start` on the main thread's event loop: the runner dies with the thread that spawned it.
+Owns the process: starts it, reports the reason of its end, and ends every process that it started. The module
+`connection` owns the frames. Call `start` on the main thread's event loop: the kernel kills the runner when the thread
+that started it ends.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ RUNNER = Path(insula_runner.__file__).with_name("__main__.py")
 STARTUP = RUNNER.with_name("startup")
 """Folder on the PYTHONPATH of the runner and of every program that it starts."""
 API_KIND = "AsyncAPI"
-FAREWELL_S = 1.0  # between the end of the socket and the end of the process, in either order
+FAREWELL_S = 1.0  # longest time between the end of the socket and the end of the process, in either order
 
 
 class HandlerStartFailed(InsulaError):
-    """The handler cannot serve: its file, class or __init__ failed. `traceback` is empty if the text is enough."""
+    """The handler could not be started: its file, class or __init__ failed. `traceback` is empty if there is none."""
 
     def __init__(self, reason: str, traceback: str = "") -> None:
         super().__init__(reason)
@@ -44,7 +45,7 @@ class HandlerStartFailed(InsulaError):
 class RunnerModels:
     """The SavedModels of a tensorflow handler: `folder` holds <name>/<version>/saved_model.pb for each.
 
-    `signature_keys` has every name; None where the configuration names no signature.
+    `signature_keys` has each model's name and its signature, or None if the configuration names no signature.
     """
 
     folder: Path
@@ -57,7 +58,7 @@ class RunnerLaunch:
 
     `environment` is the complete environment; only Cortex' own CORTEX_* variables are added to it.
     `handler_path` and `python_path` are relative to `project`, the working directory. All other paths are absolute.
-    `memory_bytes` is the limit, for what the handler starts as well.
+    `memory_bytes` limits the memory of the handler and of the processes that it starts.
     """
 
     python: Path
@@ -74,17 +75,17 @@ class RunnerLaunch:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels in every line of its log."""
+        """The labels in every line of the runner's log."""
         return labels(self.api)
 
 
 def labels(api: str) -> dict[str, str]:
-    """The labels in every line of an API's log."""
+    """Return the labels in every line of an API's log."""
     return {"apiName": api, "apiKind": API_KIND}
 
 
 class RunnerProcess:
-    """A started runner. Made by `start`; every other method may be called until and after its end."""
+    """A started runner, made by `start`. Every other method may also be called after the runner's end."""
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class RunnerProcess:
         output: RunnerOutput | None,
         end: Callable[[], None],
     ) -> None:
-        """`end` removes the files that were made for this start. It blocks."""
+        """`end` removes the files that were made for this start. It blocks, so it is called in a thread."""
         self.own_pid: Final = own_pid
         """Pid of the handler's own process on this machine; 0 if it is unknown."""
         self._program = program
@@ -115,10 +116,11 @@ class RunnerProcess:
         on_metric: Callable[[Metric], None] | None = None,
         lines: LineTaker | None = None,
     ) -> RunnerProcess:
-        """Return once the handler's __init__ has returned. Raises HandlerStartFailed; then no process is left.
+        """Start a runner, and return it once the handler's __init__ has returned.
 
+        Raises HandlerStartFailed; no process is left then.
         `on_metric` is called on the event loop for each metric that the handler pushes. It must not block or raise.
-        `lines` takes the handler's output; without it, the handler shares our stdout and stderr.
+        `lines` receives the handler's output. Without it, the handler shares our stdout and stderr.
         """
         output = RunnerOutput(launch.labels, lines) if lines is not None else None
         try:
@@ -191,31 +193,31 @@ class RunnerProcess:
 
     @property
     def pid(self) -> int:
-        """Pid of the process above all of the runner's processes. Without a namespace it is the handler's own."""
+        """Pid of the root of the runner's process tree. Without a namespace it is the handler's own pid."""
         return self._program.pid
 
     @property
     def generations(self) -> int:
-        """Number of processes from `pid` down to the handler's, the latter not counted."""
+        """Number of processes from `pid` down to the handler's process, which is not counted."""
         return self._program.generations
 
     async def run(self, job: Job) -> Outcome:
-        """Run one job. Concurrent jobs are written at once, and handled and answered in the order of the calls.
+        """Run one job. Concurrent jobs are written immediately; they run and are answered in the order of the calls.
 
-        Raises RunnerDied if the runner ends first; it is then unknown whether the handler had begun.
-        Cancelling drops the answer, but the handler continues: `stop(0)` ends it.
+        Raises RunnerDied if the runner ends first. The handler may or may not have begun the job then.
+        If the call is cancelled, the answer is dropped but the handler continues; `stop(0)` ends it.
         """
         return await self._connection.run(job)
 
     async def wait_exit(self) -> str:
-        """Wait for the runner's end, whatever its cause. Return how it ended, such as "ended with code 1"."""
+        """Wait until the runner has ended. Return how it ended, such as "ended with code 1"."""
         await asyncio.shield(self._watcher)
         return self._death
 
     async def stop(self, grace_s: float) -> bool:
-        """End the runner and everything it started. Returns once all have ended, and whether it ended by itself.
+        """End the runner and every process that it started. Return, after their end, whether it ended without SIGKILL.
 
-        Jobs already written are still answered within `grace_s`; with 0 it is killed at once. Safe to repeat.
+        Jobs already written are still answered within `grace_s`. With 0 the runner is killed at once. Safe to repeat.
         """
         if grace_s > 0 and not self._watcher.done():
             self._connection.finish_writing()
@@ -227,7 +229,7 @@ class RunnerProcess:
         return left
 
     async def _watch(self) -> None:
-        """Wait until process and socket have both ended, then fail the waiting jobs with the reason."""
+        """Wait until the process and the socket have both ended, then fail the waiting jobs with the reason."""
         try:
             self._death = await self._end()
         finally:
@@ -239,7 +241,7 @@ class RunnerProcess:
         await asyncio.to_thread(self._remove)
 
     async def _end(self) -> str:
-        """Return how the runner ended, once its last answers are read."""
+        """Wait until the runner has ended and its last answers are read. Return how it ended."""
         exited = asyncio.create_task(self._program.wait())
         closed = asyncio.create_task(self._connection.closed.wait())
         await asyncio.wait({exited, closed}, return_when=asyncio.FIRST_COMPLETED)
@@ -253,7 +255,7 @@ class RunnerProcess:
 
 
 def _command(launch: RunnerLaunch, descriptor: int) -> list[str]:
-    # faulthandler: a segmentation fault in an extension prints where Python was.
+    # faulthandler prints the Python traceback on a segmentation fault in an extension.
     return [str(launch.python), "-X", "faulthandler", str(RUNNER), str(descriptor)]
 
 

@@ -1,4 +1,4 @@
-"""The place of one runner: keeps a handler process running, and starts another when it ends."""
+"""A slot for one runner: keeps a handler process running, and starts another one when it ends."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 STOPPING: Final = "insula is stopping"
 STEADY_S: Final = 30.0
-"""If a runner lived this long, or was given a job, the next one starts without delay, because the handler can start.
-A job that kills its runner does so only as often as it is delivered."""
+"""A runner that ran this long, or was given a job, is restarted without backoff: its handler is able to start.
+A job that kills its runner does not need backoff, because its deliveries are limited."""
 
 
 class AttemptLost(InsulaError):
-    """The runner ended during an attempt. `begun` is whether the attempt counts as lost.
+    """The runner ended before it answered an attempt. `begun` is true if the attempt counts as lost.
 
-    If it does not, the text continues a sentence that begins with "the workload was".
+    If `begun` is false, the text continues a sentence that begins with "the workload was".
     """
 
     def __init__(self, reason: str, *, begun: bool) -> None:
@@ -39,9 +39,9 @@ class AttemptLost(InsulaError):
 
 
 class RunnerSlot:
-    """Starts a runner, and another one when it ends. Jobs wait here and are passed to the runner one at a time.
+    """Starts a runner, and another one when it ends. Jobs wait here and are sent to the runner one at a time.
 
-    No job is passed early: a job that the runner has not seen can still be given back to another worker.
+    A job is sent only when the runner is idle. Until then it can still be given back to another worker.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RunnerSlot:
         observers: Observers,
         neighbours: Neighbours | None = None,
     ) -> None:
-        """Call `enter` with each new phase, and with the reason of a failure.
+        """Call `enter` with each new phase and the reason of a failure, empty without one.
 
         `neighbours` are the hosts that the handler reaches without a proxy, including those added after its start.
         """
@@ -60,7 +60,7 @@ class RunnerSlot:
         self._start_timeout_s = start_timeout_s
         self._observers = observers
         self._neighbours = neighbours or Neighbours(None)
-        self._told: tuple[str, ...] = ()
+        self._sent_names: tuple[str, ...] = ()
         self._runner: RunnerProcess | None = None
         self._turn = asyncio.Lock()
         self._busy_since: float | None = None
@@ -78,7 +78,7 @@ class RunnerSlot:
             started_at, self._used = loop.time(), False
             try:
                 self._runner = await self._start(launch)
-                self._recycled, self._over_memory, self._told = "", "", ()
+                self._recycled, self._over_memory, self._sent_names = "", "", ()
             except HandlerStartFailed as error:
                 log.warning("handler failed to start", extra={"reason": str(error), "traceback": error.traceback})
                 self._enter(Phase.FAILING, f"{error}\n{error.traceback}".strip())
@@ -94,10 +94,10 @@ class RunnerSlot:
                     self._enter(Phase.FAILING, f"{reason} while it was idle")
             works = self._used or loop.time() - started_at > STEADY_S
             failures = 0 if works else failures + 1
-            await asyncio.sleep(pause_s(failures - 1))  # none before the first restart
+            await asyncio.sleep(pause_s(failures - 1))  # 0 s before the first restart
 
     async def _live(self, runner: RunnerProcess, memory_bytes: int | None) -> str:
-        """Wait for the runner's end while limiting its memory. Return the reason of the end."""
+        """Enforce the memory limit until the runner ends. Return the reason of the end."""
         watching = asyncio.create_task(self._limit_memory(runner, memory_bytes))
         try:
             death = await runner.wait_exit()
@@ -115,10 +115,10 @@ class RunnerSlot:
         )
 
     async def _limit_memory(self, runner: RunnerProcess, limit_bytes: int | None) -> None:
-        """End a runner that exceeds compute.mem. Its workload fails at once, because a retry would exceed it again.
+        """End a runner that exceeds compute.mem. Its workload fails without a retry, which would exceed it again.
 
-        A runner that already exceeds it before its first workload is not limited, because it could never run. Cortex
-        ran such a handler: it only reserved the memory.
+        The limit is not enforced if the runner exceeds it before its first workload: it could never run. Cortex ran
+        such a handler, because it only reserved the memory.
         """
         if limit_bytes is None:
             return
@@ -136,13 +136,14 @@ class RunnerSlot:
 
     @property
     def busy_s(self) -> float:
-        """Seconds for which the current job has been running; 0 without one."""
+        """Seconds for which the current job has been running; 0 without a job."""
         return 0.0 if self._busy_since is None else asyncio.get_running_loop().time() - self._busy_since
 
     async def run(self, job: Job, *, patience_s: float) -> Outcome:
-        """Run a job once it is its turn and there is a runner. Raises AttemptLost if the runner ends first.
+        """Run a job once all jobs before it have ended and a runner is ready.
 
-        If the job before it takes longer than `patience_s`, AttemptLost is raised with `begun` False.
+        Raises AttemptLost if the runner ends before it answers. Raises AttemptLost with `begun` False if the job before
+        it takes longer than `patience_s`.
         """
         await self._wait_for_turn(patience_s)
         runner: RunnerProcess | None = None
@@ -152,11 +153,12 @@ class RunnerSlot:
             if runner is None or self._stopped:
                 raise AttemptLost("not started because insula is stopping; it is in the queue again", begun=False)
             self._busy_since = asyncio.get_running_loop().time()
-            outcome = await runner.run(self._with_news(job))
+            outcome = await runner.run(self._with_new_hosts(job))
         except RunnerDied as death:
             self._used |= death.sent
             if self._runner is runner and not self._stopped:
-                self.ready.clear()  # now, before `keep` notices the end: the next job must wait for the next runner
+                # `keep` clears it too, but later: the next job must wait for the next runner.
+                self.ready.clear()
             if self._over_memory and death.sent:
                 return Failed(Reason.MEMORY_LIMIT, self._over_memory, traceback="", handler_s=self.busy_s)
             if self._recycled:
@@ -170,12 +172,12 @@ class RunnerSlot:
             self._busy_since = None
             self._turn.release()
 
-    def _with_news(self, job: Job) -> Job:
-        """Add the names of the neighbours to the job, if its runner does not know them all."""
+    def _with_new_hosts(self, job: Job) -> Job:
+        """Add the names of the neighbours to the job, if they changed since they were last sent to the runner."""
         names = self._neighbours.names()
-        if names == self._told:
+        if names == self._sent_names:
             return job
-        self._told = names
+        self._sent_names = names
         return replace(job, direct_hosts=names)
 
     async def _wait_for_turn(self, patience_s: float) -> None:
@@ -191,19 +193,19 @@ class RunnerSlot:
                     ) from None
 
     async def recycle(self, because: str) -> None:
-        """End the runner at once, whatever it runs; `keep` starts another. No attempt counts as lost."""
+        """End the runner at once, even during a job; `keep` starts another one. No attempt counts as lost."""
         if self._runner is not None:
             self._recycled = because
             await self._runner.stop(0)
 
     async def stop(self, leave_s: float, because: str = STOPPING) -> None:
-        """End the runner for good; cancel `keep` first.
+        """End the runner and start no other one. Cancel `keep` first.
 
-        An idle runner ends as Python programs do: it waits for its threads and runs its exit functions. It is killed if
-        it still runs a job, or has not ended within `leave_s`.
+        An idle runner exits as a Python program does: it waits for its threads and runs its atexit functions. A runner
+        that still runs a job is killed at once. An idle one is killed if it has not ended within `leave_s`.
         """
         self._stopped = True
-        self.ready.set()  # jobs that wait for a runner must not wait any longer
+        self.ready.set()  # wakes the jobs that wait for a runner
         if self._runner is None or self._busy_since is not None:
             await self.recycle(because)
         elif not await self._runner.stop(leave_s):
