@@ -1,8 +1,8 @@
-"""Decides what a worker does next with its releases: a pure function of the deployed versions and the releases here.
+"""Decides what a worker does next with its releases. A pure function of the deployed versions and the local releases.
 
-A new version serves once its handler is ready. The old version then finishes its running workloads and ends. So no
-workload is lost or run twice by a deployment, and a failing version never replaces a working one. A worker that serves
-nothing begins with the version that worked last, so a restart does not stop an API.
+A new version serves once its handler is ready. The old version then finishes its running workloads and ends. A
+deployment therefore neither loses a workload nor runs one twice, and a failing version never replaces a working one.
+A worker that serves nothing starts the version that was ready last, so the API still works after a restart.
 
 With `max_surge: 0` two versions never run at the same time. Once the new version is installed, the old one ends within
 the grace period, and the new one starts. If the new one fails, the old one is started again, and the new one is not
@@ -18,16 +18,16 @@ from insula.phase import Phase
 
 
 class Role(Enum):
-    """The part that a release plays now. Releases are shown in this order.
+    """The role of a release in the rollout. `insula` lists releases in this order.
 
     At most one release is SERVING. At most one is CANDIDATE or IN_PLACE.
     """
 
     SERVING = auto()  # workloads are claimed for it
     CANDIDATE = auto()  # serves once it is ready
-    IN_PLACE = auto()  # the same, and the other releases have ended to make room for it
-    FAILED = auto()  # failed in place, and has ended; it is shown until another version is wanted
-    LEAVING = auto()  # ends within the grace period, because a candidate waits for its place
+    IN_PLACE = auto()  # a candidate that started after the other releases had ended (`max_surge: 0`)
+    FAILED = auto()  # failed as IN_PLACE, and has ended; it is listed until another version is wanted
+    LEAVING = auto()  # ends within the grace period, because a candidate waits for its end
     RETIRING = auto()  # ends once it has finished its running workloads
 
 
@@ -42,7 +42,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The current state of a release. `phases` has one phase for each of its runners.
+    """The current state of a release. `phases` has the phase of each of its runners.
 
     `waits` is true if the release is installed and waits for StartInPlace.
     """
@@ -65,20 +65,23 @@ class Observed:
 
     @property
     def has_its_place(self) -> bool:
-        """Whether the other releases end to make room for it, or have ended."""
+        """Whether the other releases have ended, or are ending, to make room for this one."""
         return self.waits or self.role is Role.IN_PLACE
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """The versions in the registry: the one deployed last, and the one that became ready last, if it is another one."""
+    """The versions in the registry.
+
+    `newest` was deployed last. `active` was ready last; it is None if that is `newest` or no version was ready.
+    """
 
     newest: Target
     active: Target | None
 
 
 class Absent(Enum):
-    """Why no wanted version is known."""
+    """Why the wanted version is unknown."""
 
     NOT_DEPLOYED = auto()  # not deployed yet, or deleted
     UNAVAILABLE = auto()  # the registry did not answer
@@ -111,25 +114,25 @@ class State:
         return next((release for release in self.releases if release.role in roles), None)
 
     def without(self, gone: Observed) -> State:
-        """Return the state once a release is forgotten."""
+        """Return the state without the release `gone`."""
         return replace(self, releases=tuple(release for release in self.releases if release is not gone))
 
     def fallen(self, candidate: Observed) -> State:
-        """Return the state once a candidate has failed in place."""
+        """Return the state with the candidate's role set to FAILED."""
         rest = self.without(candidate)
         return replace(rest, releases=(*rest.releases, replace(candidate, role=Role.FAILED)))
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Install a version as the candidate, and start it. With `in_place` it waits for StartInPlace."""
+    """Install a version as the candidate, and start it. With `in_place`, start it only at StartInPlace."""
 
     target: Target
 
 
 @dataclass(frozen=True, slots=True)
 class StartInPlace:
-    """Start a waiting candidate: no other release runs."""
+    """Start a waiting candidate. No other release runs."""
 
     number: int
 
@@ -165,7 +168,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class FallBack:
-    """End this release now, and remember that it failed in place."""
+    """End this release now, and keep it with the role FAILED."""
 
     number: int
 
@@ -181,7 +184,7 @@ Action = Start | StartInPlace | Promote | Retire | MakeRoom | End | FallBack | G
 
 
 def decide(state: State) -> list[Action]:
-    """Return the actions to perform now, in order; empty if nothing is to be done until the state changes."""
+    """Return the actions to perform now, in order. Empty if there is nothing to do until the state changes."""
     match state.wanted:
         case Absent.UNAVAILABLE:
             return _promote(state)
@@ -193,7 +196,7 @@ def decide(state: State) -> list[Action]:
 
 
 def falls_back(release: Observed, wanted: Deployed | Absent) -> bool:
-    """Whether the previous version is started again, because this one was started in its place and is failing."""
+    """Return whether to start the previous version again, because `release` was started in place and is failing."""
     if not isinstance(wanted, Deployed) or wanted.active is None or release.target != wanted.newest:
         return False
     return release.role is Role.IN_PLACE and release.failing
@@ -230,7 +233,7 @@ def _target(state: State, wanted: Deployed) -> Target:
 
 
 def _start_in_place(state: State, candidate: Observed) -> list[Action]:
-    """End the other releases for a waiting candidate. Once they have ended, start it."""
+    """Return the actions that end the other releases, or, once they have ended, start the waiting candidate."""
     others = [release for release in state.releases if release is not candidate and release.role is not Role.FAILED]
     if not others:
         return [StartInPlace(candidate.number)]

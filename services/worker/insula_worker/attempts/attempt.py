@@ -26,14 +26,14 @@ log = logging.getLogger(__name__)
 RESULT_INLINE_BYTES_MAX: Final = 4 * 1024
 """Larger results go to S3: ended records stay in Redis' memory for the whole retention."""
 CHECKED_AT_ONCE_BYTES: Final = 64 * 1024
-"""A longer result is checked in a thread; the event loop checks a shorter one itself, in 30 ms at most."""
+"""A longer result is checked in a thread. A shorter one is checked on the event loop, in 30 ms at most."""
 NO_OBJECT: Final = "user response must be json serializable dictionary, got bytes that are not a JSON object instead"
 STORE_RETRY_S: Final = 1.0
 PATIENCE_S: Final = 1.0
-"""How long a job may wait for the job before it. Then it is given back, so that another worker can run it."""
+"""How long a job may wait for the job before it. After that it is given back, so that another worker can run it."""
 MESSAGE_CHARS_MAX: Final = 4096
 TRACEBACK_BYTES_MAX: Final = 8 * 1024
-"""The end of a failure's traceback, which holds the cause, is kept up to this size. The log has more."""
+"""A longer traceback is cut at its start, because its end holds the cause. The log has the whole traceback."""
 TRACEBACK_INLINE_BYTES_MAX: Final = 4 * 1024
 """Longer tracebacks go to S3."""
 Written = TypeVar("Written")
@@ -41,7 +41,10 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a
 
 
 class Attempts:
-    """Runs claims to their end. When `run` returns, the workload has ended, is given back, or another worker has it."""
+    """Runs claimed workloads.
+
+    When `run` returns, the workload has ended, is in the queue again, or is claimed by another worker.
+    """
 
     def __init__(
         self,
@@ -52,7 +55,7 @@ class Attempts:
         changed: Callable[[], None],
         patience: Patience,
     ) -> None:
-        """`ended` is called with the status and the handler's seconds of each workload that ended here.
+        """`ended` is called with the status and the handler's run time in seconds of each workload that ended here.
 
         `changed` is called when an attempt begins to wait for its payload.
         """
@@ -63,7 +66,7 @@ class Attempts:
         self._ended = ended
 
     async def run(self, claim: Claim) -> float | None:
-        """Run one claim. Returns the seconds that the handler took, or None if it returned no outcome."""
+        """Run one claim. Return the handler's run time in seconds, or None if the attempt has no outcome."""
         lease = claim.lease
         log.info("processing workload...", extra={**_fields(claim), "attempt": lease.attempt})
         try:
@@ -102,7 +105,7 @@ class Attempts:
             return await self._slot.run(job, patience_s=PATIENCE_S)
 
     async def _finish(self, claim: Claim, outcome: Completed | Failed) -> None:
-        """Write the outcome. Raises LeaseLost."""
+        """Write the outcome to the ledger, and delete the payload. Raises LeaseLost."""
         lease = claim.lease
         written = await _until_written(lease, lambda: self._store(lease, outcome))
         try:
@@ -128,7 +131,10 @@ class Attempts:
         self._ended(Status.FAILED, outcome.handler_s)
 
     async def _store(self, lease: Lease, outcome: Completed | Failed) -> Result | Failure:
-        """Write a large outcome to S3. Return the part that the record keeps. Raises StoreUnavailable for a result."""
+        """Write a large outcome to S3. Return the values for the workload's record.
+
+        Raises StoreUnavailable for a result, not for a failure.
+        """
         if isinstance(outcome, Failed):
             return await self._store_failure(lease, outcome)
         if len(outcome.result_json) <= RESULT_INLINE_BYTES_MAX:
@@ -138,7 +144,7 @@ class Attempts:
         return Result(object=key)
 
     async def _store_failure(self, lease: Lease, failed: Failed) -> Failure:
-        """As `_store`, but never waits for S3: during an outage the record keeps the end of the traceback inline."""
+        """Write a long traceback to S3. If S3 is unavailable, the record keeps the end of the traceback instead."""
         message, traceback = failed.message[:MESSAGE_CHARS_MAX], end_of(failed.traceback, TRACEBACK_BYTES_MAX)
         short = end_of(traceback, TRACEBACK_INLINE_BYTES_MAX)
         if short == traceback:
@@ -147,7 +153,7 @@ class Attempts:
         try:
             await self._objects.write(key, _once(traceback.encode()))
         except StoreUnavailable:
-            # With the key: the object may exist despite the error, and must be deleted with the workload.
+            # The key is kept: the object may exist despite the error, and must be deleted with the workload.
             return Failure(failed.reason, message, short, key)
         return Failure(failed.reason, message, traceback_object=key)
 
@@ -174,7 +180,7 @@ class Attempts:
 
 
 async def _until_written(lease: Lease, write: Callable[[], Awaitable[Written]]) -> Written:
-    """Call `write` until it succeeds, however long the stores are unavailable. The lease is renewed meanwhile."""
+    """Call `write` until it does not raise StoreUnavailable, without a limit. The lease is renewed meanwhile."""
     while True:
         try:
             return await write()
@@ -186,7 +192,7 @@ async def _until_written(lease: Lease, write: Callable[[], Awaitable[Written]]) 
 async def _checked(outcome: Completed | Failed) -> Completed | Failed:
     """Return the outcome, or a failure if its result is not one JSON object.
 
-    The runner is not trusted with this: user code can write to its socket.
+    The runner's own check is not enough, because user code can write to its socket.
     """
     if isinstance(outcome, Failed):
         return outcome
@@ -202,7 +208,7 @@ def _fields(claim: Claim) -> dict[str, object]:
 
 
 def _trace_id(claim: Claim) -> str:
-    """The trace id of the caller; without one, the workload's id, which has as many digits."""
+    """Return the client's trace id. Without one, return the workload's id, which has as many digits."""
     found = _TRACEPARENT.match(claim.traceparent)  # from the client's header, so it may be malformed
     return found[1] if found else claim.lease.id.replace("-", "")
 
@@ -217,10 +223,10 @@ async def _once(content: bytes) -> AsyncIterator[bytes]:
 
 
 def _object_of(written: Result | Failure) -> str | None:
-    """The S3 key that belongs to an outcome, or None."""
+    """Return the S3 key in an outcome, or None."""
     return written.traceback_object if isinstance(written, Failure) else written.object
 
 
 def end_of(text: str, bytes_max: int) -> str:
-    """The last whole characters of the text that fit into `bytes_max` > 0 bytes of UTF-8."""
+    """Return the end of the text, as many whole characters as fit into `bytes_max` > 0 bytes of UTF-8."""
     return text.encode()[-bytes_max:].decode("utf-8", "ignore")

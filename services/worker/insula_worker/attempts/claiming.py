@@ -1,4 +1,4 @@
-"""The worker's side of the queue: claims as many workloads as the runner can take, renews leases, drains."""
+"""Claims as many workloads as the runner has room for, renews their leases, and drains the worker."""
 
 from __future__ import annotations
 
@@ -20,18 +20,21 @@ from insula_worker.runners.slot import RunnerSlot
 log = logging.getLogger(__name__)
 
 SCAN_S: Final = 2.0
-"""Seconds between two searches for workloads that no worker runs."""
+"""Seconds between two searches for claimed workloads that no worker runs any more."""
 AHEAD_S: Final = 0.1
 AHEAD_MAX: Final = 63
-"""While handlers are quick, a worker claims ahead only workloads that it finishes within AHEAD_S (invariant I6)."""
+"""A worker claims workloads ahead only if it expects to finish them within AHEAD_S (invariant I6)."""
 OUTAGE_RETRY_S: Final = 0.5
 GIVE_BACK_S: Final = 2.0
-"""How long a drain waits for Redis while giving workloads back. The rest is freed when its leases expire."""
+"""How long a drain waits for Redis while giving workloads back. The leases of the other workloads expire."""
 
 
 @dataclass(frozen=True)
 class _Taken:
-    """The result of a claim or reclaim. `newest` is the queue's last entry, None if entries up to it may still wait."""
+    """The result of a claim or reclaim.
+
+    `newest` is the id of the queue's last entry. It is None if unclaimed entries may be left.
+    """
 
     claims: list[Claim]
     newest: str | None
@@ -39,7 +42,7 @@ class _Taken:
 
 @dataclass(frozen=True)
 class Serving:
-    """A version to claim for: the claimant's name and version, the attempts that run its claims, and their slot."""
+    """The version to claim for: the claimant's name and version, the Attempts that run its claims, and their slot."""
 
     claimant: Claimant
     attempts: Attempts
@@ -48,7 +51,7 @@ class Serving:
 
 @dataclass(frozen=True)
 class _Held:
-    """A running attempt."""
+    """A running attempt and its lease."""
 
     lease: Lease
     serving: Serving
@@ -77,7 +80,7 @@ class Claiming:
         self.wake()
 
     def wake(self) -> None:
-        """Check again whether there is room, for example because a runner became ready."""
+        """Check again whether there is room. Call it when this may have changed, such as when a runner is ready."""
         self._changed.set()
 
     def running_in(self, slot: RunnerSlot) -> int:
@@ -85,7 +88,7 @@ class Claiming:
         return sum(held.serving.slot is slot for held in self._held.values())
 
     async def claim_for_ever(self) -> None:
-        """Claim until cancelled. Running attempts then continue: see `finish`."""
+        """Claim until cancelled. Running attempts continue after that; `finish` waits for them."""
         loop = asyncio.get_running_loop()
         lease_s = self._ledger.policy.lease.total_seconds()
         outage, expired_from = True, 0.0
@@ -125,7 +128,7 @@ class Claiming:
             self._doze = None
 
     async def _room(self) -> tuple[Serving, int]:
-        """Wait until a ready runner has room. Returns it, and how many claims it has room for."""
+        """Wait until a ready runner has room. Return its version, and the number of claims it has room for."""
         while True:
             serving = self._serving
             if serving is not None and serving.slot.ready.is_set():
@@ -137,7 +140,10 @@ class Claiming:
             await self._changed.wait()
 
     async def renew_for_ever(self) -> None:
-        """Renew every lease at a third of its length, until cancelled. If a lease is lost, stop its handler."""
+        """Renew all leases, each time a third of a lease's length has passed, until cancelled.
+
+        If a lease is lost, its attempt is stopped.
+        """
         period_s = self._ledger.policy.lease.total_seconds() / 3
         pause_s = period_s
         while True:
@@ -153,15 +159,18 @@ class Claiming:
                 await self._abandon(lease)
 
     async def finish(self, grace_s: float) -> None:
-        """Let attempts finish within `grace_s`; give back those that wait for S3. Cancel `claim_for_ever` first."""
+        """Wait until all attempts have ended, `grace_s` at most. Attempts that wait for S3 are given back.
+
+        Cancel `claim_for_ever` first.
+        """
         await self._wait_for(list(self._held.values()), grace_s)
 
     async def settle(self) -> None:
-        """Wait until attempts whose runner was stopped are given back, at most GIVE_BACK_S (invariant I7)."""
+        """Wait until the attempts of stopped runners are given back, GIVE_BACK_S at most (invariant I7)."""
         await self._wait_for(list(self._held.values()), GIVE_BACK_S)
 
     async def idle_in(self, slot: RunnerSlot) -> None:
-        """Give back the attempts of a slot that wait for S3. Return once the slot has no running attempt."""
+        """Wait until the slot has no running attempt. Its attempts that wait for S3 are given back."""
         await self._wait_for([held for held in self._held.values() if held.serving.slot is slot], None)
 
     async def _wait_for(self, attempts: list[_Held], timeout_s: float | None) -> None:
@@ -182,7 +191,10 @@ class Claiming:
         return _Taken(claims, None)
 
     async def _take(self, serving: Serving, call: Coroutine[Any, Any, _Taken]) -> str | None:
-        """Start the claims that `call` returns, even if cancelled: else they would idle until their leases expire."""
+        """Start the claims that `call` returns, even if cancelled. Otherwise nothing would run them until they expire.
+
+        Return `newest` of the result.
+        """
         taking = asyncio.create_task(self._start_all(serving, call))
         try:
             return await asyncio.shield(taking)
@@ -224,9 +236,10 @@ class Claiming:
 
 
 def capacity(handler_s: float | None, busy_s: float) -> int:
-    """Claims to hold at the same time: the running one, and those that it expects to finish within AHEAD_S.
+    """Return how many claims to hold at the same time: the running one, and those that fit into AHEAD_S.
 
-    `handler_s` is the recent average of handler times, None before the first. `busy_s` is the time of the running one.
+    `handler_s` is the recent average of the handler's run times, None before the first. `busy_s` is the run time of the
+    current one so far. Both are in seconds.
     """
     expected_s = max(handler_s or 0.0, busy_s, 1e-6)
     return 1 if handler_s is None else 1 + min(AHEAD_MAX, int(AHEAD_S / expected_s))

@@ -24,14 +24,15 @@ log = logging.getLogger(__name__)
 PAYLOAD_MEMORY_BYTES: Final = 8 * 1024 * 1024
 """A larger payload is kept on disk until the handler takes it."""
 WAITING_MAX: Final = 16
-"""Attempts that may wait for S3 without occupying a place. All of them read at the same time once S3 answers."""
+"""Attempts that may wait for S3 without counting as claims. All of them read at the same time once S3 answers."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """When to read a payload again that S3 did not return, and when to stop.
+    """The retry policy for payloads that S3 did not return.
 
-    During an outage there is no limit. Errors about one object end the wait after `errors_min` of them over `over_s`.
+    During an outage of S3, retries have no limit. If S3 answers with errors about one object, retries end after at
+    least `errors_min` errors and at least `over_s` seconds.
     """
 
     pause_s: float = 1.0
@@ -41,20 +42,20 @@ class Patience:
     clock: Callable[[], float] = time.monotonic
 
     def after(self, failures: int) -> float:
-        """The pause after `failures` in a row, in seconds: doubles up to `pause_s_max`."""
+        """Return the seconds to wait after `failures` in a row: `pause_s`, doubled each time up to `pause_s_max`."""
         return pause_s(failures, first_s=self.pause_s, max_s=self.pause_s_max)
 
     def is_over(self, errors: int, since_s: float) -> bool:
-        """Whether to stop after `errors` about one object, the first of them at `since_s` of the clock."""
+        """Return whether to stop after `errors` about one object. The first was at `since_s`, by `clock`."""
         return errors >= self.errors_min and self.clock() - since_s >= self.over_s
 
 
 class PayloadUnreadable(InsulaError):
-    """S3 answers, but has not returned this payload for too long."""
+    """S3 answers, but did not return this payload within the limits of Patience."""
 
 
 class WaitEnded(InsulaError):
-    """The worker stops waiting; another worker may try."""
+    """The worker no longer waits for S3. Another worker may run the workload."""
 
 
 class Payloads:
@@ -70,11 +71,11 @@ class Payloads:
 
     @property
     def aside(self) -> int:
-        """Number of attempts that wait for S3 without occupying a place."""
+        """Number of attempts that wait for S3 and do not count as claims, WAITING_MAX at most."""
         return min(len(self.waiting), WAITING_MAX)
 
     def stop_waiting(self) -> None:
-        """Raise WaitEnded in every waiting attempt, and from now on in every attempt that would wait."""
+        """Raise WaitEnded in every attempt that waits for S3 now or would wait later."""
         self._leaving.set()
 
     async def read(self, id: str, key: str) -> SpooledTemporaryFile[bytes]:
@@ -130,7 +131,7 @@ class Payloads:
 
 
 async def _write(spool: SpooledTemporaryFile[bytes], chunk: bytes) -> None:
-    """Write in a thread. Raises StoreUnavailable if this machine's disk is full: that is no fault of the payload."""
+    """Write in a thread. Raises StoreUnavailable if this machine's disk is full, so that the read is retried."""
     try:
         await asyncio.to_thread(spool.write, chunk)
     except OSError as error:

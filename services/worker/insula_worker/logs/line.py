@@ -1,7 +1,8 @@
-"""One line of a worker's log, as bytes of JSON: what user code printed, what its logger wrote, what the worker says.
+"""Makes one line of a worker's log, as bytes of JSON.
 
-Owns the shape: {"asctime", "levelname", "message", "process", "labels"} and, while a workload runs, "id" and "traceId".
-Pure; where lines come from and go to is others'.
+The input is a line that user code printed, a JSON line of the handler's logger, or a log record of the worker itself.
+The output has the keys {"asctime", "levelname", "message", "process", "labels"} and, while a workload runs, "id" and
+"traceId". Pure functions: other modules read and write the lines.
 """
 
 from __future__ import annotations
@@ -17,32 +18,35 @@ from json.encoder import encode_basestring_ascii
 from typing import Final, NamedTuple, cast
 
 LINE_BYTES_MAX: Final = 5_000_000
-"""A longer line is dropped, as the handler's documentation says."""
+"""A longer line is dropped."""
 LONG_LINE_BYTES: Final = 64 * 1024
-"""A longer line is not held as JSON, which may take six times its bytes, but made piece by piece."""
+"""A longer line is encoded in pieces while it is written. Encoded at once, it could take six times its bytes."""
 _LOGGER_START: Final = b'{"asctime": "'
 
 
 Blocks = Sequence[bytes | bytearray]
-"""A line as it was read: at least one block, together its bytes."""
+"""A line as it was read: one block of bytes or more, to be concatenated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The workload during which a line was printed."""
+    """The workload that was running when a line was printed."""
 
     id: str
     trace_id: str
 
     @property
     def fields(self) -> dict[str, str]:
-        """What the line says of it."""
+        """The keys that the line gets."""
         return {"id": self.id, "traceId": self.trace_id} if self.trace_id else {"id": self.id}
 
 
 @dataclass(frozen=True, slots=True)
 class LongLine:
-    """A line kept as it was printed, between the JSON around it; `escape` tells whether it has to become a string."""
+    """A line kept as it was printed, and the JSON text before and after it.
+
+    If `escape` is true, `raw` is encoded as a JSON string; otherwise it is JSON already.
+    """
 
     before: bytes
     raw: Blocks
@@ -51,14 +55,14 @@ class LongLine:
     size_bytes: int
 
     def pieces(self) -> Iterator[bytes]:
-        """The line with its newline, bit by bit."""
+        """Yield the encoded line with its newline, in pieces."""
         yield self.before
         yield from _escaped(self.raw) if self.escape else map(bytes, self.raw)
         yield self.after + b"\n"
 
 
 class Line(NamedTuple):
-    """A finished line, without its newline. Where there is a `long` one, `json` is only its beginning."""
+    """An encoded line, without its newline. If `long` is set, it is the line and `json` holds only its beginning."""
 
     workload: str
     json: bytes
@@ -66,7 +70,7 @@ class Line(NamedTuple):
 
 
 class OutputFormat:
-    """Turns what one stream of one runner brings into lines. `level` is that of whatever is not the logger's."""
+    """Encodes the lines of one stream of one runner. `level` is the level of lines that the logger did not write."""
 
     def __init__(self, labels: Mapping[str, str], level: str, process: int) -> None:
         self._middle = f'"levelname": "{level}", "message": '
@@ -79,18 +83,18 @@ class OutputFormat:
         self.set_origin(None)
 
     def set_time(self, now: float) -> None:
-        """What lines say from now on; seconds since 1970."""
+        """Set the time of the following lines, in seconds since 1970."""
         self._time = asctime(now)
         self._before = f'{{"asctime": "{self._time}", {self._middle}'
 
     def set_origin(self, origin: Origin | None) -> None:
-        """Whose the lines are from now on."""
+        """Set the workload of the following lines, None between workloads."""
         self._origin = origin
         self._fields = "" if origin is None else ", " + json.dumps(origin.fields)[1:-1]
         self._after = f"{self._end}{self._fields}}}"
 
     def line(self, raw: Blocks) -> Line | None:
-        """The line for one that was printed; None if it goes past LINE_BYTES_MAX."""
+        """Encode a printed line. Return None if a long line exceeds LINE_BYTES_MAX once it is encoded."""
         workload = self._origin.id if self._origin else ""
         if len(raw) > 1 and sum(map(len, raw)) > LONG_LINE_BYTES:
             return self._long_line(raw, workload)
@@ -102,7 +106,7 @@ class OutputFormat:
         return Line(workload, made)
 
     def _enriched(self, raw: bytes) -> bytes | None:
-        """The logger's line with what it does not know; None if it only looks like one."""
+        """Add the missing keys to a line of the handler's logger. Return None if the logger did not write the line."""
         try:
             parsed: object = json.loads(raw, parse_constant=_refuse)
         except (ValueError, RecursionError):
@@ -116,13 +120,14 @@ class OutputFormat:
         missing = {name: value for name, value in ours.items() if name not in found}
         if not missing:
             return raw
-        # Spliced, not encoded anew: numbers stay as the handler wrote them.
+        # Not parsed and encoded again: numbers must stay as the handler wrote them.
         return raw.rstrip()[:-1] + b", " + json.dumps(missing)[1:].encode("ascii")
 
     def _long_line(self, raw: Blocks, workload: str) -> Line | None:
         raw_bytes = sum(map(len, raw))
         if raw[0].startswith(_LOGGER_START) and raw[-1].endswith(b"}"):
-            # Believed: to parse 5 MB of JSON can take 20 times its size. A key that both have is the handler's.
+            # Not parsed: parsing 5 MB of JSON can take 20 times its size in memory. The handler's keys come last, so
+            # they override ours.
             fields = f"{{{self._fields[2:]}, ".encode() if self._fields else b"{"
             long = LongLine(fields, [raw[0][1:], *raw[1:]], b"", escape=False, size_bytes=raw_bytes)
         else:
@@ -136,24 +141,24 @@ class OutputFormat:
 
 
 def line_fields(seconds: float, level: str, message: str, labels: Mapping[str, str]) -> dict[str, object]:
-    """What a line of the worker's own begins with; `seconds` is its time, since 1970."""
+    """Return the common keys of the worker's own lines. `seconds` is the line's time, in seconds since 1970."""
     line: dict[str, object] = {"asctime": asctime(seconds), "levelname": level, "message": message}
     return {**line, "process": os.getpid(), "labels": dict(labels)}
 
 
 def record_fields(labels: Mapping[str, str]) -> Callable[[logging.LogRecord], dict[str, object]]:
-    """Return what makes these fields of the worker's own log records."""
+    """Return a function that makes `line_fields` of a log record."""
     return lambda record: line_fields(record.created, record.levelname, record.getMessage(), labels)
 
 
 def asctime(seconds: float) -> str:
-    """Local time as Python's logging writes it: "2021-01-19 15:14:05,291"."""
+    """Format the local time as Python's logging does: "2021-01-19 15:14:05,291"."""
     whole = int(seconds)
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(whole))},{int((seconds - whole) * 1000):03d}"
 
 
 def _escaped(raw: Blocks) -> Iterator[bytes]:
-    """The text of `raw` as the inside of a JSON string, in pieces."""
+    """Yield the text of `raw`, escaped for a JSON string without the quotes, in pieces."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     for block in raw:
         yield encode_basestring_ascii(decoder.decode(block))[1:-1].encode("ascii")

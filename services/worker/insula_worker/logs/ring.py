@@ -1,4 +1,4 @@
-"""The latest lines of a worker, for whoever asks over the network: bounded, and readers cannot slow it down."""
+"""Keeps the latest log lines of a worker in bounded memory, for StreamLogs. Slow readers do not delay the worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BYTES_MAX: Final = 2 * 1024 * 1024
 
 
 class LogRing:
-    """A window over the lines so far. Every line has a number; a reader that falls behind learns how many it missed."""
+    """Holds the latest lines. A reader that is too slow gets a line with the number of lines that it missed."""
 
     def __init__(self, lines_max: int = LINES_MAX, bytes_max: int = BYTES_MAX) -> None:
         self._lines_max = lines_max
@@ -28,7 +28,7 @@ class LogRing:
         self._closed = False
 
     def append(self, workload: str, line: bytes) -> None:
-        """Add a line; the oldest leave while there are too many."""
+        """Add a line. Remove the oldest lines until both limits are kept."""
         self._lines.append((workload, line))
         self._held_bytes += len(line)
         while len(self._lines) > self._lines_max or self._held_bytes > self._bytes_max:
@@ -38,12 +38,15 @@ class LogRing:
             self._news.set()
 
     def close(self) -> None:
-        """End every reader once it has read what is there."""
+        """End every reader after it has read the lines held."""
         self._closed = True
         self._news.set()
 
     async def read(self, *, follow: bool, workload: str = "") -> AsyncIterator[str]:
-        """Each line held, oldest first, of `workload` only if one is named; with `follow` also those to come."""
+        """Yield each line held, oldest first. With `follow`, wait for further lines and yield them too.
+
+        If `workload` is not empty, yield only the lines of this workload.
+        """
         position, end = self._first, self._first + len(self._lines)
         while follow or position < end:
             if position < self._first:
@@ -55,7 +58,7 @@ class LogRing:
                 if not workload or owner == workload:
                     yield line.decode("ascii")
                 elif position % 100 == 0:
-                    await asyncio.sleep(0)  # a long search is not the loop's only business
+                    await asyncio.sleep(0)  # so that a long search does not block the event loop
             elif self._closed:
                 return
             else:
@@ -64,6 +67,6 @@ class LogRing:
 
 
 def _missed(lines: int) -> str:
-    """Says in the shape of a line what is missing before the next."""
+    """Return a log line that reports the number of missing lines."""
     text = f"{lines} lines are missing here: they were written faster than this reader took them"
     return json.dumps({**line_fields(time.time(), "WARNING", text, {}), "linesMissing": lines})

@@ -1,4 +1,4 @@
-"""The worker's stdout, written by a thread: whoever reads it may be slow, or stand still, and the loop must not."""
+"""Writes to the worker's stdout in a thread, so that a slow reader of stdout does not block the event loop."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from typing import Final
 from insula_worker.logs.line import LongLine
 
 FULL_BYTES: Final = 256 * 1024
-"""So much may wait before whoever can wait should."""
+"""Queued bytes from which on callers should wait."""
 WAITING_BYTES_MAX: Final = 4 * 1024 * 1024
-"""More is refused: what one read of each pipe can become, on top of FULL_BYTES. A line beyond it passes alone."""
+"""Queued bytes from which on lines are refused: FULL_BYTES and the lines of one read of each pipe. A longer line is
+accepted if the queue is empty."""
 
 
 class StdoutWriter:
-    """Lines in, in order; written by its own thread. Every method but `close` returns at once."""
+    """A queue of lines and a thread that writes them in order. Only `close` blocks."""
 
     def __init__(self, descriptor: int, drained: Callable[[], None]) -> None:
-        """`drained` is called in the thread whenever all that waited is written."""
+        """`drained` is called in the thread whenever the queue is empty after a write."""
         self._descriptor = descriptor
         self._drained = drained
         self._waiting: deque[bytes | LongLine] = deque()
@@ -32,11 +33,14 @@ class StdoutWriter:
 
     @property
     def is_full(self) -> bool:
-        """Whether it would be better to wait."""
+        """Whether the queue holds FULL_BYTES or more."""
         return self._waiting_bytes >= FULL_BYTES
 
     def put(self, lines: bytes | LongLine) -> bool:
-        """Take whole lines with their newlines, or a long one; refuses them all while too much waits."""
+        """Queue complete lines with their newlines, or one long line.
+
+        Return False, and queue none of them, if the queue would exceed WAITING_BYTES_MAX or the writer is closed.
+        """
         size_bytes = _size_bytes(lines)
         with self._condition:
             if self._closing or (self._waiting_bytes and self._waiting_bytes + size_bytes > WAITING_BYTES_MAX):
@@ -47,7 +51,7 @@ class StdoutWriter:
         return True
 
     def close(self, timeout_s: float) -> None:
-        """Write what waits, if that can be done in time, and end."""
+        """Accept no more lines. Wait until the queued ones are written, `timeout_s` at most."""
         with self._condition:
             self._closing = True
             self._condition.notify()
@@ -65,12 +69,12 @@ class StdoutWriter:
                 for piece in lines.pieces() if isinstance(lines, LongLine) else (lines,):
                     self._write(piece)
             except OSError:
-                return  # nobody will ever read it; what follows is refused, and counted by whoever put it
+                return  # stdout has no reader any more; once the queue is full, `put` refuses further lines
             with self._condition:
                 self._waiting.popleft()
                 self._waiting_bytes -= _size_bytes(lines)
                 drained = not self._waiting
-            del lines  # 5 MB of a long one, until the next comes
+            del lines  # a long line takes 5 MB, which would stay allocated until the next one
             if drained:
                 self._drained()
 

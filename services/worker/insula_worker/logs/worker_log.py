@@ -1,7 +1,7 @@
-"""Everything a worker says: its own records and its handlers' output, in one order, to stdout and to whoever asks.
+"""The log of a worker: its own records and its handlers' output, in one order, to stdout and to the LogRing.
 
-Lines may be lost, and then are counted and told: over the size limit, or because stdout's reader stands still.
-Neither the loop nor, for longer than STALL_S, a handler waits for that reader.
+A line is dropped if it exceeds the size limit, or if stdout's reader reads nothing for STALL_S. Dropped lines are
+counted, and a warning is logged. Stdout's reader never blocks the event loop, and blocks a handler for STALL_S at most.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLOSE_S: Final = 1.0
 
 
 class WorkerLog:
-    """Takes lines on the loop's thread; `insula_worker.runners.output.LineTaker` is its shape."""
+    """Receives lines on the event loop's thread. Implements `insula_worker.runners.output.LineTaker`."""
 
     def __init__(self, labels: Mapping[str, str], descriptor: int = 1) -> None:
         self.ring: Final = LogRing()
@@ -38,7 +38,7 @@ class WorkerLog:
         self._stall: asyncio.TimerHandle | None = None
 
     def put(self, lines: Sequence[Line]) -> None:
-        """Take lines; never waits."""
+        """Add lines. Never waits."""
         short: list[bytes] = []
         for line in lines:
             self.ring.append(line.workload, line.json)
@@ -55,7 +55,7 @@ class WorkerLog:
             self.lines_unread += len(lines)
 
     def say(self, line: str, workload: str) -> None:
-        """Take a line of the worker's own, from any thread."""
+        """Add a line of the worker itself. May be called from any thread."""
         made = [Line(workload, line.encode("ascii"))]
         try:
             on_loop = asyncio.get_running_loop() is self._loop
@@ -67,18 +67,21 @@ class WorkerLog:
             self._loop.call_soon_threadsafe(self.put, made)
 
     def drop(self, size_bytes: int) -> None:
-        """Count a line that was too long; say so once."""
+        """Count a line that was too long. Log a warning for the first one."""
         self.lines_too_long += 1
         if self.lines_too_long == 1:
             limit = f"the limit is {LINE_BYTES_MAX}; later ones are only counted"
             self._warn(f"a log line of {size_bytes} bytes was dropped, {limit}")
 
     def wait_for_room(self, resume: Callable[[], None]) -> bool:
-        """Tell whether to wait; if so, `resume` is called when stdout has taken all, or STALL_S have passed."""
+        """Return whether the caller should wait before it adds more lines.
+
+        If so, `resume` is called once stdout's queue is empty, or after STALL_S.
+        """
         if self._stalled or not self._writer.is_full:
             return False
         self._waiting.append(resume)
-        if not self._writer.is_full:  # it drained meanwhile, and may not have seen that we wait
+        if not self._writer.is_full:  # the queue emptied before `resume` was added, so `_drained` may not call it
             self._waiting.remove(resume)
             return False
         if self._stall is None:
@@ -86,12 +89,12 @@ class WorkerLog:
         return True
 
     def close(self) -> None:
-        """Let what waits out, if stdout's reader takes it within CLOSE_S, and end whoever follows."""
+        """End the readers of the ring. Wait until the queued lines are written to stdout, CLOSE_S at most."""
         self.ring.close()
         self._writer.close(CLOSE_S)
 
     def _drained(self) -> None:
-        """In the writer's thread, often: the loop is woken only if that changes something."""
+        """Continue on the event loop if anything waits for stdout. Called in the writer's thread, after most writes."""
         if (self._waiting or self._stalled or self.lines_unread > self._unread_told) and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._go_on)
 
@@ -106,7 +109,7 @@ class WorkerLog:
         self._resume_all()
 
     def _give_up(self) -> None:
-        """Lose lines rather than let the handler wait; stays so until stdout has taken all that waits."""
+        """Stop delaying the handlers, although lines may be dropped. Lasts until stdout's queue is empty."""
         self._stall = None
         self._stalled = True
         self._resume_all()
@@ -121,7 +124,7 @@ class WorkerLog:
 
 
 class WorkerLogHandler(logging.Handler):
-    """Brings the worker's own log records into its log."""
+    """Adds the worker's own log records to a WorkerLog."""
 
     def __init__(self, log: WorkerLog, labels: Mapping[str, str]) -> None:
         super().__init__()
@@ -129,7 +132,7 @@ class WorkerLogHandler(logging.Handler):
         self.setFormatter(JsonFormatter(record_fields(labels)))
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Never fails the code that logs."""
+        """Add one record. Never raises."""
         try:
             self._log.say(self.format(record), str(vars(record).get("id", "")))
         except Exception:  # noqa: BLE001 - logging's rule: a handler reports its own failure and raises nothing
