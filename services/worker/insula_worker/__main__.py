@@ -27,7 +27,7 @@ from insula_worker.worker_servicer import WorkerServicer
 
 
 async def run(settings: Settings) -> None:
-    """Work for one API, and serve WorkerService meanwhile. If Redis is unavailable, the worker waits for it."""
+    """Run the worker of one API, and serve WorkerService. If Redis is unavailable, the worker waits for it."""
     stopping = asyncio.Event()
     on_stop_signal(stopping.set)
     log = WorkerLog(labels(settings.api))
@@ -61,7 +61,7 @@ async def run(settings: Settings) -> None:
 
 
 def look(settings: Settings) -> ViewSettings:
-    """Find out how far handlers can be isolated, and log what is missing. Raises IsolationMissing."""
+    """Detect which isolation this machine supports, and log what is missing. Raises IsolationMissing."""
     sandbox = find_sandbox(settings.isolation, settings.cache / ENVIRONMENTS)
     if sandbox.missing:
         logging.getLogger(__name__).warning("handler isolation incomplete", extra={"missing": sandbox.missing})

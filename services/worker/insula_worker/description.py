@@ -1,4 +1,4 @@
-"""What a worker tells of its releases: to the registry, and to whoever asks WorkerService."""
+"""Describes a worker's releases for the registry and for WorkerService."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from insula_worker.settings import Settings
 def describe(
     releases: Collection[Release], wanted: Deployed | Absent, settings: Settings, running: Callable[[Release], int]
 ) -> list[worker_service_pb2.Worker]:
-    """Return an entry for each release, in the order of their roles; `running` counts its attempts under way."""
+    """Return an entry for each release, in the order of their roles. `running` counts a release's running attempts."""
     described: list[worker_service_pb2.Worker] = []
     for release in sorted(releases, key=lambda release: release.role.value):
         phase, reason = _shown(release, releases, wanted)
@@ -36,7 +36,7 @@ def describe(
 def _shown(release: Release, releases: Collection[Release], wanted: Deployed | Absent) -> tuple[Phase, str]:
     """Return the phase and reason to report for a release.
 
-    A release that failed in place is reported as starting until the version before it is ready or failing.
+    A release that failed in place is reported as starting until the previous version is ready or failing again.
     """
     if release.role is Role.FAILED:
         before = (
@@ -50,5 +50,5 @@ def _shown(release: Release, releases: Collection[Release], wanted: Deployed | A
     if falls_back(release.observe(), wanted):
         return Phase.STARTING, ""
     if release.role in (Role.CANDIDATE, Role.IN_PLACE) and release.phase is Phase.READY:
-        return Phase.STARTING, ""  # what is shown as ready serves
+        return Phase.STARTING, ""  # only a release that serves is reported as ready
     return release.phase, release.reason

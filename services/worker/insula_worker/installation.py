@@ -1,4 +1,4 @@
-"""From a registered version to something that can be started: its files, its environment, its launch; and back."""
+"""Installs a registered version, so that its runner can be started, and removes it again."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from insula_worker.view import View, ViewSettings, remove
 OWN_PROFILE: Final = frozenset({"AWS_PROFILE", "AWS_SHARED_CREDENTIALS_FILE"})
 OWN_ACCOUNT: Final = OWN_PROFILE | {"AWS_ACCESS_KEY_ID", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"}
 REGION: Final = ("AWS_DEFAULT_REGION", "AWS_REGION")
-"""boto3 reads the first, others the second."""
+"""boto3 reads the first variable, other clients the second."""
 GIVEN_ENDPOINT: Final = frozenset({"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT", "AWS_ALLOW_HTTP"})
 GIVEN_ACCOUNT: Final = GIVEN_ENDPOINT | {
     "AWS_ACCESS_KEY_ID",
@@ -37,7 +37,7 @@ GIVEN_ACCOUNT: Final = GIVEN_ENDPOINT | {
 
 
 class VersionMismatch(InsulaError):
-    """The configuration in Redis and the bundle in S3 are not those that were deployed; neither is run."""
+    """The configuration in Redis or the bundle in S3 changed after the deployment. The version is not run."""
 
     def __init__(self, version: str, found: str) -> None:
         super().__init__(
@@ -48,7 +48,7 @@ class VersionMismatch(InsulaError):
 
 
 def check_version(registration: Registration, archive: bytes) -> None:
-    """Raise VersionMismatch unless the registered configuration and the bundle are those of the version."""
+    """Raise VersionMismatch unless the hash of the registered configuration and the bundle is the version."""
     found = version_of(registration.spec.encode(), archive)
     if found != registration.version:
         raise VersionMismatch(registration.version, found)
@@ -57,10 +57,10 @@ def check_version(registration: Registration, archive: bytes) -> None:
 async def install(
     registration: Registration, folder: Path, settings: Settings, views: ViewSettings, tell: Callable[[str], None]
 ) -> RunnerLaunch:
-    """Unpack the bundle of a version into a folder, fetch its models, make sure its environment exists.
+    """Unpack the bundle of a version into `folder`, fetch its models, and build its environment unless it exists.
 
-    What is in the folder from a start before is removed. `uninstall` gives back what the launch holds. `tell` takes
-    what it is at.
+    Files that an earlier attempt left in `folder` are removed. `uninstall` releases the resources of the launch.
+    `tell` is called with the current step.
 
     Raises EnvironmentFailed, ModelsUnavailable, ProjectInvalid, StoreUnavailable or VersionMismatch.
     """
@@ -75,7 +75,8 @@ async def install(
     environment |= marked(environment, settings.handler_environment)
     files, models = spec.handler.dependencies, spec.handler.models
     inputs = EnvironmentInputs(project, environment, files.pip, files.conda, files.shell, tensorflow=models is not None)
-    # A script can run any file of the project, and any variable can change what pip finds: no key covers that.
+    # Such an environment is not shared: a script can read any file, and a variable can change what pip installs. The
+    # key covers neither.
     if own or inputs.existing(inputs.shell) is not None:
         inputs = replace(inputs, owner=spec.name)
     view = await asyncio.to_thread(View, views, folder, project)
@@ -101,10 +102,11 @@ async def install(
 
 
 def given_beside(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """Return what a handler is given beside the variables of its project: of AWS' only what goes with them.
+    """Return the variables of `given` that do not contradict `own`, the variables of the project.
 
-    A project that names an account of its own means AWS, or the endpoint it names itself, not the S3 we give it; and a
-    profile has its own region. A region that is named by one of the two variables for it is meant by both.
+    A project with its own AWS account uses AWS or its own endpoint, so it does not get our S3. A project with a profile
+    does not get our region, because a profile has one. If the project sets one of the two variables for the region,
+    both get its value.
     """
     withheld = set(GIVEN_ACCOUNT) if not OWN_ACCOUNT.isdisjoint(own) else set[str]()
     withheld |= set() if OWN_PROFILE.isdisjoint(own) else set(REGION)
@@ -114,7 +116,7 @@ def given_beside(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, 
 
 
 def marked(environment: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variable that says which S3 is ours, for insula_runner.aws; none where the project has its own."""
+    """Return the variable that identifies our S3, for insula_runner.aws. Empty if the project has its own S3."""
     names = ("AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL_S3")
     if all(name in given and environment.get(name) == given[name] for name in names):
         return {GIVEN_VARIABLE: " ".join(given[name] for name in names)}
@@ -122,13 +124,13 @@ def marked(environment: Mapping[str, str], given: Mapping[str, str]) -> dict[str
 
 
 def _without_blanks(own: Mapping[str, str]) -> dict[str, str]:
-    """Leave out what names nothing: to AWS' clients an empty key, profile or region is none."""
+    """Leave out empty keys, profiles and regions. AWS' clients treat an empty value as unset."""
     blank = {*OWN_ACCOUNT, "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", *REGION}
     return {name: value for name, value in own.items() if value or name not in blank}
 
 
 async def uninstall(folder: Path, launch: RunnerLaunch | None) -> None:
-    """Remove the files of a version; its environment and its layer stay in the cache."""
+    """Remove the files of a version. Its environment and its layer stay in the cache."""
     if launch is not None:
         launch.view.close()
     await asyncio.to_thread(remove, folder)

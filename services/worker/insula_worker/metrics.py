@@ -1,7 +1,7 @@
-"""What a worker measures: its workloads, its log, and what its handlers push.
+"""The metrics of a worker: its workloads, its log, and the metrics that handlers push.
 
-Handlers choose names and tags, so everything here is bounded: past a bound a metric is refused, or a series goes into
-one that stands for the rest, and the log says so once for each name.
+Handlers choose names and tags, so the number of metrics and of series is limited. Beyond a limit a metric is dropped,
+and further series are counted in one overflow series. This is logged once for each name.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ LOG_LINES_DROPPED: Final = Instrument(
 
 METRICS_MAX: Final = 200
 SERIES_MAX: Final = 1000
-"""Of one metric; further tag values count as one series."""
+"""Most series of one metric. Further tag values are counted in the series OVERFLOW."""
 SERIES_IN_ALL_MAX: Final = 2000
 TAG_CHARACTERS_MAX: Final = 200
 COMPLAINTS_MAX: Final = 100
@@ -43,7 +43,7 @@ _SUFFIXES: Final = {"histogram": ("", "_bucket", "_sum", "_count")}
 
 
 class WorkerMetrics:
-    """Our own instruments of one worker."""
+    """The worker's own metrics."""
 
     def __init__(self, telemetry: Telemetry, api: str, log: WorkerLog) -> None:
         self._of_api = {"api_name": api, "api_kind": labels(api)["apiKind"]}
@@ -61,12 +61,12 @@ class WorkerMetrics:
         )
 
     def observe_active(self, running: Callable[[], int]) -> None:
-        """Export what `running` says at each `look`: how many handlers run."""
+        """Export the number of running handlers. `running` returns it, and is called at each `look`."""
         self._running = running
         self._telemetry.observe(ACTIVE, lambda: [(self._active, self._of_api)])
 
     async def look(self) -> None:
-        """Read, on the event loop, what the next scrape tells."""
+        """Read the number of running handlers for the next scrape. Runs on the event loop."""
         self._active = self._running()
 
     def ended(self, status: Status, handler_s: float) -> None:
@@ -77,7 +77,7 @@ class WorkerMetrics:
 
 
 class HandlerMetrics:
-    """The instruments that handlers make by using them."""
+    """The metrics that handlers push. Each is created when it is pushed first."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -88,7 +88,10 @@ class HandlerMetrics:
         self._complaints: set[str] = set()
 
     def record(self, pushed: Metric) -> None:
-        """Record a value that the handler pushed, or log why not. Never raises; the runner's checks are repeated."""
+        """Record a value that the handler pushed, or log why it is not recorded. Never raises.
+
+        The runner's checks are repeated, because user code can write to its socket.
+        """
         name = metric_name(pushed.name)
         fault = self._fault(name, pushed)
         if fault:
@@ -99,7 +102,7 @@ class HandlerMetrics:
         record(pushed.value, self._bounded(name, tags))
 
     def _fault(self, name: str, pushed: Metric) -> str:
-        """Why it cannot be recorded, or an empty string; then its instrument exists."""
+        """Return why the value cannot be recorded. Empty if it can be; its instrument exists then."""
         if name.startswith(RESERVED_PREFIXES):
             return f"names starting with {', '.join(RESERVED_PREFIXES)} are reserved"
         if not math.isfinite(pushed.value) or (pushed.kind == "increment" and pushed.value < 0):
@@ -129,7 +132,7 @@ class HandlerMetrics:
         return ""
 
     def _bounded(self, name: str, tags: dict[str, str]) -> dict[str, str]:
-        """The tags, or OVERFLOW if they would be one series too many."""
+        """Return the tags, or OVERFLOW if they would exceed a limit on series."""
         series = tuple(sorted(tags.items()))
         known = self._series.setdefault(name, set())
         if series in known:

@@ -1,4 +1,4 @@
-"""One version of the API on this worker: installs it, starts it and keeps it running until it is retired."""
+"""One version of the API on this worker: installs it, starts it, and keeps it running until it is retired."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def remove_leftovers(scratch: Path) -> None:
 
 
 class Release:
-    """Owns the files and the runner of a version; calls `changed` at each new phase."""
+    """Owns the files and the runner of a version. Calls `changed` at each new phase."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Release:
         changed: Callable[[], None],
         observers: Observers,
     ) -> None:
-        """Install the version and start it. With `in_place` it starts when `start` is called."""
+        """Install the version and start it. If `target.in_place`, it starts only when `start` is called."""
         self.number: Final = next(_releases)
         self.target: Final = target
         self.role = Role.CANDIDATE
@@ -80,7 +80,7 @@ class Release:
         return Observed(self.number, self.target, self.role, (self.phase,), self.waits)
 
     def start(self) -> None:
-        """Start a release that waits."""
+        """Start a release that waits, see `waits`."""
         self.phase, self.reason = Phase.STARTING, ""  # an earlier failed installation is not a failure in place
         self._may_start.set()
 
@@ -89,7 +89,10 @@ class Release:
         self._enter(Phase.DRAINING, "")
 
     async def end(self, leave_s: float = LEAVE_S, because: str = STOPPING) -> None:
-        """Stop the runner, give its running workloads back, remove the files. An idle handler has `leave_s` to exit."""
+        """Stop the runner and remove the files. Its running workloads are given back, with `because` as the reason.
+
+        An idle handler may take `leave_s` to exit, LEAVE_S at most.
+        """
         self._keeping.cancel()
         await asyncio.wait({self._keeping})
         await self.slot.stop(min(leave_s, LEAVE_S), because)
@@ -103,7 +106,7 @@ class Release:
         await self.slot.keep(self._launch)
 
     async def _install(self) -> RunnerLaunch:
-        """Install the version; retry with back-off until it succeeds."""
+        """Install the version. Retry with backoff until it succeeds."""
         failures = 0
         while True:
             try:
@@ -115,13 +118,13 @@ class Release:
             await asyncio.sleep(pause_s(failures))
 
     def _tell(self, line: str) -> None:
-        """Report the installation's current step. During a retry the last failure stays, because users need it."""
+        """Report the current step of the installation. During a retry, keep the reason of the last failure."""
         if self.phase is Phase.INSTALLING:
             self.reason = line
             self._changed()
 
     def _enter(self, phase: Phase, reason: str) -> None:
-        # A failure stays until the handler is ready: during a retry, users need the reason of the last failure.
+        # FAILING stays until the handler is ready: during a retry, users need the reason of the last failure.
         if self.phase is Phase.FAILING and phase is Phase.STARTING:
             return
         if self.phase is Phase.DRAINING:

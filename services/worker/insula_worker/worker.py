@@ -1,4 +1,4 @@
-"""One worker from start to drain: follows the registry, serves the newest working version, reports its status."""
+"""One worker, from start to drain: reads the registry, serves the newest working version, reports its status."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Worker:
         self._news = asyncio.Event()
 
     def describe(self) -> list[worker_service_pb2.Worker]:
-        """The worker's current state, one message for each version it holds; the serving version comes first."""
+        """Return the worker's current state, one message for each release. The serving release comes first."""
         return describe(
             self._releases.values(),
             self._wanted,
@@ -91,7 +91,7 @@ class Worker:
 
     @property
     def _serving(self) -> Release | None:
-        """The release that workloads are claimed for; None unless its runners are ready."""
+        """The release that workloads are claimed for. None unless its runners are ready."""
         found = (release for release in self._releases.values() if release.role is Role.SERVING)
         return next((release for release in found if release.phase is Phase.READY), None)
 
@@ -129,7 +129,7 @@ class Worker:
         await self._claiming.settle()
 
     async def _reconcile_for_ever(self, group: asyncio.TaskGroup) -> None:
-        """Observe, decide, act: at each change, and at least every FOLLOW_S."""
+        """Observe, decide and act at each change, and at least every FOLLOW_S."""
         changed = True
         while True:
             actions = decide(await self._observe())
@@ -151,7 +151,7 @@ class Worker:
         return State(wanted, tuple(release.observe() for release in self._releases.values()), self._given_up)
 
     async def _live_registration(self) -> Registration | None:
-        """The registration of the API; None if it is not deployed, or was deleted."""
+        """Return the registration of the API, or None if it is not deployed or was deleted."""
         registration = await self._registry.find(self._settings.api)
         return registration if registration is not None and registration.live else None
 
@@ -198,7 +198,7 @@ class Worker:
     def _retire(
         self, release: Release, group: asyncio.TaskGroup, role: Role, grace_s: float | None, because: str
     ) -> None:
-        """Let a release finish its running workloads, within `grace_s` if it is set; then end it."""
+        """Let a release finish its running workloads, then end it. `grace_s` limits the time, None does not."""
         if release.role is Role.SERVING:
             self._claiming.serve(None)
         release.role = role
@@ -237,7 +237,7 @@ class Worker:
 
 
 class _Stopped(Exception):
-    """Raised to end a task group with all its tasks."""
+    """Raised to cancel all tasks of a task group."""
 
 
 async def _stop(stopping: asyncio.Event) -> None:
@@ -257,7 +257,7 @@ def _target(registration: Registration) -> Target:
 
 @lru_cache(maxsize=2)
 def _in_place(spec: str) -> bool:
-    """Whether the previous version must end before this one starts."""
+    """Return whether the previous version must end before this one starts."""
     try:
         return ApiSpec.from_json(spec.encode()).update_strategy.in_place
     except ProjectInvalid:  # a later version of Insula registered it; its installation fails with the reason

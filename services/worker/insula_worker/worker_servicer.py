@@ -1,4 +1,4 @@
-"""WorkerService: what a worker says of itself."""
+"""WorkerService: returns the state and the log of one worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from insula_worker.worker import Worker
 
 
 class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
-    """Answers for one worker."""
+    """Serves WorkerService for one worker."""
 
     def __init__(self, worker: Worker, ring: LogRing) -> None:
         self._worker = worker
@@ -29,7 +29,7 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
         request: DescribeWorkerRequest,
         context: grpc.aio.ServicerContext[DescribeWorkerRequest, DescribeWorkerResponse],
     ) -> DescribeWorkerResponse:
-        """The worker now."""
+        """Return the worker's current state."""
         return DescribeWorkerResponse(workers=self._worker.describe())
 
     async def StreamLogs(
@@ -37,6 +37,6 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
         request: StreamLogsRequest,
         context: grpc.aio.ServicerContext[StreamLogsRequest, StreamLogsResponse],
     ) -> AsyncIterator[StreamLogsResponse]:
-        """The latest lines, and those to come."""
+        """Stream the latest lines. With `follow`, further lines too."""
         async for line in self._ring.read(follow=request.follow, workload=request.workload):
             yield StreamLogsResponse(line=line)
