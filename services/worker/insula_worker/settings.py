@@ -1,4 +1,4 @@
-"""What the worker reads from its environment."""
+"""The worker's settings, read from its environment."""
 
 from __future__ import annotations
 
@@ -35,21 +35,21 @@ HOSTS_FILE: Final = Location("INSULA_HOSTS_FILE", "file that handlers see as `/e
 HIDDEN: Final = Text("INSULA_HIDDEN", "JSON list of folders that handlers do not see", "[]")
 HANDLER_PREFIX: Final = "INSULA_HANDLER_"
 HOMELESS: Final = {"HOME": "/tmp", "PIP_NO_CACHE_DIR": "1"}  # noqa: S108 - the handler's own
-"""For a user without a home. Libraries keep files there; pip's cache would be copied to the /tmp of each handler."""
+"""Variables for a user without a home. Libraries write to HOME. pip's cache in it would be copied for each handler."""
 WITHHELD_PREFIXES: Final = ("AWS_", "CORTEX_", "INSULA_", "PYTHON", "VIRTUAL_ENV")
-"""Of our own environment, what a handler must not inherit: our S3 identity, our settings, our interpreter."""
+"""Variables that a handler must not inherit from the worker: our S3 identity, our settings, our interpreter."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`listen` is host:port or unix:PATH, and `metrics_listen` if anybody is to scrape.
+    """The settings. `listen` and `metrics_listen` are host:port or unix:PATH. Without `metrics_listen`, no metrics.
 
-    `admin_token` is what callers of WorkerService must send, None on a Unix socket.
-    `scratch` belongs to this worker alone. `hidden` are folders that no handler may see.
+    `admin_token` is the token that callers of WorkerService must send. It is None on a Unix socket.
+    `scratch` is used by this worker alone. `hidden` are folders that no handler may see.
 
-    `handler_environment` is the weakest layer of what a handler gets: ours without WITHHELD_PREFIXES and without what
-    leads package managers elsewhere, and for each INSULA_HANDLER_AWS_X the variable AWS_X, the S3 identity meant for
-    handlers.
+    `handler_environment` has the handler's default variables, which a project may override. It holds the worker's
+    variables without WITHHELD_PREFIXES and without those that change where packages are installed. It also holds AWS_X
+    for each INSULA_HANDLER_AWS_X: the S3 identity of handlers.
     """
 
     stores: StoreSettings
@@ -69,7 +69,7 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
-        """Raises SettingInvalid, which names the variable."""
+        """Read the settings. Raises SettingInvalid, which names the variable."""
         api = API.read(environment)
         worker = WORKER.read(environment) or socket.gethostname()
         scratch = SCRATCH.read(environment) or Path(tempfile.gettempdir()) / f"insula-{worker}"

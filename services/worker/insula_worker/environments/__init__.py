@@ -1,1 +1,1 @@
-"""The environment of a project: its files as a handler finds them, and the packages installed for it."""
+"""Builds the environment of a project: unpacks its files and installs its packages."""

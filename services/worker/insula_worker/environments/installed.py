@@ -1,7 +1,7 @@
-"""Whether an environment holds what its project asks for by name: pip can succeed and have installed it elsewhere.
+"""Checks that an environment holds the packages its project requires: pip may succeed but install them elsewhere.
 
-Looks at names alone; which versions fit each other is pip's business. A requirement with a marker, a variable, or no
-name proves nothing and is passed over.
+Compares names only, because pip resolves the versions. A requirement with a marker, a variable or no name is not
+checked.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _SEPARATORS: Final = re.compile(r"[-_.]+")
 
 
 def missing(inputs: EnvironmentInputs, environment: Path) -> list[str]:
-    """Return the packages that the environment should hold and does not, as the project spells them.
+    """Return the required packages that the environment does not hold, as the project spells them. Reads files.
 
-    A dependencies.sh may remove packages of the base set, so beside one only the requirements count. Reads files.
+    If the project has a dependencies.sh, the base set is not checked, because the script may remove packages of it.
     """
     names = list(named_requirements(inputs))
     if inputs.existing(inputs.shell) is None:
@@ -30,7 +30,7 @@ def missing(inputs: EnvironmentInputs, environment: Path) -> list[str]:
 
 
 def named_requirements(inputs: EnvironmentInputs) -> Iterator[str]:
-    """Yield the name of each requirement of the project that is required everywhere."""
+    """Yield the name of each unconditional requirement of the project."""
     for line in requirements_of(inputs):
         match = _NAMED.match(line)
         if match is not None and ";" not in line and "${" not in line:
@@ -42,5 +42,5 @@ def _plain(name: str) -> str:
 
 
 def _is_among(name: str, folders: list[str]) -> bool:
-    # The version follows the name; other packages may begin with the same words.
+    # A version must follow the name, because other packages may begin with the same name.
     return any(folder.startswith(f"{name}-") and folder[len(name) + 1 :][:1].isdigit() for folder in folders)

@@ -1,7 +1,7 @@
-"""What a handler's environment is made of, and the key that stands for it: same key, same environment.
+"""The inputs of a handler's environment, and its cache key. Projects with the same key share one environment.
 
-The key covers contents, not names or times, so two copies of a project share one environment. What it cannot see is the
-outside: a new release of an unpinned package is picked up when something else changes the key.
+The key covers the contents of files, not their times, so two copies of a project share one environment. It does not
+cover package indexes: a new release of an unpinned package is installed only when something else changes the key.
 """
 
 from __future__ import annotations
@@ -19,16 +19,17 @@ from pathlib import Path
 from insula.errors import InsulaError
 from insula.project.text import encoding_of
 
-# What handlers import without naming it: Cortex' image had it, and the document's samples need Pillow. Unpinned.
+# Packages that handlers import without requiring them: Cortex' image had them, and the documentation's samples need
+# Pillow. Unpinned.
 BASE_SET = (
     "boto3", "dill", "Jinja2", "msgpack", "numpy", "Pillow", "pydantic", "python-json-logger", "PyYAML", "requests",
 )  # fmt: skip
-TENSORFLOW = "tensorflow-cpu" if platform.machine() == "x86_64" else "tensorflow"  # the small one where there are two
+TENSORFLOW = "tensorflow-cpu" if platform.machine() == "x86_64" else "tensorflow"  # tensorflow-cpu is smaller
 DESCRIBE = "import sys, sysconfig; print(sys.version, sysconfig.get_platform(), sys.implementation.cache_tag)"
 DESCRIBE_TIMEOUT_S = 60
-BUILD_LEFTOVERS = ("__pycache__", "build")  # what installing a local package leaves in its folder
+BUILD_LEFTOVERS = ("__pycache__", "build")  # folders that installing a local package leaves in its source
 _FILE_OPTION = re.compile(r"(?:-r|-c|--requirement|--constraint)\b")
-_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")  # as pip reads them
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")  # pip's own pattern
 _FILE_LINE = re.compile(r"\s*(-r|-c|--requirement|--constraint)[\s=]*(\S+)")
 _CONSTRAINTS = ("-c", "--constraint")
 _CODING = re.compile(rb"\s*#.*?coding[:=]\s*([-\w.]+)")
@@ -37,16 +38,16 @@ _ARCHIVE = re.compile(r"\.(?:whl|zip|tar\.gz|tgz)$")
 
 
 class EnvironmentFailed(InsulaError):
-    """The handler's environment cannot be built; the text ends with what the failing program printed last."""
+    """The handler's environment cannot be built. The text ends with the last output of the failing program."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentInputs:
-    """What to build from. `pip`, `conda` and `shell` are paths in `project`, used if they exist.
+    """The inputs of an environment. `pip`, `conda` and `shell` are paths in `project`, used if they exist.
 
-    `variables` is the whole environment of every step: dependencies.sh may rely on what .env exports, pip on PIP_*.
-    `tensorflow` adds TensorFlow, unless the project's files bring one. `owner` is the API whose environment alone this
-    is to be, if its key cannot cover what goes into it; empty if any project with the same key may share it.
+    `variables` are all environment variables of every step: dependencies.sh may need those of .env, and pip PIP_*.
+    `tensorflow` adds TensorFlow, unless the project's files install it. `owner` is an API that shares its environment
+    with no other API, because the key cannot cover all inputs. Empty if projects with the same key may share it.
     """
 
     project: Path
@@ -66,7 +67,7 @@ class EnvironmentInputs:
 
 
 def environment_key(inputs: EnvironmentInputs) -> str:
-    """Return 64 hex digits for interpreter, platform, base set and what the project's files ask for.
+    """Return the key: 64 hex digits of a hash over interpreter, platform, base set and the project's requirements.
 
     Reads files and runs the interpreter once. Raises EnvironmentFailed if it does not run.
     """
@@ -90,7 +91,7 @@ def environment_key(inputs: EnvironmentInputs) -> str:
 
 
 def describe_interpreter(interpreter: Path) -> str:
-    """Return the interpreter's version and platform in its own words. Raises EnvironmentFailed."""
+    """Return the interpreter's version and platform, as it prints them. Raises EnvironmentFailed."""
     try:
         described = subprocess.run(
             [interpreter, "-I", "-S", "-c", DESCRIBE], capture_output=True, check=True, timeout=DESCRIBE_TIMEOUT_S
@@ -101,7 +102,7 @@ def describe_interpreter(interpreter: Path) -> str:
 
 
 def is_local(line: str) -> bool:
-    """Whether a line of a requirements file stands for files of the project, whose contents then count."""
+    """Return whether a line of a requirements file refers to files. Their contents are then part of the key."""
     line = line.partition(" #")[0].strip()
     if line.startswith("#"):
         return False
@@ -116,21 +117,21 @@ def is_local(line: str) -> bool:
 
 
 def is_editable(line: str) -> bool:
-    """Whether the environment will point back into the project's folder, which then is part of what it is."""
+    """Return whether a line makes the environment refer to the project's folder. Its path is then part of the key."""
     return line.lstrip().startswith(("-e", "--editable"))
 
 
 def requirement_lines(requirements: Path, project: Path) -> Iterator[str]:
-    """Yield the lines of a requirements file and of those of the project it names, each file once.
+    """Yield the lines of a requirements file and of the project's files that it includes, each file once.
 
-    Lines are joined as pip joins them; their comments stay.
+    Continued lines are joined as pip joins them. Comments are kept.
     """
     for _, lines in _requirement_files(requirements, project):
         yield from lines
 
 
 def requirements_of(inputs: EnvironmentInputs) -> Iterator[str]:
-    """Yield the lines that ask for something to be installed: constraints are left out."""
+    """Yield the lines that require a package. Options, comments and constraints files are left out."""
     requirements = inputs.existing(inputs.pip)
     for constrains, lines in _requirement_files(requirements, inputs.project) if requirements else ():
         if not constrains:
@@ -140,7 +141,7 @@ def requirements_of(inputs: EnvironmentInputs) -> Iterator[str]:
 
 
 def _requirement_files(requirements: Path, project: Path) -> Iterator[tuple[bool, list[str]]]:
-    """Yield whether each file is one of constraints, and its lines."""
+    """Yield a pair for each file: whether it is a constraints file, and its lines."""
     pending, seen = [(requirements, False)], {requirements.resolve()}
     while pending:
         path, constrains = pending.pop()
@@ -155,7 +156,7 @@ def _requirement_files(requirements: Path, project: Path) -> Iterator[tuple[bool
 
 
 def _decoded(data: bytes) -> str:
-    """Return a requirements file as pip reads it: by its mark, by a line of its own, or as UTF-8."""
+    """Decode a requirements file as pip does: by its byte order mark, else by its coding comment, else as UTF-8."""
     own = next((match[1].decode() for line in data.split(b"\n")[:2] if (match := _CODING.match(line))), None)
     for encoding in (encoding_of(data), own or "utf-8"):
         with suppress(UnicodeError, LookupError):
@@ -164,7 +165,7 @@ def _decoded(data: bytes) -> str:
 
 
 def _joined(text: str) -> list[str]:
-    """Return the lines of a requirements file; one that ends with a backslash, and is no comment, goes on."""
+    """Return the lines of a requirements file. A line that ends with a backslash is continued, except a comment."""
     lines: list[str] = []
     goes_on = False
     for line in text.splitlines():
@@ -176,7 +177,7 @@ def _joined(text: str) -> list[str]:
 
 
 def project_files(project: Path) -> Iterator[Path]:
-    """Yield the project's files in a fixed order, without what building it leaves behind."""
+    """Yield the project's files in a fixed order, without the leftovers of its builds."""
     for path in sorted(project.rglob("*")):
         folders = path.relative_to(project).parts[:-1]
         left_over = any(folder in BUILD_LEFTOVERS or folder.endswith(".egg-info") for folder in folders)
@@ -185,7 +186,7 @@ def project_files(project: Path) -> Iterator[Path]:
 
 
 class _Parts:
-    """A digest of named parts. Lengths go in too, so that no two lists of parts read the same."""
+    """A digest of named parts. It includes the lengths, so that two different lists of parts never hash equal bytes."""
 
     def __init__(self) -> None:
         self._sha256 = hashlib.sha256()

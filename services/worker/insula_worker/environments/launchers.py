@@ -1,6 +1,6 @@
-"""The programs that pip puts into an environment, where the environment's path is one that their launchers cannot hold.
+"""Repairs the programs that pip installs in an environment whose path has characters that the shell interprets.
 
-A path that is long or has spaces is written into a line for the shell, which gives some characters a meaning.
+If the path of the interpreter is long or has spaces, pip writes it into a line of shell code, in double quotes.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import re
 from pathlib import Path
 from typing import Final
 
-_MEANT: Final = re.compile(r'["$`\\]')
+_SPECIAL: Final = re.compile(r'["$`\\]')
 _LAUNCHER: Final = re.compile(rb"""\A#!/bin/sh\n'''exec' .+? "\$0" "\$@"\n' '''""", re.DOTALL)
 _BESIDE: Final = b"""#!/bin/sh\n'''exec' "${0%/*}/python" "$0" "$@"\n' '''"""
-"""The interpreter is beside the program. To Python the first two lines are a text."""
+"""Runs the interpreter in the program's own folder. Python reads the second and third line as a string."""
 
 
 def mend_launchers(environment: Path) -> None:
-    """Make the programs find their interpreter, if the path of the environment needs it. Reads and writes files."""
-    if _MEANT.search(str(environment)) is None:
+    """Rewrite the programs so that they find their interpreter, if the environment's path has special characters."""
+    if _SPECIAL.search(str(environment)) is None:
         return
     for path in (environment / "bin").iterdir():
         if path.is_file() and not path.is_symlink():

@@ -1,8 +1,8 @@
-"""Which settings of the machine's pip, conda and uv reach the steps that build an environment.
+"""Selects the machine's settings of pip, conda and uv that apply when an environment is built.
 
-Where packages come from, which releases are taken and how they are fetched is the user's business. Where they are
-installed, and whether their dependencies are, is ours: PIP_TARGET, or `user = true` in a pip.conf, would leave an
-environment empty.
+Settings that choose the index, the releases and the download apply. Settings that change where packages are installed,
+or whether dependencies are, do not apply: PIP_TARGET, or `user = true` in a pip.conf, would leave the environment
+empty.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _PIP_PLACES: Final = frozenset(
     f"PIP_{name}" for name in ("USER", "TARGET", "PREFIX", "ROOT", "PYTHON", "DRY_RUN", "REQUIRE_VIRTUALENV")
 )
 LIST_ALL: Final = {"PIP_USER": "0", "PIP_GLOBAL": "0", "PIP_SITE": "0"}
-"""For `pip config list`: to it, `user = true` in a file means that only the user's own file is to be listed."""
+"""Variables for `pip config list`. Without them, `user = true` in a file makes it list only the user's own file."""
 _LISTED: Final = re.compile(r"(global|install)\.([a-z0-9_-]+)=('.*'|\".*\")")
 
 
 def of_the_machine(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the machine's variables without those that would change what a build makes, or where."""
-    return {name: value for name, value in environment.items() if _counts(name)}
+    """Return the machine's variables without those that change what a build installs, or where."""
+    return {name: value for name, value in environment.items() if _applies(name)}
 
 
-def _counts(name: str) -> bool:
+def _applies(name: str) -> bool:
     tool, _, rest = name.partition("_")
     match tool:
         case "PIP" if rest:
@@ -61,16 +61,16 @@ def _option(name: str) -> str:
 
 
 def without_places(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return a project's variables without those that lead pip elsewhere: in Cortex' containers they led nowhere."""
+    """Return a project's variables without those that make pip install elsewhere. Under Cortex they had no effect."""
     return {name: value for name, value in variables.items() if name not in _PIP_PLACES}
 
 
 def beside_files(variables: Mapping[str, str], listed: str) -> dict[str, str]:
-    """Return the variables of a step, by what `pip config list` printed of the pip.conf files.
+    """Return the variables of a build step. `listed` is the output of `pip config list`: the settings in the files.
 
-    They stay as they are if each setting counts: pip reads the files itself. One that does not count cannot be unset
-    for pip, so it reads no file at all, and gets the others as variables. Those that are given win, as they do for pip,
-    and the section [install] wins over [global].
+    If all settings apply, return `variables` unchanged: pip reads the files itself. A setting that does not apply
+    cannot be unset, so pip then reads no file, and gets the other settings as variables. `variables` override the
+    settings, and the section [install] overrides [global], as in pip.
     """
     found: dict[str, dict[str, str]] = {"global": {}, "install": {}}
     for section, name, value in filter(None, map(_setting, listed.splitlines())):
@@ -78,8 +78,8 @@ def beside_files(variables: Mapping[str, str], listed: str) -> dict[str, str]:
     settings = found["global"] | found["install"]
     if settings.keys() <= _PIP:
         return dict(variables)
-    counting = {f"PIP_{name.upper().replace('-', '_')}": value for name, value in settings.items() if name in _PIP}
-    return {**counting, **variables, "PIP_CONFIG_FILE": os.devnull}
+    applied = {f"PIP_{name.upper().replace('-', '_')}": value for name, value in settings.items() if name in _PIP}
+    return {**applied, **variables, "PIP_CONFIG_FILE": os.devnull}
 
 
 def _setting(line: str) -> tuple[str, str, str] | None:

@@ -1,7 +1,7 @@
-"""A project as its files come out of the bundle, with what its scripts take for granted.
+"""Unpacks a project from its bundle, and adapts the files that its installation reads.
 
-Bash and conda read Unix text only, so what Windows wrote is rewritten, in our copy. A dependencies.sh may call a script
-of Cortex' image: a file of ours takes its place, since an ordinary user cannot put one where Cortex had it.
+Bash and conda read Unix text only, so files written on Windows are converted in our copy. A dependencies.sh may call a
+script of Cortex' image. The call is changed to our own script, because only root could install one at Cortex' path.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OUR_SCRIPT: Final = Path(__file__).with_name("install-core-dependencies.sh")
 
 
 def unpack(archive: bytes, project: Path, dependencies: Dependencies) -> None:
-    """Make a fresh copy, at every start: a handler may have changed the files it runs among. Blocks."""
+    """Unpack the archive into an empty folder. Blocks. Done at every start: a handler may have changed its files."""
     remove(project.parent)
     extract(archive, project)
     for name in (dependencies.shell, dependencies.conda):

@@ -1,7 +1,7 @@
 """Fetches the SavedModels of a tensorflow handler from S3, before the handler starts.
 
-A program of its own does it, with the environment of the handler: it may read what the handler may read, not what
-Insula's own identity may, and its memory goes with it.
+A separate process fetches them, with the handler's environment variables. It therefore has the handler's permissions in
+S3, not Insula's, and its memory is freed when it ends.
 """
 
 from __future__ import annotations
@@ -29,27 +29,27 @@ COMPLAINT_CHARS_MAX: Final = 4096
 
 
 class ModelsUnavailable(InsulaError):
-    """The models cannot be fetched; the text names the key of cortex.yaml, the place in S3, and what to do."""
+    """The models cannot be fetched. The text names the key in cortex.yaml, the S3 URI and the cause."""
 
 
 async def fetch_models(models: Models, folder: Path, variables: Mapping[str, str], view: View) -> RunnerModels:
-    """Return the models, all their versions fetched to `folder`, which must not exist. Raises ModelsUnavailable.
+    """Fetch all versions of the models to `folder`, which must not exist. Raises ModelsUnavailable.
 
-    `variables` is the handler's environment, with the AWS_* that say which S3 and who asks. `view` is its view, which
-    keeps the folder.
+    `variables` is the handler's environment; its AWS_* variables set the S3 endpoint and the credentials. `view` is the
+    handler's view; the folder is made visible in it.
     """
     await asyncio.to_thread(folder.mkdir)
     view.keep(folder)
     task = json.dumps({"folder": str(folder), "sources": [source._asdict() for source in sources(models)]})
-    # -I: a PYTHONPATH of the user's is for the handler's interpreter, not for ours.
+    # -I ignores the project's PYTHONPATH, which is meant for the handler's interpreter, not for ours.
     command = [sys.executable, "-X", "utf8", "-I", "-m", "insula_worker.saved_models", task]
     try:
         async with running(view.step(), command, folder, variables, PIPE, PIPE) as process:
             assert process.stdout is not None, "started with a pipe"
             assert process.stderr is not None, "started with a pipe"
-            telling = asyncio.create_task(_tell(process.stdout))
+            logging_progress = asyncio.create_task(_log_progress(process.stdout))
             complaint = (await process.stderr.read()).decode(errors="replace").strip()
-            await telling
+            await logging_progress
             code = await process.wait()
     except OSError as error:
         raise ModelsUnavailable(f"the models cannot be fetched: {error}") from error
@@ -60,13 +60,13 @@ async def fetch_models(models: Models, folder: Path, variables: Mapping[str, str
     return RunnerModels(folder, {name: keys.get(name, models.signature_key) for name in names})
 
 
-async def _tell(progress: asyncio.StreamReader) -> None:
+async def _log_progress(progress: asyncio.StreamReader) -> None:
     async for line in progress:
         log.info("fetching models", extra={"progress": line.decode(errors="replace").rstrip()})
 
 
 def sources(models: Models) -> list[Source]:
-    """Return where the models lie. The one of `dir` has no name: the folders there have."""
+    """Return the locations of the models. The location of `dir` has no name, because its folders name the models."""
     if models.path is not None:
         return [Source("path", ONLY_MODEL, models.path)]
     if models.dir is not None:
@@ -75,5 +75,5 @@ def sources(models: Models) -> list[Source]:
 
 
 def signature_keys(models: Models) -> dict[str, str | None]:
-    """Return what the configuration says of single models."""
+    """Return the signature key of each model in `paths`, None if the configuration names none."""
     return {model.name: model.signature_key or models.signature_key for model in models.paths}

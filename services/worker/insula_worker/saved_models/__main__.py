@@ -1,6 +1,7 @@
 """Fetch models: `python -m insula_worker.saved_models TASK`, with the AWS_* environment of a handler.
 
-TASK is JSON: `folder`, and `sources` as in `Source`. Says on stdout how far it is, and on stderr why it exits with 1.
+TASK is a JSON object: `folder`, and `sources` with the fields of `Source`. Prints the progress on stdout. If it fails,
+it prints the reason on stderr and exits with code 1.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ MB: Final = 1_000_000
 
 
 def main(task: dict[str, Any]) -> None:
-    """Fetch every source, or exit with the reason."""
+    """Fetch every source. If one fails, print the reason and exit with code 1."""
     import boto3
     from boto3.exceptions import Boto3Error
     from botocore.exceptions import BotoCoreError, ClientError
@@ -35,7 +36,7 @@ def main(task: dict[str, Any]) -> None:
 
 
 def fetch(s3: S3Client, source: Source, folder: Path) -> None:
-    """Write the files of a source into the folder. Raises SourceInvalid, OSError, or an error of boto3's."""
+    """Write the files of a source into the folder. Raises SourceInvalid, OSError, or an error of boto3."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=source.bucket, Prefix=source.prefix)
     sizes = {item.get("Key", ""): item.get("Size", 0) for page in pages for item in page.get("Contents", [])}
     files = source.files(sizes)
@@ -48,7 +49,7 @@ def fetch(s3: S3Client, source: Source, folder: Path) -> None:
 
 
 class Progress:
-    """Says how far one source is: every few seconds, and at its end."""
+    """Prints the progress of one source, every TELL_EVERY_S seconds and at its end."""
 
     def __init__(self, uri: str, total_bytes: int) -> None:
         self._uri, self._total_bytes = uri, total_bytes
@@ -56,13 +57,13 @@ class Progress:
         self._told_at = time.monotonic()
 
     def add(self, more_bytes: int) -> None:
-        """Count, from any thread."""
+        """Add to the fetched bytes. May be called from any thread."""
         self._bytes += more_bytes
         if time.monotonic() - self._told_at > TELL_EVERY_S:
             self.tell()
 
     def tell(self) -> None:
-        """Print it."""
+        """Print the progress."""
         self._told_at = time.monotonic()
         sys.stdout.write(f"{self._uri}: {self._bytes / MB:.1f} of {self._total_bytes / MB:.1f} MB\n")
         sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Which objects below an S3 prefix are a SavedModel, and which version of it. Decides, fetches nothing."""
+"""Finds the SavedModels and their versions among the object keys below an S3 prefix. Pure; fetches nothing."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from urllib.parse import urlsplit
 
 SAVED_MODEL: Final = frozenset({"saved_model.pb", "saved_model.pbtxt"})
 UNVERSIONED: Final = "1"
-"""The version of a model that has no folders of versions."""
+"""The version of a model without version folders."""
 NAMES_SHOWN: Final = 5
 
 
 class SourceInvalid(ValueError):
-    """There is no usable model at a place; the text says what was expected and what is there."""
+    """There is no valid model at a location. The text names the expected files and those found."""
 
 
 class Source(NamedTuple):
-    """One location in handler.models: its key there, the model's name or "" for a folder of models, and its URI."""
+    """One location in handler.models.
+
+    `key` is its key there, `name` the model's name or "" for a folder of models, and `uri` its S3 URI.
+    """
 
     key: str
     name: str
@@ -25,19 +28,20 @@ class Source(NamedTuple):
 
     @property
     def bucket(self) -> str:
-        """The bucket."""
+        """The bucket in the URI."""
         return urlsplit(self.uri).netloc
 
     @property
     def prefix(self) -> str:
-        """What the keys of its objects start with: a folder's name and a slash, or nothing."""
+        """The common prefix of its object keys: a folder with a slash at the end, or empty."""
         path = urlsplit(self.uri).path.strip("/")
         return f"{path}/" if path else ""
 
     def files(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return the object for each file to write, as <model>/<version>/<path in the SavedModel>.
+        """Return the object key of each file to write. A file is <model>/<version>/<path in the SavedModel>.
 
-        `keys` are those that start with `prefix`; what belongs to no version is left where it is. Raises SourceInvalid.
+        `keys` are the object keys that start with `prefix`. Those outside any version are left out. Raises
+        SourceInvalid.
         """
         objects = {key[len(self.prefix) :]: key for key in keys if not key.endswith("/")}
         for path in objects:
@@ -54,7 +58,7 @@ class Source(NamedTuple):
 
 
 def by_folder(objects: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Group objects by the first folder of their path; those in no folder are left out."""
+    """Group objects by the first folder of their path. Objects in no folder are left out."""
     folders: dict[str, dict[str, str]] = {}
     for path, key in objects.items():
         folder, slash, rest = path.partition("/")
@@ -64,7 +68,7 @@ def by_folder(objects: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 
 def versions(objects: Mapping[str, str], where: str = "") -> dict[str, str]:
-    """Return the objects of one model by <version>/<path in the SavedModel>. Raises SourceInvalid."""
+    """Return the object keys of one model by <version>/<path in the SavedModel>. Raises SourceInvalid."""
     if not SAVED_MODEL.isdisjoint(objects):
         found = {UNVERSIONED: dict(objects)}
     else:
@@ -80,7 +84,7 @@ def versions(objects: Mapping[str, str], where: str = "") -> dict[str, str]:
 
 
 def seen(objects: Iterable[str]) -> str:
-    """Say what was there instead."""
+    """Return the end of an error text, with the names that were found."""
     names = sorted({path.partition("/")[0] for path in objects})
     if not names:
         return " (there is nothing)"
