@@ -1,9 +1,10 @@
-"""What the programs of one release see of the machine, and how they are started so that they do.
+"""The view of one release: the files of the machine that its programs can see, as bubblewrap mounts them.
 
-machine     what of this machine matters
-arguments   the words for bubblewrap: a pure function
+machine     the mounts, sockets and folders of this machine
+arguments   the arguments for bubblewrap: a pure function
 layers      the writable layers of an API
 init        the first process in the handler's process namespace
+program     the programs that are started in a view
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ INIT: Final = Path(init.__file__)
 
 @dataclass(frozen=True)
 class Start:
-    """How a program is started: what comes before its command.
+    """How to start a program in a view. `words` are the arguments before its command, empty without bubblewrap.
 
-    `own_init` is whether it runs below `init`, which reports its end to a descriptor.
+    If `own_init` is true, it runs as a child of `init`, which reports its end to a descriptor. Without bubblewrap,
+    `hosts` replaces /etc/hosts, and `confined` removes capabilities.
     """
 
     words: tuple[str, ...] = ()
@@ -41,7 +43,7 @@ class Start:
     confined: bool = False
 
     def command(self, command: Sequence[str], status: int, words: int) -> list[str]:
-        """Return the whole command; `status` and `words` are the descriptors for init."""
+        """Return the whole command. `status` and `words` are the descriptors for `init`."""
         if not self.words:
             return tethered(command, self.hosts, lost=LOST_CAPABILITIES.values() if self.confined else ())
         if self.own_init:
@@ -51,10 +53,10 @@ class Start:
 
 @dataclass(frozen=True)
 class ViewSettings:
-    """What the views of all releases have in common.
+    """The common settings of the views of all releases.
 
-    `hidden` are folders that no handler sees; `scratch` is the worker's own. `hosts` stands in for /etc/hosts.
-    `confined` is whether a handler under root loses capabilities also where there is no sandbox.
+    `hidden` are folders that no handler sees. `scratch` is the worker's own folder. `hosts` replaces /etc/hosts.
+    `confined` removes capabilities from a handler that runs as root, even without a sandbox.
     """
 
     sandbox: Sandbox = field(default_factory=Sandbox)
@@ -66,10 +68,10 @@ class ViewSettings:
 
 
 class View:
-    """The view of one release, whose files are in a folder of its own. Close it when nothing of it runs any more."""
+    """The view of one release. Close it when no program of the release runs any more."""
 
     def __init__(self, settings: ViewSettings, folder: Path, project: Path) -> None:
-        """`folder` holds the project, and what else its programs may use."""
+        """`folder` is the release's folder, for the /tmp of its programs. `project` is a folder in it."""
         self._settings: Final = settings
         self._folder: Final = folder
         self._project: Final = project
@@ -81,37 +83,38 @@ class View:
 
     @property
     def project(self) -> Path:
-        """Where the project is for those who look where Cortex had it."""
+        """The path of the project inside the view: Cortex' /mnt/project, or the real path if that cannot be mounted."""
         moved = self._settings.sandbox.bwrap is not None and self._machine.mnt is not None
         return PROJECT if moved else self._project
 
     def keep(self, folder: Path) -> None:
-        """Keep a folder usable, though it lies in a hidden one."""
+        """Make a folder visible, even if it is in a hidden one."""
         self._kept.append(folder)
 
     def take(self, environment: Path) -> None:
-        """Make this the environment of what is started from now on, with the layer of the API over it. Blocks."""
+        """Use this environment, with the API's writable layer over it, for programs started from now on. Blocks."""
         self._environment = environment
         if self._settings.sandbox.layers:
             self._layer = take_layer(environment, self._settings.api, self._settings.scratch)
 
     def forget(self) -> None:
-        """Empty the layers over the environment, which is about to be built anew. Blocks."""
+        """Empty the layers over the environment. Call it before the environment is rebuilt. Blocks."""
         if self._environment is not None and self._layer is not None:
             empty_layers(self._environment, self._layer.folder)
 
     def step(self, *, building: bool = False) -> Start:
-        """Return how a program is started that prepares the release; if `building`, it writes to the environment."""
+        """Return how to start a step of the installation. If `building`, it writes to the environment itself."""
         return self._start(self._tmp, building=building, hosts=None)
 
     def start(self) -> tuple[Start, Path]:
-        """Return how a handler is started, and the folder that is its /tmp, for `end`. Blocks.
+        """Return how to start a handler, and the folder of its /tmp, which is the argument of `end`. Blocks.
 
-        Its /tmp is new, but for what the steps left in theirs: a script may have put a model there.
+        Its /tmp is a copy of the steps' /tmp, because a dependencies.sh may have put a model there.
         """
         tmp = self._folder / f"tmp.{next(self._starts)}"
         if any(self._tmp.iterdir()):
-            subprocess.run(["cp", "-a", str(self._tmp), str(tmp)], check=False)  # it names what it cannot copy
+            # Errors are not fatal: `cp` prints the files that it cannot copy.
+            subprocess.run(["cp", "-a", str(self._tmp), str(tmp)], check=False)
         else:
             _make_tmp(tmp)
         return self._start(tmp, building=False, hosts=self._settings.hosts), tmp
@@ -121,7 +124,7 @@ class View:
         remove(tmp)
 
     def close(self) -> None:
-        """Let the next version of the API have the layer."""
+        """Release the layer, so that the next version of the API can use it."""
         if self._layer is not None:
             self._layer.release()
             self._layer = None
@@ -154,4 +157,4 @@ class View:
 
 def _make_tmp(folder: Path) -> None:
     folder.mkdir()
-    folder.chmod(0o1777)  # whatever our umask
+    folder.chmod(0o1777)  # not in mkdir, where the umask applies

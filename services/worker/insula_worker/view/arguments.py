@@ -1,8 +1,11 @@
-"""Which words make bubblewrap show a handler its view: a pure function of plain values.
+"""Makes bubblewrap's arguments for a handler's view: a pure function of plain values.
 
-The view is the machine's, with these changes only: /tmp and /dev/shm are new, the processes are the handler's own, the
-hidden folders are empty but for what is kept of them, the project is also at /mnt/project, and what is written to the
-environment and, under root, to the system's folders goes to the layer of the API.
+The view shows the machine's files, with these changes only:
+- /tmp and /dev/shm are new.
+- The handler has its own process namespace.
+- The hidden folders are empty, except for the kept folders in them.
+- The project is also at /mnt/project.
+- Writes to the environment, and as root to the system's folders, go to the layer of the API.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Final
 from insula.process.isolation import Sandbox, lost_capabilities, own_processes
 from insula_worker.view.machine import MNT, Machine
 
-TMP: Final = Path("/tmp").resolve()  # noqa: S108 - the one that is replaced; bubblewrap mounts on no link
+TMP: Final = Path("/tmp").resolve()  # noqa: S108 - replaced in the view; resolved: bubblewrap mounts on no symlink
 VAR_TMP: Final = Path("/var/tmp").resolve()  # noqa: S108 - as above
 HOSTS: Final = Path("/etc/hosts").resolve()
 PROJECT: Final = MNT / "project"
@@ -23,11 +26,11 @@ PROJECT: Final = MNT / "project"
 
 @dataclass(frozen=True)
 class Sight:
-    """What one program is to see. All paths exist, and none leads through a link.
+    """The folders of one program's view. All paths exist and contain no symbolic links.
 
-    `tmp` becomes /tmp. `kept` stays usable wherever it lies: the project, its models. `layer` takes what is written to
-    the environment, and under root to the folders of the system; the environment itself is written to if `building`.
-    `hosts` becomes /etc/hosts.
+    `tmp` becomes /tmp, and `hosts` becomes /etc/hosts. `kept` are folders, such as the models, that are visible even in
+    a hidden folder. `layer` receives writes to the environment, and as root those to the system's folders. If
+    `building`, the program writes to the environment itself.
     """
 
     project: Path
@@ -41,9 +44,9 @@ class Sight:
 
 
 def arguments(sandbox: Sandbox, machine: Machine, sight: Sight) -> list[str]:
-    """Return bubblewrap's arguments, up to the "--" that the command follows.
+    """Return bubblewrap's arguments, up to the "--" before the command.
 
-    Order matters: what comes later covers what came before. Sources are looked up on the machine, not in the view.
+    Order matters: a later mount covers earlier ones. The sources of mounts are paths on the machine, not in the view.
     """
     layer = sight.layer if sandbox.layers else None
     words = ["--die-with-parent", *lost_capabilities(), "--dev-bind", "/", "/"]
@@ -51,10 +54,10 @@ def arguments(sandbox: Sandbox, machine: Machine, sight: Sight) -> list[str]:
     if machine.root and layer is not None:
         words += _system(machine, layer)
     elif layer is not None:
-        # Without root nothing else of these folders can be written to, and a layer could not even take this one: it
-        # cannot hold the owner of the original.
+        # /var/tmp is the only system folder that is writable without root. It is replaced by a new folder, because an
+        # overlay made without root cannot keep the owner of the original.
         words += ["--bind", str(folder_of(layer, VAR_TMP)), str(VAR_TMP)]
-    words += ["--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108 - a new one
+    words += ["--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108 - the handler's own
     words += _mnt(machine) if machine.mnt is not None else []
     words += ["--bind", str(sight.tmp), str(TMP)]
     if machine.home is not None and _is_covered(machine.home, machine):
@@ -78,17 +81,20 @@ def arguments(sandbox: Sandbox, machine: Machine, sight: Sight) -> list[str]:
 
 
 def folder_of(layer: Path, folder: Path) -> Path:
-    """Return where the layer keeps what was written below a folder."""
+    """Return the layer's folder for files written below `folder`."""
     return layer / "_".join(folder.parts[1:])
 
 
 def work_of(layer: Path, folder: Path) -> Path:
-    """Return the kernel's own folder beside it."""
+    """Return the work folder that the kernel's overlay needs next to `folder_of`."""
     return folder_of(layer, folder).with_suffix(".work")
 
 
 def _system(machine: Machine, layer: Path) -> Iterator[str]:
-    """A layer shows one file system only: what is mounted below it is put back, and so are sockets."""
+    """Mount the layer over the system's folders. Mount points and sockets below them are mounted again.
+
+    This is needed because an overlay shows one file system only, and the kernel connects to no socket through it.
+    """
     for folder in machine.system:
         yield from _writable(layer, folder, folder)
     seen: list[Path] = []
@@ -100,7 +106,7 @@ def _system(machine: Machine, layer: Path) -> Iterator[str]:
 
 
 def _mnt(machine: Machine) -> Iterator[str]:
-    """A new /mnt with everything that is in the machine's: the place for the project cannot be made in that one."""
+    """Make a new /mnt with the entries of the machine's. A folder for the project cannot be made in the machine's."""
     yield from ("--tmpfs", str(MNT))
     for name, target in (machine.mnt or {}).items():
         path = str(MNT / name)

@@ -2,11 +2,12 @@
 
     python -I -S init.py STATUS_DESCRIPTOR COMMAND_DESCRIPTOR
 
-The command comes by a descriptor, its words ended by NULs: in a list of processes only the command looks like itself.
+Reads the command from COMMAND_DESCRIPTOR, each word followed by a NUL. It is no argument, so that a search in the list
+of processes finds the command once.
 
-Writes a newline to the descriptor once the command's process is there, and its wait status as text once it has ended:
-bubblewrap's own exit code cannot tell a signal from a code above 128. Run as a script; it needs the standard library
-and nothing else.
+Writes a newline to STATUS_DESCRIPTOR once the command's process exists, and its wait status as text once it has ended.
+This is needed because bubblewrap's own exit code does not distinguish a signal from a code above 128. Run as a script;
+imports only the standard library.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 
 
 def main(status: int, words: int) -> None:
-    """Return when the command has ended. Whatever else runs in the namespace then ends with us."""
+    """Run the command and exit when it has ended. The kernel then kills all other processes of the namespace."""
     with open(words, "rb") as file:
         command = [os.fsdecode(word) for word in file.read().split(b"\0")[:-1]]
     child = os.fork()
@@ -29,7 +30,7 @@ def main(status: int, words: int) -> None:
             sys.stderr.write(f"{command[0]}: {error.strerror}\n")
             sys.stderr.flush()
         os._exit(1)
-    # What the command inherits is its own: an end of file that it causes must be one.
+    # Close our copies of the command's descriptors. Otherwise their readers get no end of file when it closes them.
     os.closerange(0, status)
     os.closerange(status + 1, os.sysconf("SC_OPEN_MAX"))
     os.write(status, b"\n")

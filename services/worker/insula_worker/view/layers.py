@@ -1,7 +1,8 @@
-"""The writable layers of an API: where its dependencies.sh, and what its handler installs, change the machine for it.
+"""The writable layers of an API, which hold the changes that its dependencies.sh and its handler make to the machine.
 
-Owns `<environment>.layers`, beside the environment: one folder for each API, which its next start finds again. A second
-one is made while another version of the API, or its successor, holds the first: the kernel lets a layer be used once.
+Owns the folder `<environment>.layers`, next to the environment. It has one layer for each API, which is used again at
+the API's next start. If another version of the API holds the layer, a second one is made, because the kernel does not
+allow two mounts of one layer.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ OWNER_CHARACTERS: Final = 16
 
 
 class Layer:
-    """A layer that is ours until it is released, or our process ends."""
+    """A locked layer. It stays locked until it is released or our process ends."""
 
     def __init__(self, folder: Path, lock: int) -> None:
         self.folder: Final = folder
         self._lock: Final = lock
 
     def release(self) -> None:
-        """Let the next start of the API have it."""
+        """Unlock the layer, so that the next start of the API can use it."""
         os.close(self._lock)
 
 
 def take_layer(environment: Path, api: str, scratch: Path) -> Layer:
-    """Return a layer of the API of this worker for this environment, empty the first time.
+    """Lock and return a layer of this API for this environment. It is empty the first time.
 
-    `scratch` is the worker's, and tells it from the worker of another stack. Layers of stacks that are no more are
-    removed.
+    `scratch` is the worker's scratch folder. It identifies the worker, because other stacks may use the same API name.
+    Layers whose scratch folder no longer exists are removed.
     """
     every = _layers_of(environment)
     every.mkdir(parents=True, exist_ok=True)
@@ -56,7 +57,7 @@ def take_layer(environment: Path, api: str, scratch: Path) -> Layer:
 
 
 def empty_layers(environment: Path, own: Path | None) -> None:
-    """Empty what was written over an environment that is about to be built anew; `own` is the layer we hold."""
+    """Empty the layers of an environment before it is rebuilt, except those locked by others. `own` is our layer."""
     for folder in _folders(environment):
         lock = None if folder == own else _try_lock(folder)
         if folder == own or lock is not None:
@@ -69,7 +70,7 @@ def empty_layers(environment: Path, own: Path | None) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder with what the kernel or a program made unreadable in it; what cannot be removed stays."""
+    """Remove a folder, including folders in it without read permission. Files that cannot be removed stay."""
     for path, folders, _ in os.walk(folder):
         for name in folders:
             with suppress(OSError):
@@ -95,14 +96,14 @@ def _furnish(folder: Path) -> None:
     for each in (*SYSTEM, ENVIRONMENT, VAR_TMP):
         folder_of(folder, each).mkdir(exist_ok=True)
         work_of(folder, each).mkdir(exist_ok=True)
-    for each in SYSTEM:  # a layer shows its own mode for the folder it lies over
+    for each in SYSTEM:  # an overlay shows the mode of the layer's folder, not of the original
         with suppress(OSError):
             folder_of(folder, each).chmod(each.stat().st_mode & 0o7777)
     folder_of(folder, VAR_TMP).chmod(0o1777)
 
 
 def _try_lock(folder: Path) -> int | None:
-    """Return the descriptor that holds the lock, or None if somebody else does."""
+    """Return the descriptor that holds the lock, or None if another process holds it."""
     folder.mkdir(exist_ok=True)
     lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -117,7 +118,7 @@ def _prune(every: Path) -> None:
     for folder in every.iterdir():
         try:
             gone = not Path((folder / "of").read_text().rstrip("\n")).exists()
-        except OSError:  # it is being made
+        except OSError:  # another worker is creating it
             continue
         lock = _try_lock(folder) if gone else None
         if lock is not None:

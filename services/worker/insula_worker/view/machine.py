@@ -1,4 +1,4 @@
-"""What of this machine shapes a handler's view: its mounts, its sockets, and where Python and Insula lie."""
+"""The facts about this machine that a handler's view depends on: mounts, sockets, the folders of Python and Insula."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True)
 class Machine:
-    """Paths are absolute.
+    """The facts. All paths are absolute.
 
-    `system` are the folders of the system, but for those that are links. `mounts` are the mount points below `/`,
-    parents first. `sockets` are Unix sockets that somebody serves: the kernel does not connect to one through a
-    writable layer. `mnt` is what stands in /mnt, with the target of each symbolic link, None for all else; it is None
-    itself if there is no /mnt that can be listed. `home` is the user's, if there is one. `ours` is where the
-    interpreter and the code of Insula lie.
+    `system` are the folders of SYSTEM that are not symbolic links. `mounts` are the mount points below `/`, parents
+    first. `sockets` are Unix sockets that a process listens on; the kernel does not connect to one through a layer.
+    `mnt` maps each entry of /mnt to its target if it is a symbolic link, else to None. It is None if /mnt cannot be
+    listed. `home` is the user's home folder, None without one. `ours` are the folders of Insula's environment and code.
     """
 
     root: bool
@@ -38,7 +37,7 @@ class Machine:
 
     @classmethod
     def look(cls) -> Self:
-        """Look at it as it is now."""
+        """Read the current facts."""
         return cls(
             root=os.geteuid() == 0,
             system=tuple(folder for folder in SYSTEM if folder.is_dir() and not folder.is_symlink()),
@@ -62,7 +61,7 @@ def _sockets(table: str) -> Iterator[Path]:
         try:
             if stat.S_ISSOCK(path.stat().st_mode):
                 yield path
-        except OSError:  # it was removed, or is not ours to see
+        except OSError:  # it was removed, or we may not access it
             continue
 
 
@@ -85,7 +84,7 @@ def _entries(folder: Path) -> dict[str, str | None] | None:
 
 
 def _ours() -> Iterator[Path]:
-    """Yield the environment Insula is installed in, and what it imports from outside it. Never a parent of both."""
+    """Yield the environment that Insula is installed in, and the folders of sys.path outside it."""
     prefix, base = Path(sys.prefix).resolve(), Path(sys.base_prefix).resolve()
     if prefix != base:
         yield prefix

@@ -1,6 +1,6 @@
-"""Programs the worker runs for a release: pip, a project's dependencies.sh, the fetching of models, the handler.
+"""Programs that the worker runs for a release: pip, a dependencies.sh, the download of models, the handler.
 
-Owns their start in the release's view, their exit codes and their end with everything they started.
+Starts them in the release's view, reports their exit codes, and ends them together with every process they started.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ DEVNULL: Final = asyncio.subprocess.DEVNULL
 
 
 class Program:
-    """A started program. It ends with the worker: start it from the main thread, whose death ends it."""
+    """A started program. Start it from the main thread: the kernel kills it when the thread that started it ends."""
 
     def __init__(self, process: asyncio.subprocess.Process, start: Start, status: int) -> None:
         self._process: Final = process
@@ -45,7 +45,7 @@ class Program:
         stderr: IO[bytes] | int | None,
         keep: Sequence[int] = (),
     ) -> Program:
-        """Start it; `variables` is its whole environment, `keep` are descriptors it inherits.
+        """Start a program. `variables` are all its environment variables. `keep` are the descriptors that it inherits.
 
         Raises OSError if it cannot be started.
         """
@@ -75,37 +75,37 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """The process that we started; everything else is below it."""
+        """Pid of the process that we started. All other processes of the program are its descendants."""
         return self._process.pid
 
     @property
     def generations(self) -> int:
-        """How many processes are above the command's, from `pid` on: bubblewrap's, and the first of the namespace."""
+        """Number of processes above the command's: bubblewrap's and `init`, bubblewrap's alone, or none."""
         return 2 if self._start.own_init else int(bool(self._start.words))
 
     async def command_pid(self) -> int:
-        """Wait until the command's own process is there; its id on the machine, or 0 if that cannot be told."""
+        """Wait until the command's own process exists. Return its pid on the machine, or 0 if it is unknown."""
         return await self._command_pid
 
     @property
     def stdout(self) -> asyncio.StreamReader | None:
-        """What it prints, if a pipe was asked for."""
+        """The program's stdout, if it was started with a pipe."""
         return self._process.stdout
 
     @property
     def stderr(self) -> asyncio.StreamReader | None:
-        """What it complains of, if a pipe was asked for."""
+        """The program's stderr, if it was started with a pipe."""
         return self._process.stderr
 
     async def wait(self) -> int:
-        """Wait for the end; the exit code, negative for a signal."""
+        """Wait until the program has ended. Return its exit code, negative for a signal."""
         return await asyncio.shield(self._ending)
 
     def kill(self) -> None:
-        """End it and everything it started. Not after `wait` has returned: its id may be somebody else's by then.
+        """Kill the program and every process it started. Must not be called after `wait` returned: pids are reused.
 
-        The first process of a namespace takes all others with it, and bubblewrap waits for that; it is the child of
-        bubblewrap, and of nothing else. Where there is none, the process group is what there is.
+        With a process namespace, kill its first process, bubblewrap's only child. The kernel then kills all others, and
+        bubblewrap waits for them. Without one, kill the process group.
         """
         first = _children(self.pid) if self._start.own_init else []
         for pid in first:
@@ -116,10 +116,10 @@ class Program:
                 os.killpg(self.pid, signal.SIGKILL)
 
     def _on_begun(self) -> None:
-        """The first process of the namespace has made the second, or is gone."""
+        """Set the command's pid. Called when `init` has started the command, or has ended."""
         self._loop.remove_reader(self._status)
         found = [command for first in _children(self.pid) for command in _children(first)]
-        if not self._command_pid.done():  # who asked may have been cancelled meanwhile
+        if not self._command_pid.done():  # the caller of `command_pid` may have been cancelled
             self._command_pid.set_result(found[0] if found else 0)
 
     async def _end(self) -> int:
@@ -133,13 +133,13 @@ class Program:
             self._command_pid.set_result(0)
         if reported:
             return os.waitstatus_to_exitcode(int(reported))
-        # As bubblewrap says it: the first process was killed, or there is none.
+        # Without a report, bubblewrap's exit code is used: 128 + n stands for signal n.
         return 128 - code if self._start.words and code > 128 else code
 
     def _report(self) -> bytes:
         try:
             return os.read(self._status, 16).strip()
-        except BlockingIOError:  # bubblewrap was killed, and what it ran is about to be
+        except BlockingIOError:  # bubblewrap was killed, and `init` still ends
             return b""
 
 
@@ -159,9 +159,9 @@ async def running(
     stdout: IO[bytes] | int,
     stderr: int = asyncio.subprocess.STDOUT,
 ) -> AsyncGenerator[Program]:
-    """Run a command for the block, which waits for its end. Raises OSError if it cannot be started.
+    """Run a command during the `async with` block, which must wait for its end. Raises OSError if it cannot be started.
 
-    If the block is left by an exception, the command ends with everything it started.
+    If the block raises, the command and every process it started are killed.
     """
     program = await Program.start(start, command, directory, variables, stdout=stdout, stderr=stderr)
     try:
