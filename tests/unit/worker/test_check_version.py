@@ -12,7 +12,7 @@ REGISTERED = Registration("echo", "/echo", version_of(SPEC.encode(), BUNDLE), SP
 
 
 def test_a_version_is_the_first_32_hex_digits_of_the_hash_of_configuration_and_bundle() -> None:
-    """Recorded: versions name bundles and workloads that were stored before."""
+    """The version is recorded here, because it must not change: it names stored bundles and workloads."""
     assert REGISTERED.version == "1943100cf478e3f1fab1a23bc8cb288d"
     check_version(REGISTERED, BUNDLE)
 
@@ -25,6 +25,6 @@ def test_a_version_is_the_first_32_hex_digits_of_the_hash_of_configuration_and_b
         (replace(REGISTERED, version="0" * 32), BUNDLE),
     ],
 )
-def test_anything_else_is_refused(registration: Registration, bundle: bytes) -> None:
+def test_a_changed_configuration_bundle_or_version_is_refused(registration: Registration, bundle: bytes) -> None:
     with pytest.raises(VersionMismatch, match=f"configuration and bundle of version {registration.version} hash to "):
         check_version(registration, bundle)

@@ -1,4 +1,4 @@
-"""Which version a worker installs, starts, serves and ends: every rule as a case of `decide`."""
+"""The rules by which a worker installs, starts, serves and ends versions. Each rule is a case of `decide`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def serving(number: int, target: Target) -> Observed:
 
 @dataclass(frozen=True)
 class Case:
-    """`releases` and `given_up` are what there is, `wanted` what is deployed."""
+    """The input of a decision, and the actions expected. `wanted` are the deployed versions."""
 
     name: str
     wanted: Deployed | Absent
@@ -61,10 +61,15 @@ READY, FAILING, STARTING = Phase.READY, Phase.FAILING, Phase.STARTING
 
 CASES = [
     Case("the first version is started", FIRST, (), [Start(NEW)]),
-    Case("it serves once it is ready", FIRST, (release(1, NEW, Role.CANDIDATE, READY),), [Promote(1)]),
-    Case("not while it is starting", FIRST, (release(1, NEW, Role.CANDIDATE, STARTING),), []),
-    Case("not while one of its runners is starting", FIRST, (release(1, NEW, Role.CANDIDATE, READY, STARTING),), []),
-    Case("nothing is left to do once it serves", FIRST, (serving(1, NEW),), []),
+    Case("the first version serves once it is ready", FIRST, (release(1, NEW, Role.CANDIDATE, READY),), [Promote(1)]),
+    Case("a version does not serve while it is starting", FIRST, (release(1, NEW, Role.CANDIDATE, STARTING),), []),
+    Case(
+        "a version does not serve while one of its runners is starting",
+        FIRST,
+        (release(1, NEW, Role.CANDIDATE, READY, STARTING),),
+        [],
+    ),
+    Case("there is nothing to do once the only version serves", FIRST, (serving(1, NEW),), []),
     Case("a runner that is restarted changes nothing", FIRST, (release(1, NEW, Role.SERVING, STARTING),), []),
     # A new version.
     Case("a new version is started beside the one that serves", UPDATE, (serving(1, OLD),), [Start(NEW)]),
@@ -81,7 +86,7 @@ CASES = [
         [],
     ),
     Case(
-        "one of whose runners fails neither",
+        "a version with one failing runner never replaces one that works",
         UPDATE,
         (serving(1, OLD), release(2, NEW, Role.CANDIDATE, READY, FAILING)),
         [],
@@ -99,15 +104,15 @@ CASES = [
         [End(2)],
     ),
     Case(
-        "a version that comes back while its first life ends is started anew",
+        "a version that is deployed again while its old release ends gets a new release",
         Deployed(OLD, NEW),
         (release(1, OLD, Role.RETIRING, Phase.DRAINING), serving(2, NEW)),
         [Start(OLD)],
     ),
     Case("a refresh starts the same version afresh", Deployed(REFRESHED, None), (serving(1, OLD),), [Start(REFRESHED)]),
     # A restart of the worker.
-    Case("a worker that starts begins with the active version", UPDATE, (), [Start(OLD)]),
-    Case("which serves once it is ready", UPDATE, (release(1, OLD, Role.CANDIDATE, READY),), [Promote(1)]),
+    Case("a worker without releases starts the active version", UPDATE, (), [Start(OLD)]),
+    Case("the active version serves once it is ready", UPDATE, (release(1, OLD, Role.CANDIDATE, READY),), [Promote(1)]),
     Case(
         "an active version that fails is given up for the newest",
         UPDATE,
@@ -115,34 +120,34 @@ CASES = [
         [GiveUp("old"), End(1), Start(NEW)],
     ),
     Case(
-        "also if the newest one is starting, because another worker had an older one ready meanwhile",
+        "the newest version ends while it is starting if another worker made an older one active",
         UPDATE,
         (release(1, NEW, Role.CANDIDATE, STARTING),),
         [End(1), Start(OLD)],
     ),
-    Case("a given-up version is not tried before the newest", UPDATE, (), [Start(NEW)], given_up="old"),
+    Case("a given-up version is not started before the newest", UPDATE, (), [Start(NEW)], given_up="old"),
     Case(
-        "nor before one that is newer still",
+        "a given-up version is not started before an even newer one",
         Deployed(NEWER, OLD),
         (release(1, NEW, Role.CANDIDATE, FAILING),),
         [End(1), Start(NEWER)],
         given_up="old",
     ),
-    # An update in place, which is what max_surge 0 asks for.
+    # An update in place (`max_surge: 0`).
     Case(
-        "in place, the one that serves goes on while the new one is installed",
+        "in place, the old version serves while the new one is installed",
         UPDATE_IN_PLACE,
         (serving(1, OLD), release(2, NEW_IN_PLACE)),
         [],
     ),
     Case(
-        "nothing ends for what cannot be installed",
+        "in place, the old version does not end for a version that cannot be installed",
         UPDATE_IN_PLACE,
         (serving(1, OLD), release(2, NEW_IN_PLACE, Role.CANDIDATE, FAILING)),
         [],
     ),
     Case(
-        "once it is installed, all others make room",
+        "in place, all other releases end once the new version is installed",
         UPDATE_IN_PLACE,
         (
             release(1, NEWER, Role.RETIRING, Phase.DRAINING),
@@ -152,13 +157,13 @@ CASES = [
         [MakeRoom(1, "new"), MakeRoom(2, "new")],
     ),
     Case(
-        "it does not start before they have ended",
+        "in place, the new version does not start before all others have ended",
         UPDATE_IN_PLACE,
         (release(1, OLD, Role.LEAVING, Phase.DRAINING), release(2, NEW_IN_PLACE, waits=True)),
         [],
     ),
     Case(
-        "also if it was installed at the second try",
+        "in place, a version whose second installation succeeded does not start before all others have ended",
         UPDATE_IN_PLACE,
         (
             release(1, OLD, Role.LEAVING, Phase.DRAINING),
@@ -167,78 +172,78 @@ CASES = [
         [],
     ),
     Case(
-        "it starts once they have",
+        "in place, the new version starts once all others have ended",
         UPDATE_IN_PLACE,
         (release(2, NEW_IN_PLACE, waits=True),),
         [StartInPlace(2)],
     ),
     Case(
-        "the first version in place has nothing to wait for",
+        "in place, the first version starts once it is installed",
         Deployed(NEW_IN_PLACE, None),
         (release(1, NEW_IN_PLACE, waits=True),),
         [StartInPlace(1)],
     ),
     Case(
-        "it keeps its place while it starts",
+        "in place, nothing else is started while the new version starts",
         UPDATE_IN_PLACE,
         (release(2, NEW_IN_PLACE, Role.IN_PLACE, STARTING),),
         [],
     ),
     Case(
-        "it serves once it is ready in its place",
+        "in place, the new version serves once it is ready",
         UPDATE_IN_PLACE,
         (release(2, NEW_IN_PLACE, Role.IN_PLACE, READY),),
         [Promote(2)],
     ),
     Case(
-        "failing in place, it ends and the one before is started again",
+        "a version that fails in place ends, and the previous one is started again",
         UPDATE_IN_PLACE,
         (release(2, NEW_IN_PLACE, Role.IN_PLACE, FAILING),),
         [FallBack(2), Start(OLD)],
     ),
     Case(
-        "failing in place with no version before it, it is tried again by itself",
+        "a version that fails in place stays if there is no previous one",
         Deployed(NEW_IN_PLACE, None),
         (release(1, NEW_IN_PLACE, Role.IN_PLACE, FAILING),),
         [],
     ),
     Case(
-        "a version that was started again is kept while it fails, too",
+        "the previous version stays if it fails too",
         UPDATE_IN_PLACE,
         (release(2, NEW_IN_PLACE, Role.FAILED, FAILING), release(3, OLD, Role.CANDIDATE, FAILING)),
         [],
     ),
     Case(
-        "a version that failed in place is not tried again",
+        "a version that failed in place is not started again",
         UPDATE_IN_PLACE,
         (release(2, NEW_IN_PLACE, Role.FAILED, FAILING), serving(3, OLD)),
         [],
     ),
     Case(
-        "until a refresh",
+        "a version that failed in place is started again by a refresh",
         Deployed(Target("new", 1, in_place=True), REFRESHED),
         (release(2, NEW_IN_PLACE, Role.FAILED, FAILING), serving(3, OLD)),
         [End(2), Start(Target("new", 1, in_place=True))],
     ),
     Case(
-        "or until another version is deployed",
+        "a version that failed in place is forgotten once another version is deployed",
         Deployed(NEWER, OLD),
         (release(2, NEW_IN_PLACE, Role.FAILED, FAILING), serving(3, OLD)),
         [End(2), Start(NEWER)],
     ),
     Case(
-        "the other one may be the one that serves",
+        "a version that failed in place is forgotten once the serving version is deployed",
         Deployed(OLD, None),
         (release(2, NEW_IN_PLACE, Role.FAILED, FAILING), serving(3, OLD)),
         [End(2)],
     ),
     Case(
-        "a newer version during a start in place lets the active one begin",
+        "if a newer version is deployed during a start in place, the active one is started first",
         Deployed(NEWER, OLD),
         (release(2, NEW_IN_PLACE, Role.IN_PLACE, STARTING),),
         [End(2), Start(OLD)],
     ),
-    # Deletion, and no registry.
+    # The API is deleted, or the registry is unavailable.
     Case("without a deployment there is nothing to do", Absent.NOT_DEPLOYED, (), []),
     Case(
         "a deleted API ends all its versions",
@@ -253,13 +258,13 @@ CASES = [
     ),
     Case("while the registry is unavailable, nothing is started", Absent.UNAVAILABLE, (), []),
     Case(
-        "nothing ends",
+        "while the registry is unavailable, nothing ends",
         Absent.UNAVAILABLE,
         (serving(1, OLD), release(2, NEW_IN_PLACE, waits=True)),
         [],
     ),
     Case(
-        "and what becomes ready serves",
+        "while the registry is unavailable, a candidate serves once it is ready",
         Absent.UNAVAILABLE,
         (serving(1, OLD), release(2, NEW, Role.CANDIDATE, READY)),
         [Retire(1), Promote(2)],

@@ -1,4 +1,4 @@
-"""What `decide` keeps, whatever happens: a worker in small, moved at random, whose state is checked at every step."""
+"""The invariants of `decide`: a model of a worker gets random events, and its state is checked after each of them."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from insula_worker.decision import (
 )
 
 VERSIONS = {"a": False, "b": False, "c": True, "d": True}
-"""Each with whether it is in place."""
+"""Maps each version to whether it is in place."""
 ENDING = (Role.RETIRING, Role.LEAVING)
 CANDIDATES = (Role.CANDIDATE, Role.IN_PLACE)
 STEPS_MAX = 3
-"""Decisions in a row until there is nothing left to do."""
+"""Most decisions in a row until there is nothing left to do."""
 
 
 @dataclass
 class Registered:
-    """An API in the registry, in small."""
+    """A model of an API in the registry."""
 
     version: str
     active: str = ""
@@ -54,7 +54,7 @@ class Registered:
 
 
 class WorkerInSmall(RuleBasedStateMachine):
-    """Does what the worker does with each action, in no time; the rules are what happens to it."""
+    """A model of the worker. It performs each action immediately. The rules are the events."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class WorkerInSmall(RuleBasedStateMachine):
         self.given_up = ""
         self.started = 0
 
-    # What happens.
+    # Events.
 
     @rule(version=st.sampled_from(sorted(VERSIONS)))
     def deploy(self, version: str) -> None:
@@ -124,7 +124,7 @@ class WorkerInSmall(RuleBasedStateMachine):
         del self.releases[data.draw(st.sampled_from(ending))]
         self.settle()
 
-    # What the worker does.
+    # The model of the worker.
 
     def state(self) -> State:
         known = self.registered.wanted() if self.registered is not None else Absent.NOT_DEPLOYED
@@ -143,7 +143,7 @@ class WorkerInSmall(RuleBasedStateMachine):
         assert decide(self.state()) == [], "it comes to rest"
 
     def report(self) -> None:
-        """Have the registry know the version that serves, as the worker's report does."""
+        """Store the version that serves in the registry, as the worker's report does."""
         serving = self.state().serving
         if self.registered is None or serving is None or not (serving.ready and self.available):
             return
@@ -176,7 +176,7 @@ class WorkerInSmall(RuleBasedStateMachine):
         release = self.releases[number]
         self.releases[number] = replace(release, role=role, phases=(phase,) if phase else release.phases, waits=False)
 
-    # What is true of every decision, and between them.
+    # The invariants of each decision, and of the state between decisions.
 
     def check(self, actions: list[Action]) -> None:
         state = self.state()
@@ -227,7 +227,7 @@ class WorkerInSmall(RuleBasedStateMachine):
 
 
 def runs(release: Observed) -> bool:
-    """Whether it has a runner, or may have one at any time."""
+    """Return whether the release has a runner, or may have one at any time."""
     match release.role:
         case Role.CANDIDATE:
             return not release.target.in_place

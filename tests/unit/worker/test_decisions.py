@@ -21,12 +21,12 @@ def test_i6_a_worker_claims_ahead_only_what_it_finishes_within_100_ms(handler_s:
     assert capacity(handler_s, busy_s=0.0) == claims
 
 
-def test_i6_nothing_is_claimed_ahead_of_a_handler_that_takes_long_this_time() -> None:
+def test_i6_nothing_is_claimed_ahead_while_the_running_workload_takes_long() -> None:
     assert capacity(0.001, busy_s=0.2) == 1
 
 
-def test_what_failed_is_tried_again_ever_more_slowly() -> None:
-    """Failures go on for days: a pause is still found after a million of them."""
+def test_the_backoff_doubles_up_to_its_limit() -> None:
+    """Failures may continue for days, so it must also be computed after a million of them."""
     assert [pause_s(failures) for failures in range(-1, 6)] == [0, 0, 1, 2, 4, 8, 16]
     assert pause_s(1_000_000) == PAUSE_S_MAX
 
@@ -76,12 +76,12 @@ UNNAMED = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
     ],
     ids=["keys", "profile", "profile with its region", "region", "default region", "nothing"],
 )
-def test_a_project_with_an_account_of_its_own_is_left_to_aws(own: dict[str, str], beside: dict[str, str]) -> None:
+def test_a_project_with_its_own_account_does_not_get_our_s3(own: dict[str, str], beside: dict[str, str]) -> None:
     assert given_beside(own, GIVEN) == {"LANG": "C.UTF-8", **beside}
 
 
 def test_the_given_s3_is_marked_unless_the_project_has_its_own() -> None:
-    """By this mark the handler's side knows which clients are not for Amazon."""
+    """The handler's side uses this mark to find the clients of our S3."""
     assert list(marked(GIVEN, GIVEN).values()) == ["given http://127.0.0.1:1"]
     assert marked({**GIVEN, "AWS_ENDPOINT_URL_S3": "http://own"}, GIVEN) == {}
     assert marked({"AWS_ACCESS_KEY_ID": "own"}, GIVEN) == {}
@@ -96,7 +96,7 @@ def test_only_folders_of_releases_are_removed_from_the_scratch(tmp_path: Path) -
 
 
 def test_a_payload_is_given_up_after_10_errors_over_10_minutes() -> None:
-    """Neither is enough alone; pauses double from 1 s to 30 s."""
+    """Both limits must be reached. Pauses double from 1 s to 30 s."""
     patience = Patience(clock=lambda: 600.0)
     assert patience.is_over(10, since_s=0.0)
     assert not patience.is_over(9, since_s=0.0)

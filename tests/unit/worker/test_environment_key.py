@@ -1,4 +1,4 @@
-"""Same contents, same environment; anything that could change it, another one."""
+"""The key of an environment is equal for equal contents, and differs with any input that could change it."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_a_copy_of_the_project_has_the_same_key(project: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "conda-packages.txt", "dependencies.sh"])
-def test_each_dependency_file_counts(project: Path, name: str) -> None:
+def test_each_dependency_file_changes_the_key(project: Path, name: str) -> None:
     before = key(project)
     (project / name).write_text("other")
     assert key(project) != before
 
 
-def test_variables_count_that_a_requirement_names(project: Path) -> None:
+def test_a_variable_changes_the_key_only_if_a_requirement_names_it(project: Path) -> None:
     (project / "requirements.txt").write_text("six==${SIX}\n")
     found = {
         environment_key(EnvironmentInputs(project=project, variables=variables))
@@ -43,13 +43,13 @@ def test_variables_count_that_a_requirement_names(project: Path) -> None:
     assert len(found) == 3
 
 
-def test_other_files_do_not_count(project: Path) -> None:
+def test_other_files_do_not_change_the_key(project: Path) -> None:
     before = key(project)
     (project / "handler.py").write_text("class Handler: ... # changed\n")
     assert key(project) == before
 
 
-def test_with_a_local_package_every_file_counts_but_what_its_build_leaves(project: Path) -> None:
+def test_with_a_local_package_each_file_except_build_leftovers_changes_the_key(project: Path) -> None:
     (project / "requirements.txt").write_text(".\n")
     before = key(project)
     (project / "build").mkdir()
@@ -59,24 +59,24 @@ def test_with_a_local_package_every_file_counts_but_what_its_build_leaves(projec
     assert key(project) != before
 
 
-def test_an_editable_package_ties_the_environment_to_its_folder(project: Path, tmp_path: Path) -> None:
+def test_with_an_editable_package_the_path_of_the_project_changes_the_key(project: Path, tmp_path: Path) -> None:
     (project / "requirements.txt").write_text("-e .\n")
     assert key(Path(shutil.copytree(project, tmp_path / "copy"))) != key(project)
 
 
-def test_an_editable_package_counts_in_a_nested_file_too(project: Path, tmp_path: Path) -> None:
-    """Also where files name each other in a circle."""
+def test_an_editable_package_in_an_included_file_changes_the_key(project: Path, tmp_path: Path) -> None:
+    """Also if the files include each other."""
     (project / "requirements.txt").write_text("-r more/nested.txt\n")
     (project / "more").mkdir()
     (project / "more" / "nested.txt").write_text("--requirement=../requirements.txt\n  -e ./lib\n")
     assert key(Path(shutil.copytree(project, tmp_path / "copy"))) != key(project)
 
 
-def test_the_base_set_counts(project: Path) -> None:
+def test_the_base_set_changes_the_key(project: Path) -> None:
     assert environment_key(EnvironmentInputs(project=project, variables={}, base_set=())) != key(project)
 
 
-def test_an_interpreter_that_does_not_run_is_named(project: Path) -> None:
+def test_the_error_names_an_interpreter_that_does_not_run(project: Path) -> None:
     with pytest.raises(EnvironmentFailed, match="the interpreter /nowhere/python cannot be run"):
         environment_key(EnvironmentInputs(project=project, variables={}, interpreter=Path("/nowhere/python")))
 
@@ -84,7 +84,7 @@ def test_an_interpreter_that_does_not_run_is_named(project: Path) -> None:
 @pytest.mark.parametrize(
     "line", [".", "./lib", "-e .", "-r more.txt", "-c pins.txt", "lib/x.whl", "x.tar.gz", "a @ file:///x", "-f wheels/"]
 )
-def test_local_lines(line: str) -> None:
+def test_lines_that_refer_to_files(line: str) -> None:
     assert is_local(line)
 
 
@@ -100,5 +100,5 @@ def test_local_lines(line: str) -> None:
         "-i https://host/simple",
     ],
 )
-def test_lines_that_stand_for_nothing_local(line: str) -> None:
+def test_lines_that_refer_to_no_files(line: str) -> None:
     assert not is_local(line)

@@ -1,4 +1,4 @@
-"""What bounds the metrics that handlers make, and what names they get."""
+"""The limits on the metrics that handlers push, and the names of these metrics."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def test_labels_are_made_valid(name: str, exported: str) -> None:
     assert label_name(name) == exported
 
 
-def test_tags_are_bounded_by_a_series_for_the_rest(telemetry: Telemetry, metrics: HandlerMetrics) -> None:
+def test_further_series_of_a_metric_go_into_one_overflow_series(
+    telemetry: Telemetry, metrics: HandlerMetrics
+) -> None:
     for user in range(SERIES_MAX + 50):
         metrics.record(Metric("increment", "seen", 1, {"user": str(user)}))
         metrics.record(Metric("increment", "seen", 1, {"user": "0"}))
@@ -51,7 +53,7 @@ def test_tags_are_bounded_by_a_series_for_the_rest(telemetry: Telemetry, metrics
     assert f'seen{{user="0"}} {SERIES_MAX + 51}' in found
 
 
-def test_series_are_bounded_in_all(telemetry: Telemetry, metrics: HandlerMetrics) -> None:
+def test_series_of_all_metrics_together_are_limited(telemetry: Telemetry, metrics: HandlerMetrics) -> None:
     for number in range(2 * SERIES_IN_ALL_MAX):
         metrics.record(Metric("gauge", f"depth{number % 20}", 1, {"user": str(number)}))
     assert len(samples(telemetry)) <= SERIES_IN_ALL_MAX + 20
@@ -67,7 +69,7 @@ def test_a_name_that_only_opentelemetry_refuses_is_exported(
     assert samples(telemetry)[-1].startswith(exported)
 
 
-def test_metrics_are_bounded(telemetry: Telemetry, metrics: HandlerMetrics) -> None:
+def test_the_number_of_metrics_is_limited(telemetry: Telemetry, metrics: HandlerMetrics) -> None:
     for number in range(METRICS_MAX + 10):
         metrics.record(Metric("gauge", f"depth{number}", 1, {}))
     assert len(samples(telemetry)) == METRICS_MAX
@@ -84,7 +86,7 @@ def test_metrics_are_bounded(telemetry: Telemetry, metrics: HandlerMetrics) -> N
         (Metric("odd", "x", 1, {}), "'odd' is not a kind"),
     ],
 )
-def test_what_is_not_taken_is_said_once(
+def test_a_refused_metric_is_logged_once(
     metrics: HandlerMetrics, caplog: pytest.LogCaptureFixture, pushed: Metric, reason: str
 ) -> None:
     metrics.record(Metric("increment", "seen", 1, {}))

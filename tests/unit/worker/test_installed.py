@@ -1,4 +1,4 @@
-"""What an environment is checked for."""
+"""The packages that an environment is checked for."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def inputs(project: Path, requirements: str) -> EnvironmentInputs:
         ("-c more.txt", []),
     ],
 )
-def test_names_that_have_to_be_there(tmp_path: Path, line: str, names: list[str]) -> None:
+def test_the_package_that_a_line_requires_unconditionally(tmp_path: Path, line: str, names: list[str]) -> None:
     (tmp_path / "more.txt").write_text("more-of-it\n")
     assert list(named_requirements(inputs(tmp_path, line))) == names
 
 
-def test_an_empty_environment_lacks_everything(tmp_path: Path) -> None:
-    """Spellings of one name are the same, and a longer name is another package."""
+def test_missing_packages_are_found_by_name(tmp_path: Path) -> None:
+    """Different spellings of one name are equal. A longer name is another package."""
     asked = inputs(tmp_path, "ruamel.yaml\nPillow\nnumpy\n")
     environment = tmp_path / "environment"
     assert missing(asked, environment) == ["ruamel.yaml", "Pillow", "numpy", "PyYAML"]
@@ -49,6 +49,6 @@ def test_an_empty_environment_lacks_everything(tmp_path: Path) -> None:
     assert missing(asked, environment) == ["numpy", "PyYAML"]
 
 
-def test_a_script_may_remove_what_nobody_asked_for(tmp_path: Path) -> None:
+def test_with_a_script_packages_of_the_base_set_may_be_missing(tmp_path: Path) -> None:
     (tmp_path / "dependencies.sh").touch()
     assert missing(inputs(tmp_path, "numpy"), tmp_path) == ["numpy"]

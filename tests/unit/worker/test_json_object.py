@@ -1,4 +1,4 @@
-"""Which bytes are one JSON object: as json.loads has it, without what only Python takes."""
+"""Checks which bytes are one JSON object: those that json.loads accepts, without Python's extensions of JSON."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ BAD = (
 
 
 @pytest.mark.parametrize("data", GOOD, ids=lambda data: repr(data[:24]))
-def test_one_object(data: bytes) -> None:
+def test_a_json_object_is_accepted(data: bytes) -> None:
     assert is_json_object(data)
 
 
 @pytest.mark.parametrize("data", BAD, ids=lambda data: repr(data[:24]))
-def test_anything_else(data: bytes) -> None:
+def test_other_bytes_are_refused(data: bytes) -> None:
     assert not is_json_object(data)
 
 
 def by_python(data: bytes) -> bool:
-    """What Python's own parser says, NaN and infinity refused."""
+    """Return whether Python's own parser accepts it as an object, with NaN and infinity refused."""
 
     def refuse(name: str) -> NoReturn:
         raise ValueError(name)
@@ -80,7 +80,7 @@ VALUES = st.recursive(
 
 @given(st.dictionaries(st.text(), VALUES), st.booleans(), st.sampled_from([None, 1]), st.data())
 def test_it_agrees_with_python(value: object, ascii_only: bool, indent: int | None, data: st.DataObject) -> None:
-    """Also after a byte is inserted, lost or changed."""
+    """Also after bytes are inserted, removed or changed."""
     encoded = json.dumps(value, ensure_ascii=ascii_only, indent=indent).encode("utf-8", "surrogatepass")
     assert is_json_object(encoded) == by_python(encoded)
     place = data.draw(st.integers(0, len(encoded)))
@@ -89,8 +89,8 @@ def test_it_agrees_with_python(value: object, ascii_only: bool, indent: int | No
     assert is_json_object(damaged) == by_python(damaged)
 
 
-def test_a_large_result_is_not_built() -> None:
-    """16 MB of small strings and records: a parser takes 100 MB for them and more."""
+def test_checking_a_large_result_takes_less_than_4_mib_of_memory() -> None:
+    """The result has 16 MB of small strings and objects. A parser takes more than 100 MB for them."""
     data = b'{"a": [' + b'"ab", {"n": [1]},' * 1_000_000 + b"0]}"
     tracemalloc.start()
     try:

@@ -9,7 +9,7 @@ FOLDER = Source("dir", "", "s3://bucket/models/")
 
 
 def files(source: Source, *paths: str) -> set[str]:
-    """The files of a source whose prefix holds these paths."""
+    """Return the files of a source with objects at these paths below its prefix."""
     found = source.files([source.prefix + path for path in paths])
     assert all(key.startswith(source.prefix) for key in found.values())
     return set(found)
@@ -34,7 +34,7 @@ def test_a_model_without_versions_is_version_1() -> None:
     assert found == {"only/1/saved_model.pb", "only/1/variables/variables.index", "only/1/assets/words.txt"}
 
 
-def test_folders_named_by_numbers_are_versions_and_others_are_left_where_they_are() -> None:
+def test_folders_named_by_numbers_are_versions_and_others_are_left_out() -> None:
     found = files(ONE, "1523423423/saved_model.pb", "7/saved_model.pb", "8/README", "old/saved_model.pb", "notes.txt")
     assert found == {"only/1523423423/saved_model.pb", "only/7/saved_model.pb"}
 
@@ -58,7 +58,9 @@ def test_each_folder_of_a_dir_is_a_model() -> None:
         (FOLDER, ["../1/saved_model.pb"], "cannot be the path of a file"),
     ],
 )  # fmt: skip
-def test_what_is_no_model_is_said_with_what_is_there(source: Source, paths: list[str], problem: str) -> None:
+def test_the_error_for_a_missing_model_names_the_files_found(
+    source: Source, paths: list[str], problem: str
+) -> None:
     with pytest.raises(SourceInvalid) as raised:
         files(source, *paths)
     assert problem in str(raised.value)

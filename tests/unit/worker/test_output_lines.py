@@ -1,4 +1,4 @@
-"""A stream cut into lines: whatever the pieces it comes in, and whatever is in it."""
+"""A stream of output is cut into lines, whatever its content is and however it is split into reads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOKEN = "t0ken"
 
 
 def cut(pieces: Sequence[bytes]) -> tuple[list[tuple[str, bytes]], list[int]]:
-    """The lines with whose they are, and the sizes of those given up."""
+    """Return each line with its workload, and the sizes of the dropped lines."""
     lines: list[tuple[str, bytes]] = []
     dropped: list[int] = []
     owner = ""
@@ -41,7 +41,7 @@ printed = st.binary(max_size=40).map(lambda text: text.replace(b"\n", b" ").repl
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.lists(printed), st.binary(max_size=9)), max_size=9), st.data())
-def test_lines_belong_to_the_mark_before_them_however_they_are_read(
+def test_lines_belong_to_the_mark_before_them_however_the_stream_is_split(
     jobs: list[tuple[int, list[bytes], bytes]], data: st.DataObject
 ) -> None:
     stream, expected = b"", list[tuple[str, bytes]]()
@@ -55,7 +55,7 @@ def test_lines_belong_to_the_mark_before_them_however_they_are_read(
     assert cut(pieces) == (expected, [])
 
 
-def test_a_line_without_end_is_given_up_and_the_mark_after_it_is_heard() -> None:
+def test_a_too_long_line_is_dropped_and_the_mark_after_it_applies() -> None:
     pieces = [encode_mark(TOKEN, "1", ""), *[b"x" * 8192] * 2000, encode_mark(TOKEN, "2", ""), b"short\n"]
     lines, dropped = cut(pieces)
     assert lines == [("2", b"short")]
@@ -85,7 +85,7 @@ def test_any_bytes_become_one_line_of_json(blocks: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("text", ["plain", 'Grüße \\ " \x07', "\U0001f600"])
-def test_a_long_line_is_the_same_in_pieces(format: OutputFormat, text: str) -> None:
+def test_a_long_line_is_encoded_in_pieces_without_a_change(format: OutputFormat, text: str) -> None:
     raw = text.encode() * 20_000
     line = format.line([raw[start : start + 8191] for start in range(0, len(raw), 8191)])
     assert line is not None
@@ -96,7 +96,7 @@ def test_a_long_line_is_the_same_in_pieces(format: OutputFormat, text: str) -> N
     assert len(line.json) < 60_000
 
 
-def test_the_loggers_line_is_passed_on_verbatim_with_what_it_does_not_know(format: OutputFormat) -> None:
+def test_a_line_of_the_logger_stays_verbatim_and_gets_the_missing_fields(format: OutputFormat) -> None:
     raw = b'{"asctime": "now", "levelname": "INFO", "message": "m", "number": 1.500, "big": 123456789012345678901}'
     line = format.line([raw])
     assert line is not None
@@ -108,7 +108,7 @@ def test_the_loggers_line_is_passed_on_verbatim_with_what_it_does_not_know(forma
 
 
 @pytest.mark.parametrize("raw", [b'{"asctime": "', b'{"asctime": "x"}', b'{"asctime": "x", "levelname": NaN}', b"{}"])
-def test_what_only_looks_like_the_loggers_line_is_text(format: OutputFormat, raw: bytes) -> None:
+def test_a_line_that_only_looks_like_the_loggers_becomes_text(format: OutputFormat, raw: bytes) -> None:
     assert whole(format.line([raw]))["message"] == raw.decode()
 
 

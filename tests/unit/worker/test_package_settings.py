@@ -1,4 +1,4 @@
-"""Which of the user's own settings of pip, conda and uv reach a build."""
+"""The user's settings of pip, conda and uv that apply to a build."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from insula_worker.environments.package_settings import beside_files, of_the_mac
         "UV_TARGET", "UV_PYTHON", "UV_PROJECT_ENVIRONMENT", "UV_SYSTEM_PYTHON", "UV_REQUIRE_HASHES",
     ],
 )  # fmt: skip
-def test_what_leads_elsewhere_does_not_count(name: str) -> None:
+def test_a_setting_that_changes_the_place_of_packages_does_not_apply(name: str) -> None:
     assert of_the_machine({name: "1", "HOME": "/home"}) == {"HOME": "/home"}
 
 
@@ -31,23 +31,23 @@ def test_what_leads_elsewhere_does_not_count(name: str) -> None:
         "UV_INDEX_OURS_PASSWORD", "PIPELINE", "CONDATA", "HTTPS_PROXY", "SSL_CERT_FILE",
     ],
 )  # fmt: skip
-def test_where_packages_come_from_counts(name: str) -> None:
+def test_a_setting_that_chooses_the_source_of_packages_applies(name: str) -> None:
     assert of_the_machine({name: "1"}) == {name: "1"}
 
 
-def test_a_project_may_say_everything_but_the_place() -> None:
-    """With Cortex, PIP_USER and PIP_PREFIX changed nothing for the handler: it alone lived in the container."""
+def test_a_project_may_set_every_option_of_pip_except_the_place() -> None:
+    """PIP_USER and PIP_PREFIX had no effect in Cortex: a handler had its container for itself."""
     own = {"PIP_NO_DEPS": "1", "PIP_INDEX_URL": "https://host/simple"}
     assert without_places({**own, "PIP_USER": "1", "PIP_TARGET": "/lib"}) == own
 
 
-def test_files_whose_settings_all_count_are_pips_own_business() -> None:
+def test_pip_reads_its_files_itself_if_all_their_settings_apply() -> None:
     listed = ":env:.user='1'\nglobal.index-url='https://host/simple'\ninstall.find_links='/wheels'\n"
     assert beside_files({"A": "b"}, listed) == {"A": "b"}
 
 
-def test_one_setting_that_leads_elsewhere_replaces_the_files_by_variables() -> None:
-    """The variables given win over the files, and [install] wins over [global]."""
+def test_if_one_setting_does_not_apply_variables_replace_the_files() -> None:
+    """The project's variables override the files, and [install] overrides [global]."""
     listed = (
         "global.index-url='https://host/simple'\nglobal.find-links='\\n/one\\n/two'\nglobal.timeout='1'\n"
         "install.timeout='2'\nglobal.cert=\"/it's\"\ninstall.user='true'\nlist.format='json'\n"

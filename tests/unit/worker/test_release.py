@@ -24,10 +24,8 @@ from insula_worker.view import ViewSettings
 VERSION = "0" * 32
 
 
-async def test_an_installation_that_fails_first_is_no_failure_in_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It waits for its place once it is installed, and starts then without the failure that came before."""
+async def test_a_failed_installation_is_not_a_failure_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release whose second installation succeeds waits for `start`. It then starts without the earlier failure."""
     launch = cast(RunnerLaunch, object())
     outcomes: Iterator[EnvironmentFailed | RunnerLaunch] = iter([EnvironmentFailed("no index"), launch])
 

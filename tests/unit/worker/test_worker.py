@@ -1,4 +1,4 @@
-"""How a worker's loops end: on a stop, and when one of them fails."""
+"""The end of a worker's loops, on a stop and when one of them fails."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from insula_worker.worker import Worker
 
 
 class Health:
-    """Stands for the server: remembers what health was told last."""
+    """Stands in for the server. Stores the latest health status."""
 
     def __init__(self) -> None:
         self.serving: bool | None = None
@@ -33,7 +33,7 @@ class Health:
 
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many releases each report named; the registry knows no API, and nothing can be claimed."""
+    """Return the list of the number of releases in each report. The registry has no API, and nothing can be claimed."""
     reported: list[int] = []
 
     async def report(_: Registry, api: str, worker: str, releases: Sequence[worker_service_pb2.Worker]) -> None:
@@ -73,7 +73,7 @@ async def test_a_stopped_worker_drains_and_withdraws(worker: tuple[Worker, Healt
 async def test_a_worker_whose_loop_fails_drains_withdraws_and_fails(
     worker: tuple[Worker, Health], reports: list[int], monkeypatch: pytest.MonkeyPatch, loop: str
 ) -> None:
-    """It is restarted then; one that went on without its leases would run workloads twice."""
+    """The worker is then restarted. If it continued without its leases, workloads would run twice."""
 
     async def fail(_: Claiming) -> None:
         await asyncio.sleep(0)
