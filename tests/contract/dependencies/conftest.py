@@ -1,4 +1,4 @@
-"""Environments that the tests of this folder share, and projects to run in them."""
+"""An environment that the tests of this folder share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.views import open_view
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def python_with_dill(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An environment of its own, with the one package of the base set that loads pickles."""
+    """Return the Python of an environment with dill only, the package of the base set that loads pickles."""
     folder = tmp_path_factory.mktemp("dill")
     inputs = EnvironmentInputs(project=folder, variables=dict(os.environ), base_set=("dill",))
     return await ensure_environment(inputs, folder / "cache", open_view(inputs.project))

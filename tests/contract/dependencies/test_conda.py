@@ -1,7 +1,6 @@
-"""conda-packages.txt with a stand-in for conda: which calls, in which order, and that the environment works.
+"""conda-packages.txt with a fake conda: the calls, their order, and that the environment works.
 
-The stand-in notes its arguments and makes its environment with venv; what real packages conda would bring, no test of
-ours can say.
+The fake records its arguments and makes the environment with venv. No test installs real conda packages.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ esac
 
 @pytest.fixture
 def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EnvironmentInputs:
-    """A project with all three files, and the stand-in first on the PATH."""
+    """Return a project with all three files. The fake conda is first on the PATH."""
     programs, project = tmp_path / "programs", tmp_path / "project"
     programs.mkdir()
     (programs / "conda").write_text(CONDA)
@@ -46,8 +45,8 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EnvironmentInputs
     return EnvironmentInputs(project=project, variables=variables, base_set=())
 
 
-async def test_conda_comes_between_the_script_and_pip(inputs: EnvironmentInputs, tmp_path: Path) -> None:
-    """Python has the worker's version; conda-forge is asked after the user's channels, in this environment only."""
+async def test_conda_runs_between_the_script_and_pip(inputs: EnvironmentInputs, tmp_path: Path) -> None:
+    """The environment's Python has the worker's version. conda-forge is its last channel, after those of the user."""
     python = await ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project))
     target, packages = python.parent.parent, inputs.project / "conda-packages.txt"
     version = ".".join(map(str, sys.version_info[:2]))
@@ -63,7 +62,7 @@ async def test_conda_comes_between_the_script_and_pip(inputs: EnvironmentInputs,
     assert subprocess.check_output([python, "-c", "import own; print(own.ANSWER)"], text=True) == "42\n"
 
 
-async def test_what_conda_cannot_install_ends_the_build(inputs: EnvironmentInputs, tmp_path: Path) -> None:
+async def test_a_package_that_conda_cannot_install_fails_the_build(inputs: EnvironmentInputs, tmp_path: Path) -> None:
     (inputs.project / "conda-packages.txt").write_text("no-such-package\n")
     with pytest.raises(EnvironmentFailed, match=r"conda install .* failed with exit code 1"):
         await ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project))

@@ -1,7 +1,7 @@
-"""`insula up` on a terminal runs a dependencies.sh only if the user has read it, or said --yes.
+"""`insula up` on a terminal runs a dependencies.sh only if the user confirmed it, or passed --yes.
 
-Each run here is refused in the end, by the script or by a data directory that cannot be made: the script is judged
-before, so nothing has to start.
+No stack starts here. Each command fails, because the user refuses or because the data directory cannot be made. The
+question comes first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.contract.local.test_refusals import check_refused, up, write_project
 SCRIPT = "touch ran\n"
 QUESTION = "Run it, and do not ask again until it changes? [y/N] "
 STARTED = "--data"
-"""A word of the refusal that comes after the scripts."""
+"""A word of the error about the data directory, which comes after the question."""
 
 
 @pytest.fixture
@@ -38,14 +38,14 @@ def impossible_data(project: Path) -> tuple[str, str]:
 
 
 def on_a_terminal(project: Path, answer: str) -> tuple[int, str]:
-    """Run `insula up` on a terminal and answer its question, if it has one; exit code and all it said."""
+    """Run `insula up` on a terminal, and answer its question if it asks. Return its exit code and its output."""
     port, address = free_addresses()
     where = ("--public-port", str(port), "--internal-address", address, *impossible_data(project))
     return run_on_a_terminal(("up", str(project), *where), answer)
 
 
 def run_on_a_terminal(words: Sequence[str], answer: str) -> tuple[int, str]:
-    """The same for any command."""
+    """Run an `insula` command as `on_a_terminal` does."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "insula.cli.main", *words]
     with subprocess.Popen(command, stdin=theirs, stderr=theirs, stdout=subprocess.DEVNULL) as process:
@@ -58,29 +58,29 @@ def run_on_a_terminal(words: Sequence[str], answer: str) -> tuple[int, str]:
                     os.write(ours, answer.encode())
                     answer = ""
         finally:
-            os.close(ours)  # which ends a program that still waits for an answer
+            os.close(ours)  # ends a program that still waits for an answer
     return process.returncode, said.decode().replace("\r\n", "\n")
 
 
 def read(terminal: int) -> bytes:
-    """What the other side wrote; nothing once it is closed."""
+    """Return what the program wrote. Empty once the terminal is closed."""
     try:
         return os.read(terminal, 4096)
     except OSError:
         return b""
 
 
-def test_without_a_terminal_it_is_announced(project: Path) -> None:
-    """Whoever starts it in CI cannot be asked."""
+def test_without_a_terminal_the_script_is_announced(project: Path) -> None:
+    """In CI there is nobody to ask."""
     check_refused(up(project, project, *impossible_data(project)), STARTED, f"{project / 'dependencies.sh'} runs")
 
 
-def test_yes_stands_for_the_answer(project: Path) -> None:
+def test_with_yes_there_is_no_question(project: Path) -> None:
     check_refused(up(project, project, "--yes", *impossible_data(project)), STARTED)
 
 
 @pytest.mark.parametrize("answer", ["n\n", "\n", "\x04"])
-def test_on_a_terminal_it_is_shown_and_anything_but_yes_refuses(project: Path, answer: str) -> None:
+def test_on_a_terminal_the_script_is_shown_and_any_answer_except_yes_refuses(project: Path, answer: str) -> None:
     code, said = on_a_terminal(project, answer)
     assert code == 2
     assert f"{project / 'dependencies.sh'} will run on this machine with your permissions:\n" in said
@@ -103,7 +103,7 @@ def test_one_confirmation_is_enough_until_the_script_changes(project: Path) -> N
     ("admin", "asked"), [("127.0.0.1:1", True), ("unix:///run/insula/admin.sock", True), ("192.0.2.1:1", False)]
 )
 def test_a_deployment_to_this_machine_asks_too(project: Path, admin: str, asked: bool) -> None:
-    """Elsewhere it is not the user's own machine that the script runs on."""
+    """On another machine, the script does not run with the user's permissions here."""
     if not asked:
         (project / "handler.py").unlink()  # refused before anything is sent
     code, said = run_on_a_terminal(("deploy", str(project), "--admin", admin), "n\n")

@@ -1,4 +1,4 @@
-"""`handler.path` may name a class that dill pickled: a real runner loads it, and checks it like any other."""
+"""`handler.path` may name a class pickled with dill. A real runner loads it, and checks it like any other class."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def launch(tmp_path: Path, python_with_dill: Path) -> RunnerLaunch:
 
 
 def write(launch: RunnerLaunch, source: str, what: str = "Handler") -> None:
-    """Pickle `what` in the project, as a script of the user's does."""
+    """Pickle `what` into the project, as a script of the user does."""
     script = textwrap.dedent(source) + DUMP.format(what)
     subprocess.run([launch.python, "-c", script], cwd=launch.project, check=True)
 
 
 async def answer(launch: RunnerLaunch) -> object:
-    """What the started handler makes of one payload."""
+    """Start the handler, and return its result for one payload."""
     runner = await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S)
     try:
         outcome = await runner.run(job(b'{"a": 1}'))
@@ -70,19 +70,19 @@ async def refusal(launch: RunnerLaunch) -> str:
 
 
 async def test_a_pickled_class_serves(launch: RunnerLaunch) -> None:
-    """The class travels by value: no file of the project defines it."""
+    """The class is pickled by value, so no file of the project has to define it."""
     write(launch, CLASS)
     assert await answer(launch) == {"said": "hello world", "payload": {"a": 1}, "files": ["handler.pickle"]}
 
 
-async def test_its_name_is_free(launch: RunnerLaunch) -> None:
-    """Cortex took whatever class the pickle held."""
+async def test_a_pickled_class_may_have_any_name(launch: RunnerLaunch) -> None:
+    """Cortex used any class in the pickle."""
     write(launch, CLASS.replace("class Handler", "class Classifier"), "Classifier")
     assert await answer(launch) == {"said": "hello world", "payload": {"a": 1}, "files": ["handler.pickle"]}
 
 
 async def test_a_class_of_a_module_in_the_project_is_found_there(launch: RunnerLaunch) -> None:
-    """Such a class travels by name."""
+    """Such a class is pickled by name."""
     (launch.project / "own.py").write_text(CLASS.removeprefix("\nimport dill\n"))
     write(launch, "import dill, own", "own.Handler")
     result = await answer(launch)
@@ -100,14 +100,16 @@ async def test_a_class_of_a_module_in_the_project_is_found_there(launch: RunnerL
         (CLASS.replace("config", "settings"), "Handler", '"config" is a required argument, but was not provided'),
     ],
 )
-async def test_it_is_checked_like_any_other(launch: RunnerLaunch, source: str, what: str, text: str) -> None:
+async def test_a_pickled_class_is_checked_like_any_other(
+    launch: RunnerLaunch, source: str, what: str, text: str
+) -> None:
     write(launch, source, what)
     said = await refusal(launch)
     assert said.startswith("error in handler.pickle: ")
     assert text in said
 
 
-async def test_its_own_failures_are_shown(launch: RunnerLaunch) -> None:
+async def test_the_error_of_its_init_is_shown(launch: RunnerLaunch) -> None:
     write(launch, CLASS)
     said = await refusal(replace(launch, config={}))
     assert said == "failed to initialize handler implementation: handler.pickle: __init__: 'name'"
@@ -123,14 +125,14 @@ async def test_a_missing_module_is_named(launch: RunnerLaunch) -> None:
 @pytest.mark.parametrize(
     ("data", "text"), [(b"", "Ran out of input"), (b"class Handler: ...", "unable to load pickle: ")]
 )
-async def test_what_is_no_pickle_is_refused(launch: RunnerLaunch, data: bytes, text: str) -> None:
+async def test_a_file_that_is_no_pickle_is_refused(launch: RunnerLaunch, data: bytes, text: str) -> None:
     (launch.project / "handler.pickle").write_bytes(data)
     said = await refusal(launch)
     assert said.startswith("error in handler.pickle: ")
     assert text in said
 
 
-async def test_without_dill_the_text_says_what_to_do(launch: RunnerLaunch) -> None:
+async def test_without_dill_the_error_names_the_missing_package(launch: RunnerLaunch) -> None:
     write(launch, CLASS)
     bare = replace(launch, python=Path(getattr(sys, "_base_executable", sys.executable)))
     assert await refusal(bare) == (
@@ -140,7 +142,7 @@ async def test_without_dill_the_text_says_what_to_do(launch: RunnerLaunch) -> No
 
 @pytest.mark.slow
 async def test_a_pickle_is_deployed_and_answers_through_a_whole_stack(launch: RunnerLaunch, tmp_path: Path) -> None:
-    """Nobody on the way to the runner takes it for source."""
+    """No service reads the pickle as source code."""
     write(launch, CLASS)
     entry = "- {name: pickled, kind: AsyncAPI, handler: {type: python, path: handler.pickle, config: {name: you}}}"
     (launch.project / "cortex.yaml").write_text(entry)

@@ -1,4 +1,4 @@
-"""What projects ask for, on a whole stack: packages of their own, and versions that contradict Insula's."""
+"""Requirements of projects on a whole stack: local packages, and versions that conflict with Insula's."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROJECTS = Path(__file__).parents[2] / "projects"
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A cache for one test: an editable package's environment belongs to its folder, so no later run finds it."""
+    """Return a cache for one test. An editable package's key contains its path, so no other test can use it."""
     cache = tmp_path / "cache"
     monkeypatch.setenv("INSULA_CACHE", str(cache))
     yield cache
@@ -31,9 +31,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_packages_of_the_project_are_installed(tmp_path: Path, own_cache: Path) -> None:
-    """`.`, `./lib` and `-e ./editable`, beside a python_path, a dependencies.sh and a .env that it sees.
+    """The requirements are `.`, `./lib` and `-e ./editable`. The project has a python_path, a dependencies.sh, a .env.
 
-    The second start finds the environment, and in its fresh copy of the project what the script left there.
+    The second start uses the environment again. Its new copy of the project has the files that the script writes.
     """
     data = tmp_path / "data"
     for _ in range(2):
@@ -52,8 +52,8 @@ async def test_packages_of_the_project_are_installed(tmp_path: Path, own_cache: 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_pins_that_contradict_ours_win(tmp_path: Path) -> None:
-    """Other majors of protobuf, redis, grpcio and numpy load and answer: Insula shares no package with the handler."""
+async def test_a_projects_pins_may_conflict_with_insulas(tmp_path: Path) -> None:
+    """Other major versions of protobuf, redis, grpcio and numpy work: Insula shares no package with the handler."""
     async with running_stack([PROJECTS / "old-pins"], data=tmp_path / "data") as stack:
         assert [stack.state(api) for api in ("old-pins", "protobuf-4")] == [("ready", "")] * 2
         old, newer = (
@@ -71,10 +71,10 @@ async def test_pins_that_contradict_ours_win(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_a_boto3_of_2021_and_programs_of_the_environment_work_unchanged(tmp_path: Path) -> None:
-    """Its clients find the local S3, those of other accounts and services find Amazon.
+    """Its clients use the local S3. Clients of other accounts and services use Amazon.
 
-    So do those in children of multiprocessing and joblib, which find the handler's module. `python` and what packages
-    install are the handler's, whatever PATH it is given.
+    The same holds in child processes of multiprocessing and joblib, which can import the handler's module. `python` and
+    installed programs are those of the environment, even if the project sets PATH.
     """
     async with running_stack([PROJECTS / "old-boto3"], data=tmp_path / "data") as stack:
         assert stack.state("results") == ("ready", "")
@@ -91,8 +91,8 @@ async def test_a_boto3_of_2021_and_programs_of_the_environment_work_unchanged(tm
     }
 
 
-async def test_a_tensorflow_of_the_projects_own_is_kept(tmp_path: Path) -> None:
-    """Nothing is added to what a tensorflow handler's requirements bring: here one that only pretends."""
+async def test_a_tensorflow_in_the_projects_requirements_is_kept(tmp_path: Path) -> None:
+    """No other TensorFlow is installed for a tensorflow handler. The package here is a fake."""
     package = tmp_path / "stand-in"
     (package / "tensorflow").mkdir(parents=True)
     (package / "tensorflow" / "__init__.py").write_text("__version__ = 'the stand-in'")

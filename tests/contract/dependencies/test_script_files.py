@@ -1,4 +1,4 @@
-"""dependencies.sh works on the project's files at every start, each of which has a fresh copy of them."""
+"""dependencies.sh runs at every start, each time on a new copy of the project's files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCRIPT = "mkdir model; cp given.txt model/weights; rm old.txt; chmod +x run.sh; 
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> EnvironmentInputs:
-    """Its base set is there when the script runs."""
+    """Return a project whose script needs a package of the base set."""
     project = tmp_path / "first"
     project.mkdir()
     for name in ("given.txt", "old.txt", "run.sh"):
@@ -30,8 +30,8 @@ def inputs(tmp_path: Path) -> EnvironmentInputs:
     return EnvironmentInputs(project=project, variables=dict(os.environ), base_set=("six",))
 
 
-async def test_each_start_has_what_the_script_makes_of_its_own_files(inputs: EnvironmentInputs, tmp_path: Path) -> None:
-    """A later version of the project, or another with the same script: they share the environment and no file."""
+async def test_the_script_runs_on_the_files_of_each_start(inputs: EnvironmentInputs, tmp_path: Path) -> None:
+    """Two versions with the same script share the environment, but no file of the project."""
     later = Path(shutil.copytree(inputs.project, tmp_path / "later"))
     (later / "given.txt").write_text("later")
     python = await ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project))
@@ -42,21 +42,21 @@ async def test_each_start_has_what_the_script_makes_of_its_own_files(inputs: Env
         assert os.access(project / "run.sh", os.X_OK)
 
 
-async def test_a_long_step_says_how_far_it_is(
+async def test_the_progress_of_a_long_step_is_logged(
     inputs: EnvironmentInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its last line, each once: what a pip that downloads a gigabyte, or compiles, is at."""
+    """The step's latest output line is logged, each line once. pip may download or compile for minutes."""
     monkeypatch.setattr(environment, "PROGRESS_S", 0.05)
     monkeypatch.setattr(environment, "LOGGED_EVERY_S", 0)
     caplog.set_level("INFO", logger=environment.__name__)
     script = "for step in one two; do echo half of it; echo step $step; until [ -e $step ]; do sleep 0.05; done; done\n"
     (inputs.project / "dependencies.sh").write_text(script)
 
-    def told() -> list[str]:
+    def logged() -> list[str]:
         return [vars(record)["progress"] for record in caplog.records if record.message == "installing"]
 
     async def go_on(step: str) -> None:
-        await until(lambda: f"step {step}" in told(), within_s=60)
+        await until(lambda: f"step {step}" in logged(), within_s=60)
         (inputs.project / step).touch()
 
     lines: list[str] = []
@@ -66,10 +66,10 @@ async def test_a_long_step_says_how_far_it_is(
     await go_on("two")
     await building
     assert lines.count("step one") == lines.count("step two") == 1
-    assert told().count("step one") == told().count("step two") == 1
+    assert logged().count("step one") == logged().count("step two") == 1
 
 
-async def test_a_script_that_fails_later_says_so(inputs: EnvironmentInputs, tmp_path: Path) -> None:
+async def test_a_script_that_fails_at_a_later_start_is_reported(inputs: EnvironmentInputs, tmp_path: Path) -> None:
     later = Path(shutil.copytree(inputs.project, tmp_path / "later"))
     (later / "bad").touch()
     await ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project))

@@ -1,4 +1,4 @@
-"""What a project's scripts find: Unix text, and the script of Cortex' image that some of them call."""
+"""A project's scripts are converted to Unix text, and may call a script of Cortex' image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FILES = Dependencies("requirements.txt", "conda-packages.txt", "dependencies.sh"
 
 
 def unpacked(folder: Path, files: dict[str, bytes]) -> Path:
-    """The files as the worker has them, after they went through a bundle."""
+    """Bundle the files and unpack them as the worker does. Return the project's folder."""
     written = folder / "written"
     written.mkdir(parents=True)
     for name, data in files.items():
@@ -37,8 +37,8 @@ def unpacked(folder: Path, files: dict[str, bytes]) -> Path:
     return project
 
 
-async def test_a_script_that_windows_wrote_runs_and_may_call_cortex_script(tmp_path: Path) -> None:
-    """Isolated or not, and with the project unchanged where the user keeps it."""
+async def test_a_script_written_on_windows_runs_and_may_call_cortexs_script(tmp_path: Path) -> None:
+    """With and without isolation. The user's own copy of the project is not changed."""
     for encoding, view_of in (("utf-8-sig", open_view), ("utf-16", isolated_view)):
         written = SCRIPT.replace("\n", "\r\n").encode(encoding)
         project = unpacked(tmp_path / encoding, {"dependencies.sh": written})
@@ -48,8 +48,8 @@ async def test_a_script_that_windows_wrote_runs_and_may_call_cortex_script(tmp_p
         assert (project.parents[1] / "written" / "dependencies.sh").read_bytes() == written
 
 
-def test_conda_gets_unix_text_and_pip_decodes_itself(tmp_path: Path) -> None:
-    """Other text keeps its bytes, and so does what cannot be decoded."""
+def test_only_the_files_for_conda_and_bash_are_converted(tmp_path: Path) -> None:
+    """Other files keep their bytes, and so do bytes that cannot be decoded. pip decodes its files itself."""
     files = {
         "conda-packages.txt": b"\xef\xbb\xbfnumpy\r\n",
         "requirements.txt": "six\r\n".encode("utf-16"),
@@ -64,8 +64,8 @@ def test_conda_gets_unix_text_and_pip_decodes_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-be"])
-def test_the_files_that_requirements_name_count_in_every_encoding(tmp_path: Path, encoding: str) -> None:
-    """Else an environment would stay as it is while they change."""
+def test_an_included_file_changes_the_key_in_every_encoding(tmp_path: Path, encoding: str) -> None:
+    """Otherwise the environment would not be rebuilt after a change of an included file."""
     mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
     named = mark + "-r base.txt\r\n-c \\\r\n  pins.txt\r\n".encode(encoding)
     keys: set[str] = set()

@@ -1,4 +1,4 @@
-"""Releases as the worker prepares them and handlers started in them; and a whole stack of a user's, and of root's."""
+"""Fixtures: releases prepared as the worker does, handlers started in them, stacks of an ordinary user and of root."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ class Handler:
 
 
 class Handler:
-    """A started handler that runs the code it is sent."""
+    """A started handler that executes the code in its payload."""
 
     def __init__(self, runner: RunnerProcess, launch: RunnerLaunch) -> None:
         self.runner = runner
         self.launch = launch
 
     async def found(self, code: str) -> Any:
-        """What the code leaves in the variable `found`."""
+        """Run the code in the handler. Return the value of its variable `found`."""
         payload = json.dumps(textwrap.dedent(code)).encode()
         outcome = await self.runner.run(Job("1", "application/json", payload, len(payload)))
         assert isinstance(outcome, Completed), outcome
@@ -57,7 +57,7 @@ class Handler:
 
 @dataclass(frozen=True)
 class Api:
-    """One API of a machine: a project folder that a test fills, and what it is started with."""
+    """One API of a machine. A test writes the files of its project."""
 
     name: str
     machine: Machine
@@ -77,7 +77,10 @@ class Api:
         return path
 
     async def start(self, *, init: str = "", **inputs: Any) -> Handler:
-        """Prepare a release and start its handler; it ends with the test."""
+        """Prepare a release and start its handler, which ends with the test.
+
+        `init` is code for the handler's __init__. `inputs` replace fields of EnvironmentInputs.
+        """
         self.write("handler.py", EXECUTES)
         settings = ViewSettings(
             self.machine.sandbox, self.name, self.folder.parent, (self.machine.data,), self.machine.hosts, confined=True
@@ -99,19 +102,19 @@ class Api:
         return await self.start_again(launch)
 
     async def start_again(self, launch: RunnerLaunch) -> Handler:
-        """Start a handler of a release that is prepared, as after a crash."""
+        """Start another handler of a prepared release, as after a crash."""
         runner = await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S)
         self.machine.ending.push_async_callback(runner.stop, 0)
         return Handler(runner, launch)
 
     async def stop(self) -> None:
-        """End every handler of the machine, and give the layers back."""
+        """End every handler of the machine, and release the layers."""
         await self.machine.ending.aclose()
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A data directory, a cache and a hosts file, and the APIs that share them."""
+    """A data directory, a cache and a hosts file, which several APIs share."""
 
     sandbox: Sandbox
     data: Path
@@ -127,7 +130,7 @@ class Machine:
 
 @pytest.fixture
 async def machine() -> AsyncIterator[Machine]:
-    """Everything of it lies below /tmp, where a handler has a folder of its own."""
+    """Return a machine. Its folders are below /tmp, which a handler's view replaces."""
     with TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
         async with AsyncExitStack() as ending:
             yield _machine(Path(folder), ending)
@@ -143,7 +146,7 @@ def _machine(tmp_path: Path, ending: AsyncExitStack) -> Machine:
 
 @dataclass(frozen=True)
 class Isolated:
-    """A stack, of an ordinary user's or of root's, with two APIs that run the code they are sent."""
+    """A stack of an ordinary user or of root, with two APIs that execute the code in their payload."""
 
     stack: Stack
     user: OrdinaryUser
@@ -154,7 +157,7 @@ class Isolated:
         return Path(self.stack.info["data"])
 
     def run(self, api: str, code: str, **values: object) -> Any:
-        """What the code leaves in `found`; `values` are names it may use."""
+        """Run the code in a handler of `api`. Return its variable `found`. `values` are variables that it can read."""
         lines = [f"{name} = {value!r}" for name, value in values.items()]
         payload = "\n".join([*lines, textwrap.dedent(code)])
         answer = HttpApi(f"{self.stack.public}/{api}").run(json.dumps(payload).encode(), "application/json")

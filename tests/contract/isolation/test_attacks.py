@@ -1,4 +1,4 @@
-"""A handler that was taken over, as an ordinary user's and as root's: what it tries on the stack and on other APIs."""
+"""Attacks by a malicious handler, of an ordinary user and of root, on the stack and on other APIs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ FORBIDDEN_UNDER_ROOT = {16: "SYS_MODULE", 17: "SYS_RAWIO", 19: "SYS_PTRACE", 21:
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def test_the_data_directory_holds_its_project_and_nothing_else(isolated: Isolated) -> None:
-    """keys.json, the stores' files, the logs, and the projects of other APIs among them.
+def test_a_handler_sees_its_project_in_the_data_directory_and_nothing_else(isolated: Isolated) -> None:
+    """It does not see keys.json, the stores' files, the logs, or the projects of other APIs.
 
-    A user without a home has the cache there as well, and a handler its own environment in it.
+    If the user has no home, the cache is in the data directory, and the handler also sees its own environment there.
     """
     code = """
         import os, sys
@@ -36,8 +36,8 @@ def test_the_data_directory_holds_its_project_and_nothing_else(isolated: Isolate
     assert {Path(path) for path in parents} == {way for way in ways if isolated.data in way.parents}
 
 
-def test_no_process_but_its_own_can_be_seen_read_or_stopped(isolated: Isolated) -> None:
-    """The environment of the supervisor, with the keys of our bucket and the address of Redis, was the prize."""
+def test_a_handler_cannot_see_read_or_signal_other_processes(isolated: Isolated) -> None:
+    """The variables of other processes hold secrets: the keys of our bucket and the address of Redis."""
     code = """
         import os
         found = {}
@@ -60,7 +60,7 @@ def test_no_process_but_its_own_can_be_seen_read_or_stopped(isolated: Isolated) 
         assert secret not in seen
 
 
-def test_what_another_api_leaves_in_tmp_and_shared_memory_is_not_there(isolated: Isolated) -> None:
+def test_a_handler_does_not_see_the_tmp_and_shared_memory_of_another_api(isolated: Isolated) -> None:
     code = "found = [open(f'{folder}/secret', 'w').write('x') for folder in ('/tmp', '/var/tmp', '/dev/shm')]"
     assert isolated.run("victim", code) == [1, 1, 1]
     look = "import os; found = [os.path.exists(f'{folder}/secret') for folder in ('/tmp', '/var/tmp', '/dev/shm')]"
@@ -68,8 +68,8 @@ def test_what_another_api_leaves_in_tmp_and_shared_memory_is_not_there(isolated:
     assert not Path("/tmp/secret").exists()
 
 
-def test_the_environment_and_the_layers_of_another_api_are_out_of_reach(isolated: Isolated) -> None:
-    """So a .pth file, or a changed module, runs nowhere else."""
+def test_a_handler_cannot_change_the_environment_of_another_api(isolated: Isolated) -> None:
+    """A .pth file that it writes, or a module that it changes, is not run by other APIs."""
     prefix = Path(isolated.run("attacker", "import sys; found = sys.prefix"))
     assert isolated.run("attacker", "import os; found = os.listdir(folder)", folder=str(prefix.parent)) == [prefix.name]
     write = """
@@ -83,8 +83,8 @@ def test_the_environment_and_the_layers_of_another_api_are_out_of_reach(isolated
     assert isolated.run("victim", look) is False
 
 
-def test_what_is_hidden_cannot_be_uncovered(isolated: Isolated) -> None:
-    """By unmounting, in a namespace of its own or not, or through another process' root."""
+def test_a_hidden_folder_cannot_be_uncovered(isolated: Isolated) -> None:
+    """It tries to unmount it, in its own and in new namespaces, and to read it through another process' root folder."""
     code = """
         import os, subprocess
         attempts = [
@@ -105,8 +105,8 @@ def test_what_is_hidden_cannot_be_uncovered(isolated: Isolated) -> None:
         assert printed == ""
 
 
-def test_the_kernels_switches_are_read_only(isolated: Isolated) -> None:
-    """Root owns them, capabilities or not."""
+def test_the_kernels_settings_are_read_only(isolated: Isolated) -> None:
+    """Root owns these files, so removed capabilities alone would not protect them."""
     code = """
         found = []
         for path in ("/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches", "/proc/sysrq-trigger"):
@@ -120,7 +120,7 @@ def test_the_kernels_switches_are_read_only(isolated: Isolated) -> None:
 
 
 def test_the_hosts_file_and_the_code_of_insula_cannot_be_changed(isolated: Isolated) -> None:
-    """The one leads other APIs to each other, the other runs as the supervisor."""
+    """The hosts file has the addresses of other APIs. The code of Insula also runs as the supervisor."""
     code = """
         found = []
         for path in paths:
@@ -137,7 +137,7 @@ def test_the_hosts_file_and_the_code_of_insula_cannot_be_changed(isolated: Isola
     assert isolated.run("attacker", code, paths=["/etc/hosts", runner]) == []
 
 
-def test_capabilities_are_gone_that_reach_beyond_a_namespace(isolated: Isolated) -> None:
+def test_capabilities_that_reach_beyond_a_namespace_are_removed(isolated: Isolated) -> None:
     code = """
         import ctypes, os
         status = open("/proc/self/status").read()
@@ -163,7 +163,7 @@ def test_capabilities_are_gone_that_reach_beyond_a_namespace(isolated: Isolated)
         assert effective == 0
 
 
-def test_what_root_writes_to_the_systems_folders_stays_with_its_api(isolated: Isolated) -> None:
+def test_files_that_root_writes_to_the_systems_folders_are_visible_to_its_api_only(isolated: Isolated) -> None:
     code = """
         found = []
         for folder in ("/etc", "/usr/bin", "/var/lib", "/opt"):
@@ -180,7 +180,7 @@ def test_what_root_writes_to_the_systems_folders_stays_with_its_api(isolated: Is
     assert not any(map(os.path.exists, written))
 
 
-def test_devices_home_run_sys_and_the_network_stay(isolated: Isolated) -> None:
+def test_devices_home_run_sys_and_the_network_are_available(isolated: Isolated) -> None:
     code = """
         import os, socket
         open("/dev/null", "w").write("x")

@@ -1,4 +1,4 @@
-"""When a worker is killed, what its handler started ends with it, inside a process namespace as without one."""
+"""When a worker is killed, every process that its handler started ends, with and without a process namespace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What an API installs, at its start or before, is its own: there again at its next start, and seen by no other."""
+"""The changes that an API makes to its environment and the system persist until its next start. No other API has them.
+
+They are made by its dependencies.sh or by its handler.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ SETUP = "from setuptools import setup\nsetup(name={0!r}, version='1', py_modules
 
 
 def package(api: Api, name: str, folder: str) -> None:
-    """A package in the project that can be installed without a network."""
+    """Write a package into the project. It can be installed without a network."""
     api.write(f"{folder}/setup.py", SETUP.format(name))
     api.write(f"{folder}/{name}.py", "ANSWER = 42\n")
 
@@ -33,8 +36,8 @@ async def test_the_project_itself_can_be_installed_in_editable_mode(machine: Mac
     ]
 
 
-async def test_what_a_handler_installs_at_its_start_is_there_and_in_no_other_api(machine: Machine) -> None:
-    """Both have the same requirements, and so share the environment below."""
+async def test_a_package_that_a_handler_installs_is_in_no_other_api(machine: Machine) -> None:
+    """Both APIs have the same requirements, so they share the environment below their layers."""
     api, other = machine.api("echo"), machine.api("other")
     package(api, "late", "late")
     install = "import subprocess, sys; subprocess.check_call([sys.executable, '-m', 'pip', 'install', './late'])"
@@ -47,7 +50,7 @@ async def test_what_a_handler_installs_at_its_start_is_there_and_in_no_other_api
     assert not list(Path(prefix).rglob("late.py"))
 
 
-async def test_a_pth_file_runs_in_no_other_api_nor_in_the_next_one_of_the_environment(machine: Machine) -> None:
+async def test_a_pth_file_that_a_handler_writes_runs_in_no_other_api(machine: Machine) -> None:
     handler = await machine.api("echo").start()
     write = """
         import pathlib, sysconfig
@@ -62,8 +65,8 @@ async def test_a_pth_file_runs_in_no_other_api_nor_in_the_next_one_of_the_enviro
     assert await neighbour.found(look.format(path)) is False
 
 
-async def test_a_script_finds_at_the_next_start_what_it_left(machine: Machine) -> None:
-    """In the environment; that of another API with the same script is another."""
+async def test_files_that_a_script_writes_to_the_environment_are_there_at_the_next_start(machine: Machine) -> None:
+    """Another API with the same script does not see them."""
     api = machine.api("echo")
     script = 'echo run >> "$VIRTUAL_ENV/runs"; cp "$VIRTUAL_ENV/runs" .'
     counts = []
@@ -79,8 +82,8 @@ async def test_a_script_finds_at_the_next_start_what_it_left(machine: Machine) -
     assert (other.project / "runs").read_text() == "run\n"
 
 
-async def test_two_versions_of_an_api_at_once_have_a_layer_each(machine: Machine) -> None:
-    """While a deployment goes on: the kernel lets a layer be used once."""
+async def test_two_versions_of_an_api_at_the_same_time_have_separate_layers(machine: Machine) -> None:
+    """Both run during a deployment. The kernel does not allow two mounts of one layer."""
     api = machine.api("echo")
     api.write("dependencies.sh", 'echo run >> "$VIRTUAL_ENV/runs"; wc -l < "$VIRTUAL_ENV/runs" > runs')
     before = await api.start()
@@ -88,7 +91,7 @@ async def test_two_versions_of_an_api_at_once_have_a_layer_each(machine: Machine
     assert await before.found("import sys; found = open(sys.prefix + '/runs').read()") == "run\n"
 
 
-async def test_what_a_script_leaves_in_tmp_is_there_at_every_start(machine: Machine) -> None:
+async def test_files_that_a_script_writes_to_tmp_are_there_for_the_handler(machine: Machine) -> None:
     api = machine.api("echo")
     api.write("dependencies.sh", "mkdir /tmp/model; echo weights > /tmp/model/w; mkfifo /tmp/pipe")
     read = "found = open('/tmp/model/w').read(); open('/tmp/mine', 'x').close()"
@@ -99,7 +102,7 @@ async def test_what_a_script_leaves_in_tmp_is_there_at_every_start(machine: Mach
 
 @needs_root
 async def test_a_script_changes_the_systems_folders_for_its_own_api_only(machine: Machine) -> None:
-    """pip, which comes after it, reads the configuration it copied there."""
+    """The script copies a configuration to /etc, which pip reads. It runs after the script."""
     api = machine.api("echo")
     package(api, "only_here", "shelf/only-here")
     wheel = ["pip", "wheel", "--no-deps", "-q", "-w", "wheels", "shelf/only-here"]
@@ -119,7 +122,7 @@ async def test_a_script_changes_the_systems_folders_for_its_own_api_only(machine
 
 
 @needs_root
-async def test_apt_get_install_works_at_every_start_and_leaves_the_machine_alone(machine: Machine) -> None:
+async def test_apt_get_install_works_at_every_start_and_does_not_change_the_machine(machine: Machine) -> None:
     api = machine.api("echo")
     control = "Package: insula-tiny\nVersion: 1\nArchitecture: all\nMaintainer: x <x@example.com>\nDescription: tiny\n"
     api.write("deb/DEBIAN/control", control)

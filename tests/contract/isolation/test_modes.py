@@ -1,4 +1,4 @@
-"""`insula up --isolation`, and what it says on a kernel that grants no namespaces."""
+"""The modes of `insula up --isolation`, also on a kernel that allows no namespaces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(stack: Stack, code: str) -> object:
     return answer["result"]["found"]
 
 
-def test_required_is_refused_where_namespaces_are_and_says_what_is_missing(tmp_path: Path) -> None:
+def test_required_fails_without_namespaces_and_the_error_names_what_is_missing(tmp_path: Path) -> None:
     port, address = free_addresses()
     where = ["--data", str(tmp_path), "--public-port", str(port), "--internal-address", address]
     up = [sys.executable, "-m", "insula.cli.main", "up", str(PROJECT), *where, "--isolation", "required"]
@@ -43,15 +43,15 @@ def test_required_is_refused_where_namespaces_are_and_says_what_is_missing(tmp_p
 
 
 @pytest.mark.parametrize("isolation", ["on", "none", ""])
-def test_another_word_is_refused(isolation: str) -> None:
+def test_an_unknown_mode_is_refused(isolation: str) -> None:
     up = [sys.executable, "-m", "insula.cli.main", "up", str(PROJECT), "--isolation", isolation]
     ended = subprocess.run(up, capture_output=True, text=True, timeout=60, check=False)
     assert ended.returncode == 2
     assert "auto" in ended.stderr
 
 
-async def test_auto_runs_everything_without_namespaces_and_says_so_in_one_line(tmp_path: Path) -> None:
-    """Root's handler still loses its capabilities, and finds its project where it is."""
+async def test_auto_works_without_namespaces_and_prints_one_warning(tmp_path: Path) -> None:
+    """A handler of root still loses its capabilities. CORTEX_PROJECT_DIR is the real path of the project."""
     code = """
 import os
 status = open("/proc/self/status").read()
@@ -74,7 +74,7 @@ found = [bool(effective >> bit & 1) for bit in (16, 17, 19, 21, 27)], os.environ
 
 @pytest.fixture
 def marker() -> Iterator[Path]:
-    """A file in the machine's /tmp."""
+    """Return a file in the machine's /tmp."""
     with NamedTemporaryFile(dir="/tmp") as file:
         yield Path(file.name)
 
@@ -86,7 +86,7 @@ def marker() -> Iterator[Path]:
         ("layers", "no writable layers in ", {"machine": False, "layer": False}),
     ],
 )
-async def test_what_is_refused_falls_back_alone_and_is_named(
+async def test_one_missing_kernel_feature_is_named_and_all_others_are_used(
     refused: str, said: str, seen: dict[str, bool], marker: Path, tmp_path: Path
 ) -> None:
     code = f"""
@@ -106,13 +106,13 @@ found = {{
             [PROJECT], data=tmp_path / "data", said=out, mode=Mode.ISOLATED, inside=inside
         ) as stack:
             assert run(stack, code) == {"own /tmp": True, "hidden": True, "project": True, **seen}
-            stack.kill("runner")  # reported as always, and started again
+            stack.kill("runner")  # its end is still reported, and it is started again
             assert run(stack, code) == {"own /tmp": True, "hidden": True, "project": True, **seen}
     [line] = [line for line in (tmp_path / "said").read_text().splitlines() if "isolation incomplete" in line]
     assert line.startswith(f"insula up: handler isolation incomplete: {said}")
     assert line.count(" no ") == 1
 
 
-async def test_off_leaves_handlers_the_machine(tmp_path: Path) -> None:
+async def test_with_off_a_handler_sees_the_machines_files(tmp_path: Path) -> None:
     async with running_stack([PROJECT], data=tmp_path / "data", mode=Mode.OFF) as stack:
         assert run(stack, f"import os; found = os.path.exists({str(tmp_path / 'data' / 'keys.json')!r})") is True

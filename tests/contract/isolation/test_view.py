@@ -1,4 +1,4 @@
-"""What a handler finds around it: the machine, with a few places of its own."""
+"""The view of a handler: the files of the machine, except for a few folders of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.waiting import until
 
 
 async def test_tmp_and_shared_memory_are_new_at_each_start_and_tmp_is_on_disk(machine: Machine) -> None:
-    """So a handler that makes its folder there starts twice; nothing of it stays."""
+    """A handler that makes a folder in /tmp can therefore be started twice. The folder is removed after its end."""
     api = machine.api("echo")
     make = """
         import os
@@ -37,7 +37,7 @@ async def test_tmp_and_shared_memory_are_new_at_each_start_and_tmp_is_on_disk(ma
     assert not Path("/tmp/model").exists()
 
 
-async def test_the_project_is_where_cortex_had_it_and_variables_say_so(machine: Machine) -> None:
+async def test_the_project_is_at_cortexs_path_and_the_variables_have_this_path(machine: Machine) -> None:
     api = machine.api("echo")
     api.write("words.txt", "cat")
     look = """
@@ -51,8 +51,8 @@ async def test_the_project_is_where_cortex_had_it_and_variables_say_so(machine: 
     assert (api.project / "new.txt").exists()
 
 
-async def test_the_hosts_file_stays_the_live_one(machine: Machine) -> None:
-    """An API that is deployed later is found by handlers that run."""
+async def test_a_running_handler_sees_changes_of_the_hosts_file(machine: Machine) -> None:
+    """It can therefore call an API that is deployed later."""
     handler = await machine.api("echo").start()
     ask = "import socket; found = socket.gethostbyname('api-{}')"
     assert await handler.found(ask.format("echo")) == "127.8.7.6"
@@ -76,16 +76,16 @@ async def test_orphans_are_reaped_and_daemons_end_with_the_handler(machine: Mach
     def sleeping() -> list[int]:
         return [pid for pid, command in descendants(handler.runner.pid).items() if command.startswith("sleep 4242")]
 
-    await until(sleeping)  # its command line comes a moment after exec
+    await until(sleeping)  # its command line changes only at exec
     daemon = os.pidfd_open(sleeping()[0])
     await handler.runner.stop(0)
-    ended, _, _ = select.select([daemon], [], [], 0)  # by now, not soon
+    ended, _, _ = select.select([daemon], [], [], 0)  # without a wait: it must have ended before `stop` returned
     os.close(daemon)
     assert ended
 
 
 async def test_python_shares_memory_between_processes(machine: Machine) -> None:
-    """As loaders of data do, through /dev/shm."""
+    """Data loaders of machine learning libraries use /dev/shm for it."""
     share = """
         import multiprocessing
         from multiprocessing import shared_memory
@@ -101,7 +101,7 @@ async def test_python_shares_memory_between_processes(machine: Machine) -> None:
     assert await (await machine.api("echo").start()).found(share) == [42, True]
 
 
-async def test_what_isolates_a_handler_does_not_count_as_its_memory(machine: Machine) -> None:
+async def test_the_processes_that_isolate_a_handler_do_not_count_as_its_memory(machine: Machine) -> None:
     handler = await machine.api("echo").start()
     look = """
         pss = next(line for line in open("/proc/self/smaps_rollup") if line.startswith("Pss:"))
@@ -113,7 +113,7 @@ async def test_what_isolates_a_handler_does_not_count_as_its_memory(machine: Mac
     assert bytes_over(handler.runner.pid, 1) > counted
 
 
-async def test_a_signal_and_a_code_that_looks_like_one_are_told_apart(machine: Machine) -> None:
+async def test_a_signal_and_an_exit_code_above_128_are_distinguished(machine: Machine) -> None:
     api = machine.api("echo")
     handler = await api.start()
     for code, end in (

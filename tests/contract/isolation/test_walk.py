@@ -1,4 +1,4 @@
-"""Every port, socket, process and file of a running stack, tried by another user and by a handler."""
+"""Another user and a handler try to access every port, socket, process and file of a running stack."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from tests.contract.isolation.conftest import Isolated
 from tests.processes import command_line, environment
 
 ENDED = ("FileNotFoundError", "ProcessLookupError")
-"""What a process answers that has ended meanwhile."""
+"""Errors of a try on a process that has ended."""
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(600),
-    pytest.mark.skipif(os.geteuid() != 0, reason="root alone sees what all processes open, and can be another user"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root sees the sockets of all processes and can become a user"),
 ]
 
 
 @dataclass(frozen=True)
 class Walked(Isolated):
-    """The stack, and what root sees of it."""
+    """The stack, with its processes, ports and sockets as root sees them."""
 
     pids: list[int]
     ports: set[tuple[str, int]]
     sockets: set[str]
 
     def tries(self) -> dict[str, Any]:
-        """Everything that an intruder tries."""
+        """The variables of TRY_ALL: every port, socket and process, and the data directory."""
         return {
             "pids": self.pids,
             "ports": sorted(self.ports),
@@ -44,7 +44,7 @@ class Walked(Isolated):
         }
 
     def open_ports(self) -> set[tuple[str, int]]:
-        """The four addresses that anybody may use."""
+        """The four addresses that every user may connect to."""
         urls = [self.stack.public, self.stack.internal, self.stack.s3_env["AWS_ENDPOINT_URL_S3"]]
         parts = map(urlsplit, [*urls, self.stack.info["metrics"]["results"]])
         return {(str(part.hostname), int(part.port or 0)) for part in parts}
@@ -58,14 +58,14 @@ def walked(isolated: Isolated) -> Walked:
 
 
 def test_the_stack_listens_on_four_tcp_addresses(walked: Walked) -> None:
-    """The public and the in-cluster listener, S3 for handlers, and metrics; nothing is abstract."""
+    """They are the public and the in-cluster listener, S3 for handlers, and metrics. No Unix socket is abstract."""
     assert walked.ports == walked.open_ports()
     assert {Path(path).name for path in walked.sockets} >= {"valkey.sock", "s3.sock", "filer.sock", "submit-admin.sock"}
     assert [path for path in walked.sockets if path.startswith("@")] == []
 
 
 def test_a_user_without_a_home_has_the_cache_in_the_data_directory(walked: Walked) -> None:
-    """A handler finds a home in its /tmp, and its environment although the data directory is hidden."""
+    """A handler's home is its /tmp. It sees its environment, although the data directory is hidden."""
     data, homeless = walked.data, not walked.is_root
     assert (data / "cache" / "environments").exists() == homeless
     code = "import os, sys; found = [os.path.expanduser('~'), sys.prefix]"
@@ -74,7 +74,7 @@ def test_a_user_without_a_home_has_the_cache_in_the_data_directory(walked: Walke
 
 
 def test_another_user_reaches_the_four_addresses_and_nothing_else(walked: Walked) -> None:
-    """No socket, no process, no file."""
+    """It can access no socket, no process and no file."""
     found = walk.try_as(walk.STRANGER, walked.user, **walked.tries())
     assert set(found["ports"].values()) == {"connected"}
     assert set(found["sockets"].values()) <= {"PermissionError", "FileNotFoundError"}
@@ -84,7 +84,7 @@ def test_another_user_reaches_the_four_addresses_and_nothing_else(walked: Walked
 
 
 def test_no_command_line_and_no_environment_holds_a_secret(walked: Walked) -> None:
-    """A handler's environment holds the keys that are meant for handlers, and so does its worker's."""
+    """Exception: the variables of a handler and of its worker have the S3 keys of handlers."""
     keys = Keys.parse((walked.data / "keys.json").read_text())
     ours = [keys.secret_key, keys.token_key]
     lines = [command_line(pid) for pid in walked.pids]
@@ -95,7 +95,7 @@ def test_no_command_line_and_no_environment_holds_a_secret(walked: Walked) -> No
 
 
 def test_the_same_user_cannot_read_a_services_environment(walked: Walked) -> None:
-    """As a handler that is not isolated could try: PR_SET_DUMPABLE is 0."""
+    """A handler without isolation could try this. It fails because the services set PR_SET_DUMPABLE to 0."""
     services = [pid for pid in walked.pids if re.search(r"-m insula(_\w+|\.local) ", command_line(pid))]
     assert len(services) >= 4
     if not walked.is_root:
@@ -105,7 +105,7 @@ def test_the_same_user_cannot_read_a_services_environment(walked: Walked) -> Non
 
 
 def test_a_handler_reaches_the_four_addresses_and_nothing_else(walked: Walked) -> None:
-    """It is a process of the stack's own user; of the data directory it sees its project, and its environment there."""
+    """It runs as the stack's own user. In the data directory, it sees only its project and its environment."""
     found = walked.run("attacker", walk.TRY_ALL, **walked.tries())
     assert set(found["ports"].values()) == {"connected"}
     assert set(found["sockets"].values()) == {"FileNotFoundError"}

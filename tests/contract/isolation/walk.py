@@ -1,4 +1,4 @@
-"""What a stack opens on its machine, as root sees it, and what others can do with it."""
+"""Lists the ports, sockets and processes of a stack as root, and tries to access them as another user."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests.processes import descendants
 
 LISTEN: Final = "0A"
 LISTENS: Final = 0x10000
-"""__SO_ACCEPTCON in the flags of /proc/net/unix."""
+"""The flag __SO_ACCEPTCON in /proc/net/unix: the socket listens."""
 
 STRANGER: Final = UID + 1
-"""One more user of the machine, beside the ordinary one."""
+"""Another user of the machine, who does not own the stack."""
 
 TRY_ALL: Final = """
 import os, socket
@@ -40,7 +40,7 @@ def over_tcp(host, port):
 
 def read(path):
     with open(path, "rb") as file:
-        if not file.read(1):  # a process that has ended and is not reaped: anybody may open its files
+        if not file.read(1):  # the process is a zombie, whose files every user may open
             raise ProcessLookupError
 
 found = {
@@ -54,18 +54,24 @@ found = {
     "files": sorted(os.path.join(path, name) for path, _, names in os.walk(data) for name in names),
 }
 """
-"""Tries every socket, port, process and file it is given; leaves in `found` how each try ended."""
+"""Code that tries every given socket, port and process, and stores the result of each try in `found`.
+
+`found["files"]` are the files in the data directory that are visible.
+"""
 
 
 def tcp_listeners(pids: Iterable[int]) -> set[tuple[str, int]]:
-    """Where the processes listen on TCP in the network of this test; of their own networks nothing comes out."""
+    """Return the TCP addresses on which the processes listen, in the network namespace of this test.
+
+    Other namespaces are not reachable, so they are left out.
+    """
     inodes = _inodes(pids)
     rows = [line.split() for table in ("tcp", "tcp6") for line in _rows(Path("/proc/net") / table)]
     return {_address(row[1]) for row in rows if row[3] == LISTEN and row[9] in inodes}
 
 
 def unix_listeners(pids: Iterable[int]) -> set[str]:
-    """The Unix sockets on which the processes listen, in their own networks too; abstract ones begin with @."""
+    """Return the Unix sockets on which the processes listen, in all network namespaces. Abstract ones start with @."""
     pids = list(pids)
     inodes = _inodes(pids)
     rows = [line.split(maxsplit=7) for pid in pids for line in _rows(Path(f"/proc/{pid}/net/unix"))]
@@ -73,12 +79,12 @@ def unix_listeners(pids: Iterable[int]) -> set[str]:
 
 
 def everyone(pid: int) -> list[int]:
-    """The process and all below it."""
+    """Return the process and all its descendants."""
     return [pid, *descendants(pid)]
 
 
 def try_as(uid: int, user: OrdinaryUser, **values: Any) -> dict[str, Any]:
-    """Run TRY_ALL as a user of the machine, with the Python of `user`; what it found."""
+    """Run TRY_ALL as the user with `uid`, with the Python of `user`. Return its `found`. `values` are its variables."""
     code = "\n".join([*(f"{name} = {value!r}" for name, value in values.items()), TRY_ALL])
     code += "\nimport json\nprint(json.dumps(found))"
     done = subprocess.run(
