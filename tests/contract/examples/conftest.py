@@ -1,4 +1,4 @@
-"""One stack for the folder, in each of two modes: the examples that serve a model, side by side."""
+"""One stack with all examples that serve a model. The tests of this folder run in each of two modes of isolation."""
 
 from __future__ import annotations
 

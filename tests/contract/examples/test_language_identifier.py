@@ -1,4 +1,4 @@
-"""examples/language-identifier gives its real answers, for every kind of payload, on a whole stack."""
+"""examples/language-identifier returns right results for every kind of payload, on a whole stack."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_text_is_recognised(api: HttpApi, language: str) -> None:
 
 @pytest.mark.parametrize("language", SENTENCES)
 def test_json_is_recognised(api: HttpApi, language: str) -> None:
-    """With letters as they are, and escaped."""
+    """With letters unescaped and escaped."""
     for ascii_only in (False, True):
         body = json.dumps({"text": SENTENCES[language]}, ensure_ascii=ascii_only)
         assert api.run(body.encode(), "application/json")["result"]["language"] == language
@@ -50,14 +50,14 @@ def test_another_charset_gives_the_same_text(api: HttpApi) -> None:
 
 
 @pytest.mark.parametrize("sample", sorted((LANGUAGES / "samples").iterdir()), ids=lambda path: path.name)
-def test_the_samples_are_what_they_are_called(api: HttpApi, sample: Path) -> None:
+def test_each_sample_has_the_language_in_its_name(api: HttpApi, sample: Path) -> None:
     content_type = "application/json" if sample.suffix == ".json" else "text/plain"
     language = {"english": "en", "german": "de", "polish": "pl"}[sample.stem]
     assert api.run(sample.read_bytes(), content_type)["result"]["language"] == language
 
 
 @pytest.mark.parametrize("body", [b'{"txt": "Guten Tag"}', b"[1, 2]", b'{"text": ""}'])
-def test_what_is_no_text_fails_with_advice(api: HttpApi, body: bytes) -> None:
+def test_a_payload_without_text_fails_with_advice(api: HttpApi, body: bytes) -> None:
     workload = api.run(body, "application/json")
     assert workload["status"] == "failed"
     assert "send a text, as text/plain or as JSON" in json.dumps(workload["error"])

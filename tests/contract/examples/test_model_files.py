@@ -1,4 +1,4 @@
-"""The examples that serve a model, each with its framework's own runtime: right answers over HTTP."""
+"""The examples that serve a model return right results over HTTP, each with its own framework."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def samples(project: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def iris(stack: Stack) -> HttpApi:
-    """The stack's S3 is empty at first: the model is trained and uploaded while the handler keeps trying to start."""
+    """Train and upload the model while the start of the handler is retried. The stack's S3 is empty at first."""
     state, reason = stack.state("iris-classifier")
     assert state == "failing"
     assert "failed to initialize handler implementation: handler.py: __init__: " in reason
@@ -58,7 +58,7 @@ def test_scikit_learn_classifies_with_a_model_from_s3(iris: HttpApi, sample: Pat
     assert 0.5 < workload["result"]["probability"] <= 1
 
 
-def test_a_missing_measurement_is_named(iris: HttpApi) -> None:
+def test_the_error_names_a_missing_measurement(iris: HttpApi) -> None:
     workload = iris.run(b'{"sepal_length": 5.1}', "application/json")
     assert workload["status"] == "failed"
     assert "sepal_width" in workload["error"]["message"]
@@ -72,7 +72,7 @@ def test_onnxruntime_recognises_digits(stack: Stack, sample: Path) -> None:
 
 
 @pytest.mark.parametrize("diagnosis", ["malignant", "benign"])
-def test_xgboost_diagnoses_one(stack: Stack, diagnosis: str) -> None:
+def test_xgboost_diagnoses_one_sample(stack: Stack, diagnosis: str) -> None:
     sample = json.loads((TUMORS / "samples" / f"{diagnosis}.json").read_bytes())
     whole = api(stack, TUMORS).run(json.dumps(sample).encode(), "application/json")["result"]
     assert whole["diagnoses"] == [diagnosis]
@@ -95,17 +95,17 @@ def test_ocr_reads_the_sample(stack: Stack) -> None:
     workload = api(stack, RECEIPTS).run((RECEIPTS / "samples" / "receipt.png").read_bytes(), "image/png")
     lines = [line["text"] for line in workload["result"]["lines"]]
     assert lines == ["Corner Bakery", "Rye bread 4.20", "Espresso 2.80", "Apple cake 3.50", "Total 10.50"]
-    until_blocking(lambda: ("read an image", 5) in told(stack))
+    until_blocking(lambda: ("read an image", 5) in logged(stack))
 
 
-def told(stack: Stack) -> list[tuple[object, object]]:
-    """What the receipt reader has logged: messages, and their number of lines."""
+def logged(stack: Stack) -> list[tuple[object, object]]:
+    """Return the receipt reader's log records: the message and the field `lines` of each."""
     return [(record.get("message"), record.get("lines")) for record in stack.log_records("receipt-reader")]
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "RGB", "RGBA"])
-async def test_ocr_reads_what_was_drawn_just_now(stack: Stack, mode: str) -> None:
-    """In black and white, greys, colours, and with an alpha channel."""
+async def test_ocr_reads_a_new_image(stack: Stack, mode: str) -> None:
+    """The image is in black and white, in greys, in colours, or has an alpha channel."""
     number = str(100_000 + secrets.randbelow(900_000))
     python = await python_of(RECEIPTS)
     image = subprocess.check_output([python, "-c", DRAW, mode, "Receipt", number])
@@ -113,7 +113,7 @@ async def test_ocr_reads_what_was_drawn_just_now(stack: Stack, mode: str) -> Non
     assert [line["text"] for line in workload["result"]["lines"]] == ["Receipt", number]
 
 
-def test_what_is_no_image_fails_in_words(stack: Stack) -> None:
+def test_a_payload_that_is_no_image_fails_with_a_message(stack: Stack) -> None:
     for project in (DIGITS, RECEIPTS):
         workload = api(stack, project).run(b"\x00\x01", "image/png")
         assert workload["status"] == "failed"

@@ -14,7 +14,7 @@ from tests.valkey import Valkey, running_valkey
 
 REGISTRY = ("insula:apis", "insula:endpoints", "registration")
 TTL_FREE = (*REGISTRY, "queue", "ended", "counts", "updates", "dead", "uploads", "closed")
-"""Kinds of keys that may live without a TTL (invariant I9), besides live workloads."""
+"""Kinds of keys that may have no TTL (invariant I9), besides the keys of live workloads."""
 
 
 @pytest.fixture(scope="package")
@@ -26,7 +26,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Generator[Valkey]:
 
 @pytest.fixture
 async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
-    """An empty Redis; afterwards no key but the known kinds may be without a TTL."""
+    """Return an empty Redis. After the test, check that each key has a TTL, except the kinds in TTL_FREE."""
     client = connect(valkey.url)
     await client.flushall()
     yield client
@@ -40,7 +40,7 @@ async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def ledger(redis: Redis) -> WorkloadLedger:
-    """A ledger with a lease short enough to wait for, and the queue of the API `echo`."""
+    """Return a ledger with a lease of 200 ms, which a test can wait for. The API `echo` has a queue."""
     ledger = WorkloadLedger(redis, LedgerPolicy(lease=timedelta(milliseconds=200)))
     await ledger.open("echo")
     return ledger

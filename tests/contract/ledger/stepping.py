@@ -1,4 +1,4 @@
-"""A Redis client that a test holds up, or kills, between two commands."""
+"""A Redis client that a test can stop or kill between two commands."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BeforeEach: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class Killed(Exception):
-    """Stands for kill -9 between two commands."""
+    """Simulates a SIGKILL between two commands."""
 
 
 class _Stepping(Redis):
@@ -29,14 +29,14 @@ class _Stepping(Redis):
 
 
 def stepping(url: str, before_each: BeforeEach) -> Redis:
-    """A client that awaits `before_each` before each command; a transaction is one."""
+    """Return a client that awaits `before_each` before each command. A transaction counts as one command."""
     client = cast(_Stepping, _Stepping.from_url(url))
     client.before_each = before_each
     return client
 
 
 def after(commands: int, then: BeforeEach) -> BeforeEach:
-    """Let so many commands pass, and then await `then` before each."""
+    """Return a `before_each` that awaits `then` before each command after the first `commands`."""
     passed = 0
 
     async def before_each() -> None:
@@ -49,24 +49,24 @@ def after(commands: int, then: BeforeEach) -> BeforeEach:
 
 
 async def die() -> None:
-    """End here."""
+    """Raise Killed."""
     raise Killed
 
 
 @dataclass
 class Stall:
-    """Holds up the client that awaits it, until it may go on."""
+    """Stops the client that awaits `wait`, until a test sets `over`."""
 
     reached: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def wait(self) -> None:
-        """Stall here."""
+        """Set `reached` and wait for `over`."""
         self.reached.set()
         await self.over.wait()
 
     async def reached_by(self, task: asyncio.Task[Any]) -> None:
-        """Return once the task stalls, or has ended before it came so far."""
+        """Return once the task stalls, or has ended without stalling."""
         reached = asyncio.create_task(self.reached.wait())
         await asyncio.wait({task, reached}, return_when=asyncio.FIRST_COMPLETED)
         reached.cancel()

@@ -1,4 +1,4 @@
-"""Redis Cluster refuses a script, a transaction or a command that takes keys of two slots: none of ours does."""
+"""No script, transaction or command of ours uses keys of two slots, which Redis Cluster would refuse."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.waiting import until_awaited
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Redis]:
-    """A cluster of one node, which has every slot."""
+    """Return a cluster of one node, which has every slot."""
     with running_valkey(tmp_path, "--cluster-enabled", "yes") as server:
         redis: Any = connect(server.url)  # redis-py leaves it untyped
         await redis.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
@@ -37,7 +37,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Redis]:
         await redis.aclose()
 
 
-async def test_every_script_stays_in_the_slot_of_its_api(cluster: Redis, payload: Payload, alice: Claimant) -> None:
+async def test_every_script_uses_the_slot_of_its_api_only(cluster: Redis, payload: Payload, alice: Claimant) -> None:
     policy = LedgerPolicy(lease=timedelta(milliseconds=10), retention=timedelta(0))
     ledger, retention = WorkloadLedger(cluster, LedgerPolicy()), Retention(cluster, policy)
     await ledger.open("echo")
@@ -68,12 +68,12 @@ async def test_every_script_stays_in_the_slot_of_its_api(cluster: Redis, payload
     assert set((await ledger.counts("echo")).values()) == {0}
 
 
-async def test_this_server_refuses_two_slots(cluster: Redis) -> None:
+async def test_this_server_refuses_a_command_with_keys_of_two_slots(cluster: Redis) -> None:
     with pytest.raises(ClusterCrossSlotError):
         await cluster.delete(ApiKeys("echo").queue, ApiKeys("iris").queue)
 
 
-async def test_every_step_of_the_registry_takes_one_key(cluster: Redis) -> None:
+async def test_every_step_of_the_registry_uses_one_key(cluster: Redis) -> None:
     registry = Registry(cluster)
     for name in ("iris", "other"):
         await registry.deploy(name, f"/{name}", "v1", "{}", 10)

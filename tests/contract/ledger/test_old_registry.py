@@ -1,4 +1,4 @@
-"""Registrations of the old shape, all in one hash, are moved at the first start of this version."""
+"""Registrations in the old format, all in one hash, are migrated at the first start of this version."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.contract.ledger.stepping import Killed, Stall, after, die, stepping
 from tests.valkey import Valkey
 
 RECORDED = (
-    # What a version before this one had sent: two live APIs, and one that was deleted and left its endpoint to another.
+    # Recorded commands of an earlier version: two live APIs and a deleted one. `live` has the endpoint of the deleted.
     r"""HSET insula:apis kept {"name": "kept", "endpoint": "/kept", "version": "9c448ab8152b3c0d2a0403c44da96389",
     "spec": "{\"compute\":{\"cpu\":\"200m\"}}", "queue_limit": 102400, "created_ms": 1795703290000,
     "updated_ms": 1795703290001,
@@ -49,7 +49,7 @@ MOVED = {
 
 
 COMMANDS = 1 + 4 * len(MOVED)
-"""How many a move sends."""
+"""Number of Redis commands of one migration."""
 
 
 @pytest.fixture(autouse=True)
@@ -79,15 +79,15 @@ async def is_moved(redis: Any) -> None:
     assert await redis.hget("insula:{live}:registration", "later") == b"[1]"
 
 
-async def test_the_first_call_moves_them(redis: Redis) -> None:
+async def test_the_first_call_migrates_all_registrations(redis: Redis) -> None:
     assert await Registry(redis).all() == MOVED
     await is_moved(redis)
     await move_old_shape(redis)
     await is_moved(redis)
 
 
-async def test_a_full_redis_moves_them_too(redis: Redis) -> None:
-    """Its workers empty it, and they need their registration."""
+async def test_registrations_are_migrated_in_a_full_redis(redis: Redis) -> None:
+    """Workers free its memory, and they need their registration."""
     await redis.config_set("maxmemory", 1)
     try:
         assert await Registry(redis).find("kept") == MOVED["kept"]
@@ -96,11 +96,11 @@ async def test_a_full_redis_moves_them_too(redis: Redis) -> None:
         await redis.config_set("maxmemory", 0)
 
 
-async def test_a_worker_that_is_first_finds_its_own(redis: Redis) -> None:
+async def test_a_worker_that_starts_first_finds_its_registration(redis: Redis) -> None:
     assert await Registry(redis).find("kept") == MOVED["kept"]
 
 
-async def test_services_that_start_at_once_move_them_once(valkey: Valkey, redis: Redis) -> None:
+async def test_services_that_start_at_the_same_time_migrate_registrations_once(valkey: Valkey, redis: Redis) -> None:
     clients = [connect(valkey.url) for _ in range(8)]
     for _ in range(10):
         await record(redis)
@@ -110,7 +110,7 @@ async def test_services_that_start_at_once_move_them_once(valkey: Valkey, redis:
         await client.aclose()
 
 
-async def test_a_move_that_is_killed_is_finished_by_the_next(valkey: Valkey, redis: Redis) -> None:
+async def test_a_killed_migration_is_completed_by_the_next_one(valkey: Valkey, redis: Redis) -> None:
     for commands in range(COMMANDS):
         await record(redis)
         doomed = stepping(valkey.url, after(commands, die))
@@ -120,8 +120,8 @@ async def test_a_move_that_is_killed_is_finished_by_the_next(valkey: Valkey, red
         await doomed.aclose()
 
 
-async def test_a_late_move_takes_nothing_back(valkey: Valkey, redis: Redis) -> None:
-    """A service stalls within its move. Another one completes the move, then deploys and deletes the API."""
+async def test_a_late_migration_reverts_no_later_change(valkey: Valkey, redis: Redis) -> None:
+    """A service stalls during its migration. Another one completes it, then deploys and deletes APIs."""
     for commands in range(1, COMMANDS):
         await record(redis)
         stall = Stall()

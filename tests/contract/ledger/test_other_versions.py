@@ -1,6 +1,6 @@
-"""Two versions of Insula share one Redis: each keeps what only the other knows, and does without what it misses (I2).
+"""Two versions of Insula share one Redis. Each keeps unknown fields of the other and works without missing ones (I2).
 
-A field that a later version wrote is called `later` here.
+The field `later` stands for any field of a later version.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ async def read(ledger: WorkloadLedger, id: str) -> Workload:
     return found
 
 
-async def test_fields_of_a_later_version_stay_with_a_workload_to_its_end(
+async def test_fields_of_a_later_version_are_kept_until_the_workload_ends(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
     id = new_id()
@@ -60,7 +60,7 @@ async def test_fields_of_a_later_version_stay_with_a_workload_to_its_end(
 async def test_a_record_without_fields_of_a_later_version_has_no_ninth_word(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """Millions are kept: each byte counts."""
+    """Redis may hold millions of records, so their size matters."""
     id = new_id()
     await ledger.submit("echo", id, payload, queue_limit=10)
     _, [claim] = await ledger.claim("echo", alice, count=1)
@@ -73,7 +73,7 @@ async def test_a_record_without_fields_of_a_later_version_has_no_ninth_word(
 async def test_a_queue_entry_of_a_later_version_is_claimed(
     redis: Redis, ledger: WorkloadLedger, alice: Claimant
 ) -> None:
-    """It has a field more, and of ours only those without which there is nothing to run."""
+    """The entry has an unknown field, and only the fields that a claim cannot do without."""
     id = new_id()
     await cast(Any, redis.xadd(KEYS.queue, {"id": id, "payload": "hello", "later": "x"}))
     await cast(Any, redis.hset(KEYS.workload(id), mapping={"status": Status.IN_QUEUE, "later": "x"}))
@@ -88,10 +88,10 @@ async def test_a_queue_entry_of_a_later_version_is_claimed(
     assert ended.ended_ms is not None
 
 
-async def test_a_failure_with_its_traceback_is_a_failure_to_a_version_that_knows_none(
+async def test_a_failure_with_a_traceback_is_readable_for_a_version_without_tracebacks(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """Reason and message keep their places. The new fields are in the ninth word, beside those of a later version."""
+    """Reason and message keep their positions. The new fields are in the ninth word, with those of a later version."""
     id = new_id()
     await ledger.submit("echo", id, payload, queue_limit=10)
     await cast(Any, redis).hset(KEYS.workload(id), "later", "x")
@@ -124,10 +124,10 @@ def test_an_ended_record_of_another_version_is_read(record: bytes) -> None:
     assert workload.status.value.encode() == record.split(b" ")[0]
 
 
-async def test_an_unknown_reply_of_a_script_blames_no_user(
+async def test_an_unknown_reply_of_a_script_raises_unknown_reply(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is a bug of ours, which a caller sees as INTERNAL."""
+    """It is a bug of Insula, so the caller gets INTERNAL and no error about its request."""
     id, key = new_id(), Idempotency("k", "digest")
     await ledger.submit("echo", id, payload, queue_limit=10, idempotency=key)
     with pytest.raises(IdempotencyConflict):

@@ -1,4 +1,4 @@
-"""What the ledger keeps when Redis is killed."""
+"""The ledger when Redis is killed, is not durable or is unavailable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.valkey import running_valkey
 
 
 async def test_i1_durable_accept_what_was_answered_survives_kill_9(tmp_path: Path, payload: Payload) -> None:
-    """Submits run while Redis is killed; after its restart every answered one is there, and the scripts load again."""
+    """Redis is killed during submits. After its restart, each accepted workload exists, and the scripts load again."""
     with running_valkey(tmp_path) as valkey:
         ledger = WorkloadLedger(connect(valkey.url), LedgerPolicy())
         await ledger.open("echo")
@@ -57,7 +57,7 @@ async def test_a_redis_that_answers_before_its_fsync_is_refused(tmp_path: Path) 
         await redis.aclose()
 
 
-async def test_without_redis_every_call_says_that_it_is_unavailable() -> None:
+async def test_without_redis_a_call_raises_an_error_that_names_redis() -> None:
     ledger = WorkloadLedger(connect("redis://127.0.0.1:1"), LedgerPolicy())
     with pytest.raises(InsulaError, match="Redis"):
         await ledger.read("echo", new_id())

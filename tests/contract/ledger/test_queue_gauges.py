@@ -1,4 +1,4 @@
-"""How long the queues are, as a scrape of results tells it."""
+"""The metrics of the queues' lengths, as the results service exports them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from insula.telemetry.metrics import Telemetry
 from insula_results.queue_gauges import QueueGauges
 
 
-async def test_waiting_and_running_workloads_are_told_for_each_api(
+async def test_waiting_and_running_workloads_are_counted_for_each_api(
     redis: Redis, ledger: WorkloadLedger, alice: Claimant, payload: Payload
 ) -> None:
     telemetry = Telemetry()
@@ -29,7 +29,7 @@ async def test_waiting_and_running_workloads_are_told_for_each_api(
         assert f'cortex_async_{name}{{api_name="idle",api_kind="AsyncAPI"}} 0' in found
 
 
-async def test_without_redis_there_are_no_figures() -> None:
+async def test_without_redis_the_metrics_are_absent() -> None:
     telemetry = Telemetry()
     nowhere = connect("redis://127.0.0.1:1/0")
     gauges = QueueGauges(telemetry, Registry(nowhere), WorkloadLedger(nowhere, LedgerPolicy()))

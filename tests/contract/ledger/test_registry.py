@@ -1,4 +1,4 @@
-"""What is deployed, on a real Redis."""
+"""The registry of deployed APIs, on a real Redis."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def deploy(registry: Registry, name: str, version: str = "v1", *, endpoint
 
 
 async def owners(registry: Registry) -> dict[str, str]:
-    """Endpoint -> the live API that services find there."""
+    """Return each endpoint and the live API that services find at it."""
     live = RegistryCache(registry, tombstones=False)
     found = dict[str, str]()
     for endpoint in await registry.endpoints():
@@ -74,8 +74,8 @@ async def test_a_registration_goes_from_deployed_to_removed(redis: Redis, regist
     assert (await registry.find("iris"), await registry.all()) == (None, {})
 
 
-async def test_deploying_a_version_again_mends_its_configuration(redis: Redis, registry: Registry) -> None:
-    """Workers refuse one that was changed in Redis."""
+async def test_deploying_a_version_again_restores_its_configuration(redis: Redis, registry: Registry) -> None:
+    """Workers refuse a configuration that was changed in Redis."""
     await deploy(registry, "iris")
     client: Any = redis
     await client.hset(KEY, "spec", "{}")
@@ -98,15 +98,15 @@ async def test_an_endpoint_belongs_to_one_live_api(registry: Registry) -> None:
     assert await owners(registry) == {"/x": "third", "/y": "iris"}
 
 
-async def test_an_api_that_moves_leaves_no_claim(redis: Redis, registry: Registry) -> None:
+async def test_an_api_that_changes_its_endpoint_leaves_no_claim(redis: Redis, registry: Registry) -> None:
     client: Any = redis
     await deploy(registry, "iris", endpoint="/x")
-    await client.hset(ENDPOINTS, "/x", "1000 iris")  # so long ago
+    await client.hset(ENDPOINTS, "/x", "1000 iris")  # an old claim, of 1970
     await deploy(registry, "iris", "v2", endpoint="/y")
     assert await registry.endpoints() == {"/y": "iris"}
 
 
-async def test_of_deployments_at_once_one_gets_the_endpoint(valkey: Valkey, redis: Redis) -> None:
+async def test_one_of_several_concurrent_deployments_gets_the_endpoint(valkey: Valkey, redis: Redis) -> None:
     clients = [connect(valkey.url) for _ in range(8)]
     calls = (deploy(Registry(client), f"api-{n}", endpoint="/x") for n, client in enumerate(clients))
     results = await asyncio.gather(*calls, return_exceptions=True)
@@ -119,17 +119,17 @@ async def test_of_deployments_at_once_one_gets_the_endpoint(valkey: Valkey, redi
 
 
 async def sweep(registry: Registry) -> None:
-    """As the sweeper does once no record is left."""
+    """Remove deleted APIs, as the sweeper does once no record is left."""
     await registry.tidy()
     for api in (await registry.all()).values():
         await registry.remove(api.name)
 
 
 @pytest.mark.parametrize("commands", range(12))
-async def test_what_is_killed_half_way_is_tidied_up(
+async def test_leftovers_of_a_killed_deployment_or_removal_are_removed(
     redis: Redis, registry: Registry, valkey: Valkey, commands: int
 ) -> None:
-    """A first deployment leaves a name and a claim to its endpoint, or the API; a removal leaves a name."""
+    """A killed first deployment leaves a name and a claim to its endpoint, or the API. A removal leaves a name."""
     other = await deploy(registry, "other")
     doomed = stepping(valkey.url, after(commands, die))
     with suppress(Killed):
@@ -156,10 +156,10 @@ async def test_what_is_killed_half_way_is_tidied_up(
 
 @pytest.mark.parametrize("stalls", ["remove", "deploy"])
 @pytest.mark.parametrize("commands", range(9))
-async def test_a_deployment_wins_over_a_removal_under_way(
+async def test_a_deployment_wins_over_a_concurrent_removal(
     redis: Redis, registry: Registry, valkey: Valkey, commands: int, stalls: str
 ) -> None:
-    """Whichever of the two is held up, and wherever, while the other comes through."""
+    """One of the two stalls after any number of commands, while the other one completes."""
     await deploy(registry, "iris")
     await registry.delete("iris")
     stall = Stall()
@@ -183,7 +183,7 @@ async def test_a_deployment_wins_over_a_removal_under_way(
 async def test_a_deployment_that_is_killed_leaves_the_version_before_or_the_new_one(
     redis: Redis, registry: Registry, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the next one comes through, of the same API at once and of another when the claim has ended."""
+    """The next deployment succeeds: of the same API at once, of another API once the claim has expired."""
     for commands in range(100):
         await redis.flushall()
         before = await deploy(registry, "iris", endpoint="/x")
@@ -212,15 +212,15 @@ async def test_a_deployment_that_is_killed_leaves_the_version_before_or_the_new_
 @pytest.mark.parametrize(
     ("registration", "stands"),
     [
-        (None, True),  # its first deployment may be under way
+        (None, True),  # its first deployment may be running
         ({"endpoint": "/x", "updated_ms": 1000}, True),
-        ({"endpoint": "/y", "updated_ms": 1000}, False),  # it has moved since
-        ({"endpoint": "/y", "updated_ms": 999}, True),  # a deployment moves it here
+        ({"endpoint": "/y", "updated_ms": 1000}, False),  # its endpoint changed after the claim
+        ({"endpoint": "/y", "updated_ms": 999}, True),  # a deployment may be changing its endpoint
         ({"endpoint": "/x", "updated_ms": 1, "deleted_ms": 2000}, False),
-        ({"endpoint": "/x", "updated_ms": 1, "deleted_ms": 500}, True),  # it is deployed again
+        ({"endpoint": "/x", "updated_ms": 1, "deleted_ms": 500}, True),  # it may be deployed again now
     ],
 )
-def test_a_claim_stands_while_its_deployment_may_be_under_way(
+def test_a_claim_is_valid_while_its_deployment_may_be_running(
     registration: dict[str, str | int] | None, *, stands: bool
 ) -> None:
     fields = {key.encode(): str(value).encode() for key, value in (registration or {}).items()}
@@ -247,7 +247,7 @@ async def test_a_worker_reads_its_own_registration_only(redis: Redis, registry: 
     assert await sent_bytes() - before - info_bytes < 2_000
 
 
-async def test_fields_of_a_later_version_stay_in_a_registration(redis: Redis, registry: Registry) -> None:
+async def test_fields_of_a_later_version_are_kept_in_a_registration(redis: Redis, registry: Registry) -> None:
     await deploy(registry, "iris")
     client: Any = redis
     await client.hset(KEY, "later", "x")
@@ -269,7 +269,7 @@ async def test_a_registration_with_fewer_fields_is_read(redis: Redis, registry: 
 
 
 async def test_reports_of_another_version_are_read(redis: Redis, registry: Registry) -> None:
-    """A worker's report is a protobuf message: of a later version it has a field more, of an earlier one fewer."""
+    """A worker's report is a protobuf message. A later version may send more fields, an earlier one fewer."""
     await registry.report("iris", "alice", [Worker(name="alice", api="iris", version="v1")])
     client: Any = redis
     key = ApiKeys("iris").workers
@@ -281,7 +281,7 @@ async def test_reports_of_another_version_are_read(redis: Redis, registry: Regis
     await client.delete(key)
 
 
-async def test_services_are_less_than_a_second_behind_and_outlive_an_outage(valkey: Valkey, redis: Redis) -> None:
+async def test_services_see_a_change_within_a_second_and_report_an_outage(valkey: Valkey, redis: Redis) -> None:
     registry = Registry(connect(valkey.url))
     cache, reads = RegistryCache(registry, tombstones=True), RegistryCache(registry, tombstones=False)
     with pytest.raises(ApiNotFound):

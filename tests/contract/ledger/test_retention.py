@@ -1,4 +1,4 @@
-"""What the sweeper asks of Redis, on a real one."""
+"""The steps of the sweeper, on a real Redis."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def counts(redis: Redis) -> dict[bytes, bytes]:
 async def test_i9_retention_nothing_of_a_forgotten_workload_is_left(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """Records, index entries and counts go; who waits, runs, or is not past its retention, stays."""
+    """Its record, index entry and count are deleted. Live workloads, and those within their retention, are kept."""
     id = await accept(ledger, payload)
     await end(ledger, alice, Result(inline=b"{}"))
     waiting = await accept(ledger, payload)
@@ -64,10 +64,10 @@ async def test_i9_retention_nothing_of_a_forgotten_workload_is_left(
     assert await counts(redis) == {b"in_queue": b"1"}
 
 
-async def test_a_workload_that_may_have_objects_is_told_apart(
+async def test_a_workload_that_may_have_objects_is_marked(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """A large payload, a large result, a long traceback, or a lost attempt."""
+    """It has a large payload, a large result, a long traceback, or a lost attempt."""
     await ledger.intend_upload("echo", "echo/x/payload")
     stored = await accept(ledger, Payload("text/plain", size_bytes=5, object="echo/x/payload"))
     await end(ledger, alice, Failure("HANDLER_ERROR", "no"))
@@ -91,7 +91,7 @@ async def test_a_workload_that_may_have_objects_is_told_apart(
 
 
 async def make_older(redis: Redis, id: str) -> None:
-    """Have it submitted, and so ended, two hours before."""
+    """Move the submission and the end of a workload two hours back."""
     bucket, field = KEYS.ended_bucket(id)
     words = cast(bytes, await cast(Any, redis.hget(bucket, field))).split(b" ")
     words[3] = b"%d" % (int(words[3]) - 2 * 3600 * 1000)
@@ -99,7 +99,7 @@ async def make_older(redis: Redis, id: str) -> None:
     await redis.zadd(KEYS.ended, {id[:BUCKET_CHARS]: int(words[3])})
 
 
-async def test_pages_go_on_over_buckets_with_nothing_to_forget(
+async def test_pages_continue_after_buckets_without_expired_workloads(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
     ids = [f"{number:08x}{new_id()[8:-1]}{digit}" for number in range(5) for digit in "12"]
@@ -124,7 +124,7 @@ async def test_pages_go_on_over_buckets_with_nothing_to_forget(
 async def test_workloads_of_one_bucket_expire_one_by_one(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """The bucket is looked at again when the next of it expires, and goes with the last."""
+    """The bucket is due again when its next workload expires. It is deleted with its last workload."""
     base = new_id()
     first, last = (f"{base[:-1]}{digit}" for digit in "12")
     for id in (first, last):
@@ -145,8 +145,10 @@ async def test_workloads_of_one_bucket_expire_one_by_one(
     assert await counts(redis) == {}
 
 
-async def test_of_what_redis_has_dropped_the_bucket_is_told(redis: Redis, payload: Payload, alice: Claimant) -> None:
-    """Nobody swept for a day, and the TTL took the records: objects of theirs may be left."""
+async def test_a_bucket_whose_records_redis_dropped_is_reported(
+    redis: Redis, payload: Payload, alice: Claimant
+) -> None:
+    """Without a sweep for a day, Redis drops the records by their TTL. Objects of them may be left in S3."""
     ledger = WorkloadLedger(redis, LedgerPolicy(max_deliveries=1))
     await ledger.open("echo")
     id = await accept(ledger, payload)
@@ -180,10 +182,10 @@ async def test_a_dead_workload_keeps_its_payload_until_it_is_forgotten(
     assert await redis.exists(f"{KEYS.prefix}dead:{id}", KEYS.dead) == 0
 
 
-async def test_a_payload_nobody_committed_or_that_was_cancelled_is_found(
+async def test_a_payload_of_no_workload_or_a_cancelled_one_is_found(
     redis: Redis, ledger: WorkloadLedger, payload: Payload
 ) -> None:
-    """A fresh upload is left alone, and so is that of a workload that lives."""
+    """A recent upload, and the payload of a live workload, are kept."""
     retention = retention_of(redis, NONE)
     committed, cancelled = new_id(), new_id()
     for id in (committed, cancelled):
@@ -214,10 +216,10 @@ async def test_a_deleted_api_leaves_no_key_once_its_last_workload_is_forgotten(
     assert await retention.drop("echo")
 
 
-async def test_an_upload_under_way_keeps_a_deleted_api_from_being_dropped_and_is_refused(
+async def test_a_running_upload_prevents_dropping_a_deleted_api_and_is_refused(
     redis: Redis, ledger: WorkloadLedger
 ) -> None:
-    """Its note is what finds the object again; and nothing is accepted for an API that nobody knows any more."""
+    """The note of the upload is needed to delete the object later. A deleted API accepts no workload."""
     retention = retention_of(redis, NONE)
     await ledger.intend_upload("echo", "echo/x/payload")
     await ledger.close("echo")
@@ -233,7 +235,7 @@ async def test_an_upload_under_way_keeps_a_deleted_api_from_being_dropped_and_is
 
 
 async def test_an_upload_whose_note_is_gone_or_a_day_old_is_not_accepted(redis: Redis, ledger: WorkloadLedger) -> None:
-    """The sweeper deletes its object, or has."""
+    """The sweeper has deleted its object, or will."""
     stored = Payload("text/plain", size_bytes=5, object="echo/x/payload")
     with pytest.raises(StoreUnavailable, match="send it again"):
         await accept(ledger, stored)
@@ -248,7 +250,7 @@ async def test_an_upload_whose_note_is_gone_or_a_day_old_is_not_accepted(redis: 
 async def test_an_api_that_is_deployed_again_has_a_queue(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """Also when it was dropped between the two steps of the deployment."""
+    """Also if the sweeper dropped the API between the two steps of the deployment."""
     retention = retention_of(redis, NONE)
     await ledger.close("echo")
     await ledger.open("echo")
@@ -260,10 +262,10 @@ async def test_an_api_that_is_deployed_again_has_a_queue(
     assert claim.lease.id == id
 
 
-async def test_what_runs_of_a_deleted_api_ends_cancelled_once_its_worker_is_gone(
+async def test_a_running_workload_of_a_deleted_api_is_cancelled_once_its_worker_has_ended(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """No other worker will reclaim it. While its lease is renewed, or the API lives, nothing happens to it."""
+    """No other worker would reclaim it. It is not cancelled while its lease is renewed or its API exists."""
     id = await accept(ledger, payload)
     _, [claim] = await ledger.claim("echo", alice, count=1)
     patient, impatient = retention_of(redis, LONG, lease=LONG), retention_of(redis, LONG)
@@ -283,7 +285,7 @@ async def test_what_runs_of_a_deleted_api_ends_cancelled_once_its_worker_is_gone
 
 
 async def until_idle(redis: Redis) -> None:
-    """Return once the pending entry has idled for more than three leases of NONE's policy."""
+    """Return once the pending entry has been idle for more than three leases of 10 ms."""
 
     async def idled() -> bool:
         [pending] = await cast(Any, redis.xpending_range(KEYS.queue, "workers", "-", "+", 1))
@@ -292,8 +294,8 @@ async def until_idle(redis: Redis) -> None:
     await until_awaited(idled)
 
 
-async def test_an_idempotency_key_is_forgotten_with_its_workload(redis: Redis, payload: Payload) -> None:
-    """No repeated submit is answered with an id that is unknown."""
+async def test_an_idempotency_key_expires_with_its_workload(redis: Redis, payload: Payload) -> None:
+    """Otherwise a repeated submit would return the id of a deleted workload."""
     ledger = WorkloadLedger(redis, LedgerPolicy(retention=timedelta(seconds=60)))
     await ledger.open("echo")
     await ledger.submit("echo", new_id(), payload, queue_limit=1, idempotency=Idempotency("key", "digest"))

@@ -1,4 +1,4 @@
-"""Each step of a workload's life, on a real server."""
+"""Each step of a workload from submit to its end, on a real Redis."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def read(ledger: WorkloadLedger, id: str) -> Workload:
 
 
 async def expired(ledger: WorkloadLedger, who: Claimant) -> list[Claim]:
-    """What `who` takes over, as soon as some lease has run out."""
+    """Wait until a lease has expired. Return the claims that `who` takes over."""
     return await until_awaited(lambda: reclaim(ledger, who, expired=True))
 
 
@@ -75,10 +75,10 @@ async def test_i2_one_way_a_workload_passes_through_queue_and_progress_to_its_en
     assert [fields[b"status"].decode() for _, fields in updates] == ["in_queue", "in_progress", "completed"]
 
 
-async def test_a_submit_repeated_with_the_same_id_is_one_workload(
+async def test_submits_with_the_same_id_make_one_workload(
     ledger: WorkloadLedger, redis: Redis, payload: Payload, alice: Claimant
 ) -> None:
-    """So a submit whose answer was lost can be sent again."""
+    """A submit whose answer was lost can therefore be sent again."""
     id = new_id()
     for _ in range(3):
         await ledger.submit("echo", id, payload, queue_limit=1000)
@@ -86,7 +86,7 @@ async def test_a_submit_repeated_with_the_same_id_is_one_workload(
     assert await counts(redis) == {"in_queue": 1}
     await ledger.finish((await claim_one(ledger, alice)).lease, Result(inline=b"{}"))
     await ledger.submit("echo", id, payload, queue_limit=1000)
-    assert await redis.xlen(KEYS.queue) == 0, "also when the answer came so late that it has ended"
+    assert await redis.xlen(KEYS.queue) == 0, "also after the workload has ended"
     assert await counts(redis) == {"completed": 1}
 
 
@@ -103,10 +103,10 @@ async def test_i11_backpressure_a_full_queue_refuses_and_stores_nothing(
     assert await ledger.read("echo", refused) is None
     claim = await claim_one(ledger, alice)
     await ledger.finish(claim.lease, Result(inline=b"{}"))
-    await ledger.submit("echo", refused, payload, queue_limit=1)  # room again
+    await ledger.submit("echo", refused, payload, queue_limit=1)  # the queue has room again
 
 
-async def test_claims_come_in_order_and_no_more_than_asked_for(
+async def test_claims_are_returned_in_order_and_at_most_count(
     ledger: WorkloadLedger, alice: Claimant, bob: Claimant, payload: Payload
 ) -> None:
     ids = [await submit(ledger, payload) for _ in range(5)]
@@ -151,7 +151,7 @@ async def test_i3_a_stalled_worker_cannot_overwrite_its_successor(
 async def test_i4_leases_that_are_renewed_are_not_taken_over(
     ledger: WorkloadLedger, redis: Redis, alice: Claimant, bob: Claimant, payload: Payload
 ) -> None:
-    """Of two that ran out, alice renews one before bob looks."""
+    """Two leases of alice expired. She renews one of them before bob reclaims."""
     await submit(ledger, payload)
     await submit(ledger, payload)
     long = WorkloadLedger(redis, LedgerPolicy(lease=timedelta(minutes=1)))
@@ -162,7 +162,7 @@ async def test_i4_leases_that_are_renewed_are_not_taken_over(
     assert [claim.lease.id for claim in await reclaim(long, bob, expired=True)] == [dropped.lease.id]
 
 
-async def test_a_workload_given_back_starts_again_before_what_waits(
+async def test_a_workload_given_back_runs_before_those_in_the_queue(
     ledger: WorkloadLedger, alice: Claimant, bob: Claimant, payload: Payload
 ) -> None:
     id = await submit(ledger, payload)
@@ -178,7 +178,7 @@ async def test_a_workload_given_back_starts_again_before_what_waits(
 async def test_a_claim_whose_answer_was_lost_is_found_again(
     ledger: WorkloadLedger, alice: Claimant, bob: Claimant, payload: Payload
 ) -> None:
-    """The worker asks for what it is on record for and does not hold; no other gets it, and nothing counts as lost."""
+    """The worker reclaims its own claims that it does not hold. No other worker can. No attempt counts as lost."""
     held, lost = await submit(ledger, payload), await submit(ledger, payload)
     await ledger.claim("echo", alice, count=2)
     assert await reclaim(ledger, bob) == []
@@ -188,10 +188,10 @@ async def test_a_claim_whose_answer_was_lost_is_found_again(
 
 
 @pytest.mark.parametrize(
-    ("first", "told"), [("it died", "it died in each of 3 attempts"), ("it hung", "it died in the last of 3 attempts")]
+    ("first", "text"), [("it died", "it died in each of 3 attempts"), ("it hung", "it died in the last of 3 attempts")]
 )
 async def test_i5_poison_a_workload_that_keeps_losing_its_runner_ends_failed_and_dead(
-    ledger: WorkloadLedger, redis: Redis, alice: Claimant, payload: Payload, first: str, told: str
+    ledger: WorkloadLedger, redis: Redis, alice: Claimant, payload: Payload, first: str, text: str
 ) -> None:
     id = await submit(ledger, payload)
     claim = await claim_one(ledger, alice)
@@ -203,13 +203,13 @@ async def test_i5_poison_a_workload_that_keeps_losing_its_runner_ends_failed_and
     dead = await read(ledger, id)
     assert dead.status is Status.FAILED
     assert dead.failure is not None
-    assert (dead.failure.reason, dead.failure.message) == ("WORKER_LOST", told)
+    assert (dead.failure.reason, dead.failure.message) == ("WORKER_LOST", text)
     assert await redis.zscore(KEYS.dead, id) == dead.ended_ms
     assert await redis.hget(f"{KEYS.prefix}dead:{id}", "payload") == b"hello", "a dead workload keeps its payload"
     assert await redis.xlen(KEYS.queue) == 0
 
 
-async def test_i5_poison_a_restarted_worker_counts_what_its_predecessor_left(
+async def test_i5_poison_a_restarted_worker_counts_the_lost_attempts_of_its_predecessor(
     ledger: WorkloadLedger, alice: Claimant, payload: Payload
 ) -> None:
     id = await submit(ledger, payload)
@@ -245,7 +245,9 @@ async def test_i8_verbatim_an_ended_record_is_read_as_it_was_written(
     assert replace(running, status=ended.status, ended_ms=ended.ended_ms) == replace(ended, result=None, failure=None)
 
 
-async def test_a_workload_that_never_started_is_read_so(ledger: WorkloadLedger, payload: Payload) -> None:
+async def test_a_cancelled_workload_that_never_started_has_no_start_time(
+    ledger: WorkloadLedger, payload: Payload
+) -> None:
     id = await submit(ledger, payload)
     waiting = await read(ledger, id)
     await ledger.close("echo")
@@ -266,11 +268,9 @@ async def test_i9_retention_an_ended_record_has_a_ttl_of_retention_and_a_day(
     assert failed.failure == Failure("HANDLER_ERROR", "ValueError: no")
 
 
-async def test_i1_submits_that_wait_together_share_a_round_trip(
-    ledger: WorkloadLedger, redis: Redis, payload: Payload
-) -> None:
-    """200 concurrent submits are far fewer writes to the socket than 200: one fsync serves many."""
-    await submit(ledger, payload)  # the script is known from here on
+async def test_i1_concurrent_submits_share_a_round_trip(ledger: WorkloadLedger, redis: Redis, payload: Payload) -> None:
+    """200 concurrent submits take 20 reads of the socket at most, so one fsync covers many submits."""
+    await submit(ledger, payload)  # loads the script
     reads_before = (await redis.info("stats"))["total_reads_processed"]
     await asyncio.gather(*(submit(ledger, payload) for _ in range(200)))
     reads = (await redis.info("stats"))["total_reads_processed"] - reads_before

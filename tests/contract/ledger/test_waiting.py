@@ -1,4 +1,4 @@
-"""Who waits for work, or for the end of a workload, is woken by Redis."""
+"""Redis wakes workers that wait for workloads, and clients that wait for the end of a workload."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ async def blocking(valkey: Valkey) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
-async def test_the_doorbell_rings_for_what_comes_after_an_entry(
+async def test_the_doorbell_wakes_a_worker_for_each_later_entry(
     ledger: WorkloadLedger, blocking: Redis, payload: Payload, alice: Claimant
 ) -> None:
     bell = Doorbell(blocking, "echo")
@@ -42,7 +42,7 @@ async def test_the_doorbell_rings_for_what_comes_after_an_entry(
         await bell.wait(newest, -1)
 
 
-async def test_a_doorbell_without_redis_says_so() -> None:
+async def test_a_doorbell_without_redis_raises_store_unavailable() -> None:
     with pytest.raises(StoreUnavailable):
         await Doorbell(connect_blocking("redis://127.0.0.1:1"), "echo").wait("0-0", 1)
 

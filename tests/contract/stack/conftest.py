@@ -18,7 +18,7 @@ PROBE = Path(__file__).parent.parent.parent / "projects" / "probe"
 
 @dataclass(frozen=True)
 class Started:
-    """A project that `insula init` has written, and the curl command that it printed."""
+    """A project that `insula init` wrote, and the curl command that it printed."""
 
     root: Path
     curl: str
@@ -26,7 +26,7 @@ class Started:
 
 @pytest.fixture(scope="package")
 def started(tmp_path_factory: pytest.TempPathFactory) -> dict[Template, Started]:
-    """A project of each template."""
+    """Return a project of each template."""
     folder = tmp_path_factory.mktemp("templates")
     projects: dict[Template, Started] = {}
     for template in Template:
@@ -39,7 +39,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> dict[Template, Started]
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory, started: dict[Template, Started]) -> AsyncIterator[Stack]:
-    """One stack for the folder: its tests look from outside and leave no trace that another would see."""
+    """Start one stack for this folder. Its tests are independent: none changes a state that another test reads."""
     projects = [PROBE, *(each.root for each in started.values())]
     data = tmp_path_factory.mktemp("stack")
     async with running_stack(projects, data=data, INSULA_PAYLOAD_BYTES_MAX=str(PAYLOAD_BYTES_MAX)) as running:

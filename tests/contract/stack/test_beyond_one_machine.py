@@ -1,4 +1,4 @@
-"""The admin services over TCP, as on several machines: they ask for a token."""
+"""The admin services require a token over TCP, as on several machines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ REFUSED = (grpc.StatusCode.UNAUTHENTICATED, True)
 
 @contextmanager
 def service(stack: Stack, module: str, **variables: str) -> Generator[None]:
-    """One more service of the stack, whose admin service listens on TCP."""
+    """Run one more service with the stack's stores. Its admin service listens on TCP."""
     stores = {"INSULA_REDIS_URL": stack.info["redis"], **stack.own_s3_env}
     environment = os.environ | stores | {"INSULA_ADMIN_TOKEN": TOKEN} | variables
     with subprocess.Popen([sys.executable, "-m", module], env=environment, stderr=subprocess.DEVNULL) as process:
@@ -40,7 +40,7 @@ def service(stack: Stack, module: str, **variables: str) -> Generator[None]:
 
 
 def is_serving(address: str) -> bool:
-    """Asks the health service, which needs no token."""
+    """Return whether the health service, which needs no token, reports SERVING."""
     with admin_channel(address, "") as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
@@ -52,7 +52,7 @@ def is_serving(address: str) -> bool:
 
 
 def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, bool]:
-    """The code with which it is refused, and whether the text says what to set."""
+    """Return the status code of a refused call, and whether the error names the variable to set."""
     with pytest.raises(grpc.RpcError) as refused:
         call()
     error = refused.value
@@ -62,7 +62,7 @@ def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, bool]:
 
 @pytest.mark.parametrize("token", ["", "another token", f"{TOKEN} "])
 def test_api_service_is_refused_without_its_token(stack: Stack, token: str, tmp_path: Path) -> None:
-    """The health service answers; the right token lists the APIs, from the command line too."""
+    """The health service needs no token. With the right token, a call and `insula get` succeed."""
     address = f"127.0.0.1:{free_port()}"
     listens = {"INSULA_LISTEN": f"unix:{tmp_path}/submit.sock", "INSULA_ADMIN_LISTEN": address}
     with service(stack, "insula_submit", **listens):
@@ -83,7 +83,7 @@ def test_api_service_is_refused_without_its_token(stack: Stack, token: str, tmp_
 
 
 def test_worker_service_is_refused_without_its_token(stack: Stack, tmp_path: Path) -> None:
-    """Its logs are for administrators."""
+    """Only administrators may read its logs."""
     address = f"127.0.0.1:{free_port()}"
     worker = {"INSULA_API": "nobodys", "INSULA_LISTEN": address, "INSULA_SCRATCH": str(tmp_path)}
     with service(stack, "insula_worker", **worker):

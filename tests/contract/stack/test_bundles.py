@@ -1,4 +1,4 @@
-"""The bundles of versions: kept while a version needs them, deleted when none does and they are a day old."""
+"""A bundle is kept while a version needs it. It is deleted when no version does and it is a day old."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_bundles_stay_while_a_version_needs_them(stack: Stack, capsys: pyt
     await store(objects, OLD, b"never read", fresh=timedelta(days=1))
     assert await bundles.fetch(OLD) == b"archive"
     await store(objects, OLD, b"again", fresh=AT_ONCE)
-    assert await bundles.fetch(OLD) == b"again", "so old that a sweep may be about to take it"
+    assert await bundles.fetch(OLD) == b"again", "an old bundle is stored again, because a sweep may delete it soon"
 
     await sweep(objects, [*deployed, NEW], kept=AT_ONCE)
     assert capsys.readouterr().out == f"{bundle_object(OLD)}\n"
@@ -71,26 +71,26 @@ async def test_bundles_stay_while_a_version_needs_them(stack: Stack, capsys: pyt
         await nowhere.check()
 
 
-async def test_sweeps_go_on_when_a_store_was_away(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And name the versions of every API."""
+async def test_sweeps_continue_after_an_outage_of_a_store(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each sweep keeps the versions of every API."""
     monkeypatch.setattr(bundle_sweeper, "FIRST_S", 0)
     monkeypatch.setattr(bundle_sweeper, "PERIOD_S", 0)
-    told: asyncio.Queue[set[str]] = asyncio.Queue()
+    kept: asyncio.Queue[set[str]] = asyncio.Queue()
 
-    class AwayOnce(Bundles):
-        away = True
+    class UnavailableOnce(Bundles):
+        unavailable = True
 
         async def sweep(self, versions: Iterable[str]) -> None:
-            if self.away:
-                self.away = False
+            if self.unavailable:
+                self.unavailable = False
                 raise StoreUnavailable("S3")
             await super().sweep(versions := list(versions))
-            told.put_nowait(set(versions))
+            kept.put_nowait(set(versions))
 
     async with Redis.from_url(stack.info["redis"]) as redis:
-        sweeping = asyncio.create_task(bundle_sweeper.sweep_bundles(AwayOnce(BUCKET), Registry(redis)))
+        sweeping = asyncio.create_task(bundle_sweeper.sweep_bundles(UnavailableOnce(BUCKET), Registry(redis)))
         deployed = {stack.api(name).version for name in ("probe", "probe-caller")}
-        assert await told.get() - {""} == deployed
+        assert await kept.get() - {""} == deployed
         sweeping.cancel()
         await asyncio.wait({sweeping})
     assert stored(stack) == {bundle_object(version) for version in deployed}

@@ -1,4 +1,4 @@
-"""Content-Encoding and Idempotency-Key as clients write them, from the bytes of a request to what the handler finds."""
+"""Content-Encoding and Idempotency-Key, from the bytes of a request to the payload that the handler gets."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def api(stack: Stack) -> HttpApi:
 
 @pytest.fixture
 def accepted(stack: Stack) -> Callable[[], int]:
-    """How many workloads the API has had."""
+    """Return a function that counts the workloads which the API has accepted."""
     return lambda: sum(stack.counts("probe").values())
 
 
@@ -46,7 +46,7 @@ def post(api: HttpApi, body: bytes | Iterator[bytes], content_type: str = JSON, 
 
 
 def refusal(reply: requests.Response, status: int) -> tuple[str, str]:
-    """Reason and text of an error, which has the one shape."""
+    """Check the shape of an error. Return its reason and text."""
     assert (reply.status_code, reply.headers["content-type"]) == (status, JSON), reply.text
     error: dict[str, Any] = reply.json()
     assert sorted(error) == ["code", "details", "message"]
@@ -66,21 +66,21 @@ def test_gzip_of_json_reaches_the_handler_as_json(api: HttpApi, encoding: str) -
 @pytest.mark.parametrize("chunked", [True, False])
 @pytest.mark.parametrize("characters", [10, 60_000, 12_000_000])
 def test_gzip_of_text_of_any_size_reaches_the_handler_as_text(api: HttpApi, characters: int, chunked: bool) -> None:
-    """Inline in the queue, in S3 as one object, and in S3 in parts; with a length and in chunks."""
+    """It is stored in the queue, in S3 as one object, or in S3 in parts. It is sent with a length or chunked."""
     text = (bytes(Random(7).choices(b"abcdefgh", k=20_000)) * (characters // 20_000 + 1))[:characters]
     body = gzip.compress(text, 1)
     reply = post(api, sent_in_chunks(body) if chunked else body, TEXT, content_encoding="gzip")
     assert api.end(reply.json()["id"])["result"] == {"type": "str", "length": characters}
 
 
-def test_identity_is_no_encoding(api: HttpApi) -> None:
+def test_identity_means_no_encoding(api: HttpApi) -> None:
     reply = post(api, SMALL, content_encoding="identity")
     assert api.end(reply.json()["id"])["result"] == RETURNED
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "zstd"])
-def test_other_types_pass_as_they_are(api: HttpApi, encoding: str) -> None:
-    """Their handlers get the bytes of the body."""
+def test_other_content_types_are_not_decoded(api: HttpApi, encoding: str) -> None:
+    """The handler gets the bytes of the body."""
     body = gzip.compress(SMALL)
     reply = post(api, body, "application/x-blob", content_encoding=encoding)
     assert api.end(reply.json()["id"])["result"] == {"type": "bytes", "length": len(body)}
@@ -111,7 +111,7 @@ def test_another_encoding_of_json_and_text_is_415(api: HttpApi, accepted: Callab
     ],
     ids=["no gzip", "nothing", "zlib", "cut off", "garbage after it", "large and cut off", "large, garbage after it"],
 )
-def test_a_body_that_is_not_the_gzip_it_claims_is_400_and_no_workload(
+def test_a_body_that_is_not_valid_gzip_is_400_and_makes_no_workload(
     stack: Stack, api: HttpApi, accepted: Callable[[], int], body: bytes, chunked: bool
 ) -> None:
     before, stored = accepted(), objects(stack)
@@ -123,14 +123,14 @@ def test_a_body_that_is_not_the_gzip_it_claims_is_400_and_no_workload(
 
 
 def objects(stack: Stack) -> set[str]:
-    """Keys of what is stored of workloads, unfinished uploads included."""
+    """Return the keys of the API's objects, unfinished uploads included."""
     stored = stack.s3().list_objects_v2(Bucket="insula", Prefix="probe/").get("Contents", [])
     unfinished = stack.s3().list_multipart_uploads(Bucket="insula", Prefix="probe/").get("Uploads", [])
     return {str(one.get("Key")) for one in [*stored, *unfinished]}
 
 
-def test_a_bomb_is_413_and_takes_no_memory(stack: Stack, api: HttpApi, accepted: Callable[[], int]) -> None:
-    """A few kB of gzip that hold a byte more than the limit: what counts is what comes out."""
+def test_a_zip_bomb_is_413_and_takes_little_memory(stack: Stack, api: HttpApi, accepted: Callable[[], int]) -> None:
+    """A few kB of gzip decompress to one byte more than the limit. The limit applies to the decompressed size."""
     [submit] = stack.processes("submit")
     before, before_mb, stored = accepted(), memory_mb(submit), objects(stack)
     Path(f"/proc/{submit}/clear_refs").write_text("5", encoding="ascii")
@@ -141,11 +141,11 @@ def test_a_bomb_is_413_and_takes_no_memory(stack: Stack, api: HttpApi, accepted:
     assert memory_mb(submit, "VmHWM") - before_mb < SUBMIT_GROWTH_MB_MAX
     assert accepted() == before
     whole = post(api, gzip.compress(bytes(PAYLOAD_BYTES_MAX)), TEXT, content_encoding="gzip")
-    assert whole.status_code == 200, "the limit itself is not over it"
+    assert whole.status_code == 200, "a payload of exactly the limit is accepted"
 
 
-def test_a_repetition_may_be_compressed_otherwise(api: HttpApi) -> None:
-    """The key stands for the payload, not for its encoding."""
+def test_a_repeated_submit_may_have_another_encoding(api: HttpApi) -> None:
+    """The idempotency key is bound to the decoded payload."""
     key = str(uuid.uuid4())
     replies = [post(api, SMALL, idempotency_key=key)]
     replies += [
@@ -157,7 +157,7 @@ def test_a_repetition_may_be_compressed_otherwise(api: HttpApi) -> None:
 
 
 def test_a_quoted_idempotency_key_equals_the_unquoted_one(stack: Stack, api: HttpApi) -> None:
-    """Over HTTP and gRPC; a key that begins with a quote and is no quoted string is refused over both."""
+    """Over HTTP and gRPC. Both refuse a key that starts with a quote but is not a quoted string."""
     key = str(uuid.uuid4())
     ids = {post(api, SMALL, idempotency_key=sent).json()["id"] for sent in (key, f'"{key}"')}
     with grpc.insecure_channel(
@@ -174,7 +174,7 @@ def test_a_quoted_idempotency_key_equals_the_unquoted_one(stack: Stack, api: Htt
 
 
 def test_a_grpc_caller_may_send_gzip_too(stack: Stack) -> None:
-    """Metadata content-encoding says of the payload what the header says of a body. gRPC's own compression is apart."""
+    """The metadata content-encoding has the meaning of the HTTP header. gRPC's own compression is independent of it."""
     with grpc.insecure_channel(
         stack.public.removeprefix("http://"), options=[("grpc.enable_http_proxy", 0)]
     ) as channel:
@@ -193,8 +193,8 @@ def test_a_grpc_caller_may_send_gzip_too(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("options", [("--http1.1",), ("-0",), ("--http2-prior-knowledge",)], ids=str)
-def test_curl_that_waits_for_100_continue(api: HttpApi, tmp_path: Path, options: tuple[str, ...]) -> None:
-    """A refusal and an acceptance, of a body that curl asks for leave to send."""
+def test_curl_may_wait_for_100_continue(api: HttpApi, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """One body is accepted and one is refused."""
     text = b"x" * 3_000_000
     for name, body, encoding in (("good", gzip.compress(text, 0), "gzip"), ("bad", text, "br")):
         (tmp_path / name).write_bytes(body)

@@ -1,4 +1,4 @@
-"""The Python client against the whole stack, over a connection that breaks."""
+"""The Python client with a whole stack, also over a connection that breaks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.waiting import until_blocking
 
 
 class Cable:
-    """A TCP connection to the stack; each answer goes through unless `cut` says that the connection breaks there."""
+    """A TCP proxy to the stack. If `cut` returns True for data of an answer, the connection is aborted instead."""
 
     def __init__(self, url: str) -> None:
         self._host, self._port = urlsplit(url).hostname, urlsplit(url).port
@@ -21,7 +21,7 @@ class Cable:
         self.cuts = 0
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection, until either side or we end it."""
+        """Serve one connection until a side closes it or it is cut."""
         answers, requests = await asyncio.open_connection(self._host, self._port)
         pumps = self._pump(reader, requests), self._pump(answers, writer, answers=True)
         try:
@@ -41,7 +41,7 @@ class Cable:
 
 @asynccontextmanager
 async def cable_to(stack: Stack) -> AsyncGenerator[tuple[Cable, str]]:
-    """The cable and the URL of its near end."""
+    """Start a cable. Yield it and the URL for the client."""
     cable = Cable(stack.public)
     server = await asyncio.start_server(cable.carry, "127.0.0.1", 0)
     try:
@@ -51,7 +51,7 @@ async def cable_to(stack: Stack) -> AsyncGenerator[tuple[Cable, str]]:
 
 
 async def test_a_submit_whose_answer_is_lost_is_one_workload(stack: Stack) -> None:
-    """The id is in the answer, which the cable swallows three times; the key makes the repeated submits one."""
+    """The answer, which has the id, is lost three times. The client repeats the submit with the same key."""
     before = sum(stack.counts("probe").values())
     async with cable_to(stack) as (cable, url), AsyncClient(url) as client:
         cable.cut = lambda _: cable.cuts < 3 and sum(stack.counts("probe").values()) > before
@@ -61,7 +61,7 @@ async def test_a_submit_whose_answer_is_lost_is_one_workload(stack: Stack) -> No
     assert sum(stack.counts("probe").values()) == before + 1
 
 
-async def test_a_watch_goes_on_when_its_connection_breaks(stack: Stack) -> None:
+async def test_a_watch_continues_after_its_connection_breaks(stack: Stack) -> None:
     async with cable_to(stack) as (cable, url), AsyncClient(url) as client:
         id = await client.submit("probe", {"sleep_s": 2, "return": {}})
         seen: list[Status] = []
@@ -74,7 +74,7 @@ async def test_a_watch_goes_on_when_its_connection_breaks(stack: Stack) -> None:
         assert cable.cuts == 1
 
 
-def test_many_payloads_are_mapped_and_failures_stay_apart(stack: Stack) -> None:
+def test_map_returns_each_outcome_and_failures_do_not_stop_it(stack: Stack) -> None:
     payloads: list[dict[str, object]] = [{"raise": "no"} if n % 50 == 7 else {"return": {"n": n}} for n in range(200)]
     with Client(stack.public) as client:
         outcomes = list(client.map("probe", payloads, in_flight=20))
@@ -83,7 +83,7 @@ def test_many_payloads_are_mapped_and_failures_stay_apart(stack: Stack) -> None:
     assert all(outcome.result() == {"n": outcome.index} for outcome in outcomes if not outcome.error)
 
 
-async def test_the_asynchronous_client_hands_out_what_ends_first(stack: Stack) -> None:
+async def test_as_completed_returns_every_outcome_of_the_asynchronous_client(stack: Stack) -> None:
     async with AsyncClient(stack.public) as client:
         payloads: list[dict[str, object]] = [{"sleep_s": 1, "return": {}}]
         payloads.extend({"return": {"n": n}} for n in range(20))
@@ -92,7 +92,7 @@ async def test_the_asynchronous_client_hands_out_what_ends_first(stack: Stack) -
     assert all(each.error is None for each in outcomes)
 
 
-def test_who_stops_early_leaves_the_workloads_running(stack: Stack) -> None:
+def test_workloads_run_to_their_end_if_the_iteration_stops_early(stack: Stack) -> None:
     with Client(stack.public) as client:
         outcomes = client.map("probe", ({"return": {"n": n}} for n in range(1000)), in_flight=4)
         first = next(outcomes)

@@ -1,4 +1,4 @@
-"""After its retention nothing of a workload is left in any store (P5, I9); here that is seconds."""
+"""After its retention nothing of a workload is left in any store (P5, I9). The retention here is 10 s."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerat
 
 
 def objects(s3: S3Client) -> list[str]:
-    """Keys below the API's prefix, and those of unfinished uploads."""
+    """Return the keys below the API's prefix, unfinished uploads included."""
     found = s3.list_objects_v2(Bucket=BUCKET, Prefix="probe/").get("Contents", [])
     unfinished = s3.list_multipart_uploads(Bucket=BUCKET, Prefix="probe/").get("Uploads", [])
     return [str(item.get("Key")) for item in (*found, *unfinished)]
@@ -51,7 +51,7 @@ async def test_i9_retention_nothing_of_a_workload_or_of_a_deleted_api_is_left_in
         assert len(api.end(large)["result"]["text"]) == 100_000
         assert api.end(small)["status"] == "completed"
         await until(lambda: set(objects(s3)) == {f"probe/{large}/result.1", traceback_object("probe", traced, 1)})
-        # As processes leave them that are killed in the middle of an upload.
+        # The leftovers of processes that were killed during an upload.
         s3.put_object(Bucket=BUCKET, Key=payload_object("probe", "lost"), Body=b"never committed")
         s3.create_multipart_upload(Bucket=BUCKET, Key=payload_object("probe", "half"))
         redis.zadd(KEYS.uploads, {payload_object("probe", id): 1000 for id in ("lost", "half")})
@@ -65,7 +65,7 @@ async def test_i9_retention_nothing_of_a_workload_or_of_a_deleted_api_is_left_in
             number for number in cast(dict[bytes, bytes], redis.hgetall(KEYS.counts)).values() if number != b"0"
         ]
 
-        # As Redis leaves it when nobody swept for a day: an index without records; and one that waits all the while.
+        # Without a sweep for a day, the index is left without records. `waiting` is a live workload of the same bucket.
         waiting, gone = (f"{large[:-1]}{digit}" for digit in "xy")
         s3.put_object(Bucket=BUCKET, Key=result_object("probe", gone, 1), Body=b"{}")
         s3.create_multipart_upload(Bucket=BUCKET, Key=payload_object("probe", gone))

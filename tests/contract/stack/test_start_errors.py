@@ -1,4 +1,4 @@
-"""A service that cannot start says why in one line."""
+"""A service that cannot start prints the reason in one line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.valkey import running_valkey
 
 
 def start(module: str, **environment: str) -> list[str]:
-    """Run the service, which ends at once with 1; the lines it writes."""
+    """Run the service, which exits with code 1. Return its lines of stderr."""
     done = subprocess.run(
         [sys.executable, "-m", module],
         env=os.environ | environment,

@@ -1,4 +1,4 @@
-"""What a caller sees of the whole stack, over HTTP through Envoy."""
+"""The HTTP interface of a whole stack, through Envoy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def api(stack: Stack) -> HttpApi:
     return HttpApi(f"{stack.public}/probe")
 
 
-def test_a_completed_workload_has_exactly_what_cortex_answered(api: HttpApi) -> None:
+def test_a_completed_workload_has_exactly_the_fields_of_cortex(api: HttpApi) -> None:
     answer = api.run(b"{}", "application/json")
     assert list(answer) == ["id", "status", "result", "timestamp"]
     assert answer["result"] == {"greeting": "hello", "id": answer["id"]}
@@ -30,7 +30,7 @@ def test_a_completed_workload_has_exactly_what_cortex_answered(api: HttpApi) -> 
 
 
 def test_i8_verbatim_result_bytes_are_the_handlers_own(api: HttpApi) -> None:
-    """64-bit and larger integers, 1.0, unicode and the order of keys survive; through HTTP and through gRPC."""
+    """64-bit and larger integers, 1.0, Unicode and the order of keys are not changed."""
     id = api.submit(f'{{"return": {NUMBERS}}}'.encode(), "application/json")
     api.end(id)
     assert NUMBERS in requests.get(f"{api.url}/{id}", timeout=10).text
@@ -44,7 +44,7 @@ def test_a_get_straight_after_the_post_is_never_404(api: HttpApi) -> None:
         assert reply.json()["status"] in ("in_queue", "in_progress", "completed")
 
 
-def test_a_failed_workload_says_why(api: HttpApi) -> None:
+def test_a_failed_workload_has_its_reason_and_message(api: HttpApi) -> None:
     answer = api.run(b'{"raise": "no such luck"}', "application/json")
     assert answer["status"] == "failed"
     assert answer["error"] == {"reason": "HANDLER_ERROR", "message": "ValueError: no such luck"}
@@ -56,7 +56,7 @@ def test_a_failed_workload_says_why(api: HttpApi) -> None:
 
 @pytest.mark.parametrize("kib", [31, 33, 20_000])
 def test_a_payload_of_any_size_arrives_whole(api: HttpApi, kib: int) -> None:
-    """Inline in the queue, in S3 as one object, and in S3 in parts."""
+    """The payload is stored in the queue, in S3 as one object, or in S3 in parts."""
     assert api.run(b"x" * kib * 1024, "application/x-blob")["result"] == {"type": "bytes", "length": kib * 1024}
 
 
@@ -95,8 +95,8 @@ def test_the_query_string_overrides_neither_path_nor_payload(api: HttpApi) -> No
     assert requests.get(f"{api.url}/{id}{query}", timeout=10).json()["id"] == id
 
 
-def test_malformed_headers_are_the_callers_mistake(api: HttpApi) -> None:
-    """None of them is a 5xx, and none is a 429 that a client would repeat."""
+def test_malformed_headers_are_no_server_errors(api: HttpApi) -> None:
+    """None of them causes a 5xx, or a 429 that a client would repeat."""
     url, text = api.url, {"Content-Type": "text/plain"}
     assert requests.post(url, b"x", headers={"Content-Type": b"text/plain; x=\xff"}, timeout=10).status_code == 400
     assert requests.post(url, b"x", headers={**text, "foo-bin": "!!!!"}, timeout=10).status_code == 200
@@ -104,8 +104,8 @@ def test_malformed_headers_are_the_callers_mistake(api: HttpApi) -> None:
     assert requests.get(f"{url}/{'x' * 30_000}", timeout=10).status_code == 404
 
 
-def test_a_text_that_no_store_takes_fails_its_workload_alone(api: HttpApi) -> None:
-    """A lone surrogate, as file names can hold: it is shown as its escape, and the next workload runs."""
+def test_an_error_text_that_no_store_accepts_is_escaped(api: HttpApi) -> None:
+    """The text has a lone surrogate, as file names can have. The next workload still runs."""
     assert api.run(b'{"raise": "\\ud800"}', "application/json")["error"]["message"] == "ValueError: \\ud800"
     assert api.run(b"{}", "application/json")["status"] == "completed"
 
@@ -118,15 +118,15 @@ def test_i5_a_handler_over_its_memory_fails_at_once_with_that_reason(api: HttpAp
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 1000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n64\r\n"])
-def test_a_body_that_was_cut_off_is_not_a_workload(stack: Stack, api: HttpApi, framing: str) -> None:
-    """Nothing that the client did not finish sending is accepted."""
+def test_an_incomplete_body_makes_no_workload(stack: Stack, api: HttpApi, framing: str) -> None:
+    """A body that the client did not send to its end is not accepted."""
     host, port = stack.public.removeprefix("http://").split(":")
     before = stack.counts("probe")
     for _ in range(20):
         with socket.create_connection((host, int(port))) as connection:
             head = f"POST /probe HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n{framing}"
             connection.sendall(head.encode() + b"a" * 50)
-    whole = api.run(b"{}", "application/json")  # everything sent before it has been dealt with when this is done
+    whole = api.run(b"{}", "application/json")  # when it has ended, all earlier requests have been processed
     assert whole["status"] == "completed"
     after = stack.counts("probe")
     assert sum(after.values()) == sum(before.values()) + 1
@@ -137,7 +137,7 @@ def test_handlers_call_each_other_by_name(stack: Stack) -> None:
     assert answer["result"]["callee"]["result"] == {"n": 7}
 
 
-def test_inside_the_cluster_the_host_alone_names_the_api(stack: Stack) -> None:
+def test_inside_the_cluster_the_host_header_names_the_api(stack: Stack) -> None:
     headers = {"Host": "api-probe:8888", "Content-Type": "application/json"}
     id = requests.post(f"{stack.internal}/", data=b"{}", headers=headers, timeout=10).json()["id"]
     reply = requests.get(f"{stack.internal}/{id}", headers={"Host": "api-probe"}, timeout=10)
@@ -156,7 +156,7 @@ def test_a_handler_gets_its_own_s3_identity_and_none_of_our_settings(stack: Stac
     }
 
 
-def test_the_typed_calls_carry_the_same_workload(stack: Stack) -> None:
+def test_the_python_client_gets_the_same_workload(stack: Stack) -> None:
     with Client(stack.public) as client:
         id = client.submit("probe", {"return": {"n": 1}})
         workload = client.wait("probe", id, timeout=30)

@@ -1,4 +1,4 @@
-"""What `insula init` writes runs as it is, and the curl command that it prints gets an answer."""
+"""A project that `insula init` writes runs unchanged, and the curl command that it prints gets a result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def answer(stack: Stack, started: Started) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("template", Template)
-def test_a_started_project_answers_its_sample(
+def test_a_project_of_each_template_returns_the_result_for_its_sample(
     stack: Stack, started: dict[Template, Started], template: Template
 ) -> None:
     result = answer(stack, started[template])

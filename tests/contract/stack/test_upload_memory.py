@@ -1,4 +1,4 @@
-"""H10: any size, flat memory: what large payloads take of submit while they pass, and keep of it afterwards."""
+"""The memory of the submit service during and after large payloads (H10: payloads of any size, flat memory)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ PROBE = Path(__file__).parents[2] / "projects" / "probe"
 UPLOADS = 12
 UPLOAD_MB = 30
 EACH_MB = 20
-"""One part of 5 MiB, gathered and joined, and what gRPC has under way."""
+"""Memory for one upload: one part of 5 MiB, twice while it is joined, and gRPC's buffers."""
 KEPT_MB = 20
-"""After the second time: noise of the allocator, not 360 MB of payloads."""
+"""Growth after the second round: fragmentation of the allocator, not 360 MB of payloads."""
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_h10_many_large_payloads_at_once_take_a_few_megabytes_each(stack: Stack)
     began_mb = memory_mb(submit)
     upload_all(api)
     assert memory_mb(submit, "VmHWM") - began_mb < UPLOADS * EACH_MB
-    settled_mb = memory_mb(submit)  # with S3's client, and the threads that call it
+    settled_mb = memory_mb(submit)  # includes S3's client and its threads
     assert settled_mb - began_mb < UPLOADS * EACH_MB / 3
     upload_all(api)
     assert memory_mb(submit) - settled_mb < KEPT_MB
