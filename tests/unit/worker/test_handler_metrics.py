@@ -41,9 +41,7 @@ def test_labels_are_made_valid(name: str, exported: str) -> None:
     assert label_name(name) == exported
 
 
-def test_further_series_of_a_metric_go_into_one_overflow_series(
-    telemetry: Telemetry, metrics: HandlerMetrics
-) -> None:
+def test_further_series_of_a_metric_go_into_one_overflow_series(telemetry: Telemetry, metrics: HandlerMetrics) -> None:
     for user in range(SERIES_MAX + 50):
         metrics.record(Metric("increment", "seen", 1, {"user": str(user)}))
         metrics.record(Metric("increment", "seen", 1, {"user": "0"}))

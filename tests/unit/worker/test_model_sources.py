@@ -58,9 +58,7 @@ def test_each_folder_of_a_dir_is_a_model() -> None:
         (FOLDER, ["../1/saved_model.pb"], "cannot be the path of a file"),
     ],
 )  # fmt: skip
-def test_the_error_for_a_missing_model_names_the_files_found(
-    source: Source, paths: list[str], problem: str
-) -> None:
+def test_the_error_for_a_missing_model_names_the_files_found(source: Source, paths: list[str], problem: str) -> None:
     with pytest.raises(SourceInvalid) as raised:
         files(source, *paths)
     assert problem in str(raised.value)
