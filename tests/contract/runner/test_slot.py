@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from insula.phase import Phase
+from insula_worker.logs.worker_log import WorkerLog
 from insula_worker.runners.observers import Observers
 from insula_worker.runners.process import RunnerLaunch
 from insula_worker.runners.slot import AttemptLost, RunnerSlot
@@ -41,7 +42,8 @@ class Kept:
 
     def __init__(self) -> None:
         self.phases: list[tuple[Phase, str]] = []
-        self.slot = RunnerSlot(self._enter, START_TIMEOUT_S, Observers())
+        self._log = WorkerLog({})
+        self.slot = RunnerSlot(self._enter, START_TIMEOUT_S, Observers(self._log))
         self._keeping: asyncio.Task[None] | None = None
 
     def _enter(self, phase: Phase, reason: str) -> None:
@@ -56,6 +58,7 @@ class Kept:
             self._keeping.cancel()
             await asyncio.wait({self._keeping})
         await self.slot.stop(3)
+        self._log.close()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from insula_worker.decision import Target
 from insula_worker.environments.key import EnvironmentFailed
 from insula_worker.release import Release
 from insula_worker.runners.observers import Observers
+from insula_worker.runners.output import LineTaker
 from insula_worker.runners.process import RunnerLaunch
 from insula_worker.runners.slot import RunnerSlot
 from insula_worker.settings import Settings
@@ -50,7 +51,8 @@ async def test_a_failed_installation_is_not_a_failure_in_place(tmp_path: Path, m
     environment = {"INSULA_API": "a", "INSULA_LISTEN": "unix:/nowhere", "INSULA_REDIS_URL": "redis://127.0.0.1:1"}
     settings = Settings.read({**environment, "INSULA_SCRATCH": str(tmp_path), "HOME": str(tmp_path)})
     registration = Registration("a", "/a", VERSION, "{}", 1, 0, 0)
-    one = Release(registration, Target(VERSION, 0, in_place=True), settings, ViewSettings(), changed.set, Observers())
+    observers = Observers(lines=cast(LineTaker, None))
+    one = Release(registration, Target(VERSION, 0, in_place=True), settings, ViewSettings(), changed.set, observers)
     while not one.waits:
         changed.clear()
         await changed.wait()

@@ -16,6 +16,7 @@ from insula.stores.redis_client import connect
 from insula.v1 import worker_service_pb2
 from insula_worker.attempts.claiming import Claiming
 from insula_worker.runners.observers import Observers
+from insula_worker.runners.output import LineTaker
 from insula_worker.settings import Settings
 from insula_worker.view import ViewSettings
 from insula_worker.worker import Worker
@@ -56,9 +57,9 @@ def worker(tmp_path: Path) -> tuple[Worker, Health]:
     url = "redis://127.0.0.1:1"
     environment = {"INSULA_API": "a", "INSULA_LISTEN": "unix:/nowhere", "INSULA_REDIS_URL": url}
     settings = Settings.read({**environment, "INSULA_SCRATCH": str(tmp_path), "HOME": str(tmp_path)})
-    health, objects = Health(), cast(ObjectStore, None)
+    health, objects, observers = Health(), cast(ObjectStore, None), Observers(lines=cast(LineTaker, None))
     server = cast(Server, health)
-    return Worker(settings, connect(url), connect(url), objects, server, Observers(), ViewSettings()), health
+    return Worker(settings, connect(url), connect(url), objects, server, observers, ViewSettings()), health
 
 
 async def test_a_stopped_worker_drains_and_withdraws(worker: tuple[Worker, Health], reports: list[int]) -> None:
