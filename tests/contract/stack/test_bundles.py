@@ -34,7 +34,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stac
 
 @pytest.fixture(autouse=True)
 def own_s3(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The S3 settings of the services."""
+    """Set the S3 variables of the services."""
     for name, value in stack.own_s3_env.items():
         monkeypatch.setenv(name, value)
 

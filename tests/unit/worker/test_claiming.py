@@ -1,4 +1,4 @@
-"""A workload whose attempt was lost is started again at once, not at the next search."""
+"""A workload whose attempt was lost is started again at once, not only after SCAN_S."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from insula_worker.attempts.claiming import Claiming, Serving
 
 @dataclass
 class Queue:
-    """A ledger with one workload: each reclaim finds it, and each claim finds nothing."""
+    """A fake ledger with one workload. Each reclaim returns it, and each claim returns nothing."""
 
     attempts: list[int] = field(default_factory=list[int])
     policy: LedgerPolicy = field(default_factory=LedgerPolicy)
@@ -35,7 +35,7 @@ class Queue:
 
 
 class SilentRedis:
-    """Blocks without end: no entry is added."""
+    """A fake Redis whose commands block forever, because no entry is added to the queue."""
 
     async def execute_command(self, *_: object) -> None:
         await asyncio.Event().wait()

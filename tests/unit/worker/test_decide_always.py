@@ -53,7 +53,7 @@ class Registered:
         return Target(version, self.generation, VERSIONS[version])
 
 
-class WorkerInSmall(RuleBasedStateMachine):
+class WorkerModel(RuleBasedStateMachine):
     """A model of the worker. It performs each action immediately. The rules are the events."""
 
     def __init__(self) -> None:
@@ -86,13 +86,13 @@ class WorkerInSmall(RuleBasedStateMachine):
         self.settle()
 
     @rule()
-    def the_registry_is_lost_or_found(self) -> None:
+    def the_registry_becomes_unavailable_or_available(self) -> None:
         self.available = not self.available
         self.settle()
 
     @precondition(lambda self: self.state().candidate is not None)
     @rule(phases=st.lists(st.sampled_from([Phase.STARTING, Phase.READY, Phase.FAILING]), min_size=1, max_size=2))
-    def the_candidate_moves(self, phases: list[Phase]) -> None:
+    def the_candidate_changes_its_phase(self, phases: list[Phase]) -> None:
         candidate = self.state().candidate
         assert candidate is not None
         if runs(candidate):
@@ -107,11 +107,11 @@ class WorkerInSmall(RuleBasedStateMachine):
     @precondition(lambda self: self.state().candidate is not None)
     @rule()
     def the_candidate_is_ready_if_it_runs(self) -> None:
-        self.the_candidate_moves([Phase.READY])
+        self.the_candidate_changes_its_phase([Phase.READY])
 
     @precondition(lambda self: self.state().serving is not None)
     @rule(phase=st.sampled_from([Phase.STARTING, Phase.READY, Phase.FAILING]))
-    def a_runner_of_the_one_that_serves_moves(self, phase: Phase) -> None:
+    def the_serving_release_changes_its_phase(self, phase: Phase) -> None:
         serving = self.state().serving
         assert serving is not None
         self.releases[serving.number] = replace(serving, phases=(phase,))
@@ -119,7 +119,7 @@ class WorkerInSmall(RuleBasedStateMachine):
 
     @precondition(lambda self: any(release.role in ENDING for release in self.releases.values()))
     @rule(data=st.data())
-    def one_has_finished(self, data: st.DataObject) -> None:
+    def an_ending_release_has_ended(self, data: st.DataObject) -> None:
         ending = [number for number, release in self.releases.items() if release.role in ENDING]
         del self.releases[data.draw(st.sampled_from(ending))]
         self.settle()
@@ -140,7 +140,7 @@ class WorkerInSmall(RuleBasedStateMachine):
             self.report()
             if not actions:
                 return
-        assert decide(self.state()) == [], "it comes to rest"
+        assert decide(self.state()) == [], f"there is nothing left to do after {STEPS_MAX} decisions"
 
     def report(self) -> None:
         """Store the version that serves in the registry, as the worker's report does."""
@@ -157,7 +157,7 @@ class WorkerInSmall(RuleBasedStateMachine):
                 self.releases[self.started] = Observed(self.started, target, Role.CANDIDATE, (Phase.INSTALLING,))
             case StartInPlace(number):
                 others = [other for other in self.releases.values() if runs(other) and other.number != number]
-                assert not others, "never do two run at once in place"
+                assert not others, "no other release runs during a start in place"
                 self.turn(number, Role.IN_PLACE, Phase.STARTING)
             case Promote(number):
                 self.turn(number, Role.SERVING)
@@ -181,42 +181,42 @@ class WorkerInSmall(RuleBasedStateMachine):
     def check(self, actions: list[Action]) -> None:
         state = self.state()
         promoted = [action.number for action in actions if isinstance(action, Promote)]
-        assert all(self.releases[number].ready for number in promoted), "what serves is ready"
+        assert all(self.releases[number].ready for number in promoted), "a promoted release is ready"
         for action in actions:
             match action:
                 case Retire(number):
                     assert state.serving is not None
                     assert number == state.serving.number
-                    assert promoted or state.wanted is Absent.NOT_DEPLOYED, "it serves until another one does"
+                    assert promoted or state.wanted is Absent.NOT_DEPLOYED, "a release serves until another one is promoted"
                 case MakeRoom(_, successor):
                     assert state.candidate is not None
-                    assert state.candidate.waits, "room is made for what is installed"
+                    assert state.candidate.waits, "others end only for an installed candidate"
                     assert state.candidate.target.version == successor
                 case Start(target):
                     assert isinstance(state.wanted, Deployed)
                     assert target in (state.wanted.newest, state.wanted.active)
                 case End(number) | FallBack(number):
-                    assert self.releases[number].role not in (Role.SERVING, *ENDING), "what has begun is finished"
+                    assert self.releases[number].role not in (Role.SERVING, *ENDING), "running workloads are finished"
                 case _:
                     pass
         slow = [action for action in actions if isinstance(action, End | FallBack)]
         after = actions[actions.index(slow[0]) + 1 :] if slow else []
         touched = [action for action in after if isinstance(action, Retire | MakeRoom | Promote | StartInPlace)]
         assert all(self.releases[action.number].role is Role.FAILED for action in slow) or not touched, (
-            "an end takes time, in which others may end by themselves"
+            "no other release is changed after an End, because it takes time and they may end meanwhile"
         )
         if state.wanted is Absent.UNAVAILABLE:
             assert all(isinstance(action, Promote | Retire) for action in actions)
 
     @invariant()
-    def one_serves_and_one_follows(self) -> None:
+    def at_most_one_serves_and_one_is_a_candidate(self) -> None:
         roles = [release.role for release in self.releases.values()]
         assert roles.count(Role.SERVING) <= 1
         assert sum(role in CANDIDATES for role in roles) <= 1
         assert roles.count(Role.FAILED) <= 1
 
     @invariant()
-    def what_is_wanted_is_served_or_on_its_way(self) -> None:
+    def a_wanted_version_has_a_release(self) -> None:
         state = self.state()
         if isinstance(state.wanted, Deployed):
             there = [one.target for one in (state.serving, state.candidate, state.failed) if one is not None]
@@ -237,5 +237,5 @@ def runs(release: Observed) -> bool:
             return True
 
 
-TestWorkerInSmall: Any = WorkerInSmall.TestCase
-TestWorkerInSmall.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestWorkerModel: Any = WorkerModel.TestCase
+TestWorkerModel.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)

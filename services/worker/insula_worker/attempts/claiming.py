@@ -111,17 +111,17 @@ class Claiming:
                 await asyncio.sleep(OUTAGE_RETRY_S)
 
     async def _wait_for_entry(self, newest: str, timeout_s: float) -> None:
-        """Wait until the queue has an entry after `newest`, at most `timeout_s`, or until a search is due."""
+        """Wait until the queue has an entry after `newest` or `_scan_at_once` is called, `timeout_s` at most."""
         try:
             async with asyncio.timeout(None) as self._doze:
                 await self._doorbell.wait(newest, timeout_s)
-        except TimeoutError:  # _scan_at_once ended the wait
+        except TimeoutError:  # raised by _scan_at_once
             pass
         finally:
             self._doze = None
 
     def _scan_at_once(self) -> None:
-        """Search now: an attempt was lost or given back, and its workload is in the queue again."""
+        """Search at once, because an attempt was lost or given back and its workload is in the queue again."""
         self._scan_at = 0.0
         if self._doze is not None:
             self._doze.reschedule(asyncio.get_running_loop().time())

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 PAYLOAD_MEMORY_BYTES: Final = 8 * 1024 * 1024
 """A larger payload is kept on disk until the handler takes it."""
 WAITING_MAX: Final = 16
-"""Attempts that may wait for S3 without counting as claims. All of them read at the same time once S3 answers."""
+"""Attempts that may wait for S3 without reducing the room for claims. All of them read at once when S3 answers."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Payloads:
 
     @property
     def aside(self) -> int:
-        """Number of attempts that wait for S3 and do not count as claims, WAITING_MAX at most."""
+        """Number of attempts that wait for S3 and do not reduce the room for claims, WAITING_MAX at most."""
         return min(len(self.waiting), WAITING_MAX)
 
     def stop_waiting(self) -> None:

@@ -1,7 +1,7 @@
-"""The packages that every environment begins with: installed once, then copied.
+"""Installs the base of environments once, and copies it into each new environment.
 
-A base is what venv and the base set make for one interpreter. It holds no file of a project, so all environments with
-the same settings of pip begin with a copy of it: that takes a second, and pip ten.
+A base is a virtual environment with the base set, for one interpreter. It has no file of a project, so all environments
+with the same settings of pip start with a copy of it. A copy takes 1 s, an installation with pip 10 s.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ _COPY: Final = ("cp", "-a", "--reflink=auto")
 
 
 class Base:
-    """The base for `inputs`, kept in `folder`, which is beside the environments."""
+    """The base for `inputs`. It is in `folder`, next to the environments."""
 
     def __init__(self, inputs: EnvironmentInputs, environments: Path) -> None:
-        """`inputs` are those of the environment that begins with it. Raises EnvironmentFailed."""
+        """`inputs` are the inputs of the environment to build. Raises EnvironmentFailed."""
         self._inputs = replace(inputs, pip="", conda="", shell="", tensorflow=False, owner="")
         settings = sorted(f"{name}={value}" for name, value in inputs.variables.items() if name.startswith("PIP_"))
         key = hashlib.sha256("\n".join([environment_key(self._inputs), *settings]).encode()).hexdigest()
         self.folder = environments / f"{key}.base"
 
     async def copy_to(self, target: Path) -> bool:
-        """Make the empty folder `target` a copy, and return whether there was a base to copy."""
+        """Copy the base into the empty folder `target`. Return False, with `target` empty, if there is no base."""
         found = await asyncio.to_thread(self._find)
         if found is None:
             return False
@@ -45,20 +45,20 @@ class Base:
         return True
 
     async def keep(self, built: Path) -> None:
-        """Keep a copy of the environment `built` as the base, whole or not at all: a full disk only costs time."""
+        """Store a copy of the environment `built` as the base. If the copy fails, no base is stored."""
         copy = built.with_suffix(".copy")
         await asyncio.to_thread(empty, copy)
         (copy / built.name).mkdir()
         if await _copy(built, copy / built.name):
             await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
-            with suppress(OSError):  # another process was faster
+            with suppress(OSError):  # another process has just stored it
                 copy.rename(self.folder)
         await asyncio.to_thread(shutil.rmtree, copy, ignore_errors=True)
 
     def _find(self) -> Path | None:
-        """Return the folder in the base that is named as the environment it was built as; None if it cannot be used."""
+        """Return the copy in the base, a folder with the name of the original environment. None if it is not usable."""
         for found in self.folder.glob("*"):
-            path = str(self.folder.with_name(found.name)).encode()  # another one if the cache was moved
+            path = str(self.folder.with_name(found.name)).encode()  # not in pyvenv.cfg if the cache was moved
             settings = found / "pyvenv.cfg"
             if settings.is_file() and path in settings.read_bytes() and (found / "bin" / "python").exists():
                 return None if missing(self._inputs, found) else found
@@ -66,20 +66,20 @@ class Base:
 
 
 def empty(folder: Path) -> None:
-    """Make it a folder with nothing in it."""
+    """Make `folder` an empty folder. Remove its contents if it exists."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
 
 
 async def _copy(source: Path, target: Path) -> bool:
-    """Copy what is in one folder into another; return whether that succeeded."""
+    """Copy the contents of a folder into another folder. Return whether that succeeded."""
     command, variables = [*_COPY, f"{source}/.", str(target)], {"PATH": os.defpath}
     async with running(Start(), command, target, variables, DEVNULL, DEVNULL) as program:
         return await program.wait() == 0
 
 
 def _rename(environment: Path, built_as: str) -> None:
-    """Replace the name that the environment was built as where venv and pip wrote its path: in text files only."""
+    """Replace the original name of a copied environment in the text files where venv and pip wrote its path."""
     for path in (environment / "pyvenv.cfg", *(environment / "bin").iterdir()):
         if path.is_file() and not path.is_symlink():
             written = path.read_bytes()

@@ -138,7 +138,8 @@ class RunnerConnection(asyncio.BufferedProtocol):
         """Drop the connection. Unwritten data is lost."""
         if self._transport is not None:
             self._transport.close()
-        self.closed.set()  # not in connection_lost: the transport waits until the runner has read all data
+        # Not only in connection_lost, which the transport calls after the runner has read all data: it may never do so.
+        self.closed.set()
 
     def fail(self, reason: str) -> None:
         """Raise RunnerDied in every waiting and every later job."""

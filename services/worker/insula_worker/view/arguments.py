@@ -54,8 +54,8 @@ def arguments(sandbox: Sandbox, machine: Machine, sight: Sight) -> list[str]:
     if machine.root and layer is not None:
         words += _system(machine, layer)
     elif layer is not None:
-        # /var/tmp is the only system folder that is writable without root. It is replaced by a new folder, because an
-        # overlay made without root cannot keep the owner of the original.
+        # /var/tmp is the only system folder that is writable without root. A folder of the layer is mounted there, not
+        # an overlay, because an overlay made without root cannot keep the owner of the original.
         words += ["--bind", str(folder_of(layer, VAR_TMP)), str(VAR_TMP)]
     words += ["--perms", "1777", "--tmpfs", "/dev/shm"]  # noqa: S108 - the handler's own
     words += _mnt(machine) if machine.mnt is not None else []
