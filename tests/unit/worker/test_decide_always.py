@@ -187,7 +187,9 @@ class WorkerModel(RuleBasedStateMachine):
                 case Retire(number):
                     assert state.serving is not None
                     assert number == state.serving.number
-                    assert promoted or state.wanted is Absent.NOT_DEPLOYED, "a release serves until another one is promoted"
+                    assert promoted or state.wanted is Absent.NOT_DEPLOYED, (
+                        "a release serves until another one is promoted"
+                    )
                 case MakeRoom(_, successor):
                     assert state.candidate is not None
                     assert state.candidate.waits, "others end only for an installed candidate"

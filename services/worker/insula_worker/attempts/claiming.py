@@ -71,7 +71,7 @@ class Claiming:
         self._changed = asyncio.Event()
         self._handler_s: float | None = None
         self._scan_at = 0.0  # when the next search for workloads that no worker runs is due
-        self._doze: asyncio.Timeout | None = None
+        self._entry_wait: asyncio.Timeout | None = None
         self._predecessor = True  # the first reclaim finds the claims of a killed worker with our name
 
     def serve(self, serving: Serving | None) -> None:
@@ -113,19 +113,19 @@ class Claiming:
     async def _wait_for_entry(self, newest: str, timeout_s: float) -> None:
         """Wait until the queue has an entry after `newest` or `_scan_at_once` is called, `timeout_s` at most."""
         try:
-            async with asyncio.timeout(None) as self._doze:
+            async with asyncio.timeout(None) as self._entry_wait:
                 await self._doorbell.wait(newest, timeout_s)
         except TimeoutError:  # raised by _scan_at_once
             pass
         finally:
-            self._doze = None
+            self._entry_wait = None
 
     def _scan_at_once(self) -> None:
         """Search at once, because an attempt was lost or given back and its workload is in the queue again."""
         self._scan_at = 0.0
-        if self._doze is not None:
-            self._doze.reschedule(asyncio.get_running_loop().time())
-            self._doze = None
+        if self._entry_wait is not None:
+            self._entry_wait.reschedule(asyncio.get_running_loop().time())
+            self._entry_wait = None
 
     async def _room(self) -> tuple[Serving, int]:
         """Wait until a ready runner has room. Return its version, and the number of claims it has room for."""

@@ -29,7 +29,7 @@ class WorkerLog:
         self.ring: Final = LogRing()
         self.lines_too_long = 0
         self.lines_unread = 0
-        self._unread_told = 0
+        self._unread_logged = 0
         self._labels = labels
         self._loop = asyncio.get_running_loop()
         self._writer = StdoutWriter(descriptor, self._drained)
@@ -95,7 +95,7 @@ class WorkerLog:
 
     def _drained(self) -> None:
         """Continue on the event loop if anything waits for stdout. Called in the writer's thread, after most writes."""
-        if (self._waiting or self._stalled or self.lines_unread > self._unread_told) and not self._loop.is_closed():
+        if (self._waiting or self._stalled or self.lines_unread > self._unread_logged) and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._go_on)
 
     def _go_on(self) -> None:
@@ -103,7 +103,7 @@ class WorkerLog:
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
-        unread, self._unread_told = self.lines_unread - self._unread_told, self.lines_unread
+        unread, self._unread_logged = self.lines_unread - self._unread_logged, self.lines_unread
         if unread:
             self._warn(f"{unread} lines were dropped: the reader of the worker's stdout took none for {STALL_S:g} s")
         self._resume_all()

@@ -133,7 +133,7 @@ class _Pipe:
         else:
             self._lines.append(line)
 
-    def _hand_on(self) -> None:
+    def _put_lines(self) -> None:
         if self._lines:
             lines, self._lines = self._lines, []
             self._taker.put(lines)
@@ -146,7 +146,7 @@ class _Pipe:
             return None
         self._format.set_time(time.time())
         self._cutter.feed(data)
-        self._hand_on()
+        self._put_lines()
         return len(data)
 
     def finish(self) -> None:
@@ -155,7 +155,7 @@ class _Pipe:
         while taken_bytes < FAREWELL_BYTES and (read_bytes := self.read()):
             taken_bytes += read_bytes
         self._cutter.end()
-        self._hand_on()
+        self._put_lines()
         os.close(self.descriptor)
 
 

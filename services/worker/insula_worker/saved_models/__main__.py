@@ -54,17 +54,17 @@ class Progress:
     def __init__(self, uri: str, total_bytes: int) -> None:
         self._uri, self._total_bytes = uri, total_bytes
         self._bytes = 0
-        self._told_at = time.monotonic()
+        self._printed_at = time.monotonic()
 
     def add(self, more_bytes: int) -> None:
         """Add to the fetched bytes. May be called from any thread."""
         self._bytes += more_bytes
-        if time.monotonic() - self._told_at > TELL_EVERY_S:
+        if time.monotonic() - self._printed_at > TELL_EVERY_S:
             self.tell()
 
     def tell(self) -> None:
         """Print the progress."""
-        self._told_at = time.monotonic()
+        self._printed_at = time.monotonic()
         sys.stdout.write(f"{self._uri}: {self._bytes / MB:.1f} of {self._total_bytes / MB:.1f} MB\n")
         sys.stdout.flush()
 

@@ -51,7 +51,7 @@ def take_layer(environment: Path, api: str, scratch: Path) -> Layer:
         lock = _try_lock(folder)
         if lock is not None:
             (folder / "of").write_text(f"{scratch}\n")
-            _furnish(folder)
+            _make_folders(folder)
             return Layer(folder, lock)
     raise AssertionError("count ends never")
 
@@ -64,7 +64,7 @@ def empty_layers(environment: Path, own: Path | None) -> None:
             for each in _contents(folder):
                 remove(each)
         if folder == own:
-            _furnish(folder)
+            _make_folders(folder)
         if lock is not None:
             os.close(lock)
 
@@ -92,7 +92,7 @@ def _contents(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.is_dir()]
 
 
-def _furnish(folder: Path) -> None:
+def _make_folders(folder: Path) -> None:
     for each in (*SYSTEM, ENVIRONMENT, VAR_TMP):
         folder_of(folder, each).mkdir(exist_ok=True)
         work_of(folder, each).mkdir(exist_ok=True)
