@@ -95,7 +95,7 @@ class Claiming:
         while True:
             serving, room = await self._room()
             try:
-                if outage:  # also at the start: there may have been an outage of Redis until now (invariant I4)
+                if outage:  # True at the start too, because Redis may have been unavailable until now (invariant I4)
                     await self._ledger.open(self._api)
                     outage, expired_from = False, loop.time() + lease_s
                 if loop.time() >= self._scan_at:
@@ -187,7 +187,7 @@ class Claiming:
         claims = await self._ledger.reclaim(
             self._api, serving.claimant, count=room, held=self._held, expired=expired, own_lost=self._predecessor
         )
-        self._predecessor = self._predecessor and len(claims) == room  # there may be more of them
+        self._predecessor = self._predecessor and len(claims) == room  # if so, there may be further ones
         return _Taken(claims, None)
 
     async def _take(self, serving: Serving, call: Coroutine[Any, Any, _Taken]) -> str | None:

@@ -107,7 +107,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
         return waiting
 
     def _give_up(self, waiting: _Waiting, missing_bytes: int) -> None:
-        """Abort a job whose payload was not written whole. If it was, the runner answers and the answer is dropped."""
+        """Abort a cancelled job if `missing_bytes` of its payload are not written. Otherwise drop its later answer."""
         if not waiting.answer.cancel():
             return  # the runner died meanwhile, and `fail` has emptied the queue
         if missing_bytes:
