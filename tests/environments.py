@@ -1,8 +1,9 @@
-"""The environments of projects, built one at a time by the worker's own code, before a stack needs them."""
+"""The environments of projects, built by the worker's own code: before a stack needs them, or for one test."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,3 +25,9 @@ async def python_of(project: Path, *, tensorflow: bool = False) -> Path:
         inputs = replace(inputs, owner=project.name)
     with TemporaryDirectory() as folder:
         return await ensure_environment(inputs, cache, View(ViewSettings(), Path(folder), project))
+
+
+def remove_environments(cache: Path) -> None:
+    """Remove all environments of a cache, but not the base that the next ones begin with: building it takes seconds."""
+    found = [path for path in (cache / "environments").glob("*") if path.suffix != ".base"]
+    subprocess.run(["rm", "-rf", *found], check=True)

@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,8 +62,8 @@ def ordinary_user() -> Generator[OrdinaryUser]:
         with TemporaryDirectory(prefix="insula-user-", ignore_cleanup_errors=True) as place:
             yield OrdinaryUser(os.geteuid(), Path(place), ROOT, Path(sys.executable))
         return
-    with TemporaryDirectory(prefix="insula-user-", ignore_cleanup_errors=True) as place:
-        folder = Path(place)
+    folder = Path(tempfile.mkdtemp(prefix="insula-user-"))
+    try:
         folder.chmod(0o755)
         root = folder / "project"
         root.mkdir(mode=0o755)
@@ -76,6 +77,8 @@ def ordinary_user() -> Generator[OrdinaryUser]:
         user = OrdinaryUser(UID, home, root, python, base / "lib" if base.is_relative_to(folder) else None)
         subprocess.run([python, "-c", "import insula_worker"], check=True, **user.process)
         yield user
+    finally:
+        subprocess.run(["rm", "-rf", folder], check=False)  # shutil takes a minute of CPU for so many files
 
 
 def _interpreter(folder: Path) -> Path:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from insula.cache import ENVIRONMENTS, cache_folder
 from insula_worker.environments.environment import ensure_environment
 from insula_worker.environments.key import EnvironmentInputs
 from tests.http_api import HttpApi
@@ -20,17 +21,22 @@ PROJECTS = Path(__file__).parents[2] / "projects"
 
 
 @pytest.fixture
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Return a cache for one test. An editable package's key contains its path, so no other test can use it."""
-    cache = tmp_path / "cache"
-    monkeypatch.setenv("INSULA_CACHE", str(cache))
-    yield cache
-    shutil.rmtree(cache, ignore_errors=True)
+def built(tmp_path: Path) -> Iterator[Callable[[], list[Path]]]:
+    """Return a function that lists the environments built from files of this test. No later run can use them."""
+    environments = cache_folder(os.environ, Path.cwd()) / ENVIRONMENTS
+
+    def find() -> list[Path]:
+        logs = environments.glob("*.log")
+        return [log.with_suffix("") for log in logs if str(tmp_path) in log.read_text(errors="replace")]
+
+    yield find
+    for environment in find():
+        subprocess.run(["rm", "-rf", *environments.glob(f"{environment.name}*")], check=True)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_packages_of_the_project_are_installed(tmp_path: Path, own_cache: Path) -> None:
+async def test_packages_of_the_project_are_installed(tmp_path: Path, built: Callable[[], list[Path]]) -> None:
     """The requirements are `.`, `./lib` and `-e ./editable`. The project has a python_path, a dependencies.sh, a .env.
 
     The second start uses the environment again. Its new copy of the project has the files that the script writes.
@@ -47,7 +53,7 @@ async def test_packages_of_the_project_are_installed(tmp_path: Path, own_cache: 
                 "one in the environment": True,
                 "root on the path": False,
             }
-    assert len(list((own_cache / "environments").glob("*.log"))) == 1
+    assert len(built()) == 1
 
 
 @pytest.mark.slow
@@ -91,7 +97,7 @@ async def test_a_boto3_of_2021_and_programs_of_the_environment_work_unchanged(tm
     }
 
 
-async def test_a_tensorflow_in_the_projects_requirements_is_kept(tmp_path: Path) -> None:
+async def test_a_tensorflow_in_the_projects_requirements_is_kept(tmp_path: Path, cache: Path) -> None:
     """No other TensorFlow is installed for a tensorflow handler. The package here is a fake."""
     package = tmp_path / "stand-in"
     (package / "tensorflow").mkdir(parents=True)
@@ -99,7 +105,7 @@ async def test_a_tensorflow_in_the_projects_requirements_is_kept(tmp_path: Path)
     (package / "setup.py").write_text("from setuptools import setup\nsetup(name='stand-in', packages=['tensorflow'])")
     (tmp_path / "requirements.txt").write_text("./stand-in\n")
     inputs = EnvironmentInputs(tmp_path, dict(os.environ), base_set=(), tensorflow=True)
-    python = await ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project))
+    python = await ensure_environment(inputs, cache, open_view(inputs.project))
     found = await asyncio.create_subprocess_exec(
         python, "-c", "import tensorflow; print(tensorflow.__version__)", stdout=asyncio.subprocess.PIPE
     )

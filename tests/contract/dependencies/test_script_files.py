@@ -30,12 +30,14 @@ def inputs(tmp_path: Path) -> EnvironmentInputs:
     return EnvironmentInputs(project=project, variables=dict(os.environ), base_set=("six",))
 
 
-async def test_the_script_runs_on_the_files_of_each_start(inputs: EnvironmentInputs, tmp_path: Path) -> None:
+async def test_the_script_runs_on_the_files_of_each_start(
+    inputs: EnvironmentInputs, tmp_path: Path, cache: Path
+) -> None:
     """Two versions with the same script share the environment, but no file of the project."""
     later = Path(shutil.copytree(inputs.project, tmp_path / "later"))
     (later / "given.txt").write_text("later")
-    python = await ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project))
-    assert await ensure_environment(replace(inputs, project=later), tmp_path / "cache", open_view(later)) == python
+    python = await ensure_environment(inputs, cache, open_view(inputs.project))
+    assert await ensure_environment(replace(inputs, project=later), cache, open_view(later)) == python
     for project, text in ((inputs.project, "first"), (later, "later")):
         assert (project / "given.txt").read_text() == (project / "model" / "weights").read_text() == text
         assert not (project / "old.txt").exists()
@@ -43,7 +45,7 @@ async def test_the_script_runs_on_the_files_of_each_start(inputs: EnvironmentInp
 
 
 async def test_the_progress_of_a_long_step_is_logged(
-    inputs: EnvironmentInputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    inputs: EnvironmentInputs, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The step's latest output line is logged, each line once. pip may download or compile for minutes."""
     monkeypatch.setattr(environment, "PROGRESS_S", 0.05)
@@ -61,7 +63,7 @@ async def test_the_progress_of_a_long_step_is_logged(
 
     lines: list[str] = []
     view = open_view(inputs.project)
-    building = asyncio.create_task(ensure_environment(inputs, tmp_path / "cache", view, tell=lines.append))
+    building = asyncio.create_task(ensure_environment(inputs, cache, view, tell=lines.append))
     await go_on("one")
     await go_on("two")
     await building
@@ -69,9 +71,11 @@ async def test_the_progress_of_a_long_step_is_logged(
     assert logged().count("step one") == logged().count("step two") == 1
 
 
-async def test_a_script_that_fails_at_a_later_start_is_reported(inputs: EnvironmentInputs, tmp_path: Path) -> None:
+async def test_a_script_that_fails_at_a_later_start_is_reported(
+    inputs: EnvironmentInputs, tmp_path: Path, cache: Path
+) -> None:
     later = Path(shutil.copytree(inputs.project, tmp_path / "later"))
     (later / "bad").touch()
-    await ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project))
+    await ensure_environment(inputs, cache, open_view(inputs.project))
     with pytest.raises(EnvironmentFailed, match=r"dependencies\.sh failed with exit code 1"):
-        await ensure_environment(replace(inputs, project=later), tmp_path / "cache", open_view(later))
+        await ensure_environment(replace(inputs, project=later), cache, open_view(later))

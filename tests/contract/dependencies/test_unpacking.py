@@ -37,13 +37,13 @@ def unpacked(folder: Path, files: dict[str, bytes]) -> Path:
     return project
 
 
-async def test_a_script_written_on_windows_runs_and_may_call_cortexs_script(tmp_path: Path) -> None:
+async def test_a_script_written_on_windows_runs_and_may_call_cortexs_script(tmp_path: Path, cache: Path) -> None:
     """With and without isolation. The user's own copy of the project is not changed."""
     for encoding, view_of in (("utf-8-sig", open_view), ("utf-16", isolated_view)):
         written = SCRIPT.replace("\n", "\r\n").encode(encoding)
         project = unpacked(tmp_path / encoding, {"dependencies.sh": written})
         inputs = EnvironmentInputs(project=project, variables=dict(os.environ), base_set=())
-        await ensure_environment(inputs, tmp_path / "cache", view_of(project))
+        await ensure_environment(inputs, cache, view_of(project))
         assert (project / "done.txt").read_text() == "done\n"
         assert (project.parents[1] / "written" / "dependencies.sh").read_bytes() == written
 

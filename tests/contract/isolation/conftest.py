@@ -21,6 +21,7 @@ from insula_worker.environments.key import EnvironmentInputs
 from insula_worker.runners.messages import Completed, Job
 from insula_worker.runners.process import RunnerLaunch, RunnerProcess
 from insula_worker.view import View, ViewSettings
+from tests.environments import remove_environments
 from tests.http_api import HttpApi
 from tests.ordinary_user import ROOT, OrdinaryUser, ordinary_user
 from tests.stack import Stack, running_stack
@@ -128,20 +129,27 @@ class Machine:
         return api
 
 
+@pytest.fixture(scope="package")
+def machine_cache() -> Iterator[Path]:
+    with TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield Path(folder) / "cache"
+
+
 @pytest.fixture
-async def machine() -> AsyncIterator[Machine]:
-    """Return a machine. Its folders are below /tmp, which a handler's view replaces."""
+async def machine(machine_cache: Path) -> AsyncIterator[Machine]:
+    """Return a machine. Its folders are below /tmp, which a handler's view replaces. Its cache has no environment."""
     with TemporaryDirectory(dir="/tmp", ignore_cleanup_errors=True) as folder:
         async with AsyncExitStack() as ending:
-            yield _machine(Path(folder), ending)
+            yield _machine(Path(folder), machine_cache, ending)
+    remove_environments(machine_cache)
 
 
-def _machine(tmp_path: Path, ending: AsyncExitStack) -> Machine:
+def _machine(tmp_path: Path, cache: Path, ending: AsyncExitStack) -> Machine:
     hosts = tmp_path / "data" / "run" / "hosts"
     hosts.parent.mkdir(parents=True)
     hosts.write_text("127.0.0.1 localhost\n127.8.7.6 api-echo\n")
     (tmp_path / "data" / "keys.json").write_text("secret")
-    return Machine(complete_sandbox(tmp_path), tmp_path / "data", tmp_path / "cache", hosts, ending)
+    return Machine(complete_sandbox(tmp_path), tmp_path / "data", cache, hosts, ending)
 
 
 @dataclass(frozen=True)

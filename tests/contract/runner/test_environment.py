@@ -9,6 +9,7 @@ import select
 import subprocess
 import time
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 
 from insula_worker.environments.environment import READY_MARK, ensure_environment
 from insula_worker.environments.key import EnvironmentFailed, EnvironmentInputs, environment_key
+from tests.environments import remove_environments
 from tests.views import open_view
 
 
@@ -27,9 +29,16 @@ def inputs(tmp_path: Path) -> EnvironmentInputs:
     return EnvironmentInputs(project=project, variables=dict(os.environ), base_set=())
 
 
+@pytest.fixture(scope="module")
+def module_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def cache(tmp_path: Path) -> Path:
-    return tmp_path / "cache"
+def cache(module_cache: Path) -> Iterator[Path]:
+    """A cache without environments."""
+    yield module_cache
+    remove_environments(module_cache)
 
 
 def output(python: Path, script: str) -> str:
@@ -95,9 +104,9 @@ async def test_conda_packages_without_conda_are_refused(
         await ensure_environment(inputs, cache, open_view(inputs.project))
 
 
-async def test_a_build_that_takes_too_long_is_ended(inputs: EnvironmentInputs, cache: Path) -> None:
+async def test_a_build_that_takes_too_long_is_ended(inputs: EnvironmentInputs, tmp_path: Path) -> None:
     with pytest.raises(EnvironmentFailed, match=r"the environment was not built within 0\.1 s:\n.* -m venv "):
-        await ensure_environment(inputs, cache, open_view(inputs.project), timeout_s=0.1)
+        await ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project), timeout_s=0.1)
 
 
 async def test_a_cancelled_build_ends_with_everything_it_started(inputs: EnvironmentInputs, cache: Path) -> None:
@@ -117,7 +126,7 @@ async def test_a_cancelled_build_ends_with_everything_it_started(inputs: Environ
 async def test_waiting_for_another_builder_can_be_cancelled(inputs: EnvironmentInputs, cache: Path) -> None:
     """The loop turns meanwhile, and nothing is left that would hold up the end of the process."""
     lock = cache / "environments" / f"{environment_key(inputs)}.lock"
-    lock.parent.mkdir(parents=True)
+    lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         began = time.monotonic()
