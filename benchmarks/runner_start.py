@@ -19,6 +19,7 @@ from insula.cache import ENVIRONMENTS, cache_folder
 from insula.process.isolation import Isolation, find_sandbox
 from insula_worker.environments.environment import ensure_environment
 from insula_worker.environments.key import EnvironmentInputs
+from insula_worker.logs.worker_log import WorkerLog
 from insula_worker.runners.process import RunnerLaunch, RunnerProcess
 from insula_worker.view import View, ViewSettings
 
@@ -39,10 +40,10 @@ async def launch(isolation: Isolation, folder: Path) -> RunnerLaunch:
     return RunnerLaunch(python, project, view, isolation, "handler.py", None, {}, dict(os.environ))
 
 
-async def start_s(launch: RunnerLaunch) -> float:
+async def start_s(launch: RunnerLaunch, log: WorkerLog) -> float:
     """Start and stop a runner. Return how long the start took."""
     began = time.perf_counter()
-    runner = await RunnerProcess.start(launch, start_timeout_s=60)
+    runner = await RunnerProcess.start(launch, start_timeout_s=60, lines=log)
     took_s = time.perf_counter() - began
     await runner.stop(5)
     return took_s
@@ -50,6 +51,7 @@ async def start_s(launch: RunnerLaunch) -> float:
 
 async def main(starts: int) -> None:
     """Print the median of each kind and the difference."""
+    log = WorkerLog({})
     with TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "data").mkdir()
@@ -57,7 +59,7 @@ async def main(starts: int) -> None:
         taken_s: dict[Isolation, list[float]] = {isolation: [] for isolation in launches}
         for _ in range(starts):
             for isolation, one in launches.items():
-                taken_s[isolation].append(await start_s(one))
+                taken_s[isolation].append(await start_s(one, log))
         medians_s = {isolation: statistics.median(times) for isolation, times in taken_s.items()}
         for isolation, times in taken_s.items():
             median_ms, slowest_ms = medians_s[isolation] * 1000, max(times) * 1000

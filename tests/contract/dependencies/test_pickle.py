@@ -14,6 +14,7 @@ import pytest
 from insula_worker.runners.messages import Completed
 from insula_worker.runners.process import HandlerStartFailed, RunnerLaunch, RunnerProcess
 from tests.contract.runner.conftest import START_TIMEOUT_S, job
+from tests.handler_output import Printed
 from tests.http_api import HttpApi
 from tests.stack import running_stack
 from tests.views import open_view
@@ -54,7 +55,7 @@ def write(launch: RunnerLaunch, source: str, what: str = "Handler") -> None:
 
 async def answer(launch: RunnerLaunch) -> object:
     """Start the handler, and return its result for one payload."""
-    runner = await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S)
+    runner = await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S, lines=Printed())
     try:
         outcome = await runner.run(job(b'{"a": 1}'))
     finally:
@@ -65,7 +66,7 @@ async def answer(launch: RunnerLaunch) -> object:
 
 async def refusal(launch: RunnerLaunch) -> str:
     with pytest.raises(HandlerStartFailed) as refused:
-        await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S)
+        await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S, lines=Printed())
     return str(refused.value)
 
 

@@ -22,6 +22,7 @@ from insula_worker.runners.messages import Completed, Job
 from insula_worker.runners.process import RunnerLaunch, RunnerProcess
 from insula_worker.view import View, ViewSettings
 from tests.environments import remove_environments
+from tests.handler_output import Printed
 from tests.http_api import HttpApi
 from tests.ordinary_user import ROOT, OrdinaryUser, ordinary_user
 from tests.stack import Stack, running_stack
@@ -104,7 +105,7 @@ class Api:
 
     async def start_again(self, launch: RunnerLaunch) -> Handler:
         """Start another handler of a prepared release, as after a crash."""
-        runner = await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S)
+        runner = await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S, lines=Printed())
         self.machine.ending.push_async_callback(runner.stop, 0)
         return Handler(runner, launch)
 

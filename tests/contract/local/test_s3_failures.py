@@ -35,6 +35,7 @@ from insula_worker.runners.slot import RunnerSlot
 from tests.contract.local.conftest import Bench, prepare
 from tests.contract.local.test_refusals import write_project
 from tests.failing_s3 import FailingS3, failing_s3
+from tests.handler_output import Printed
 from tests.views import open_view
 from tests.waiting import until, until_awaited
 
@@ -136,7 +137,7 @@ async def workshop(
         redis, blocking_redis = connect(parts.redis_url), connect_blocking(parts.redis_url)
         ledger, objects, clock = WorkloadLedger(redis, LedgerPolicy(lease=LEASE)), ObjectStore(BUCKET), Clock()
         claiming = Claiming(ledger, blocking_redis, API, "echo-0")
-        slot = RunnerSlot(lambda _phase, _reason: claiming.wake(), 30, Observers())
+        slot = RunnerSlot(lambda _phase, _reason: claiming.wake(), 30, Observers(Printed()))
         patience = Patience(pause_s=0.05, pause_s_max=0.05, clock=clock)
         attempts = Attempts(ledger, objects, slot, lambda _status, _seconds: None, claiming.wake, patience)
         claiming.serve(Serving(Claimant("echo-0", "v1", "127.0.0.1:1"), attempts, slot))

@@ -13,6 +13,7 @@ import pytest
 
 from insula_worker.runners.messages import Completed, Failed, Job, Metric
 from insula_worker.runners.process import RunnerLaunch, RunnerProcess
+from tests.handler_output import Printed
 from tests.views import isolated_view, open_view
 
 START_TIMEOUT_S = 30
@@ -75,7 +76,9 @@ async def start(launch: RunnerLaunch) -> AsyncIterator[Start]:
     ) -> RunnerProcess:
         path = changed.project / changed.handler_path
         path.write_text(textwrap.dedent(source), encoding="utf-8")
-        runner = await RunnerProcess.start(changed, start_timeout_s=START_TIMEOUT_S, on_metric=on_metric)
+        runner = await RunnerProcess.start(
+            changed, start_timeout_s=START_TIMEOUT_S, lines=Printed(), on_metric=on_metric
+        )
         started.append(runner)
         return runner
 

@@ -15,8 +15,10 @@ from insula_runner.aws import GIVEN_VARIABLE
 from insula_worker.runners.messages import Completed
 from insula_worker.runners.process import HandlerStartFailed, RunnerLaunch, RunnerProcess
 from tests.contract.runner.conftest import Start, handler, job
+from tests.handler_output import Printed
 from tests.processes import descendants
 from tests.views import isolated_view
+from tests.waiting import until
 
 BASE_PYTHON = Path(getattr(sys, "_base_executable", sys.executable))
 
@@ -180,7 +182,7 @@ async def test_a_start_that_takes_too_long_is_ended(launch: RunnerLaunch) -> Non
     (launch.project / "handler.py").write_text("import time\nopen('begun', 'w').close()\ntime.sleep(99)")
     for limit_s in (1, 5, 25):  # a slow machine may not even have begun
         with pytest.raises(HandlerStartFailed, match=rf"handler\.py was not ready within {limit_s} s"):
-            await RunnerProcess.start(launch, start_timeout_s=limit_s)
+            await RunnerProcess.start(launch, start_timeout_s=limit_s, lines=Printed())
         if (launch.project / "begun").exists():
             break
     assert runners() <= others
@@ -198,7 +200,7 @@ async def test_what_cannot_be_launched_is_named(launch: RunnerLaunch, field: str
     else:
         broken = replace(launch, project=launch.project / "nowhere")
     with pytest.raises(HandlerStartFailed, match="the handler's process"):
-        await RunnerProcess.start(broken, start_timeout_s=30)
+        await RunnerProcess.start(broken, start_timeout_s=30, lines=Printed())
 
 
 async def test_the_handler_sees_the_hosts_file_given(start: Start, launch: RunnerLaunch, tmp_path: Path) -> None:
@@ -226,11 +228,17 @@ async def test_prints_and_log_lines_come_out_at_once(start: Start, capfd: pytest
         )
     )
     await ask(runner)
-    printed, logged = capfd.readouterr().out.splitlines()
-    assert printed == "printed {}"
-    line = json.loads(logged)
-    assert (line["message"], line["payload"], line["process"]) == ("logged", {}, runner.own_pid)
-    assert line["labels"] == {"apiName": "echo", "apiKind": "AsyncAPI"}
+    lines: list[dict[str, object]] = []
+
+    def both_came() -> bool:
+        lines.extend(json.loads(line) for line in capfd.readouterr().err.splitlines())
+        return len(lines) == 2
+
+    await until(both_came)
+    printed, logged = lines
+    assert printed["message"] == "printed {}"
+    assert (logged["message"], logged["payload"], logged["process"]) == ("logged", {}, runner.own_pid)
+    assert logged["labels"] == {"apiName": "echo", "apiKind": "AsyncAPI"}
 
 
 @pytest.mark.parametrize("locale", [{"LANG": "C"}, {"LC_ALL": "POSIX"}, {"LC_ALL": "en_US.ISO-8859-1"}])

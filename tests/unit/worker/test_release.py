@@ -16,11 +16,11 @@ from insula_worker.decision import Target
 from insula_worker.environments.key import EnvironmentFailed
 from insula_worker.release import Release
 from insula_worker.runners.observers import Observers
-from insula_worker.runners.output import LineTaker
 from insula_worker.runners.process import RunnerLaunch
 from insula_worker.runners.slot import RunnerSlot
 from insula_worker.settings import Settings
 from insula_worker.view import ViewSettings
+from tests.handler_output import Printed
 
 VERSION = "0" * 32
 
@@ -51,7 +51,7 @@ async def test_a_failed_installation_is_not_a_failure_in_place(tmp_path: Path, m
     environment = {"INSULA_API": "a", "INSULA_LISTEN": "unix:/nowhere", "INSULA_REDIS_URL": "redis://127.0.0.1:1"}
     settings = Settings.read({**environment, "INSULA_SCRATCH": str(tmp_path), "HOME": str(tmp_path)})
     registration = Registration("a", "/a", VERSION, "{}", 1, 0, 0)
-    observers = Observers(lines=cast(LineTaker, None))
+    observers = Observers(Printed())
     one = Release(registration, Target(VERSION, 0, in_place=True), settings, ViewSettings(), changed.set, observers)
     while not one.waits:
         changed.clear()

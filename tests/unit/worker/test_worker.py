@@ -16,10 +16,10 @@ from insula.stores.redis_client import connect
 from insula.v1 import worker_service_pb2
 from insula_worker.attempts.claiming import Claiming
 from insula_worker.runners.observers import Observers
-from insula_worker.runners.output import LineTaker
 from insula_worker.settings import Settings
 from insula_worker.view import ViewSettings
 from insula_worker.worker import Worker
+from tests.handler_output import Printed
 
 
 class Health:
@@ -57,7 +57,7 @@ def worker(tmp_path: Path) -> tuple[Worker, Health]:
     url = "redis://127.0.0.1:1"
     environment = {"INSULA_API": "a", "INSULA_LISTEN": "unix:/nowhere", "INSULA_REDIS_URL": url}
     settings = Settings.read({**environment, "INSULA_SCRATCH": str(tmp_path), "HOME": str(tmp_path)})
-    health, objects, observers = Health(), cast(ObjectStore, None), Observers(lines=cast(LineTaker, None))
+    health, objects, observers = Health(), cast(ObjectStore, None), Observers(Printed())
     server = cast(Server, health)
     return Worker(settings, connect(url), connect(url), objects, server, observers, ViewSettings()), health
 

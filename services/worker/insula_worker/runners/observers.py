@@ -22,9 +22,9 @@ def _ignore_end(status: Status, handler_s: float) -> None:
 class Observers:
     """Callbacks on the event loop. They must not block or raise.
 
-    `lines` receives the handlers' output. If it is None, handlers share the worker's stdout and stderr.
+    `lines` receives the handlers' output.
     """
 
-    lines: LineTaker | None = None
+    lines: LineTaker
     metric: Callable[[Metric], None] = _ignore_metric
     ended: Callable[[Status, float], None] = _ignore_end

@@ -92,7 +92,7 @@ class RunnerProcess:
         program: Program,
         own_pid: int,
         connection: RunnerConnection,
-        output: RunnerOutput | None,
+        output: RunnerOutput,
         end: Callable[[], None],
     ) -> None:
         """`end` removes the files that were made for this start. It blocks, so it is called in a thread."""
@@ -102,8 +102,7 @@ class RunnerProcess:
         self._connection = connection
         self._output = output
         self._remove = end
-        if output is not None:
-            output.read(own_pid)
+        output.read(own_pid)
         self._death = ""
         self._watcher = asyncio.create_task(self._watch(), name=f"runner {program.pid}")
 
@@ -113,21 +112,20 @@ class RunnerProcess:
         launch: RunnerLaunch,
         *,
         start_timeout_s: float,
+        lines: LineTaker,
         on_metric: Callable[[Metric], None] | None = None,
-        lines: LineTaker | None = None,
     ) -> RunnerProcess:
         """Start a runner, and return it once the handler's __init__ has returned.
 
         Raises HandlerStartFailed; no process is left then.
         `on_metric` is called on the event loop for each metric that the handler pushes. It must not block or raise.
-        `lines` receives the handler's output. Without it, the handler shares our stdout and stderr.
+        `lines` receives the handler's output.
         """
-        output = RunnerOutput(launch.labels, lines) if lines is not None else None
+        output = RunnerOutput(launch.labels, lines)
         try:
             runner = await cls._spawn(launch, on_metric, output)
         except BaseException:
-            if output is not None:
-                output.abandon()
+            output.abandon()
             raise
         try:
             async with asyncio.timeout(start_timeout_s):
@@ -142,10 +140,10 @@ class RunnerProcess:
 
     @classmethod
     async def _spawn(
-        cls, launch: RunnerLaunch, on_metric: Callable[[Metric], None] | None, output: RunnerOutput | None
+        cls, launch: RunnerLaunch, on_metric: Callable[[Metric], None] | None, output: RunnerOutput
     ) -> RunnerProcess:
         ours, theirs = socket.socketpair()
-        stdout, stderr = output.writing_ends if output is not None else (None, None)
+        stdout, stderr = output.writing_ends
         with theirs:
             loop = asyncio.get_running_loop()
             _, connection = await loop.create_connection(lambda: RunnerConnection(on_metric), sock=ours)
@@ -179,7 +177,7 @@ class RunnerProcess:
             "handler_path": launch.handler_path,
             "python_path": launch.python_path,
             "config": dict(launch.config),
-            "mark_token": self._output.token if self._output is not None else "",
+            "mark_token": self._output.token,
             "process": self.own_pid,
             "models": _models(launch.models) if launch.models is not None else None,
         }
@@ -235,8 +233,7 @@ class RunnerProcess:
         finally:
             self._program.kill()
             self._connection.close()
-            if self._output is not None:
-                self._output.finish()
+            self._output.finish()
         self._connection.fail(self._death)
         await asyncio.to_thread(self._remove)
 
