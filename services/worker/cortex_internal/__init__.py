@@ -1,1 +1,1 @@
-"""The package handlers written for Cortex import from; only what its documentation names exists."""
+"""The package that handlers written for Cortex import. It has only what Cortex' documentation names."""

@@ -1,7 +1,7 @@
 """The handler's process: `python insula_runner/__main__.py DESCRIPTOR`, with the folder `startup` on its PYTHONPATH.
 
-What a handler can import of ours is what `startup/sitecustomize.py` finds, in this process as in its children. Run a
-second time, as `__mp_main__`, by children of multiprocessing's spawn and forkserver.
+A handler can import only those modules of ours that `startup/sitecustomize.py` finds; so can its child processes. A
+child of multiprocessing's spawn or forkserver runs this file again, as `__mp_main__`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import sys
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 if __name__ == "__main__":
-    # Python puts a script's own folder there.
+    # Python adds a script's own folder to sys.path.
     sys.path[:] = [entry for entry in sys.path if entry != HERE]
     from insula_runner.session import main
 

@@ -1,8 +1,9 @@
-"""Clients of botocore: those with the identity we give a handler use the S3 we give; all others mean Amazon.
+"""Which S3 a botocore client uses: clients with the keys of the stack use the stack's S3, all others use Amazon.
 
-The environment names our S3 in AWS_ENDPOINT_URL_S3. That is a matter of S3 alone, and of who asks: a client with keys
-of the handler's own is for their owner's account. botocore reads the variable since 1.31 (boto3 1.28, July 2023).
-Handlers of Cortex' days pin older ones, which would take our keys to Amazon; they get their endpoint here.
+AWS_ENDPOINT_URL_S3 has the address of the stack's S3. It must hold only for S3, and only for clients with the stack's
+keys: a client with keys of the user's own belongs to the user's account. botocore reads the variable since 1.31 (boto3
+1.28, July 2023). Projects of Cortex' time pin older versions, which would send the stack's keys to Amazon. This module
+sets their endpoint.
 https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 """
 
@@ -22,7 +23,7 @@ CREATORS = {"botocore.client": "ClientCreator", "aiobotocore.client": "AioClient
 
 
 def find_changed(name: str, path: Any, target: Any, environment: Mapping[str, str]) -> Optional[ModuleSpec]:
-    """Find one of CREATORS as everybody else does, and have it changed once it is loaded."""
+    """Find one of CREATORS in the usual way, and change its class after it is loaded."""
     spec = PathFinder.find_spec(name, path, target)
     if spec is not None and spec.loader is not None:
         load: Callable[[Any], None] = spec.loader.exec_module
@@ -37,9 +38,9 @@ def find_changed(name: str, path: Any, target: Any, environment: Mapping[str, st
 
 
 def change(creator: Any, version: Tuple[int, int], environment: Mapping[str, str]) -> None:
-    """Have the class make clients with the right endpoint, unless they are given one.
+    """Change the class so that clients without an endpoint argument get the right endpoint.
 
-    `environment` is looked at for each client: the handler may set its own endpoints at any time.
+    `environment` is read for each client, because the handler may set endpoints at any time.
     """
     create: Callable[..., Any] = creator.create_client
 
@@ -57,28 +58,28 @@ def change(creator: Any, version: Tuple[int, int], environment: Mapping[str, str
 
 
 def is_for_amazon(service: str, credentials: Any, environment: Mapping[str, str]) -> bool:
-    """Whether a client of S3 has keys that are not those of the S3 which the environment names for it."""
+    """Whether this is a client of S3 whose keys are not those of the stack's S3."""
     key, _, endpoint = environment.get(GIVEN_VARIABLE, "").partition(" ")
     if service != "s3" or credentials is None or not key or environment.get(VARIABLE_S3) != endpoint:
         return False
-    # Only keys that are refreshed, which are nobody's but a role's, have none among their attributes.
+    # Credentials of a role, which are refreshed, have no attribute `access_key`.
     return bool(credentials.__dict__.get("access_key") != key)
 
 
 def without_endpoints(config: Any) -> Any:
-    """Return the client's configuration, such that no endpoint of the environment is used."""
+    """Return the client's configuration with the endpoints of the environment ignored."""
     made = importlib.import_module("botocore.config").Config(ignore_configured_endpoint_urls=True)
     return made if config is None else config.merge(made)
 
 
 def endpoint_of(service: str, environment: Mapping[str, str]) -> Optional[str]:
-    """Return the endpoint of one service: its own variable wins."""
+    """Return the endpoint of one service: from its own variable, or from the general one."""
     own = f"{VARIABLE}_{service.upper().replace('-', '_')}"
     return environment.get(own) or environment.get(VARIABLE) or None
 
 
 def version_of(text: str) -> Tuple[int, int]:
-    """Return major and minor of a version; one that cannot be read is taken for new."""
+    """Return major and minor of a version. A version that cannot be parsed counts as new."""
     try:
         major, minor = text.split(".")[:2]
         return int(major), int(minor)

@@ -1,6 +1,7 @@
 """The runner's end of the socket to its supervisor.
 
-Owns who may use it: this process, from any thread, and nobody it forks or starts. A forked child finds it closed.
+Any thread of this process may use it. Programs that the process starts do not inherit it. In a forked child it is
+closed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from insula_runner.frames import RECEIVE_BYTES, Buffer, Frame, FrameBuffer, Head
 
 
 class Channel:
-    """Frames in and out of a blocking socket."""
+    """Sends and receives frames over a blocking socket."""
 
     def __init__(self, descriptor: int) -> None:
         os.set_inheritable(descriptor, False)
@@ -29,13 +30,13 @@ class Channel:
         os.register_at_fork(after_in_child=self._abandon)
 
     def _abandon(self) -> None:
-        """In a forked child: drop our copy, or the supervisor would hear two of us, or miss the runner's end."""
+        """Close the copy of a forked child: the supervisor must get the frames, and the end of file, of one process."""
         self.closed = True
         self._write_lock = threading.Lock()
         self._socket.close()
 
     def send(self, header: Header, body: Buffer = b"") -> None:
-        """Write one frame. Nothing happens once closed. Raises OSError if the supervisor is gone."""
+        """Write one frame; do nothing if the channel is closed. Raises OSError if the supervisor has ended."""
         frame = encode_frame(header, body)
         if self.closed:
             return
@@ -44,20 +45,20 @@ class Channel:
 
     @property
     def has_frame(self) -> bool:
-        """Whether `receive` would return at once; False may also mean that it is not known yet."""
+        """Whether a whole frame was read already. If False, there may still be one in the socket."""
         return bool(self._received)
 
     def receive(self, wait: Optional[Callable[[int], None]] = None) -> Optional[Frame]:
-        """Wait for the next frame; None once the supervisor has closed its side. Raises FrameInvalid.
+        """Return the next frame, or None if the supervisor has closed its side. Raises FrameInvalid.
 
-        `wait`, if given, is called with the descriptor and returns when there is something to read.
+        If `wait` is given, it is called with the descriptor. It has to return once there are bytes to read.
         """
         space = memoryview(self._space)
         while not self._received:
             if wait is not None:
                 wait(self._socket.fileno())
             if self.closed:
-                raise SystemExit(0)  # a forked child that came back here instead of ending
+                raise SystemExit(0)  # a forked child that did not end, but returned to our code
             received_bytes = self._socket.recv_into(space)
             if received_bytes == 0:
                 return None

@@ -1,6 +1,6 @@
 """The wire format between the supervisor and a runner: length-prefixed frames over an inherited socket pair.
 
-Owns bytes and their bounds, no sockets and no meaning. One frame is
+This module encodes frames and checks their sizes. It uses no socket and does not interpret a frame. One frame is
 
     header length (4 bytes, big endian) | body length (4 bytes) | header (a JSON object with "type") | body (raw bytes)
 
@@ -12,11 +12,10 @@ Owns bytes and their bounds, no sockets and no meaning. One frame is
     abort   the last job's payload will not be completed     failure    id, handler_s, reason; body: as refused
                                                              metric     kind, name, value, tags
 
-Jobs are answered in the order they were written; an aborted job gets no answer. A payload has as many chunks as it
-takes, and no bound here.
-No pickle: user code owns one end.
+The runner answers jobs in the order in which they were written. An aborted job has no answer. A payload has any number
+of chunks; its size is not limited here. The format is JSON and not pickle, because user code controls one side.
 
-What user code prints does not come this way but through two pipes; the marks among it are spelled here as well.
+The output of user code does not use the socket but two pipes. The marks in that output are defined here as well.
 """
 
 from __future__ import annotations
@@ -42,16 +41,19 @@ Buffer = Union[bytes, bytearray, memoryview]
 
 
 def encode_mark(token: str, id: str, trace_id: str) -> bytes:
-    """Return the line that says whose output follows; no id: nobody's. `token` tells it from anything printed."""
+    """Return the line that names the workload of the output after it; an empty `id` means none.
+
+    Only we know `token`, so no printed line is taken for a mark.
+    """
     return f"{MARK_START}{token} {id} {trace_id}\n".encode()
 
 
 class FrameInvalid(ValueError):
-    """The bytes are not a frame, or go past a bound: the other side is broken and the connection with it."""
+    """The bytes are not a frame, or it is too large. The connection cannot be used any more."""
 
 
 class Frame(NamedTuple):
-    """One message. `header["type"]` is always a string; everything else in it is the sender's word."""
+    """One message. `header["type"]` is always a string. Everything else in the header is unchecked."""
 
     header: Header
     body: bytes
@@ -63,14 +65,14 @@ class Frame(NamedTuple):
 
 
 def encode_frame(header: Header, body: Buffer = b"") -> bytes:
-    """Return the frame's bytes. Raises FrameInvalid if header or body go past their bounds."""
+    """Return the frame's bytes. Raises FrameInvalid if the header or the body is too large."""
     encoded = _encode_header(header).encode("ascii")
     check_bounds(len(encoded), len(body))
     return b"".join((_PREFIX.pack(len(encoded), len(body)), encoded, body))
 
 
 def check_bounds(header_bytes: int, body_bytes: int) -> None:
-    """Raise FrameInvalid if a frame of this size may not be sent or believed."""
+    """Raise FrameInvalid if a frame of this size may not be sent or received."""
     if header_bytes > HEADER_BYTES_MAX:
         raise FrameInvalid(f"a frame header of {header_bytes} bytes is over the limit of {HEADER_BYTES_MAX}")
     if body_bytes > BODY_BYTES_MAX:
@@ -91,15 +93,15 @@ def decode_header(encoded: bytes) -> Header:
 
 
 class FrameBuffer:
-    """Cuts a byte stream into frames. Holds at most one incomplete frame besides what it was last fed."""
+    """Cuts a byte stream into frames. Holds at most one incomplete frame between two calls of `feed`."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
 
     def feed(self, data: Buffer) -> List[Frame]:
-        """Take the next bytes of the stream; return every frame they complete, in order.
+        """Add the next bytes of the stream. Return the frames that are complete now, in order.
 
-        Raises FrameInvalid once the stream is not frames; it stays so, close it.
+        Raises FrameInvalid if the bytes are not frames. The stream is lost then: close it.
         """
         pending = self._pending
         pending += data

@@ -1,4 +1,4 @@
-"""The job loop: one workload after the other through `handle_async`, each answered with exactly one frame."""
+"""The job loop: calls `handle_async` for one workload after the other, and sends one answer for each."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Jobs:
         arguments: Tuple[str, ...],
         environment: MutableMapping[str, str],
     ) -> None:
-        """`environment` is the process' own."""
+        """`environment` is os.environ."""
         self._channel = channel
         self._output = output
         self._handle_async = handle_async
@@ -46,10 +46,10 @@ class Jobs:
         self._environment = environment
 
     def serve(self) -> None:
-        """Answer jobs in order; returns at end of file. Raises OSError if the supervisor is gone, FrameInvalid."""
+        """Answer jobs in order until end of file. Raises FrameInvalid, and OSError if the supervisor has ended."""
         while True:
             if not self._channel.has_frame:
-                self._output.end()  # otherwise the next begin says it too, for half the writes
+                self._output.end()  # if there is a next job, its `begin` marks the end as well: half the writes
             frame = self._receive()
             if frame is None:
                 call_user_code(self._loop.close)
@@ -78,7 +78,7 @@ class Jobs:
             self._channel.send({"type": "result", **answer}, outcome.value)
 
     def _perform(self, header: Dict[str, Any], payload: bytes) -> bytes:
-        """Decode, handle, encode: everything a workload can fail by."""
+        """Decode the payload, call the handler, encode the result. Any step may raise."""
         arguments = {}
         decoded = decode_payload(header["content_type"], payload)
         if self._takes_payload:
@@ -92,7 +92,7 @@ class Jobs:
 
 
 def reach_directly(hosts: Iterable[str], environment: MutableMapping[str, str]) -> None:
-    """Have clients that look at each call, such as requests and urllib, take no proxy to these hosts."""
+    """Add hosts to NO_PROXY. Clients that read it for each request, such as requests and urllib, then use no proxy."""
     for name in ("NO_PROXY", "no_proxy"):
         known = [host for host in environment.get(name, "").split(",") if host]
         new = [host for host in hosts if host not in known]
@@ -101,9 +101,9 @@ def reach_directly(hosts: Iterable[str], environment: MutableMapping[str, str]) 
 
 
 def receive_payload(receive: Callable[[], Optional[Frame]], job: Frame) -> Optional[bytes]:
-    """Return the whole payload of a job, reading its chunks; None if the supervisor gave the job up.
+    """Read the chunks of a job, and return its whole payload; None if the supervisor aborted the job.
 
-    Raises FrameInvalid, and EOFError if the supervisor closes in between.
+    Raises FrameInvalid, and EOFError if the supervisor closes the channel before the last chunk.
     """
     payload_bytes = job.header["payload_bytes"]
     if len(job.body) == payload_bytes:
@@ -123,12 +123,12 @@ def receive_payload(receive: Callable[[], Optional[Frame]], job: Frame) -> Optio
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the word a failure is filed under; anything but our own three errors came from user code."""
+    """Return the failure's reason. Every error except our own three was raised by user code."""
     return REASON_BY_ERROR.get(type(error), HANDLER_ERROR)
 
 
 def failure_body(raised: Raised, reason: str) -> bytes:
-    """Return a failure as JSON. Our own refusals need no traceback: their text says it all."""
+    """Return a failure as JSON. Our own errors have no traceback: their text is enough."""
     if reason == HANDLER_ERROR:
         failure = {"message": raised.message, "traceback": raised.traceback}
     else:

@@ -1,6 +1,6 @@
-"""What a handler receives: a payload's bytes decoded by its Content-Type.
+"""Decodes a payload for the handler by its Content-Type.
 
-Owns the three rules of the handler documentation and nothing else. `+json` types are bytes: they are "all other types".
+These are the three rules of the handler documentation. A type with `+json` is one of "all other types": bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _PARAMETER = re.compile(r""";\s*([^\s;="]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*)
 
 
 class PayloadInvalid(Exception):
-    """The payload is not what its Content-Type says; the text names the type."""
+    """The payload does not match its Content-Type. The text names the type."""
 
 
 def decode_payload(content_type: str, payload: bytes) -> Any:
@@ -31,7 +31,7 @@ def decode_payload(content_type: str, payload: bytes) -> Any:
 
 
 def decode_json(content_type: str, payload: bytes) -> Any:
-    """Parse with Python's own parser, which also takes UTF-16 and UTF-32, and NaN, as it did for Cortex."""
+    """Parse with Python's json, as Cortex did. It also accepts UTF-16, UTF-32 and NaN."""
     try:
         return json.loads(payload)
     except (ValueError, RecursionError) as error:
@@ -40,7 +40,7 @@ def decode_json(content_type: str, payload: bytes) -> Any:
 
 
 def decode_text(content_type: str, payload: bytes) -> str:
-    """Decode by the charset parameter, utf-8 without one."""
+    """Decode by the charset parameter, or as utf-8 if there is none."""
     charset = find_charset(content_type) or "utf-8"
     text = f"the uploaded payload, with content-type {content_type}, could not be decoded to text"
     try:
@@ -52,7 +52,7 @@ def decode_text(content_type: str, payload: bytes) -> str:
 
 
 def find_charset(content_type: str) -> str:
-    """Return the first charset parameter, or an empty string; what stands in another one's quotes is none."""
+    """Return the first charset parameter, or an empty string. Text within another parameter's quotes is ignored."""
     for name, quoted, bare in _PARAMETER.findall(content_type):
         if name.lower() == "charset":
             return str(quoted or bare.strip())

@@ -1,4 +1,4 @@
-"""What a handler returns: checked, and serialised once to the bytes every reader will get."""
+"""Checks the result of a handler, and serialises it once. Every reader gets these bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from insula_runner.frames import RESULT_BYTES_MAX
 from insula_runner.result_fault import describe_kind, find_fault
 
-# Not ASCII only: text in other scripts stays readable, and takes a third of the bytes.
+# Not only ASCII: other scripts stay readable, and need a third of the bytes.
 _encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 _encode_ascii = json.JSONEncoder(allow_nan=False).encode
 
@@ -22,9 +22,9 @@ class ResultTooLarge(Exception):
 
 
 def encode_result(result: Any) -> bytes:
-    """Return the result as UTF-8 JSON: numbers, key order and text exactly as the handler's dictionary had them.
+    """Return the result as UTF-8 JSON, with the numbers, the order of keys and the text of the handler's dictionary.
 
-    NaN and infinity are refused: they are no JSON, and a reader would choke on what we called completed.
+    NaN and infinity are refused: they are not JSON, so readers could not parse a completed result.
     Raises ResultInvalid, ResultTooLarge.
     """
     if not isinstance(result, dict):
@@ -32,7 +32,7 @@ def encode_result(result: Any) -> bytes:
         raise ResultInvalid(f"user response must be json serializable dictionary, {kind}")
     try:
         encoded = _encode_utf8(result)
-    except Exception as error:  # a dictionary of the user's own kind runs their code here
+    except Exception as error:  # a subclass of dict runs user code here
         raise ResultInvalid(f"user response is not json serializable: {explain(result, error)}") from error
     if len(encoded) > RESULT_BYTES_MAX:
         limit = f"the limit is {RESULT_BYTES_MAX} bytes ({RESULT_BYTES_MAX >> 20} MiB)"
@@ -42,12 +42,12 @@ def encode_result(result: Any) -> bytes:
 
 
 def explain(result: Any, error: Exception) -> str:
-    """Return the place and the cure; the encoder's words where they are not found."""
+    """Return the place of the fault and its cure, or the encoder's text if the place is not found."""
     if isinstance(error, RecursionError):
         return "it is nested deeper than Python's encoder goes, about 1,000 levels; return it flatter"
     try:
         return find_fault(result) or str(error)
-    except Exception:  # noqa: BLE001 - the user's own kind of dictionary again
+    except Exception:  # noqa: BLE001 - a subclass of dict runs user code
         return str(error)
 
 

@@ -1,6 +1,6 @@
-"""Why a result has no JSON: which value, where in it, and what to return instead.
+"""Explains why a result is not JSON-serializable: which value, its place, and what to return instead.
 
-Runs only after the encoder has refused a result. It compares type names, so it imports no module of another library.
+Used only after the encoder has refused a result. It compares names of types, so it imports no other library.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ TO_DICT = (
     ("__attrs_attrs__", "return attrs.asdict(x)"),
     ("__fields__", "return x.dict()"),
 )
-"""Attributes of the types that know how to become a dictionary: pydantic's, dataclasses, attrs', pydantic's of old."""
+"""Attributes by which pydantic, dataclasses, attrs and pydantic 1 are recognised, and how to get a dictionary."""
 OTHERWISE = "return what it holds as a dict, list, str, int, float, bool or None"
 
 
 class Level(NamedTuple):
-    """A container that is being looked through: what is left of it, and where the value at hand is in its parent."""
+    """A container on the way to the current value: its remaining items, and its own place in its parent."""
 
     container: Any
     items: Iterator[Tuple[str, Any]]
@@ -79,13 +79,13 @@ class Level(NamedTuple):
 
 
 class KeyFault(NamedTuple):
-    """Stands for a key that JSON cannot have."""
+    """A key that JSON does not allow."""
 
     key: Any
 
 
 def describe_kind(result: object) -> str:
-    """Say what a handler returned in place of a dictionary."""
+    """Return the text for a result that is not a dictionary."""
     if result is None:
         return "handle_async returned None; it must return a dict"
     kind = kind_of(result)
@@ -94,9 +94,9 @@ def describe_kind(result: object) -> str:
 
 
 def find_fault(result: Any) -> Optional[str]:
-    """Say which value of a dictionary has no JSON, where it is, and the cure; None if it cannot be found.
+    """Return which value is not JSON-serializable, its place, and the cure; None if no such value is found.
 
-    Raises whatever a container of the user's own kind raises.
+    Raises anything that a container class of the user raises.
     """
     path: List[Level] = [Level(result, children(result), "")]
     around = {id(result)}
@@ -118,7 +118,7 @@ def find_fault(result: Any) -> Optional[str]:
 
 
 def children(container: Any) -> Iterator[Tuple[str, Any]]:
-    """Yield the way to each value of a container, and the value; for a key that cannot be one, a KeyFault."""
+    """Yield each value of a container with its place. For a key that JSON does not allow, yield a KeyFault."""
     held: Any = container
     if isinstance(container, dict):
         for key, value in held.items():
@@ -135,7 +135,7 @@ def kind_of(value: object) -> type:
 
 
 def is_container(value: object) -> bool:
-    """Whether JSON has a form for what holds other values here."""
+    """Whether JSON has a form for this container."""
     return isinstance(value, (dict, list, tuple))
 
 
@@ -145,7 +145,7 @@ def is_no_number(value: Any) -> bool:
 
 
 def fault_of(value: Any, path: List[Level], step: str) -> Optional[str]:
-    """Say why the value, for itself, has no JSON."""
+    """Return why the value itself is not JSON-serializable, without its items; None if it is."""
     if isinstance(value, KeyFault):
         kind = kind_of(value.key)
         return f"the result has {a(kind)} for a key at {shown(path, step)}; keys of JSON are strings: use str(key)"
@@ -159,7 +159,7 @@ def fault_of(value: Any, path: List[Level], step: str) -> Optional[str]:
 
 
 def cure_of(kind: type) -> str:
-    """Return what to do about a value of this type."""
+    """Return the advice for a value of this type."""
     for name in (name_of(base) for base in kind.__mro__):
         if name in CURES:
             return CURES[name]
@@ -169,18 +169,18 @@ def cure_of(kind: type) -> str:
 
 
 def cure_to_dict(kind: type) -> str:
-    """Return how a value of this type becomes a dictionary; empty if that is not known."""
+    """Return how to convert a value of this type into a dictionary; empty if unknown."""
     return next((cure for attribute, cure in TO_DICT if hasattr(kind, attribute)), "")
 
 
 def shown(path: List[Level], step: str) -> str:
-    """Return the way to a value as Python has it, such as `items[3].score`; of a long one its end."""
+    """Return the place of a value in Python's form, such as `items[3].score`. A long one is cut at its start."""
     way = "".join([*(level.step for level in path), step]).lstrip(".")
     return f"`{way if len(way) <= SHOWN_CHARACTERS_MAX else '…' + way[-SHOWN_CHARACTERS_MAX:]}`"
 
 
 def step_of(key: Any) -> str:
-    """Return one step of the way, to the value under a key."""
+    """Return the part of a place that stands for one key."""
     if isinstance(key, str) and key.isidentifier():
         return f".{key}"
     text = repr(key)
@@ -194,6 +194,6 @@ def a(kind: type) -> str:
 
 
 def name_of(kind: type) -> str:
-    """Return the type's name as one imports it; builtins have no module."""
+    """Return the type's name with its module; builtins have none."""
     module = kind.__module__
     return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"

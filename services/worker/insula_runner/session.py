@@ -28,9 +28,9 @@ OOM_SCORE = "500"  # of 1000: when memory runs out, the kernel takes the handler
 class Start(NamedTuple):
     """The start frame's body. Paths are relative to the working directory, the project's root.
 
-    `mark_token` tells the marks in the output from what is printed; empty if nobody reads them.
-    `process` is this process' id on the machine; 0 if it is not known.
-    `models` is a ModelOrder as a dictionary for a handler of the type tensorflow.
+    `mark_token` identifies the marks in the output; without it there are no marks.
+    `process` is this process' id on the machine, 0 if it is unknown: in a process namespace getpid() is another one.
+    `models` are the fields of a ModelOrder, for a handler of the type tensorflow.
     """
 
     handler_path: str
@@ -42,7 +42,7 @@ class Start(NamedTuple):
 
 
 class Refusal(Exception):
-    """The handler cannot be started; the text is the reason its user gets."""
+    """The handler cannot be started. The text is the reason that its user reads."""
 
     def __init__(self, message: str, traceback: str = "") -> None:
         super().__init__(message)
@@ -50,9 +50,9 @@ class Refusal(Exception):
 
 
 def main(descriptor: int, environment: MutableMapping[str, str]) -> None:
-    """Load the handler, say so, and run jobs until the supervisor closes the channel.
+    """Load the handler, send `ready`, and run jobs until the supervisor closes the channel.
 
-    `environment` is the process' own: what is set in it reaches the children of user code.
+    `environment` is os.environ, so child processes of user code inherit what is set in it.
     """
     prefer_as_oom_victim()
     buffer_by_line()
@@ -62,12 +62,12 @@ def main(descriptor: int, environment: MutableMapping[str, str]) -> None:
         if jobs is not None:
             jobs.serve()
     except (BrokenPipeError, ConnectionResetError, EOFError):
-        # The supervisor is gone, and whoever wanted an answer with it.
+        # The supervisor has ended, so there is no receiver for an answer.
         sys.exit(1)
 
 
 def start(channel: Channel, environment: MutableMapping[str, str]) -> Optional[Jobs]:
-    """Answer the start frame; None if the handler was refused."""
+    """Answer the start frame. Return the jobs, or None if the handler was refused."""
     frame = channel.receive()
     if frame is None:
         return None
@@ -83,7 +83,7 @@ def start(channel: Channel, environment: MutableMapping[str, str]) -> Optional[J
     sys.argv[:] = [path]
     root = os.path.abspath(order.python_path or ".")
     sys.path.insert(0, root)
-    # For the Python programs a handler starts; what the user put there comes first.
+    # For Python programs that a handler starts. The user's own entries come first.
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), root)))
     try:
         jobs = load(channel, output, order, path, environment)
@@ -96,7 +96,7 @@ def start(channel: Channel, environment: MutableMapping[str, str]) -> Optional[J
 
 
 def load(channel: Channel, output: Output, order: Start, path: str, environment: MutableMapping[str, str]) -> Jobs:
-    """Import the handler's module, check its class and make its one instance. Raises Refusal."""
+    """Import the handler's module, check its class and create the instance. Raises Refusal."""
     init = INIT if order.models is None else INIT_WITH_MODELS
     imported = call_user_code(lambda: import_handler(path, order.handler_path, init))
     leave_if_forked(channel, imported)
@@ -112,7 +112,7 @@ def load(channel: Channel, output: Output, order: Start, path: str, environment:
     loop = EventLoop()
     awaits = inspect.iscoroutinefunction(getattr(handler.cls, HANDLE_ASYNC.method))
     if awaits:
-        loop.adopt()  # what __init__ makes for the current loop is usable in handle_async
+        loop.adopt()  # so that objects that __init__ binds to the current loop work in handle_async
     made = call_user_code(lambda: handler.cls(**arguments))
     leave_if_forked(channel, made)
     if isinstance(made, Raised):
@@ -126,7 +126,7 @@ def load(channel: Channel, output: Output, order: Start, path: str, environment:
 
 
 def load_models(channel: Channel, order: ModelOrder, environment: MutableMapping[str, str]) -> TensorFlowClient:
-    """Make the client, with the latest version of each model in memory. Raises Refusal."""
+    """Create the client, and load the latest version of each model. Raises Refusal."""
     made = call_user_code(lambda: TensorFlowClient(order, environment))
     leave_if_forked(channel, made)
     if not isinstance(made, Raised):
@@ -138,9 +138,9 @@ def load_models(channel: Channel, order: ModelOrder, environment: MutableMapping
 
 
 def prefer_as_oom_victim() -> None:
-    """Raise our OOM score, where the kernel lets us."""
+    """Raise our OOM score, if the kernel allows it."""
     try:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write(OOM_SCORE)
     except OSError:
-        return  # not Linux, or a locked-down container: an order of preference is all that is lost
+        return  # not Linux, or not allowed in this container; then the kernel chooses without our preference

@@ -1,4 +1,4 @@
-"""The boundary to user code: whatever it raises comes back as text, and the runner lives on."""
+"""The boundary to user code: its exceptions are returned as text, and the runner continues."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MESSAGE_CHARACTERS_MAX = 16 << 10
 TRACEBACK_CHARACTERS_MAX = 64 << 10
 
 _LIBRARY = os.path.dirname(os.__file__)
-# Between us and user code: ourselves, the import of its file, the loop of its coroutines.
+# Frames that are not the user's: our own, the import of the file, and asyncio.
 _NOT_THE_USERS = (
     os.path.dirname(os.path.abspath(__file__)) + os.sep,
     "<frozen importlib",
@@ -23,7 +23,7 @@ _NOT_THE_USERS = (
 
 
 class Raised(NamedTuple):
-    """What user code raised. `text` is the exception's own, `message` has its type in front."""
+    """An exception of user code. `text` is its own text; `message` is the text after its type."""
 
     text: str
     message: str
@@ -32,13 +32,13 @@ class Raised(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """What user code returned."""
+    """The value that user code returned."""
 
     value: Any
 
 
 def call_user_code(call: Callable[[], Any]) -> Union[Returned, Raised]:
-    """Call it; sys.exit() and KeyboardInterrupt are its failures too, not our end."""
+    """Call user code. Its sys.exit() or KeyboardInterrupt is returned as well and does not end the runner."""
     try:
         return Returned(call())
     except BaseException as error:  # noqa: BLE001 - the attempt boundary: user code may raise anything at all
@@ -46,9 +46,9 @@ def call_user_code(call: Callable[[], Any]) -> Union[Returned, Raised]:
 
 
 def leave_if_forked(channel: Channel, outcome: Union[Returned, Raised]) -> None:
-    """End a child that user code made with os.fork() and that came back to us; to answer is its parent's business.
+    """End a child process that user code forked and that returned to our code. Only its parent answers.
 
-    It leaves the way its code asked for: with its exception, or quietly.
+    The child ends with the exception of its code, or with exit code 0.
     """
     if not channel.closed:
         return
@@ -58,29 +58,29 @@ def leave_if_forked(channel: Channel, outcome: Union[Returned, Raised]) -> None:
 
 
 def describe(error: BaseException) -> Raised:
-    """Turn an exception into texts of bounded length; the traceback begins in user code."""
+    """Return an exception as texts of limited length. The traceback begins in user code."""
     text = exception_text(error)
     kind = type(error).__name__
     message = f"{kind}: {text}" if text else kind
     trace = users_part(error.__traceback__)
     lines = "".join(traceback.format_exception(type(error), error, trace))
-    if trace is None:  # a file that does not compile: the exception itself names the place
+    if trace is None:  # the file does not compile, and the exception names the line
         lines = f"Traceback (most recent call last):\n{lines}"
     return Raised(cut(text, MESSAGE_CHARACTERS_MAX), cut(message, MESSAGE_CHARACTERS_MAX), tail(lines), error)
 
 
 def users_part(trace: Optional[TracebackType]) -> Optional[TracebackType]:
-    """Return the traceback from the first frame that is not on the way to user code."""
+    """Return the traceback from the first frame of user code on."""
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_NOT_THE_USERS):
         trace = trace.tb_next
     return trace
 
 
 def exception_text(error: BaseException) -> str:
-    """Return str(error), or a stand-in if the user's own __str__ fails."""
+    """Return str(error), or a fixed text if the user's __str__ raises."""
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - user code again: an exception that cannot even describe itself
+    except Exception:  # noqa: BLE001 - __str__ is user code
         return "<its text could not be made>"
 
 
@@ -90,7 +90,7 @@ def cut(text: str, characters_max: int) -> str:
 
 
 def tail(text: Optional[str]) -> str:
-    """Keep the end of a traceback, where its cause stands."""
+    """Keep the end of a traceback, which has the cause."""
     text = text or ""
     if len(text) <= TRACEBACK_CHARACTERS_MAX:
         return text

@@ -1,9 +1,9 @@
 """`from cortex_internal.lib.log import logger`: a handler's structured logger.
 
 Each record is one line of JSON on stdout: asctime, levelname, message, process, labels, and beside them the keys of
-`extra`. Logging never fails a workload: what JSON cannot say is written as its str(), a line over 5 MB is dropped, and
-a reserved key in `extra` is left out and named in an error line. (The documentation asks users to refrain from these
-keys; the logger it was written for let them overwrite, or raised, in the middle of a workload.)
+`extra`. Logging never fails a workload. A value that is not JSON is written as its str(). A line over 5 MB is dropped.
+A reserved key in `extra` is left out, and an error line names it. (Cortex' documentation asks users not to use these
+keys; in Cortex such a key replaced the field, or raised in the middle of a workload.)
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ RESERVED_KEYS = ("asctime", "levelname", "message", "labels", "process")
 
 
 class ExtraLogger(logging.Logger):
-    """Keeps `extra` apart from the record: the standard logger refuses keys such as "name" or "args" in it."""
+    """Keeps `extra` in one attribute of the record. The standard logger refuses keys such as "name" or "args"."""
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
-        """Ask each time: the answer is cached by loggers that logging knows of, which this one is not."""
+        """Compute it for each call: logging clears the cache only of loggers that it created, and not of this one."""
         return level > self.manager.disable and level >= self.getEffectiveLevel()
 
     def getChild(self, suffix: str) -> "ExtraLogger":  # noqa: N802 - logging's name
-        """Return a logger that writes as this one does."""
+        """Return a logger that writes to the same handlers."""
         child = ExtraLogger(f"{self.name}.{suffix}")
         child.parent = self
         return child
 
     def makeRecord(self, *args: Any, **kwargs: Any) -> logging.LogRecord:  # noqa: N802 - logging's name
-        """Take `extra` (the ninth argument) off the call and hang it on the record whole.
+        """Keep `extra`, the ninth argument, as one attribute of the record.
 
-        A dictionary in place of the message (the fifth) is extra, too, but for its "message".
+        If the message, the fifth argument, is a dictionary, its "message" is the text and its other keys are extra.
         """
         positional = list(args)
         extra: Optional[Mapping[str, Any]] = kwargs.pop("extra", None)
@@ -50,7 +50,7 @@ class ExtraLogger(logging.Logger):
 
 
 class LineFormatter(logging.Formatter):
-    """Turns a record into its JSON line, without the reserved keys of `extra`."""
+    """Formats a record as a JSON line, without reserved keys of `extra`."""
 
     def __init__(self, labels: Mapping[str, str]) -> None:
         super().__init__()
@@ -75,16 +75,16 @@ class LineFormatter(logging.Formatter):
 
 
 def encode_line(line: Dict[Any, Any]) -> str:
-    """Return the line as strict JSON, turning into text what has no JSON form."""
+    """Return the line as strict JSON. A value that is not JSON becomes text."""
     try:
         return json.dumps(line, default=str, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
-        # Keys that are no strings, NaN, or a value that contains itself: such a value as text, which always works.
+        # A key that is not a string, NaN, or a value that contains itself: write that value as text.
         return json.dumps({str(key): sayable(value) for key, value in line.items()}, default=str)
 
 
 def sayable(value: Any) -> Any:
-    """Return the value if JSON has a form for it, or its text."""
+    """Return the value if it is JSON-serializable, otherwise its text."""
     try:
         json.dumps(value, default=str, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -93,7 +93,7 @@ def sayable(value: Any) -> Any:
 
 
 class StdoutHandler(logging.Handler):
-    """Writes each line at once: to `descriptor`, or without one to whatever sys.stdout is at the moment."""
+    """Writes each line at once to `descriptor`, or to the current sys.stdout if there is none."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class StdoutHandler(logging.Handler):
         )
 
     def _count_dropped(self, record: logging.LogRecord, line_bytes: int) -> str:
-        """Count the line; return what to write in its place the first time, nothing after that."""
+        """Count a dropped line. Return the notice to write instead: for the first line only, then an empty string."""
         self.dropped_lines += 1
         if self.dropped_lines > 1:
             return ""
@@ -145,7 +145,7 @@ class StdoutHandler(logging.Handler):
 
 
 def make_logger(environment: Mapping[str, str]) -> logging.Logger:
-    """Return the logger for this process; level and labels are what the worker put into the environment."""
+    """Return the logger of this process, with the level and the labels that the worker set in the environment."""
     labels = {
         "apiName": environment.get("CORTEX_API_NAME", ""),
         "apiKind": environment.get("CORTEX_API_KIND", "AsyncAPI"),
@@ -163,14 +163,14 @@ logger = make_logger(os.environ)
 
 
 def write_to(descriptor: Optional[int]) -> None:
-    """Let the logger write to this descriptor, whatever becomes of sys.stdout; None: to sys.stdout again."""
+    """Make the logger write to this descriptor, independent of sys.stdout; None means sys.stdout again."""
     for handler in logger.handlers:
         if isinstance(handler, StdoutHandler):
             handler.descriptor = descriptor
 
 
 def known_as(process: int) -> None:
-    """Let the lines of this process say `process`: its id on the machine, where it has a process namespace."""
+    """Set the process id in this process' lines: its id on the machine, if it runs in a process namespace."""
     for handler in logger.handlers:
         if isinstance(handler.formatter, LineFormatter):
             handler.formatter.names[os.getpid()] = process

@@ -1,1 +1,1 @@
-"""The user's class: how it is found and checked, and what it is given."""
+"""Finds and checks the user's class, and provides its arguments."""

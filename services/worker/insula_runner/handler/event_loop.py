@@ -1,8 +1,8 @@
 """The asyncio loop of a handler with coroutines: one for the whole life of the process, on the main thread.
 
-It runs while a coroutine of the handler is awaited, and while the runner waits for its next workload: a background task
-lives on, a client that was kept learns that its connection was closed. It stands still only while plain code of the
-handler has the main thread, where `asyncio.run` works as in any program.
+The loop runs while a coroutine of the handler is awaited, and while the runner waits for its next workload. So a
+background task continues, and a client that the handler keeps notices a closed connection. The loop stops only while
+synchronous code of the handler runs; there `asyncio.run` works as in any program.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ UNNAMED = "an error in the event loop"
 
 
 class EventLoop:
-    """The loop, from its first use on. The handler chooses its kind: by a policy, as uvloop does, or with its own."""
+    """The loop, created at its first use. The handler may choose it by a policy, as uvloop does, or set its own."""
 
     def __init__(self) -> None:
         self._loop: Any = None
@@ -25,11 +25,11 @@ class EventLoop:
 
     @property
     def runs(self) -> bool:
-        """Whether there is a loop that has to go on while nothing else happens."""
+        """Whether there is a loop, which then has to run while the runner waits."""
         return self._loop is not None
 
     def adopt(self) -> Any:
-        """Make the main thread's current loop ours, or ours the current one; `asyncio.get_event_loop()` finds it."""
+        """Use the main thread's current loop, or set ours as the current one. Return it."""
         import asyncio
 
         loop: Any = current_loop()
@@ -46,8 +46,8 @@ class EventLoop:
     def finish(self, awaitable: Awaitable[Any]) -> Any:
         """Run the loop until the awaitable is done; return its result, or raise what it raised.
 
-        A SystemExit of a background task is that task's failure. A KeyboardInterrupt is a signal to the process: what
-        is awaited is cancelled first, or it would go on under the next workload.
+        A SystemExit of a background task fails only that task. A KeyboardInterrupt is a signal to the process: the
+        awaitable is cancelled first, because otherwise it would continue during the next workload.
         """
         import asyncio
 
@@ -59,7 +59,7 @@ class EventLoop:
 
         future.add_done_callback(stop)
         interrupt: Optional[KeyboardInterrupt] = None
-        while not future.done():  # the handler, too, may stop its loop
+        while not future.done():  # the handler may stop its loop as well
             interrupt = self._run(loop, future) or interrupt
         future.remove_done_callback(stop)
         if interrupt is not None:
@@ -67,7 +67,7 @@ class EventLoop:
         return future.result()
 
     def _run(self, loop: Any, future: Any) -> Optional[KeyboardInterrupt]:
-        """Run the loop until it is stopped; the interrupt that `future` is cancelled for."""
+        """Run the loop until it is stopped. Return the interrupt if `future` was cancelled because of one."""
         try:
             loop.run_forever()
         except SystemExit as error:
@@ -80,7 +80,7 @@ class EventLoop:
         return None
 
     def wait_readable(self, descriptor: int) -> None:
-        """Run the loop until there is something to read. Raises KeyboardInterrupt."""
+        """Run the loop until the descriptor is readable. Raises KeyboardInterrupt."""
         loop = self._usable()
         readable = loop.create_future()
         loop.add_reader(descriptor, settle, readable)
@@ -93,7 +93,7 @@ class EventLoop:
         return self.adopt() if self._loop is None or self._loop.is_closed() else self._loop
 
     def close(self) -> None:
-        """End what still runs in the loop, as asyncio.run does: background tasks, asynchronous generators."""
+        """End background tasks and asynchronous generators, then close the loop, as asyncio.run does."""
         if self._loop is None or self._loop.is_closed():
             return
         import asyncio
@@ -108,11 +108,11 @@ class EventLoop:
 
 
 def current_loop() -> Any:
-    """Return the loop that is set for this thread and not closed, or that its policy makes; None without one."""
+    """Return this thread's loop, or a new one of its policy; None if there is none or it is closed."""
     import asyncio
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.10 to 3.13, where it makes one
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.10 to 3.13 warn when they create one
         try:
             loop = asyncio.get_event_loop()
         except RuntimeError:
@@ -121,13 +121,13 @@ def current_loop() -> Any:
 
 
 def settle(future: Any) -> None:
-    """Set the result of a future that has none yet."""
+    """Set the result of a future, unless it has one."""
     if not future.done():
         future.set_result(None)
 
 
 def log_error(loop: Any, context: Dict[str, Any]) -> None:  # noqa: ARG001 - asyncio's signature
-    """Log what nobody awaits, such as the exception of a background task, as a line of the API's log."""
+    """Log an error that no code awaits, such as the exception of a background task."""
     source: Optional[object] = context.get("task") or context.get("future") or context.get("handle")
     logger.error(
         context.get("message") or UNNAMED,

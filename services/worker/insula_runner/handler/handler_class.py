@@ -1,6 +1,6 @@
-"""The user's class: found in its module, and its two methods' signatures checked.
+"""Finds the user's class in its module, and checks the signatures of its two methods.
 
-Owns the texts a user sees when the class is not as documented. Arguments are later passed by name, if declared here.
+The texts for a class that is not as documented are defined here. Later only declared arguments are passed, by name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class HandlerInvalid(Exception):
 
 
 class Signature(NamedTuple):
-    """What one method must and may declare."""
+    """The arguments that a method must declare, and those that it may declare."""
 
     method: str
     required: Tuple[str, ...]
@@ -32,7 +32,7 @@ HANDLE_ASYNC = Signature("handle_async", required=("self",), optional=("payload"
 
 
 class HandlerClass(NamedTuple):
-    """A checked class and the arguments its methods declared, without self."""
+    """A checked class, and the arguments that its methods declare, without self."""
 
     cls: type
     init_arguments: Tuple[str, ...]
@@ -40,7 +40,7 @@ class HandlerClass(NamedTuple):
 
 
 def find_handler_class(module: types.ModuleType, source: str, path: str, init: Signature = INIT) -> HandlerClass:
-    """Return the module's Handler class. `source` is the module's text, `path` how the user named it.
+    """Return the module's Handler class. `source` is the module's text, `path` the name that the user gave.
 
     Raises HandlerInvalid.
     """
@@ -56,18 +56,18 @@ def find_handler_class(module: types.ModuleType, source: str, path: str, init: S
 
 
 def check_handler_class(cls: type, path: str, init: Signature = INIT) -> HandlerClass:
-    """Return the class with the arguments its methods declare. Raises HandlerInvalid."""
+    """Check a class, and return it with the arguments of its methods. Raises HandlerInvalid."""
     return HandlerClass(cls, check_init(cls, path, init), check_method(cls, HANDLE_ASYNC, path))
 
 
 def count_definitions(source: str) -> int:
-    """Return how often the module's top level defines the class; the module object only remembers the last."""
+    """Return how often the module's top level defines the class. The module object has only the last definition."""
     statements = ast.parse(source).body
     return sum(isinstance(statement, ast.ClassDef) and statement.name == CLASS_NAME for statement in statements)
 
 
 def near_misses(module: types.ModuleType) -> str:
-    """Name the classes of the module that were probably meant."""
+    """Return a text that names the class that the user probably meant, or an empty string."""
     own = [cls for _, cls in inspect.getmembers(module, inspect.isclass) if cls.__module__ == module.__name__]
     meant = [cls for cls in own if hasattr(cls, "handle_async")] or own
     if len(meant) != 1:
@@ -76,14 +76,14 @@ def near_misses(module: types.ModuleType) -> str:
 
 
 def check_init(cls: type, path: str, init: Signature = INIT) -> Tuple[str, ...]:
-    """Return the arguments __init__ declares; a class without one of its own takes none."""
+    """Return the arguments of __init__. A class that does not define it has none."""
     if isinstance(inspect.getattr_static(cls, "__init__"), types.WrapperDescriptorType):
         return ()
     return check_method(cls, init, path)
 
 
 def check_method(cls: type, signature: Signature, path: str) -> Tuple[str, ...]:
-    """Return the arguments the method declares, without self. Raises HandlerInvalid."""
+    """Return the arguments of a method, without self. Raises HandlerInvalid."""
     where = f"error in {path}: class {CLASS_NAME}: "
     method = getattr(cls, signature.method, None)
     if method is None:
@@ -100,10 +100,10 @@ def check_method(cls: type, signature: Signature, path: str) -> Tuple[str, ...]:
 
 
 def declared_parameters(method: Any) -> List[inspect.Parameter]:
-    """Return what a method declares by name, self included.
+    """Return the named parameters of a method, with self.
 
-    These are the parameters of the function that is called, not of one it wraps. Only where it takes any name, as most
-    decorators do, the wrapped function says which ones there are.
+    They are those of the function that is called. Only if it accepts any name, as most decorators do, they are those of
+    the function that it wraps.
     """
     outer = inspect.signature(method, follow_wrapped=False).parameters.values()
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in outer)
@@ -112,7 +112,7 @@ def declared_parameters(method: Any) -> List[inspect.Parameter]:
 
 
 def find_fault(signature: Signature, parameters: List[inspect.Parameter]) -> str:
-    """Return what is wrong with the declared arguments, or an empty string."""
+    """Return the fault of the declared arguments, or an empty string."""
     declared = [parameter.name for parameter in parameters]
     for name in signature.required:
         if name not in declared:

@@ -1,10 +1,10 @@
-"""The user's file as a module, under the name its author knows.
+"""Imports the user's file as a module, under the name that the project itself uses.
 
 The module has the name that the project imports it by: `handler` for handler.py, `app.handler` for app/handler.py. So a
 class is shown as `handler.Thing`, other modules of the project that import `handler` get the same module, and child
 processes can unpickle its objects. A file that cannot be imported by a name gets the name HANDLER_MODULE. An example is
 a file with the name of a loaded module. Child processes find HANDLER_MODULE too.
-A `.pickle` holds the class itself, whatever its name, as dill writes it.
+A `.pickle` file holds the class itself, written by dill. The class may have any name.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from insula_runner.handler.handler_class import (
     find_handler_class,
 )
 
-HANDLER_MODULE = "cortex_async_handler"  # spelled in startup/sitecustomize.py as well, which finds it
+HANDLER_MODULE = "cortex_async_handler"  # the same constant is in startup/sitecustomize.py, which finds the module
 SOURCE_SUFFIX = ".py"
 PICKLE_SUFFIX = ".pickle"
 
 
 def import_handler(path: str, shown_path: str, init: Signature = INIT) -> HandlerClass:
-    """Run the file at the absolute `path` and return its checked class; texts name it `shown_path`.
+    """Import the file at the absolute `path`, and return its checked class. Error texts name it `shown_path`.
 
-    Raises HandlerInvalid, or whatever the module's own code, or the pickle's, raised.
+    Raises HandlerInvalid, or the exception of the module's or the pickle's code.
     """
     if path.endswith(PICKLE_SUFFIX):
         return unpickle_handler(path, shown_path, init)
     module = importlib.import_module(module_name(path, sys.path[0]) or HANDLER_MODULE)
-    sys.modules[HANDLER_MODULE] = module  # what was pickled under Cortex is found
+    sys.modules[HANDLER_MODULE] = module  # objects that were pickled under Cortex name this module
     with tokenize.open(path) as file:
         source = file.read()
     return find_handler_class(module, source, shown_path, init)
@@ -57,15 +57,15 @@ def module_name(path: str, root: str) -> str:
     name = ".".join(parts)
     try:
         spec = importlib.util.find_spec(name)
-    except Exception:  # noqa: BLE001 - code of the user's packages, which the file does not need
+    except Exception:  # noqa: BLE001 - imports run code of the user's packages
         return ""
     found = spec is not None and spec.origin is not None and os.path.exists(spec.origin)
     return name if found and spec is not None and os.path.samefile(str(spec.origin), path) else ""
 
 
 def unpickle_handler(path: str, shown_path: str, init: Signature = INIT) -> HandlerClass:
-    """Return the checked class in the pickle at `path`. Raises HandlerInvalid, or what its code raised."""
-    # Only here: most handlers never pay for it, and an environment without the base set has none.
+    """Return the checked class in the pickle at `path`. Raises HandlerInvalid, or the exception of its code."""
+    # Imported only here: most handlers do not need it, and some environments do not have it.
     try:
         dill = importlib.import_module("dill")
     except ModuleNotFoundError:
@@ -83,6 +83,6 @@ def unpickle_handler(path: str, shown_path: str, init: Signature = INIT) -> Hand
 
 
 def describe(value: object) -> str:
-    """Name what a pickle holds instead of a class; an instance is the usual slip."""
+    """Describe the content of a pickle that is not a class. The usual mistake is an instance."""
     kind = type(value).__name__
     return f"an instance of {kind}; pickle the class itself" if hasattr(value, "handle_async") else f"a value of {kind}"

@@ -1,6 +1,6 @@
-"""The `metrics_client` a handler may declare: checks each value and hands it to the supervisor.
+"""The `metrics_client` argument of a handler: checks each value and sends it to the supervisor.
 
-Nothing here waits for a metrics backend, and a backend that is down is never seen by the handler.
+It never waits for a metrics backend, and the handler never gets an error because a backend is unavailable.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ TAG_CHARACTERS_MAX = 200
 class MetricsClient:
     """Pushes custom metrics.
 
-    A name that is refused raises ValueError: the code is wrong, at its first call. A value or tags that cannot be
-    stored are data: they are logged, once for each metric, and never fail a workload.
+    An invalid name raises ValueError, because the code is wrong. Invalid values and tags come from data: they are
+    logged, once for each metric, and do not fail the workload.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -50,13 +50,13 @@ class MetricsClient:
             return
         try:
             checked = {"value": checked_value(kind, value), "tags": checked_tags(tags)}
-        except Exception as error:  # noqa: BLE001 - __float__ and __str__ of a user's objects: anything can be raised
+        except Exception as error:  # noqa: BLE001 - __float__ and __str__ are user code
             self._complain(metric, error)
             return
         try:
             self._channel.send({"type": "metric", "kind": kind, "name": metric, **checked})
         except OSError:
-            # The supervisor is gone; the job loop meets the same end at its next frame and stops there.
+            # The supervisor has ended. The job loop gets the same error at its next frame, and stops.
             return
 
     def _complain(self, metric: str, error: object) -> None:
@@ -67,7 +67,7 @@ class MetricsClient:
 
 
 def check_name(metric: object) -> None:
-    """Raise ValueError unless the metric's name can be pushed."""
+    """Raise ValueError if the metric's name is invalid."""
     if not isinstance(metric, str):
         raise ValueError(f"a metric's name must be a string, got {type(metric)}")  # noqa: TRY004 - one error for all
     if not 0 < len(metric) <= NAME_CHARACTERS_MAX:
@@ -78,7 +78,7 @@ def check_name(metric: object) -> None:
 
 
 def checked_value(kind: str, value: Any) -> float:
-    """Return the value as a number; raises ValueError, or whatever float() does."""
+    """Return the value as a number. Raises ValueError, or any exception of float()."""
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{value!r} is not a finite number")
@@ -88,7 +88,7 @@ def checked_value(kind: str, value: Any) -> float:
 
 
 def checked_tags(tags: object) -> Dict[str, str]:
-    """Return the tags as strings, values cut to TAG_CHARACTERS_MAX. Raises ValueError, or whatever str() does."""
+    """Return the tags as strings of at most TAG_CHARACTERS_MAX. Raises ValueError, or any exception of str()."""
     if tags is None:
         return {}
     if not isinstance(tags, dict):

@@ -1,9 +1,9 @@
-"""The standard `logging` module in a handler's processes: its records become JSON lines at `handler.log_level`.
+"""Writes records of the standard `logging` module as JSON lines, at `handler.log_level`.
 
-This stands in for logging's handler of last resort, which writes where nothing is configured. So a handler's own
-configuration wins, whatever its form (basicConfig, dictConfig, a handler of its own), and no line is printed twice.
-A record has the line of cortex_internal's logger, and beside it `name`, its logger's. Programs that a handler starts
-are left alone: somebody may read what they print.
+It replaces `logging.lastResort`, the handler that logging uses while nothing is configured. So any configuration of the
+user's code wins (basicConfig, dictConfig, a handler), and no line is written twice. A line has the fields of
+cortex_internal's logger, and `name`, the name of its own logger. Other programs that a handler starts are not changed,
+because another program may parse their output.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from typing import Any, FrozenSet
 from cortex_internal.lib.log import logger
 
 STANDARD: FrozenSet[str] = frozenset(vars(logging.makeLogRecord({}))) | {"asctime", "message"}
-"""What logging itself keeps in a record; the rest came from `extra`."""
+"""Attributes that logging itself sets in a record. All others come from `extra`."""
 
 
 class LastResort(logging.Handler):
-    """Hands each record to the handler of cortex_internal's logger, which writes its line."""
+    """Passes each record to the handler of cortex_internal's logger, which writes the line."""
 
     def __init__(self, lines: logging.Handler) -> None:
         super().__init__()
@@ -34,15 +34,15 @@ class LastResort(logging.Handler):
 
 
 def write_as_lines() -> None:
-    """Take what the handler logs from now on. Before user code is loaded, once in each process."""
-    if not logging.root.handlers:  # otherwise a sitecustomize of the environment has configured it
+    """Write the records from now on. Call it once in each process, before user code is loaded."""
+    if not logging.root.handlers:  # otherwise the environment's sitecustomize has configured logging
         logging.root.setLevel(logger.level)
     logging.lastResort = LastResort(logger.handlers[0])
     configure = logging.basicConfig
 
     @functools.wraps(configure)
     def configure_if_asked(**options: Any) -> None:
-        # logging.info() and its like call this without arguments, and would write plain text to stderr ever after.
+        # logging.info() calls this without arguments. It would then write plain text to stderr from now on.
         if options:
             configure(**options)
 

@@ -1,7 +1,7 @@
-"""The `tensorflow_client` of a handler of the type tensorflow: runs the SavedModels the supervisor has fetched.
+"""The `tensorflow_client` of a handler of the type tensorflow: runs the SavedModels that the supervisor fetched.
 
-Cortex' client spoke to TensorFlow Serving; this one runs the models in the handler's own process. What `predict` takes,
-returns and complains about is the same: a flat list for each output, its numbers as Serving's JSON gave them.
+Cortex' client called TensorFlow Serving; this one runs the models in the handler's process. The arguments, the results
+and the errors of `predict` are the same: a flat list for each output, with the numbers of Serving's JSON.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ import os
 from typing import Any, Dict, List, Mapping, MutableMapping, NamedTuple, Optional, Tuple, Union, cast
 
 LATEST = "latest"
-ONLY_MODEL = "_cortex_default"  # the name of the one in `models.path`; user code never says it
+ONLY_MODEL = "_cortex_default"  # the name of the model in `models.path`; user code does not use it
 PREFERRED_SIGNATURE = "predict"
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # otherwise a page about this machine's processor at every start
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # otherwise TensorFlow prints a page about the processor at every start
 
 
 class ModelOrder(NamedTuple):
-    """What the start frame says of models: `folder` holds <name>/<version>/saved_model.pb for each of them.
+    """The models of a start frame. `folder` holds <name>/<version>/saved_model.pb for each of them.
 
-    `signature_keys` has the names; the value is None where the configuration names no signature.
+    `signature_keys` has the names. A value is None if the configuration names no signature.
     """
 
     folder: str
@@ -29,20 +29,20 @@ class ModelOrder(NamedTuple):
 
 
 class ModelInvalid(ValueError):
-    """A model cannot be loaded, or has no signature that could be called."""
+    """A model cannot be loaded, or has no signature to call."""
 
 
 class LoadedModel(NamedTuple):
-    """One version of a model, and the signature of it that is called."""
+    """One version of a model, and its signature that is called."""
 
     title: str
     signature_key: str
     function: Any
-    keeps: Any  # TensorFlow frees a model's variables with it, even while its function is called
+    keeps: Any  # without a reference to the model TensorFlow frees its variables, even during a call
 
 
 class TensorFlowClient:
-    """Loads the latest version of each model at once, the others when they are first asked for."""
+    """Loads the latest version of each model at the start, other versions at their first use."""
 
     def __init__(self, order: ModelOrder, environment: MutableMapping[str, str]) -> None:
         """Raises ModelInvalid, and ImportError if TensorFlow is not installed."""
@@ -60,9 +60,9 @@ class TensorFlowClient:
     ) -> Dict[str, Any]:
         """Run one model and return a flat list for each of its outputs.
 
-        `model_input` maps the signature's inputs to values, `model_name` may be left out if there is only
-        `models.path`, `model_version` is a number or "latest". Raises ValueError for what is wrong with them, and
-        for what the model cannot compute.
+        `model_input` maps the signature's inputs to values. `model_name` is not needed with `models.path`.
+        `model_version` is a number or "latest". Raises ValueError if an argument is wrong or the model cannot compute
+        it.
         """
         version = str(model_version)
         if version != LATEST and not version.isdecimal():
@@ -104,7 +104,7 @@ class TensorFlowClient:
         shown = f"{title(name)} of version '{version}'"
         try:
             model = self._tensorflow.saved_model.load(os.path.join(self._order.folder, name, version))
-        except Exception as error:  # whatever TensorFlow raises over a file somebody made
+        except Exception as error:  # TensorFlow raises many kinds for an invalid file
             raise ModelInvalid(f"{shown} cannot be loaded: {type(error).__name__}: {error}") from error
         key = choose_signature(list(model.signatures), self._order.signature_keys[name], shown)
         return LoadedModel(shown, key, model.signatures[key], model)
@@ -133,7 +133,7 @@ class TensorFlowClient:
 
 
 def title(name: str) -> str:
-    """Return how texts call a model."""
+    """Return the name of a model for error texts."""
     return "the model" if name == ONLY_MODEL else f"model '{name}'"
 
 
@@ -146,7 +146,7 @@ def versions_in(folder: str) -> List[str]:
 
 
 def choose_signature(available: List[str], configured: Optional[str], shown: str) -> str:
-    """Return the signature to call. Raises ModelInvalid if the configuration has to name one, or another one."""
+    """Return the signature to call. Raises ModelInvalid if the configuration must name one, or names a wrong one."""
     if not available:
         raise ModelInvalid(f"unable to find signature defs in {shown}; export the SavedModel with a signature")
     if configured is not None:
@@ -167,10 +167,11 @@ def choose_signature(available: List[str], configured: Optional[str], shown: str
 
 
 def flat_list(array: Any, dtype: str) -> List[Any]:
-    """Return the values in row-major order, as protobuf's JSON has them.
+    """Return the values in row-major order, in the form of protobuf's JSON.
 
-    That is Python numbers and booleans, 64-bit integers in decimal and bytes in base64 as text, the shortest decimal
-    that means the same 32-bit float, "NaN", "Infinity" and "-Infinity", and a complex number as its two parts.
+    Numbers and booleans are Python's. A 64-bit integer is a text in decimal, bytes are a text in base64. A 32-bit float
+    is the shortest decimal with the same value; "NaN", "Infinity" and "-Infinity" are texts. A complex number is two
+    values.
     https://protobuf.dev/programming-guides/json/
     """
     values: List[Any] = array.ravel().tolist() if hasattr(array, "ravel") else [array]
@@ -186,7 +187,7 @@ def flat_list(array: Any, dtype: str) -> List[Any]:
 
 
 def finite(value: float) -> Union[float, str]:
-    """Return the number, or its text where JSON has no number for it."""
+    """Return the number, or a text if JSON has no such number."""
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

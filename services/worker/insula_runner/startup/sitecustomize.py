@@ -1,9 +1,9 @@
-"""What each Python that is started with this folder on its PYTHONPATH runs first: the runner, and its children.
+"""Runs first in the runner and in each Python process below it: all have this folder on their PYTHONPATH.
 
-Python imports a module of this name before a program begins. So children of every kind, whichever library or script
-starts them, find what the handler finds: of ours exactly two packages, from outside sys.path; the handler's file, where
-no name on the path leads to it; and a botocore that knows the S3 we give. Everything is loaded when it is first
-imported. The folder leaves sys.path at once, and a sitecustomize of the environment's own is run after this one.
+Python imports a module of this name before a program begins. So every child process can import what the handler can:
+two packages of ours, which are not on sys.path; the handler's file, also if no name on sys.path leads to it; and a
+botocore that uses the stack's S3. Each is loaded when it is first imported. This module removes its folder from
+sys.path, and then runs the environment's own sitecustomize.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 OURS = os.path.dirname(os.path.dirname(HERE))
 PACKAGES = ("insula_runner", "cortex_internal")
 HANDLER_MODULE = "cortex_async_handler"  # the name that Cortex gave each handler's file
-HANDLER_VARIABLE = "INSULA_HANDLER_FILE"  # how children learn the path; sys.argv[0] they get replaced
+HANDLER_VARIABLE = "INSULA_HANDLER_FILE"  # the path for child processes, whose sys.argv[0] is another one
 CLIENTS = ("botocore.client", "aiobotocore.client")
 
 
 class Finder:
-    """Finds our packages, the handler's file as HANDLER_MODULE, and CLIENTS changed; nothing else."""
+    """Finds our packages, the handler's file as HANDLER_MODULE, and CLIENTS with our change."""
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:
-        """Return the spec of the module, or None if somebody else has to find it."""
+        """Return the spec of the module, or None if it is none of these."""
         if name in PACKAGES:
             return PathFinder.find_spec(name, [OURS])
         if name == HANDLER_MODULE and HANDLER_VARIABLE in os.environ:
@@ -58,5 +58,5 @@ sys.path[:] = [entry for entry in sys.path if entry != HERE]
 sys.meta_path.insert(0, Finder)
 for stream in (sys.stdout, sys.stderr):
     if isinstance(stream, io.TextIOWrapper):
-        stream.reconfigure(line_buffering=True)  # whoever started it reads each line at once, as from a terminal
+        stream.reconfigure(line_buffering=True)  # the reader of a pipe gets each line at once, as from a terminal
 run_next()
