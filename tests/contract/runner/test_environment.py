@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import os
 import select
+import shutil
 import subprocess
 import time
 import zipfile
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from insula.cache import ENVIRONMENTS, cache_folder
 from insula_worker.environments.environment import READY_MARK, ensure_environment
 from insula_worker.environments.key import EnvironmentFailed, EnvironmentInputs, environment_key
 from tests.environments import remove_environments
@@ -149,9 +151,12 @@ async def test_an_environment_without_its_mark_is_built_again(inputs: Environmen
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-async def test_base_set_and_requirements_are_installed_and_pins_win(inputs: EnvironmentInputs, cache: Path) -> None:
+async def test_base_set_and_requirements_are_installed_and_pins_win(inputs: EnvironmentInputs) -> None:
+    """In the user's own cache, whose base the stacks of other tests use as well."""
     (inputs.project / "requirements.txt").write_text("iniconfig\nurllib3<2.7\n")
     whole = EnvironmentInputs(project=inputs.project, variables=inputs.variables)
+    cache = cache_folder(os.environ, Path.cwd())
+    shutil.rmtree(cache / ENVIRONMENTS / environment_key(whole), ignore_errors=True)
     python = await ensure_environment(whole, cache, open_view(whole.project))
     script = (
         "import boto3, dill, iniconfig, numpy, PIL, requests, urllib3, yaml;"
