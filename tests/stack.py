@@ -149,7 +149,8 @@ class Stack:
         """Process ids of a part: of every API, or of one."""
         found = descendants(self.pid)
         if api:
-            [worker] = [pid for pid, command in found.items() if command.endswith(f" -m insula_worker {api} ")]
+            named = (pid for pid, command in found.items() if command.endswith(f" -m insula_worker {api} "))
+            worker = next(named)  # a child of its own has the same command line, until it has called exec
             found = {worker: found[worker]} | descendants(worker)
         return [pid for pid, command in found.items() if PART_WORDS[part] in command]
 
