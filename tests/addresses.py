@@ -1,7 +1,7 @@
-"""Ports and loopback addresses that no other test session of this machine has, whichever of them runs beside it.
+"""Ports and loopback addresses that no other test session on this machine uses.
 
-A session takes a number for as long as it lives, and what is made of it. Its ports lie below those that `insula up`
-and the kernel choose from.
+Each running session holds a number. Its ports and addresses are computed from that number. The ports are lower than
+those that `insula up` and the kernel choose.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _addresses = itertools.count()
 
 @cache
 def _session() -> int:
-    """The lowest number that nobody holds; a socket without a file holds it until this process ends."""
+    """Return the lowest free number. An abstract Unix socket holds it until this process ends."""
     for number in range(SESSIONS):
         held = socket.socket(socket.AF_UNIX)
         try:
@@ -37,16 +37,16 @@ def _session() -> int:
 
 
 def free_port() -> int:
-    """A port that nobody listens on; each of the session's ports is given again after all others."""
+    """Return a port on which no process listens. A port is returned again only after all others of the session."""
     first = PORTS_FROM + _session() * PORTS_EACH
     return next(port for n in itertools.islice(_ports, 1000) if is_free("", port := first + n % PORTS_EACH))
 
 
 def own_address() -> str:
-    """A loopback address."""
+    """Return a loopback address of this session."""
     return f"127.{_session() + 2}.{next(_addresses) % 250 + 2}.1"
 
 
 def free_addresses() -> tuple[int, str]:
-    """What a stack needs: a port for its callers, and an address for its parts."""
+    """Return a port for the public listener of a stack, and an address for its internal listeners."""
     return free_port(), own_address()

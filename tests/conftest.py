@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Settings and hooks for all tests."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-# The same examples in every run: one that fails does so for everybody. No time limit: a machine may pause.
+# Every run uses the same examples, so that a failure can be reproduced. No deadline: a machine may be slow.
 settings.register_profile(
     "insula", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )
 settings.load_profile("insula")
 
-# A shell without job control starts what runs in the background deaf to it, and all that tests start would be, too.
+# A shell without job control makes background processes ignore SIGINT, and their children inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# A handler has a /tmp of its own: what a test shares with one lies elsewhere.
+# A handler has its own /tmp, so files that a test shares with a handler lie outside of /tmp.
 TEMPORARY = Path.home() / ".cache" / "insula-tests"
 TEMPORARY.mkdir(parents=True, exist_ok=True)
 os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(TEMPORARY))
 
-for name in ("NO_PROXY", "no_proxy"):  # a proxy is for pip
+for name in ("NO_PROXY", "no_proxy"):  # only pip uses a proxy
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,127.0.0.0/8"]))
 
 ONE_STACK = (
@@ -41,18 +41,18 @@ ONE_STACK = (
     "seed_document",
     "stack",
 )
-"""Folders whose files share a stack, or a part of one, that starts once."""
+"""Folders whose files share a stack, or a part of one."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the longest file, so that no session is left alone with it at the end."""
+    """Run the longest file first, so that the other sessions need not wait for it at the end."""
     items.sort(key=lambda item: item.path.name != "test_kills.py")
 
 
 class OneStackOneSession(LoadScopeScheduling):  # type: ignore[misc] # xdist carries no types
-    """Gives whole files to a session, and whole folders where these share a stack.
+    """Schedules all tests of a file in one session, and all tests of a folder in ONE_STACK.
 
-    xdist's own `--dist loadgroup` marks tests in an attribute that pytest 9.2 no longer has, so it spreads them singly.
+    xdist's own `--dist loadgroup` does not group with pytest 9.2: it writes to an attribute that pytest has removed.
     """
 
     def _split_scope(self, nodeid: str) -> str:
@@ -62,21 +62,21 @@ class OneStackOneSession(LoadScopeScheduling):  # type: ignore[misc] # xdist car
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """Spread tests over sessions by OneStackOneSession, whatever `--dist` says."""
+    """Use OneStackOneSession for every value of `--dist`."""
     return OneStackOneSession(config, log)
 
 
 SECONDS: defaultdict[str, float] = defaultdict(float)
-"""What each folder of tests took, fixtures included."""
+"""The duration of each folder of tests, including fixtures."""
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Add up, wherever the test ran."""
+    """Add the duration of a test, from this session or another."""
     SECONDS[str(PurePosixPath(report.nodeid.partition("::")[0]).parent)] += report.duration
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the folders by their time; sessions side by side share it."""
+    """Print the duration of each folder, longest first. Sessions run in parallel, so the sum exceeds the real time."""
     terminalreporter.section("seconds by folder")
     for folder, seconds in sorted(SECONDS.items(), key=lambda item: -item[1]):
         terminalreporter.write_line(f"{seconds:7.1f}  {folder}")

@@ -1,4 +1,4 @@
-"""The environments of projects, built by the worker's own code: before a stack needs them, or for one test."""
+"""Environments of projects for tests, built by the worker's code."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from insula_worker.view import View, ViewSettings
 
 
 async def python_of(project: Path, *, tensorflow: bool = False) -> Path:
-    """The interpreter that will run the project's handler. Minutes the first time, found again afterwards.
+    """Return the interpreter that will run the project's handler. The first call may take minutes; later ones do not.
 
-    A project with a dependencies.sh is one whose API is called like its folder.
+    For a project with a dependencies.sh, the API must have the name of the folder.
     """
     cache = cache_folder(os.environ, Path.cwd())
     inputs = EnvironmentInputs(project, dict(os.environ), tensorflow=tensorflow)
@@ -28,6 +28,6 @@ async def python_of(project: Path, *, tensorflow: bool = False) -> Path:
 
 
 def remove_environments(cache: Path) -> None:
-    """Remove all environments of a cache, but not the base that the next ones begin with: building it takes seconds."""
+    """Remove all environments of a cache. Keep the base, which new environments copy: building it takes seconds."""
     found = [path for path in (cache / "environments").glob("*") if path.suffix != ".base"]
     subprocess.run(["rm", "-rf", *found], check=True)

@@ -1,4 +1,4 @@
-"""A proxy in front of a real S3 server, which answers some requests with an error, or none at all."""
+"""A proxy in front of a real S3 server. It answers some requests with an error, or closes their connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _HEAD_END = b"\r\n\r\n"
 
 
 class FailingS3:
-    """`status` answers each request whose first line matches `pattern`; 0 closes its connection. Empty: none does."""
+    """Answers with `status` each request whose first line matches `pattern`, and forwards all others.
+
+    `status` 0 closes the connection without an answer. An empty `pattern` matches no request.
+    """
 
     def __init__(self, upstream: Path) -> None:
         self.pattern = ""
@@ -23,7 +26,7 @@ class FailingS3:
         self.endpoint = ""
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection with one request."""
+        """Serve one connection with one request."""
         with suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(_HEAD_END)
             if self.pattern and re.match(self.pattern.encode(), head):
@@ -54,7 +57,7 @@ async def _pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
 
 @asynccontextmanager
 async def failing_s3(upstream: Path) -> AsyncGenerator[FailingS3]:
-    """A proxy in front of the S3 that listens on the Unix socket `upstream`; nothing fails at first."""
+    """Run a proxy in front of the S3 server at the Unix socket `upstream`. At first it forwards all requests."""
     proxy = FailingS3(upstream)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()

@@ -1,4 +1,4 @@
-"""One API as a test calls it over HTTP."""
+"""Calls of one API over HTTP."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ END_S = 120
 
 @dataclass(frozen=True)
 class HttpApi:
-    """The API at `url`, its endpoint on some listener."""
+    """The API whose endpoint is `url`."""
 
     url: str
 
     def submit(self, payload: bytes | Iterable[bytes], content_type: str) -> str:
-        """POST, and return the id."""
+        """Submit a workload. Return its id."""
         reply = requests.post(self.url, data=payload, headers={"Content-Type": content_type}, timeout=60)
         assert reply.status_code == 200, reply.text
         id: str = reply.json()["id"]
         return id
 
     def end(self, id: str, within_s: float = END_S) -> dict[str, Any]:
-        """GET until the workload has ended."""
+        """Wait until the workload has ended. Return its record."""
         answer = until_blocking(lambda: self._ended(id), within_s, shown=lambda: f"{id}: {self._read(id)}")
         assert answer is not None
         return answer
@@ -37,7 +37,7 @@ class HttpApi:
         return answer if answer.get("status") in ("completed", "failed", "cancelled") else None
 
     def _read(self, id: str) -> dict[str, Any]:
-        """The answer of a GET, empty while a part of the stack that was killed is started again."""
+        """Return the workload's record. Empty if the connection fails, as while a killed part restarts."""
         try:
             answer: dict[str, Any] = requests.get(f"{self.url}/{id}", timeout=60).json()
         except requests.ConnectionError:
@@ -45,5 +45,5 @@ class HttpApi:
         return answer
 
     def run(self, payload: bytes, content_type: str) -> dict[str, Any]:
-        """Submit, and wait for the end."""
+        """Submit a workload and wait until it has ended. Return its record."""
         return self.end(self.submit(payload, content_type))

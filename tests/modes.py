@@ -1,7 +1,7 @@
-"""How a test's stack is run: isolated as far as the machine allows, or one of the other ways users run it.
+"""The modes in which tests run a stack: with isolation, without it, as an unprivileged user, without namespaces.
 
-INSULA_TEST_MODE sets the mode of every test that does not set its own: `INSULA_TEST_MODE=ordinary pytest
-tests/contract/seed_document` proves the document for an unprivileged user.
+INSULA_TEST_MODE is the mode of every test that does not choose one. The default is isolation as far as the machine
+allows. `INSULA_TEST_MODE=ordinary pytest tests/contract/seed_document` tests the document as an unprivileged user.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _numbers: Final = itertools.count()
 
 
 class Mode(StrEnum):
-    """The ways."""
+    """A mode of a test's stack."""
 
     ISOLATED = "isolated"
     OFF = "off"
@@ -35,27 +35,27 @@ class Mode(StrEnum):
 
 
 def chosen_mode() -> Mode:
-    """What INSULA_TEST_MODE says."""
+    """Return the mode in INSULA_TEST_MODE."""
     return Mode(os.environ.get("INSULA_TEST_MODE", Mode.ISOLATED))
 
 
 def options_of(mode: Mode) -> list[str]:
-    """The options of `insula up`."""
+    """Return the options that `insula up` needs."""
     return ["--isolation", "off"] if mode is Mode.OFF else []
 
 
 def wrapper_of(mode: Mode) -> list[str]:
-    """What comes before the command."""
+    """Return the prefix of the command line."""
     return [sys.executable, no_namespaces.__file__] if mode is Mode.NO_NAMESPACES else []
 
 
 def user_of(mode: Mode) -> OrdinaryUser | None:
-    """Who runs it, if not we; the same user for the whole test run."""
+    """Return the user that runs the stack, None for the current one. All tests of a run share the user."""
     return _user() if mode is Mode.ORDINARY else None
 
 
 def adopt(user: OrdinaryUser, projects: Sequence[Path]) -> list[Path]:
-    """Give the user copies of the projects."""
+    """Copy the projects to the user's home. Return the copies."""
     folder = user.folder(f"projects-{next(_numbers)}")
     copies = [folder / str(number) / project.name for number, project in enumerate(projects)]
     for project, copy in zip(projects, copies, strict=True):

@@ -1,8 +1,7 @@
-"""Run a command where namespaces are refused: `python no_namespaces.py [processes|layers] COMMAND [ARGUMENT ...]`.
+"""Run a command that cannot create namespaces: `python no_namespaces.py [processes|layers] COMMAND [ARGUMENT ...]`.
 
-A seccomp filter refuses unshare, setns, mount, and clone with a flag of a namespace, as Docker's default filter does.
-With `processes` it refuses a process namespace only, with `layers` only to mount an overlay. The command's children
-inherit it.
+A seccomp filter refuses unshare, setns, mount, and clone with a namespace flag, as Docker's default filter does.
+`processes` refuses only process namespaces. `layers` refuses only overlay mounts. Child processes inherit the filter.
 """
 
 from __future__ import annotations
@@ -21,18 +20,18 @@ SECCOMP_MODE_FILTER: Final = 2
 ALLOW: Final = 0x7FFF0000
 REFUSE: Final = 0x00050000 | errno.EPERM
 MISSING: Final = 0x00050000 | errno.ENOSYS
-LOAD, EQUAL, ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06  # of classic BPF
-NUMBER_AT, ARGUMENTS_AT = 0, 16  # in struct seccomp_data; an argument has 8 bytes
+LOAD, EQUAL, ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06  # opcodes of classic BPF
+NUMBER_AT, ARGUMENTS_AT = 0, 16  # offsets in struct seccomp_data; an argument has 8 bytes
 NAMESPACES: Final = 0x7E020000  # every CLONE_NEW*
 PROCESS_NAMESPACE: Final = 0x20000000  # CLONE_NEWPID
-NO_FLAGS: Final = 0xC0ED0000  # MS_MGC_VAL: how bubblewrap mounts an overlay, and nothing else
+NO_FLAGS: Final = 0xC0ED0000  # MS_MGC_VAL: bubblewrap passes these flags only when it mounts an overlay
 CALLS: Final = {
     "x86_64": {"clone": 56, "unshare": 272, "setns": 308, "mount": 165, "clone3": 435},
     "aarch64": {"clone": 220, "unshare": 97, "setns": 268, "mount": 40, "clone3": 435},
 }
 
 Instruction = tuple[int, int, int, int]
-"""Code, how many instructions to jump if true and if false, value."""
+"""Opcode, instructions to skip if true, instructions to skip if false, value."""
 
 
 class Program(ctypes.Structure):
@@ -42,17 +41,17 @@ class Program(ctypes.Structure):
 
 
 def always(call: str, answer: int = REFUSE) -> list[Instruction]:
-    """Refuse a call. Each rule begins with the call's number loaded, and leaves it so for the next."""
+    """Return a rule that refuses a call. At the start and the end of each rule, the call's number is loaded."""
     return [(EQUAL, 0, 1, CALLS[platform.machine()][call]), (RETURN, 0, 0, answer)]
 
 
 def where(call: str, argument: int, test: int, value: int) -> list[Instruction]:
-    """Refuse a call if its argument passes the test."""
+    """Return a rule that refuses a call if its argument passes the test."""
     look = [(LOAD, 0, 0, ARGUMENTS_AT + 8 * argument), (test, 0, 1, value), (RETURN, 0, 0, REFUSE)]
     return [(EQUAL, 0, len(look) + 1, CALLS[platform.machine()][call]), *look, (LOAD, 0, 0, NUMBER_AT)]
 
 
-# clone3's flags are out of a filter's reach: glibc does without it.
+# A filter cannot read clone3's flags. If clone3 is missing, glibc uses clone.
 NO_CLONE3: Final = always("clone3", MISSING)
 FILTERS: Final = {
     "namespaces": [
@@ -70,7 +69,7 @@ FILTERS: Final = {
 
 
 def main(words: list[str]) -> None:
-    """Install the filter and become the command."""
+    """Install the filter and execute the command in this process."""
     name, command = (words[0], words[1:]) if words[0] in FILTERS else ("namespaces", words)
     instructions = [(LOAD, 0, 0, NUMBER_AT), *FILTERS[name], (RETURN, 0, 0, ALLOW)]
     code = b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)

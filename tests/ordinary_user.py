@@ -1,7 +1,7 @@
-"""An unprivileged user with a world-readable copy of this project and of the environment it runs in.
+"""An unprivileged user with a world-readable copy of this repository and of its Python environment.
 
-`ordinary_user` gives a user without any privilege: another user under root, the current one otherwise. It never skips;
-a missing file or tool is an error.
+If root runs the tests, this is another user; otherwise it is the current one. A missing file or tool is an error: it
+never skips a test.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 UID: Final = 42_424
-"""Without an entry in passwd, and nobody else's."""
+"""A user id that no user has; passwd has no entry for it."""
 COPIED: Final = ("src", "services", "envoy", "local", "examples", "tests", "pyproject.toml")
 INHERITED: Final = ("PIP_", "SSL_CERT_", "http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 
 
 @dataclass(frozen=True)
 class OrdinaryUser:
-    """`home` is its own, and nobody else writes there; `root` is the copy of the project, `python` runs it."""
+    """A user. Only this user writes in `home`. `root` is the copy of the repository, `python` its interpreter."""
 
     uid: int
     home: Path
     root: Path
     python: Path
-    libraries: Path | None = None  # of the interpreter, if that is a copy
+    libraries: Path | None = None  # the interpreter's lib folder, if the interpreter is a copy
 
     @property
     def process(self) -> dict[str, Any]:
-        """What makes a process of `subprocess` or asyncio one of this user's."""
+        """Return the keyword arguments with which subprocess or asyncio starts a process as this user."""
         environment = {name: value for name, value in os.environ.items() if name.startswith(INHERITED)}
         environment |= {"HOME": str(self.home), "PATH": os.defpath, "LANG": "C.UTF-8"}
         if self.libraries is not None:
@@ -48,7 +48,7 @@ class OrdinaryUser:
         return found
 
     def folder(self, name: str) -> Path:
-        """A new folder of this user's."""
+        """Make a folder in `home` that the user owns."""
         folder = self.home / name
         folder.mkdir(mode=0o700)
         os.chown(folder, self.uid, self.uid)
@@ -57,7 +57,7 @@ class OrdinaryUser:
 
 @contextmanager
 def ordinary_user() -> Generator[OrdinaryUser]:
-    """Make the copies, and remove them at the end. Takes seconds: files are linked where the file system allows it."""
+    """Make the copies, and remove them at the end. Takes seconds, because files are hard links if possible."""
     if os.geteuid() != 0:
         with TemporaryDirectory(prefix="insula-user-", ignore_cleanup_errors=True) as place:
             yield OrdinaryUser(os.geteuid(), Path(place), ROOT, Path(sys.executable))
@@ -78,11 +78,11 @@ def ordinary_user() -> Generator[OrdinaryUser]:
         subprocess.run([python, "-c", "import insula_worker"], check=True, **user.process)
         yield user
     finally:
-        subprocess.run(["rm", "-rf", folder], check=False)  # shutil takes a minute of CPU for so many files
+        subprocess.run(["rm", "-rf", folder], check=False)  # shutil takes a minute of CPU
 
 
 def _interpreter(folder: Path) -> Path:
-    """Return where this interpreter is installed, or a copy of it if others cannot reach that."""
+    """Return the prefix of this interpreter, or of a copy if other users cannot read it."""
     base = Path(sys.base_prefix).resolve()
     if _is_open(base):
         return base
@@ -93,7 +93,7 @@ def _interpreter(folder: Path) -> Path:
 
 
 def _environment(base: Path, root: Path) -> Path:
-    """Copy the environment we run in, for the interpreter at `base`; return its Python."""
+    """Copy the current virtual environment for the interpreter at `base`. Return the copy's Python."""
     prefix = Path(sys.prefix).resolve()
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     environment = root / ".venv"
@@ -107,14 +107,17 @@ def _environment(base: Path, root: Path) -> Path:
     (environment / "bin" / "python").symlink_to(base / "bin" / version)
     for path in (environment / "lib" / version / "site-packages").glob("*.pth"):
         text = path.read_text()
-        path.unlink()  # it may be the very file of ours
+        path.unlink()  # it may be a hard link to our own file
         path.write_text(text.replace(str(ROOT), str(root)))
         path.chmod(0o644)
     return environment / "bin" / "python"
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy with every file readable to all, as links if that can be. Programs that are links stay links."""
+    """Copy a file or folder, as hard links if possible, and make its folders readable for all users.
+
+    Symbolic links stay symbolic links.
+    """
     linked = subprocess.run(["cp", "-al", source, target], capture_output=True, check=False)
     if linked.returncode != 0:
         shutil.rmtree(target, ignore_errors=True)
@@ -125,5 +128,5 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _is_open(folder: Path) -> bool:
-    """Whether everybody may go there."""
+    """Whether all users can read the folder and its parents."""
     return all(path.stat().st_mode & 0o005 == 0o005 for path in (folder, *folder.parents))

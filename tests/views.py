@@ -1,4 +1,4 @@
-"""Views of the machine for tests that start programs of a release without a stack."""
+"""Views for tests that start programs of a release without a stack."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from insula_worker.view import View, ViewSettings
 
 
 def open_view(project: Path) -> View:
-    """The machine's own, not isolated."""
+    """Return a view without isolation."""
     return View(ViewSettings(), _folder(project), project)
 
 
 def isolated_view(project: Path, *, hosts: Path | None = None, hidden: tuple[Path, ...] = ()) -> View:
-    """A handler's, as far as this machine allows; its layers are beside the environment it takes."""
+    """Return the view of a handler, as isolated as this machine allows. Its layers are beside the environment."""
     folder = _folder(project)
     settings = ViewSettings(sandbox(folder), "echo", folder, hidden, hosts, confined=True)
     return View(settings, folder, project)
@@ -29,12 +29,12 @@ def _folder(project: Path) -> Path:
 
 
 def sandbox(folder: Path) -> Sandbox:
-    """What is possible here: all of it where CI=true."""
+    """Return the isolation that is possible on this machine. With CI=true, incomplete isolation is an error."""
     return find_sandbox(Isolation.REQUIRED if os.environ.get("CI") == "true" else Isolation.AUTO, folder)
 
 
 def complete_sandbox(folder: Path) -> Sandbox:
-    """All of it; a test that needs it is skipped elsewhere, but fails where CI=true."""
+    """Return complete isolation. If the machine does not allow it, skip the test; with CI=true, fail."""
     found = sandbox(folder)
     if found.missing:
         pytest.skip(f"this machine does not allow it: {found.missing}")

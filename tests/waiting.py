@@ -1,4 +1,4 @@
-"""Waiting for a condition: the one place that pauses between two looks at it."""
+"""Waiting for a condition. Only this module sleeps between two checks."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from typing import TypeVar
 T = TypeVar("T")
 
 PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02)
-"""Between the first looks; the last one from then on. A pause leaves the CPU to what is waited for."""
+"""The pauses between the first checks; the last one is repeated. A pause leaves the CPU to other processes."""
 LONG_S = 60
-"""For what takes milliseconds on a machine that is not busy."""
+"""The default limit, for conditions that take milliseconds on an idle machine."""
 
 
 async def until(condition: Callable[[], T], within_s: float = LONG_S, shown: Callable[[], object] = lambda: "") -> T:
-    """Return what the condition returned once that is true; other tasks run meanwhile. `shown` explains a failure."""
+    """Wait until the condition returns a true value, and return that value. Other tasks run meanwhile.
+
+    Raises AssertionError after the limit. Its text includes what `shown` returns.
+    """
 
     async def once() -> T:
         return condition()
@@ -28,7 +31,7 @@ async def until(condition: Callable[[], T], within_s: float = LONG_S, shown: Cal
 async def until_awaited(
     condition: Callable[[], Awaitable[T]], within_s: float = LONG_S, shown: Callable[[], object] = lambda: ""
 ) -> T:
-    """Return what the condition returned once that is true, for a condition that is a coroutine function."""
+    """Do the same as `until` for a condition that is a coroutine function."""
     pauses_s = _pauses(within_s, shown)
     while not (found := await condition()):
         await asyncio.sleep(next(pauses_s))
@@ -36,7 +39,7 @@ async def until_awaited(
 
 
 def until_blocking(condition: Callable[[], T], within_s: float = LONG_S, shown: Callable[[], object] = lambda: "") -> T:
-    """Return what the condition returned once that is true, for a test without an event loop."""
+    """Do the same as `until` in a test without an event loop."""
     pauses_s = _pauses(within_s, shown)
     while not (found := condition()):
         time.sleep(next(pauses_s))
@@ -44,8 +47,8 @@ def until_blocking(condition: Callable[[], T], within_s: float = LONG_S, shown: 
 
 
 def _pauses(within_s: float, shown: Callable[[], object]) -> Iterator[float]:
-    """Endless pauses; an AssertionError once the time is over."""
+    """Yield pauses without end. Raises AssertionError after `within_s`."""
     deadline = time.monotonic() + within_s
     for pause_s in chain(PAUSES_S, repeat(PAUSES_S[-1])):
-        assert time.monotonic() < deadline, f"not within {within_s} s {shown()}"
+        assert time.monotonic() < deadline, f"condition not met within {within_s} s {shown()}"
         yield pause_s

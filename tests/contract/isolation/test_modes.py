@@ -59,7 +59,7 @@ effective = int(status.split("CapEff:")[1].split()[0], 16)
 found = [bool(effective >> bit & 1) for bit in (16, 17, 19, 21, 27)], os.environ["CORTEX_PROJECT_DIR"] == os.getcwd()
 """
     with (tmp_path / "said").open("wb") as said:
-        async with running_stack([PROJECT], data=tmp_path / "data", said=said, mode=Mode.NO_NAMESPACES) as stack:
+        async with running_stack([PROJECT], data=tmp_path / "data", stderr=said, mode=Mode.NO_NAMESPACES) as stack:
             assert run(stack, code) == [[False] * 5, True]
     lines = (tmp_path / "said").read_text().splitlines()
     isolation = [line for line in lines if "isolation incomplete" in line]
@@ -103,7 +103,7 @@ found = {{
     inside = [sys.executable, no_namespaces.__file__, refused]
     with (tmp_path / "said").open("wb") as out:
         async with running_stack(
-            [PROJECT], data=tmp_path / "data", said=out, mode=Mode.ISOLATED, inside=inside
+            [PROJECT], data=tmp_path / "data", stderr=out, mode=Mode.ISOLATED, inside=inside
         ) as stack:
             assert run(stack, code) == {"own /tmp": True, "hidden": True, "project": True, **seen}
             stack.kill("runner")  # its end is still reported, and it is started again

@@ -1,6 +1,6 @@
-"""A disk that is too small, and one that fills: both are named, and nothing accepted is lost.
+"""A disk that is too small, and a disk that fills. `insula up` reports both. No accepted workload is lost.
 
-Each disk is a real file system, mounted where only the stack sees it; that needs no root.
+Each disk is a tmpfs in a mount namespace of the stack. This needs no root.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ FULL, ROOM_AGAIN = "is full: ", "has room again: "
 
 
 def on_a_disk(folder: Path, size_mib: int) -> list[str]:
-    """What runs a command where `folder` is a disk of this size."""
+    """Return a command prefix that mounts a disk of this size at `folder` for the command after it."""
     folder.mkdir()
     return [*ALONE, "sh", "-c", f'mount -t tmpfs -o size={size_mib}m tmpfs {folder} && exec "$@"', "sh"]
 
 
 def test_a_disk_too_small_to_start_on_is_refused(tmp_path: Path) -> None:
-    """SeaweedFS would wait for its first volume without an end."""
+    """Otherwise SeaweedFS would wait for its first volume for ever."""
     project, disk = write_project(tmp_path / "project"), tmp_path / "disk"
     command = [sys.executable, "-m", "insula.cli.main", "up", str(project), "--data", str(disk / "data")]
     done = subprocess.run([*on_a_disk(disk, 120), *command], capture_output=True, text=True, timeout=60, check=False)
@@ -47,13 +47,13 @@ def test_a_disk_too_small_to_start_on_is_refused(tmp_path: Path) -> None:
 
 
 class Disk:
-    """The stack's disk, seen from outside."""
+    """The stack's disk, filled and freed from outside of its mount namespace."""
 
     def __init__(self, stack: Stack, folder: Path) -> None:
         self._filler = Path(f"/proc/{stack.pid}/root{folder}/filler")
 
     def fill(self, left_mib: int) -> None:
-        """Take all room but this, and the last block if it is none."""
+        """Fill the disk except for `left_mib`. If that is 0, fill the last block too."""
         found = os.statvfs(self._filler.parent)
         with self._filler.open("wb", buffering=0) as filler, suppress(OSError):
             os.posix_fallocate(filler.fileno(), 0, found.f_bavail * found.f_frsize - left_mib * MEBIBYTE)
@@ -61,13 +61,13 @@ class Disk:
                 filler.seek(0, os.SEEK_END)
 
     def free(self) -> None:
-        """Give it back."""
+        """Free the space again."""
         self._filler.unlink()
 
 
 @dataclass
 class Caller:
-    """Submits to the probe, and keeps the ids of what was accepted."""
+    """Submits workloads to the probe, and keeps the ids of those accepted."""
 
     url: str
     ids: list[str] = field(default_factory=list[str])
@@ -80,7 +80,7 @@ class Caller:
         return answer
 
     def is_refused(self) -> bool:
-        """Whether both stores' 503 says that there is no room, and when to come again."""
+        """Whether a small and a large submit both get 503 with Retry-After. Redis stores the one, S3 the other."""
         answers = [self.post(large=large) for large in (False, True)]
         refused = [answer for answer in answers if answer.status_code != 200]
         for answer in refused:
@@ -93,18 +93,18 @@ class Caller:
 
 
 @pytest.mark.slow
-async def test_a_disk_that_fills_is_named_and_nothing_accepted_is_lost(tmp_path: Path) -> None:
-    """The output names it once, clients read that storage is full, and all goes on once there is room.
+async def test_a_full_disk_is_reported_and_no_accepted_workload_is_lost(tmp_path: Path) -> None:
+    """`insula up` reports it once, and submits get 503. Submits are accepted again once there is space.
 
-    While some MiB are left, what was accepted ends and can be read. Valkey cannot run with none.
+    With 20 MiB left, accepted workloads still complete and can be read. With 0 MiB left, Valkey cannot run.
     """
-    disk, said = tmp_path / "disk", tmp_path / "said"
+    disk, printed = tmp_path / "disk", tmp_path / "stderr"
 
-    def told(words: str, times: int) -> bool:
-        return said.read_text().count(words) == times
+    def reported(words: str, times: int) -> bool:
+        return printed.read_text().count(words) == times
 
-    with said.open("wb") as stderr:
-        async with running_stack([PROBE], data=disk / "data", said=stderr, inside=on_a_disk(disk, 400)) as stack:
+    with printed.open("wb") as stderr:
+        async with running_stack([PROBE], data=disk / "data", stderr=stderr, inside=on_a_disk(disk, 400)) as stack:
             api, caller, filler = HttpApi(f"{stack.public}/probe"), Caller(f"{stack.public}/probe"), Disk(stack, disk)
             assert caller.is_accepted()
             ended = [api.end(id) for id in caller.ids]
@@ -112,28 +112,28 @@ async def test_a_disk_that_fills_is_named_and_nothing_accepted_is_lost(tmp_path:
                 caller.ids += [api.submit(b'{"sleep_s": 2}', "application/json") for _ in range(2)]
                 filler.fill(left_mib)
                 await until(caller.is_refused)
-                await until(partial(told, FULL, episode))
+                await until(partial(reported, FULL, episode))
                 if left_mib:
                     assert [api.end(id) for id in caller.ids[: len(ended)]] == ended
                     assert {api.end(id)["status"] for id in caller.ids} == {"completed"}
                 filler.free()
-                await until(partial(told, ROOM_AGAIN, episode))
-                await until(caller.is_accepted, within_s=180)  # SeaweedFS looks once a minute
+                await until(partial(reported, ROOM_AGAIN, episode))
+                await until(caller.is_accepted, within_s=180)  # SeaweedFS checks the disk once a minute
             assert {api.end(id, within_s=120)["status"] for id in caller.ids} == {"completed"}
             assert [api.end(one["id"]) for one in ended] == ended
-    assert told(FULL, 2), "once for each time"
+    assert reported(FULL, 2), "once for each time that the disk was full"
 
 
-def test_a_full_disk_is_told_once_until_it_has_room_again(tmp_path: Path) -> None:
-    """At 1 % of a large disk, where SeaweedFS stops writing, and at 32 MiB of a small one."""
+def test_a_full_disk_is_reported_once_until_it_has_room_again(tmp_path: Path) -> None:
+    """A large disk is full below 1 %, where SeaweedFS stops writing. A small disk is full below 32 MiB."""
     watch = DiskWatch(tmp_path)
     large, small = 1000 * 1024 * MEBIBYTE, 1024 * MEBIBYTE
     assert watch.change(Room(11 * 1024 * MEBIBYTE, large)) is None
-    told = watch.change(Room(9 * 1024 * MEBIBYTE, large))
-    assert told is not None
-    assert f"The disk of {tmp_path} is full: 9,216 MiB are free, the stores need 10,240 MiB." in told
+    report = watch.change(Room(9 * 1024 * MEBIBYTE, large))
+    assert report is not None
+    assert f"The disk of {tmp_path} is full: 9,216 MiB are free, the stores need 10,240 MiB." in report
     assert watch.change(Room(0, large)) is None
-    assert watch.change(Room(11 * 1024 * MEBIBYTE, large)) is None, "it may be full again in a moment"
+    assert watch.change(Room(11 * 1024 * MEBIBYTE, large)) is None, "just above the limit, it may soon be full again"
     assert watch.change(Room(63 * MEBIBYTE, small)) is None
     assert "has room again" in str(watch.change(Room(64 * MEBIBYTE, small)))
     assert "is full" in str(watch.change(Room(31 * MEBIBYTE, small)))
