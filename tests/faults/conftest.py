@@ -1,4 +1,4 @@
-"""One stack for the tests that kill parts of it, or fill it, and leave it whole."""
+"""One stack that the tests of this folder share. Each test leaves it running."""
 
 from __future__ import annotations
 

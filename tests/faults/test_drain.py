@@ -1,4 +1,4 @@
-"""Stopping in good order, and not in good order: what was accepted goes on where it stood."""
+"""Stopping a stack: accepted workloads continue after a restart, and idle handlers exit normally."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROBE = Path(__file__).parent.parent / "projects" / "probe"
 
 @pytest.mark.slow
 async def test_i7_drain_a_stopped_stack_gives_back_what_it_could_not_finish(tmp_path: Path) -> None:
-    """After SIGTERM and a restart on the same data, each workload has ended, and those that finished ran once."""
+    """After SIGTERM and a restart on the same data, each workload completes and runs exactly once."""
     log = tmp_path / "runs"
     async with running_stack([PROBE], data=tmp_path / "data") as stack:
         api = HttpApi(f"{stack.public}/probe")
@@ -47,12 +47,12 @@ async def test_i7_drain_a_stopped_stack_gives_back_what_it_could_not_finish(tmp_
         for id in (done, finishing, *waiting):
             assert api.end(id)["status"] == "completed"
     runs = log.read_text().split()
-    assert sorted(runs) == sorted([done, finishing, *waiting]), "each ran exactly once"
+    assert sorted(runs) == sorted([done, finishing, *waiting]), "each workload runs exactly once"
 
 
 @pytest.mark.slow
-async def test_an_idle_handler_leaves_as_a_program_does(tmp_path: Path) -> None:
-    """What it registered for its exit runs, what it keeps for its life is cleaned up: at a drain and at a deletion."""
+async def test_an_idle_handler_exits_as_a_python_program_does(tmp_path: Path) -> None:
+    """At a drain and at a deletion, its atexit functions run and its temporary directories are removed."""
     places = {api: tmp_path / api for api in ("drained", "deleted")}
     projects = [write_project(tmp_path / f"{api}-project", TIDY_YAML.format(api=api), TIDY) for api in places]
     for place in places.values():

@@ -1,4 +1,4 @@
-"""The edge dies, or closes, while handlers and workers still use S3."""
+"""Envoy is killed or stops while handlers and workers use S3."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Handler:
 
     def handle_async(self, payload):
         self.s3.put_object(Bucket="kept", Key="begun", Body=b"")
-        while True:  # until somebody else stores the other object: the edge's listeners are closed then
+        while True:  # until the test stores "closed": the public listeners are closed then
             try:
                 self.s3.head_object(Bucket="kept", Key="closed")
                 break
@@ -45,13 +45,13 @@ class Handler:
 
 @pytest.mark.slow
 def test_kill_9_of_envoy_while_results_of_1_mib_are_stored_loses_none(stack: Stack, api: HttpApi) -> None:
-    """Workers reach S3 without the edge, so each result is stored once, at the first attempt."""
+    """Workers do not use Envoy to reach S3, so each result is stored in the first attempt."""
     result = {"text": "x" * MIB}
     ids = [api.submit(json.dumps({"return": result}).encode(), "application/json") for _ in range(8)]
     killed = 0
     while killed < KILLS:
         for pid in stack.processes("envoy"):
-            with suppress(ProcessLookupError):  # it ended by itself meanwhile
+            with suppress(ProcessLookupError):  # the process has ended since
                 os.kill(pid, signal.SIGKILL)
                 killed += 1
     for id in ids:
@@ -60,8 +60,8 @@ def test_kill_9_of_envoy_while_results_of_1_mib_are_stored_loses_none(stack: Sta
 
 
 @pytest.mark.slow
-async def test_a_stop_closes_the_callers_listeners_first_and_s3_last(tmp_path: Path) -> None:
-    """A handler that runs while the stack stops may still store what it made."""
+async def test_a_stop_closes_the_listeners_of_callers_first_and_s3_last(tmp_path: Path) -> None:
+    """A handler that still runs while the stack stops can store its objects."""
     entry = "- {name: api, kind: AsyncAPI, handler: {type: python, path: handler.py}}\n"
     project = write_project(tmp_path / "project", entry, STORES_AT_ITS_END)
     async with started(project, tmp_path / "data") as process:
@@ -80,12 +80,12 @@ async def test_a_stop_closes_the_callers_listeners_first_and_s3_last(tmp_path: P
 
 
 def attempts(stack: Stack, api: str, ids: Collection[str]) -> dict[str, int]:
-    """How often each of the workloads was begun."""
+    """Return the number of attempts of each workload."""
     return dict(Counter(id for id, status in stack.updates(api) if status == "in_progress" and id in ids))
 
 
 def listens(url: str) -> bool:
-    """Whether somebody accepts a connection there."""
+    """Whether the host and port of the URL accept a connection."""
     place = urlsplit(url)
     try:
         socket.create_connection((place.hostname, place.port), 1).close()

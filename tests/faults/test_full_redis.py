@@ -1,4 +1,4 @@
-"""A Redis at its memory limit refuses what is new and is emptied by what runs, also by a worker that starts then."""
+"""When Redis reaches maxmemory, new submits get 429. Workers still finish workloads, and a new worker can start."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.stack import Stack
 def test_i11_a_full_redis_refuses_with_429_and_empties_itself(stack: Stack, api: HttpApi) -> None:
     ids = [api.submit(b'{"sleep_s": 0.3}', "application/json") for _ in range(20)]
     with Redis.from_url(stack.info["redis"]) as redis:
-        redis.config_set("maxmemory", 1)  # over it at once, whatever is stored
+        redis.config_set("maxmemory", 1)  # Redis always stores more than one byte
         stack.kill("worker")
         refused = requests.post(api.url, b"{}", headers={"Content-Type": "application/json"}, timeout=10)
         assert refused.status_code == 429

@@ -1,4 +1,4 @@
-"""kill -9 of every part of the stack, one at a time, under load: nothing that was answered is lost or ends twice."""
+"""SIGKILL of each part of the stack, one at a time, under load. No accepted workload is lost or ends twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGE = b"x" * 50_000  # goes through S3
 
 
 def submit_through_outages(api: HttpApi, number: int) -> str:
-    """Repeat a refused submit, as a client would. An answer other than an id is a refusal, and stored nothing."""
+    """Submit until the submit is accepted, as a client would. A refused submit stores nothing."""
     large = number % 10 == 0
     payload = LARGE if large else json.dumps({"sleep_s": 0.01}).encode()
 
@@ -35,7 +35,7 @@ def submit_through_outages(api: HttpApi, number: int) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["runner", "worker", "submit", "results", "envoy", "valkey", "seaweedfs"])
-def test_every_answered_workload_completes_once(stack: Stack, api: HttpApi, part: str) -> None:
+def test_every_accepted_workload_completes_once(stack: Stack, api: HttpApi, part: str) -> None:
     with ThreadPoolExecutor(16) as clients:
         submits = [clients.submit(submit_through_outages, api, number) for number in range(WORKLOADS)]
         submits[WORKLOADS // 3].result()
@@ -48,6 +48,6 @@ def test_every_answered_workload_completes_once(stack: Stack, api: HttpApi, part
 
 
 def ends(stack: Stack, ids: list[str]) -> dict[str, int]:
-    """How often each workload was recorded as ended."""
+    """Return how often each workload was recorded as ended."""
     found = Counter(id for id, status in stack.updates("probe") if status in ("completed", "failed", "cancelled"))
     return {id: found[id] for id in ids}

@@ -1,4 +1,4 @@
-"""What waits behind a workload that kills its runner is not blamed for it (I5)."""
+"""Workloads queued behind one that kills its runner are retried without losing a delivery (I5)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tests.http_api import HttpApi
 
 @pytest.mark.slow
 def test_i5_poison_its_neighbours_complete(api: HttpApi) -> None:
-    """The handler is quick, so the worker claims ahead: several wait at the runner that dies, each time it does."""
+    """The handler is fast, so the worker claims several workloads ahead. They wait at the runner whenever it dies."""
 
     def submit(**payload: object) -> str:
         return api.submit(json.dumps(payload).encode(), "application/json")
 
     for _ in range(20):
         api.end(submit())
-    submit(sleep_s=0.5)  # so that the others queue up
+    submit(sleep_s=0.5)  # the next ones queue behind it
     deadly, harmless = list[str](), list[str]()
     for _ in range(3):
         deadly.append(submit(exit=3))

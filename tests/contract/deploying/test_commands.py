@@ -1,4 +1,4 @@
-"""The commands that Cortex' users know, against a running stack."""
+"""The commands of Cortex' command line, against a running stack."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _numbers = itertools.count()
 
 
 def once_there(path: Path) -> str:
-    """Code that waits for a file."""
+    """Return code that waits until the file exists."""
     return f"import os, time\nwhile not os.path.exists({str(path)!r}): time.sleep(0.05)\n"
 
 
@@ -53,7 +53,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 
 @dataclass(frozen=True)
 class Deployed:
-    """A project with one API of its own on the stack, and a shell in the directory of the stack."""
+    """One API on the shared stack, and its project. Commands run in the directory of the stack."""
 
     stack: Stack
     project: Path
@@ -83,7 +83,7 @@ def deployed(stack: Stack, tmp_path: Path) -> Deployed:
 
 
 LATIN_1 = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "latin-1"}
-"""A locale without UTF-8, as Python sees one."""
+"""The variables of a locale without UTF-8."""
 
 
 def insula(folder: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -95,7 +95,7 @@ def insula(folder: Path, *words: str, **environment: str) -> subprocess.Complete
 
 
 def test_deploy_get_describe_logs_refresh_and_delete(deployed: Deployed) -> None:
-    """Found without any option, because the stack keeps its data in this directory's .insula."""
+    """The commands need no option: they find the stack by .insula in the current directory."""
     name, insula = deployed.name, deployed.insula
     deployed.write(HANDLER.replace("1}", "2}"))
     again = insula("deploy", str(deployed.project))
@@ -125,21 +125,21 @@ def test_deploy_get_describe_logs_refresh_and_delete(deployed: Deployed) -> None
 
 
 def test_every_command_finds_the_stack_of_a_data_directory(deployed: Deployed, tmp_path: Path) -> None:
-    """From anywhere, and although an address in the environment names another."""
+    """`--data` works in any directory."""
     name, where = deployed.name, ["--data", str(deployed.here / ".insula")]
     submitted = insula(tmp_path, "submit", name, "--json", "1", "--wait", *where)
     assert (submitted.returncode, submitted.stdout) == (0, '{"version": 1}\n'), submitted.stderr
     id = submitted.stderr.split()[0]
     assert insula(tmp_path, "result", name, id, *where).stdout == '{"version": 1}\n'
-    assert deployed.insula("result", name, id).stdout == '{"version": 1}\n', "nor does it in the directory of the stack"
+    assert deployed.insula("result", name, id).stdout == '{"version": 1}\n'
     for words in (["get", name], ["describe", name], ["logs", name], ["refresh", name], ["delete", name]):
         done = insula(tmp_path, *words, *where)
         assert (done.returncode, name in done.stdout) == (0, True), (words, done.stderr)
     assert insula(tmp_path, "deploy", str(deployed.project), *where).returncode == 0
 
 
-def test_only_what_changed_is_deployed_again_and_all_at_once(stack: Stack, tmp_path: Path) -> None:
-    """Each waits for a file, and the second is let go first."""
+def test_deploy_skips_unchanged_apis_and_starts_the_others_at_once(stack: Stack, tmp_path: Path) -> None:
+    """The first two APIs wait for a file each. The file of the second is written first."""
     names = [f"{kind}-{next(_numbers)}" for kind in ("first", "second", "third")]
     project = write(tmp_path / "project", *names)
     here = Path(stack.info["data"]).parent
@@ -155,9 +155,9 @@ def test_only_what_changed_is_deployed_again_and_all_at_once(stack: Stack, tmp_p
         (tmp_path / names[1]).touch()
         assert process.stdout.readline() == f"{names[1]} ready\n"
         (tmp_path / names[0]).touch()
-        said, told = process.communicate(timeout=120)
-    assert (process.returncode, said) == (0, f"{names[0]} ready\n")
-    assert f"{names[0]}: starting" in told
+        output, errors = process.communicate(timeout=120)
+    assert (process.returncode, output) == (0, f"{names[0]} ready\n")
+    assert f"{names[0]}: starting" in errors
     (project / "cortex.yaml").write_text(text)
     taken = write(tmp_path / "taken", "of-nobody")
     (taken / "cortex.yaml").write_text(
@@ -170,34 +170,34 @@ def test_only_what_changed_is_deployed_again_and_all_at_once(stack: Stack, tmp_p
     assert [line.endswith(", unchanged") for line in again.stderr.splitlines()][:3] == [True, True, False]
 
 
-def test_a_version_that_is_replaced_before_it_is_ready_is_told(deployed: Deployed, tmp_path: Path) -> None:
-    """It never served: whoever deployed it has to know."""
+def test_deploy_reports_that_its_version_was_replaced_before_it_was_ready(deployed: Deployed, tmp_path: Path) -> None:
+    """`insula deploy` exits with 1, because the version never served."""
     deployed.write(once_there(tmp_path / "gate") + HANDLER)
     command = [sys.executable, "-m", "insula.cli.main", "deploy", str(deployed.project)]
     first = subprocess.Popen(command, cwd=deployed.here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     until_blocking(lambda: deployed.stack.api(deployed.name).state == "pending")
     deployed.write(HANDLER.replace("1}", "2}"))
     assert deployed.insula("deploy", str(deployed.project)).returncode == 0
-    said, why = first.communicate(timeout=60)
-    assert (first.returncode, said) == (1, f"{deployed.name} replaced\n")
-    assert f"version {deployed.stack.api(deployed.name).version[:12]} was deployed before" in why
+    output, errors = first.communicate(timeout=60)
+    assert (first.returncode, output) == (1, f"{deployed.name} replaced\n")
+    assert f"version {deployed.stack.api(deployed.name).version[:12]} was deployed before" in errors
 
 
-def test_a_version_that_fails_is_told_with_its_reason_and_with_what_serves(deployed: Deployed) -> None:
+def test_deploy_and_get_print_why_a_version_fails_and_which_version_serves(deployed: Deployed) -> None:
     before = deployed.stack.api(deployed.name).version
     deployed.write("raise ImportError('nowhere_to_be_found ✓')\n" + HANDLER)
     failed = deployed.insula("deploy", str(deployed.project))
     assert (failed.returncode, failed.stdout) == (1, f"{deployed.name} failing\n")
     assert "nowhere_to_be_found" in failed.stderr
     for environment in ({}, LATIN_1):
-        said = deployed.insula("get", deployed.name, **environment).stdout
-        assert f"{deployed.name} is failing; version {before[:12]} still serves: " in said
-        assert "nowhere_to_be_found ✓" in said
+        output = deployed.insula("get", deployed.name, **environment).stdout
+        assert f"{deployed.name} is failing; version {before[:12]} still serves: " in output
+        assert "nowhere_to_be_found ✓" in output
     assert deployed.run()["result"] == {"version": 1}
 
 
-def test_a_refresh_whose_process_fails_is_told_with_its_reason(deployed: Deployed, tmp_path: Path) -> None:
-    """The old process still serves, and the new one is tried again."""
+def test_refresh_and_get_print_why_the_new_process_fails(deployed: Deployed, tmp_path: Path) -> None:
+    """The old process still serves. The worker starts the new one again until it is ready."""
     deployed.write(f"import os\nassert not os.path.exists({str(tmp_path / 'closed')!r}), 'no model'\n" + HANDLER)
     assert deployed.insula("deploy", str(deployed.project)).returncode == 0
     (tmp_path / "closed").touch()
@@ -205,14 +205,14 @@ def test_a_refresh_whose_process_fails_is_told_with_its_reason(deployed: Deploye
     assert (failed.returncode, failed.stdout) == (1, f"{deployed.name} failing\n")
     assert "no model" in failed.stderr
     assert "the old one still serves" in failed.stderr
-    said = deployed.insula("get", deployed.name).stdout
-    assert f"{deployed.name} is ready, but a new process of it is failing; the old one still serves: " in said
+    output = deployed.insula("get", deployed.name).stdout
+    assert f"{deployed.name} is ready, but a new process of it is failing; the old one still serves: " in output
     assert deployed.run()["result"] == {"version": 1}
     (tmp_path / "closed").unlink()
     until_blocking(lambda: "new process" not in deployed.insula("get", deployed.name).stdout)
 
 
-def test_without_a_stack_the_way_out_is_told(tmp_path: Path) -> None:
+def test_without_a_stack_each_command_names_insula_up(tmp_path: Path) -> None:
     project = write(tmp_path / "project", "alone")
     for words in (["get"], ["deploy", str(project)], ["logs", "x"], ["submit", "x", "--json", "1", "--data", "x"]):
         alone = insula(tmp_path, *words)
@@ -231,27 +231,27 @@ def test_logs_that_are_followed_include_workers_that_appear_later(stack: Stack, 
             later = write(tmp_path / "project", "later")
             assert insula(here, "deploy", str(later)).returncode == 0
             found = (json.loads(line)["labels"]["apiName"] for line in process.stdout)
-            assert "later" in found, "the lines of other APIs stand between"
+            assert "later" in found, "lines of other APIs may come first"
         finally:
             process.terminate()
 
 
-def test_logs_that_break_off_are_no_success(stack: Stack) -> None:
-    """Whoever follows them in a script has to see that the worker was lost."""
+def test_logs_exits_with_1_when_its_worker_dies(stack: Stack) -> None:
+    """A script that follows the logs can detect the loss of the worker."""
     command = [sys.executable, "-m", "insula.cli.main", "logs", "resident", "--follow"]
     here = Path(stack.info["data"]).parent
     with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("{")
-        for worker in stack.processes("worker"):  # its own is among them
-            with suppress(ProcessLookupError):  # it ended with another one
+        for worker in stack.processes("worker"):  # one of them is the worker of `resident`
+            with suppress(ProcessLookupError):  # the process has ended since
                 os.kill(worker, signal.SIGKILL)
-        _, said = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "is unavailable" in said
+    assert "is unavailable" in errors
 
 
-def test_logs_of_all_apis_in_the_order_of_their_times(deployed: Deployed) -> None:
+def test_logs_prints_the_lines_of_all_apis_in_the_order_of_their_times(deployed: Deployed) -> None:
     deployed.run()
     lines = [json.loads(line) for line in deployed.insula("logs").stdout.splitlines()]
     assert {"resident", deployed.name} <= {line["labels"]["apiName"] for line in lines}
@@ -259,8 +259,8 @@ def test_logs_of_all_apis_in_the_order_of_their_times(deployed: Deployed) -> Non
     assert times == sorted(times)
 
 
-def test_logs_as_a_person_reads_them(deployed: Deployed) -> None:
-    """What a terminal shows unasked: time, level, API, message and workload."""
+def test_logs_prints_lines_of_text(deployed: Deployed) -> None:
+    """A line has the time, the level, the API, the message and the workload. It is the default on a terminal."""
     id = deployed.run()["id"]
     lines = deployed.insula("logs", deployed.name, "--log", "plain").stdout.splitlines()
     found = next(line for line in lines if "saw this" in line)
@@ -292,7 +292,7 @@ def test_get_watch_prints_a_line_for_each_change(deployed: Deployed) -> None:
 
 
 def test_bash_completes_the_names_of_deployed_apis(deployed: Deployed) -> None:
-    """Of the stack of the directory, or the one that the line names."""
+    """The names come from the stack that `--data` names, otherwise from the stack of the current directory."""
     typed = deployed.name[:-1]
     for line in (f"insula logs {typed}", f"insula get --data {deployed.here}/.insula {typed}"):
         words = {"_INSULA_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
@@ -301,14 +301,14 @@ def test_bash_completes_the_names_of_deployed_apis(deployed: Deployed) -> None:
         assert deployed.name in done.stdout.split(), done.stderr
 
 
-def test_get_watch_shows_the_apis_again_and_again(stack: Stack) -> None:
+def test_get_watch_as_json_prints_all_apis_again_and_again(stack: Stack) -> None:
     command = [sys.executable, "-u", "-m", "insula.cli.main", "get", "--watch", "-o", "json"]
     here = Path(stack.info["data"]).parent
     with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         looks = [json.loads(process.stdout.readline()) for _ in range(2)]
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=60)
     assert all("resident" in [api["name"] for api in look] for look in looks)
     assert process.returncode != 0
-    assert "Traceback" not in said
+    assert "Traceback" not in errors

@@ -1,4 +1,4 @@
-"""`insula init` writes a project, and refuses what would change a file: exit code 2, one line that says what to do."""
+"""`insula init` writes a project. It never overwrites a file: it exits with 2 and prints one line with the remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def init(folder: Path, *words: str, home: Path | None = None) -> subprocess.Comp
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_it_writes_to_this_directory_and_prints_two_commands(tmp_path: Path) -> None:
+def test_init_writes_to_this_directory_and_prints_two_commands(tmp_path: Path) -> None:
     done = init(tmp_path)
     assert done.returncode == 0, done.stderr
     assert sorted(each.name for each in tmp_path.iterdir()) == ["README.md", "cortex.yaml", "handler.py", "sample.json"]
@@ -21,7 +21,7 @@ def test_it_writes_to_this_directory_and_prints_two_commands(tmp_path: Path) -> 
     assert (up, curl.split()[0], curl.split()[-1]) == ("insula up", "curl", "@sample.json")
 
 
-def test_it_overwrites_nothing(tmp_path: Path) -> None:
+def test_init_overwrites_no_file(tmp_path: Path) -> None:
     (tmp_path / "handler.py").write_text("mine")
     done = init(tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
@@ -32,7 +32,7 @@ def test_it_overwrites_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "handler.py").read_text() == "mine"
 
 
-def test_it_refuses_where_no_project_can_be(tmp_path: Path) -> None:
+def test_init_refuses_a_file_and_the_home_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for done, problem in (
         (init(tmp_path, "file"), "insula init: file: File exists; name a directory that can be written to\n"),

@@ -1,4 +1,4 @@
-"""The commands beside an `insula up` that has not come up yet, and after one that was killed."""
+"""The commands while `insula up` still starts, and after it was killed."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.waiting import until_blocking
 
 @dataclass(frozen=True)
 class Starting:
-    """`process` comes up once `installed` and then `loaded` exist; `said` is its stderr."""
+    """An `insula up` that waits for two files: `installed` in dependencies.sh, then `loaded` in the handler."""
 
     process: subprocess.Popen[bytes]
     here: Path
     installed: Path
     loaded: Path
-    said: Path
+    stderr: Path
 
     def wait_for(self, condition: Callable[[Api], bool]) -> None:
         """Return once the API `slow` fulfils the condition."""
@@ -46,22 +46,22 @@ def starting(tmp_path: Path) -> Iterator[Starting]:
     where = ["--public-port", str(port), "--internal-address", address]
     command = [sys.executable, "-m", "insula.cli.main", "up", str(project), "--yes", *where]
     with (
-        (tmp_path / "said").open("wb") as said,
-        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=said) as process,
+        (tmp_path / "stderr").open("wb") as stderr,
+        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=stderr) as process,
     ):
         try:
             until_blocking(lambda: stack_file(tmp_path / ".insula").exists() or process.poll() is not None)
-            yield Starting(process, tmp_path, installed, loaded, tmp_path / "said")
+            yield Starting(process, tmp_path, installed, loaded, tmp_path / "stderr")
         finally:
             process.kill()
 
 
 @pytest.mark.slow
-def test_what_is_there_is_shown_and_what_is_not_is_waited_for(starting: Starting) -> None:
+def test_commands_work_while_the_stack_starts(starting: Starting) -> None:
     here = starting.here
-    first = insula(here, "get", "-o", "json")  # at once: the services do not listen yet
+    first = insula(here, "get", "-o", "json")  # the services do not listen yet, so the command waits
     assert first.returncode == 0, first.stderr
-    until_blocking(lambda: "installing: a gigabyte" in starting.said.read_text(), within_s=READY_S)
+    until_blocking(lambda: "installing: a gigabyte" in starting.stderr.read_text(), within_s=READY_S)
     assert "slow is installing: a gigabyte" in insula(here, "get").stdout
     assert "dependencies.sh" in insula(here, "logs", "slow").stdout
     starting.installed.touch()
@@ -69,7 +69,7 @@ def test_what_is_there_is_shown_and_what_is_not_is_waited_for(starting: Starting
     assert "slow is starting" in insula(here, "get").stdout
     described = json.loads(insula(here, "describe", "slow").stdout)
     assert (described["state"], described["workers"][0]["phase"]) == ("pending", "starting")
-    until_blocking(lambda: "a model" in starting.said.read_text(), within_s=READY_S)
+    until_blocking(lambda: "a model" in starting.stderr.read_text(), within_s=READY_S)
     assert "a model" in insula(here, "logs", "slow").stdout
     done = insula(here, "deploy", str(write(here / "another", "quick")))
     assert (done.returncode, done.stdout) == (0, "quick ready\n"), done.stderr

@@ -1,4 +1,4 @@
-"""A new version on a running stack: it takes over once it works, and nothing is lost or run twice on the way."""
+"""A new version on a running stack: it replaces the old one once it is ready. No workload is lost or runs twice."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True)
 class Versioned:
-    """An API of one test on the shared stack, and its project, which the test may change and deploy again."""
+    """One test's API on the shared stack, and its project. The test may change the project and deploy it again."""
 
     stack: Stack
     project: Path
@@ -70,7 +70,7 @@ class Versioned:
         return self.project.parent / "gate"
 
     def payload(self, *, gated: bool = False) -> bytes:
-        """One that is handled at once, or once the gate exists."""
+        """Return a payload. If it is gated, the handler waits until the file `gate` exists."""
         gate = {"gate": str(self.gate)} if gated else {}
         return json.dumps({"log": str(self.project.parent / "runs"), **gate}).encode()
 
@@ -91,7 +91,7 @@ class Versioned:
         return self.describe()
 
     def runners(self) -> list[int]:
-        """Process ids of the API's runners."""
+        """Return the process ids of the API's runners."""
         return self.stack.processes("runner", self.name)
 
     def kill_worker(self) -> None:
@@ -125,7 +125,7 @@ async def versioned(stack: Stack, tmp_path: Path) -> Versioned:
 
 
 async def new_api(stack: Stack, folder: Path, init: str = "pass", update_strategy: str = "{}") -> Versioned:
-    """A new API on the stack, once it is ready."""
+    """Deploy a new API, and return once it is ready."""
     name = f"versioned-{next(_numbers)}"
     found = Versioned(stack, write_project(folder / "project", name, update_strategy), name)
     await asyncio.to_thread(found.deploy, 1, init)
@@ -134,7 +134,7 @@ async def new_api(stack: Stack, folder: Path, init: str = "pass", update_strateg
 
 
 async def test_a_bundle_that_was_changed_is_not_run(versioned: Versioned) -> None:
-    """Its version is failing, and says why, until the bundle is the one that was deployed."""
+    """The version is failing, with a reason, until S3 has the deployed bundle again."""
     deployed, key, s3 = versioned.describe(), bundle_object(versioned.describe().version), versioned.stack.s3()
     original = s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
     ran = versioned.project.parent / "ran"
@@ -151,8 +151,8 @@ async def test_a_bundle_that_was_changed_is_not_run(versioned: Versioned) -> Non
     assert not ran.exists()
 
 
-async def test_a_configuration_that_only_a_later_insula_knows_is_failing(versioned: Versioned) -> None:
-    """Two versions of Insula may share a Redis: the worker of the earlier one goes on with what it serves."""
+async def test_a_configuration_of_a_later_insula_is_failing(versioned: Versioned) -> None:
+    """Two versions of Insula may share a Redis. A worker of the earlier one keeps serving the version it runs."""
     [project] = read_project(versioned.project)
     bundle, spec = project.bundle(), json.dumps({**json.loads(project.spec.to_json()), "later": 1})
     version = version_of(spec.encode(), bundle)
@@ -165,7 +165,7 @@ async def test_a_configuration_that_only_a_later_insula_knows_is_failing(version
 
 
 async def test_a_new_version_takes_over_without_losing_or_repeating_a_workload(versioned: Versioned) -> None:
-    """Under load all along: every workload completes once, in one version or the other, and in the end in the new."""
+    """Under load, every workload completes once, in either version. A workload after the deploy runs in the new one."""
     with ThreadPoolExecutor(8) as clients:
         before = [clients.submit(versioned.api.submit, versioned.payload(), "application/json") for _ in range(100)]
         version = await asyncio.to_thread(versioned.deploy, 2)
@@ -175,7 +175,7 @@ async def test_a_new_version_takes_over_without_losing_or_repeating_a_workload(v
         ids = [submit.result() for submit in before + during]
         answers = list(clients.map(versioned.api.end, ids))
     assert Counter(answer["status"] for answer in answers) == {"completed": 400}
-    assert sorted(versioned.runs()) == sorted(ids), "each ran exactly once"
+    assert sorted(versioned.runs()) == sorted(ids), "each workload runs exactly once"
     assert answers[0]["result"] == {"version": 1, "files": True}
     assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 2, "files": True}
     assert {worker.version for worker in versioned.describe().workers if worker.phase == "ready"} == {version}
@@ -191,7 +191,7 @@ async def test_a_version_that_fails_never_replaces_one_that_works(versioned: Ver
 
     versioned.kill_worker()
     answer = versioned.api.run(versioned.payload(), "application/json")
-    assert answer["result"] == {"version": 1, "files": True}, "a worker that starts anew begins with what worked"
+    assert answer["result"] == {"version": 1, "files": True}, "a restarted worker begins with the version that worked"
     api = await versioned.until("failing")
     assert (api.version, api.active_version) == (bad, good)
 
@@ -201,8 +201,8 @@ async def test_a_version_that_fails_never_replaces_one_that_works(versioned: Ver
     assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 3, "files": True}
 
 
-async def test_a_version_that_does_not_start_any_more_keeps_no_newer_one_back(versioned: Versioned) -> None:
-    """A worker that starts anew begins with what worked before; when that fails too, the newest has its turn."""
+async def test_a_newer_version_is_started_if_the_last_good_one_does_not_start_any_more(versioned: Versioned) -> None:
+    """A restarted worker begins with the version that worked before. If that one fails, it starts the newest."""
     gone = versioned.project.parent / "gone"
     await asyncio.to_thread(versioned.deploy, 2, f"assert not __import__('os').path.exists({str(gone)!r}), 'gone'")
     await versioned.until("ready")
@@ -216,8 +216,8 @@ async def test_a_version_that_does_not_start_any_more_keeps_no_newer_one_back(ve
     assert versioned.api.run(versioned.payload(), "application/json")["result"] == {"version": 4, "files": True}
 
 
-async def test_a_version_that_comes_back_while_it_still_works_has_its_own_files(versioned: Versioned) -> None:
-    """Saved and undone: the first life of the version ends, and its second keeps the project it runs in."""
+async def test_a_version_deployed_again_while_it_still_runs_has_its_own_files(versioned: Versioned) -> None:
+    """Version 1 is deployed, then 2, then 1 again. The end of the first deployment leaves the files of the third."""
     id = versioned.api.submit(versioned.payload(gated=True), "application/json")
     versioned.stack.wait_for_status(versioned.name, id, "in_progress")
     for version in (2, 1):
@@ -242,15 +242,15 @@ async def test_a_refresh_replaces_the_process_and_loses_nothing(versioned: Versi
     assert sorted(versioned.runs()) == sorted(ids)
 
 
-async def test_a_deleted_api_takes_nothing_and_its_workloads_can_be_read(versioned: Versioned) -> None:
-    """What ran is finished, what waited is cancelled, submits are 404; and the API can be deployed again."""
+async def test_a_deleted_api_refuses_submits_and_its_workloads_can_be_read(versioned: Versioned) -> None:
+    """The running workload completes and queued ones are cancelled. The API can be deployed again."""
     api, slow = versioned.api, versioned.payload(gated=True)
     done = api.run(versioned.payload(), "application/json")
     running = api.submit(slow, "application/json")
     versioned.stack.wait_for_status(versioned.name, running, "in_progress")
     waiting = [api.submit(slow, "application/json") for _ in range(3)]
     assert versioned.stack.delete(versioned.name) <= 3
-    for id in waiting:  # one that was claimed ahead is given back first
+    for id in waiting:  # the worker may have claimed one already: it puts that one back first
         assert api.end(id) == {"id": id, "status": "cancelled"}
     versioned.gate.touch()
     assert api.end(running)["status"] == "completed"
@@ -261,14 +261,17 @@ async def test_a_deleted_api_takes_nothing_and_its_workloads_can_be_read(version
     assert api.run(versioned.payload(), "application/json")["result"] == {"version": 4, "files": True}
 
 
-async def test_the_same_project_again_is_the_same_version(versioned: Versioned) -> None:
+async def test_deploying_an_unchanged_project_keeps_the_version(versioned: Versioned) -> None:
     before = versioned.describe()
     assert await asyncio.to_thread(versioned.deploy, 1) == before.version
     assert versioned.describe().update_time == before.update_time
 
 
 async def test_without_surge_the_old_handler_ends_before_the_new_one_starts(stack: Stack, tmp_path: Path) -> None:
-    """It has a port of its own: deployed, refreshed, and started again where its successor fails."""
+    """Each handler listens on the same port, so two at once would fail.
+
+    Covers a deploy, a refresh, and the restart of the old version when the new one fails.
+    """
     listens = f"self.own = __import__('socket').create_server(('127.0.0.1', {free_port()}))"
     versioned = await new_api(stack, tmp_path, listens, "{max_surge: 0}")
     api, good = versioned.api, ""
@@ -278,7 +281,7 @@ async def test_without_surge_the_old_handler_ends_before_the_new_one_starts(stac
     good = await asyncio.to_thread(versioned.deploy, 2, listens)
     await until(lambda: "draining" in [worker.phase for worker in versioned.describe().workers])
     versioned.gate.touch()
-    assert api.end(begun)["result"]["version"] == 1, "what ran is finished first"
+    assert api.end(begun)["result"]["version"] == 1, "the running workload finishes first"
     await versioned.until("ready")
     assert api.run(versioned.payload(), "application/json")["result"]["version"] == 2
     assert versioned.runs().count(begun) == 1
@@ -304,9 +307,9 @@ async def test_without_surge_the_old_handler_ends_before_the_new_one_starts(stac
     assert (await versioned.until("ready")).active_version == fixed
     assert api.run(versioned.payload(), "application/json")["result"]["version"] == 4
 
-    (versioned.project / "conda-packages.txt").write_text("no-such-package\n")  # nor a conda, on most machines
+    (versioned.project / "conda-packages.txt").write_text("no-such-package\n")  # and most machines have no conda
     await asyncio.to_thread(versioned.deploy, 5, listens)
     await versioned.until("failing")
     assert api.run(versioned.payload(), "application/json")["result"]["version"] == 4
-    assert "conda" in versioned.describe().reason, "nothing was ended for what cannot be installed"
+    assert "conda" in versioned.describe().reason, "the old handler must still run if the installation fails"
     assert [worker.phase for worker in versioned.describe().workers] == ["ready", "failing"]
