@@ -1,4 +1,4 @@
-"""The stores of `insula up`, supervised as it does, without the rest of the stack."""
+"""Parts of `insula up`, such as its stores, under its supervision but without the rest of the stack."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Watched:
-    """What a watcher was told."""
+    """Records the calls that a watcher receives."""
 
     started: list[str] = field(default_factory=list[str])
     was_ready: list[str] = field(default_factory=list[str])
@@ -48,7 +48,7 @@ class Watched:
 
 
 class Bench:
-    """Runs parts under supervision; ends them all."""
+    """Runs parts under supervision, and stops them all at the end."""
 
     def __init__(self) -> None:
         self.watched = Watched()
@@ -82,7 +82,7 @@ async def bench() -> AsyncIterator[Bench]:
 
 @pytest.fixture
 def make_parts(tmp_path: Path) -> Iterator[Callable[[], Parts]]:
-    """Makes the parts of a stack without APIs, on an address of its own; the data is the same each time."""
+    """Return a function that makes the parts of a stack without APIs. Each call has a new address and the same data."""
     made: list[Parts] = []
 
     def make() -> Parts:
@@ -106,14 +106,14 @@ def parts(make_parts: Callable[[], Parts]) -> Parts:
 
 
 async def prepare(bench: Bench, parts: Parts) -> None:
-    """Make S3 ready as `insula up` does: the edge in front of SeaweedFS, its settings and our bucket."""
+    """Make S3 ready as `insula up` does: start Envoy before SeaweedFS, write SeaweedFS' settings, create our bucket."""
     await bench.start_ready(parts.envoy())
     async with asyncio.timeout(30):
         await filer.prepare(parts.socket("filer"), parts.data.keys.token_key, BUCKET)
 
 
 def s3_client(parts: Parts, *, handlers: bool = False) -> S3Client:
-    """A client of the local S3, as Insula or as a handler."""
+    """Return a client of the local S3, with the credentials of Insula or of handlers."""
     keys = parts.data.keys
     return boto3.client(
         "s3",

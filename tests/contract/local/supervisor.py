@@ -1,4 +1,7 @@
-"""Supervises one process and prints its pid: `python -m tests.contract.local.supervisor FOLDER`. A test kills us."""
+"""Supervises one process and prints its pid: `python -m tests.contract.local.supervisor FOLDER`.
+
+A test kills this program with SIGKILL.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ SLEEPER = "import signal; signal.pause()"
 
 
 class Printing:
-    """A watcher."""
+    """A watcher that prints the pid of a ready part."""
 
     def starting(self, part: str) -> None: ...
 

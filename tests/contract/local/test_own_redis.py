@@ -1,4 +1,4 @@
-"""A Redis of the user's own, with a user, a password and TLS."""
+"""The user's own Redis, with a user name, a password and TLS."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PASSWORD = "only-the-services-may-read-this"
 
 @asynccontextmanager
 async def encrypted(port: int, authority: trustme.CA) -> AsyncGenerator[int]:
-    """A port of its own that speaks TLS and passes what it decrypts on to another port of this machine."""
+    """Listen for TLS on a new port, and forward the decrypted bytes to `port` on this machine."""
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
@@ -47,8 +47,8 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
     writer.close()
 
 
-async def test_a_redis_with_tls_and_a_password_is_used_and_the_password_is_shown_to_nobody(tmp_path: Path) -> None:
-    """It stands on no command line, in no environment of a part, and not in what `insula up` prints."""
+async def test_a_redis_with_tls_and_a_password_is_used_and_the_password_stays_secret(tmp_path: Path) -> None:
+    """The password is not in a command line, in the environment of a part, or in the output of `insula up`."""
     folder, authority, certificate = tmp_path / "redis", trustme.CA(), tmp_path / "ca.pem"
     folder.mkdir()
     authority.cert_pem.write_to_path(certificate)

@@ -1,6 +1,6 @@
-"""S3 fails a worker: an outage is waited out, one broken object ends its workload, and others go on.
+"""A worker while S3 fails. It waits until an outage ends. One unreadable object fails only its own workload.
 
-A failure is recorded at once, with as much of its traceback as Redis may hold.
+A failure is recorded at once. If S3 cannot store the traceback, Redis has the end of it.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ STEP_S = 67.0
 
 @dataclass
 class Clock:
-    """Goes on by `step_s` whenever it is read."""
+    """A clock that advances by `step_s` at each reading."""
 
     step_s: float = STEP_S
     now_s: float = 0.0
@@ -68,7 +68,7 @@ class Clock:
 
 @dataclass
 class Workshop:
-    """What a worker is made of, over real stores and a real runner; S3 is behind the proxy."""
+    """The objects of a worker, with real stores and a real runner. The proxy is in front of S3."""
 
     proxy: FailingS3
     ledger: WorkloadLedger
@@ -79,7 +79,7 @@ class Workshop:
     claims: asyncio.Task[None]
 
     async def submit(self, *, large: bool, body: bytes = b"x" * 100) -> str:
-        """Accept a workload with this payload, in S3 or in the queue; its id."""
+        """Submit a workload and return its id. A large payload is in S3, a small one in Redis."""
         id = new_id()
         payload = Payload("application/octet-stream", size_bytes=len(body), inline=body)
         if large:
@@ -156,8 +156,8 @@ async def workshop(
 
 
 @pytest.mark.slow
-async def test_one_unreadable_object_ends_its_workload_and_stays(workshop: Workshop) -> None:
-    """After 10 errors over 10 minutes, in the attempt it began with; others go on meanwhile."""
+async def test_an_unreadable_payload_fails_its_workload_and_is_kept(workshop: Workshop) -> None:
+    """It fails in its first attempt, after at least 10 errors and 10 minutes. Other workloads complete meanwhile."""
     broken = await workshop.submit(large=True)
     workshop.proxy.pattern, workshop.proxy.status = f"GET /{BUCKET}/{API}/{broken}/", 403
     for large in (False, True):
@@ -169,17 +169,17 @@ async def test_one_unreadable_object_ends_its_workload_and_stays(workshop: Works
     assert workshop.proxy.failures >= 10
     assert workshop.clock.now_s >= 600
     assert "the payload is kept" in failed.failure.message
-    assert "403" not in failed.failure.message, "callers are not told what we asked of S3"
+    assert "403" not in failed.failure.message, "callers do not see S3's answer"
     workshop.proxy.pattern = ""
     assert payload_object(API, broken) in await workshop.objects.keys(f"{API}/")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("status", [0, 403, 429, 500, 503])
-async def test_an_outage_is_waited_out(workshop: Workshop, status: int) -> None:
-    """However long it is by the clock: no attempt is burnt, no runner held, and all completes once S3 is back.
+async def test_workloads_complete_after_an_outage_of_any_length(workshop: Workshop, status: int) -> None:
+    """The outage uses up no attempt and blocks no runner.
 
-    No connection, bad credentials, too many requests, and errors of the server, for whatever is read.
+    S3 closes the connection or answers each read with an error: bad credentials, too many requests, a server's error.
     """
     workshop.clock.step_s = 10_000
     workshop.proxy.pattern, workshop.proxy.status = EVERY_READ, status
@@ -197,8 +197,8 @@ async def test_an_outage_is_waited_out(workshop: Workshop, status: int) -> None:
 
 
 @pytest.mark.slow
-async def test_a_drain_gives_back_what_waits_for_s3(workshop: Workshop) -> None:
-    """At once, with no delivery lost: another worker may reach S3."""
+async def test_a_drain_requeues_workloads_that_wait_for_s3(workshop: Workshop) -> None:
+    """They are requeued at once, because another worker may reach S3. No delivery is lost."""
     workshop.proxy.pattern, workshop.proxy.status = EVERY_READ, 403
     id = await workshop.submit(large=True)
     await until(lambda: workshop.attempts.payloads.waiting)
@@ -211,8 +211,8 @@ async def test_a_drain_gives_back_what_waits_for_s3(workshop: Workshop) -> None:
 
 
 @pytest.mark.slow
-async def test_one_object_is_told_from_an_outage(workshop: Workshop) -> None:
-    """By a HEAD of the bucket, unless S3 asks for fewer requests: then it is about no object."""
+async def test_an_unreadable_object_is_distinguished_from_an_outage(workshop: Workshop) -> None:
+    """If a HEAD of the bucket works, only the object is unreadable. 429 and 503 always count as an outage."""
 
     async def error_of(pattern: str, status: int, bucket: str = BUCKET) -> type[Exception]:
         workshop.proxy.pattern, workshop.proxy.status = pattern, status
@@ -231,8 +231,8 @@ async def test_one_object_is_told_from_an_outage(workshop: Workshop) -> None:
 
 
 @pytest.mark.slow
-async def test_a_failure_does_not_wait_for_s3_to_take_its_traceback(workshop: Workshop) -> None:
-    """The record then has the last 4 KiB, and marks that S3 may hold an object: the sweeper looks for it."""
+async def test_a_failure_is_recorded_while_s3_cannot_store_its_traceback(workshop: Workshop) -> None:
+    """The record has the last 4 KiB of the traceback. It also names an object that S3 may have, for the sweeper."""
     workshop.proxy.pattern, workshop.proxy.status = "PUT ", 503
     id = await workshop.submit(large=False, body=FAIL)
     failure = (await workshop.ended(id)).failure
@@ -242,7 +242,7 @@ async def test_a_failure_does_not_wait_for_s3_to_take_its_traceback(workshop: Wo
     assert failure.traceback_object == traceback_object(API, id, 1)
     assert await tracebacks.read(workshop.objects, failure) == failure.traceback
     workshop.proxy.pattern = ""
-    await workshop.objects.write(traceback_object(API, id, 1), _once(b"more of it"))  # its answer alone was lost
+    await workshop.objects.write(traceback_object(API, id, 1), _once(b"more of it"))  # as if only S3's answer was lost
     assert await tracebacks.read(workshop.objects, failure) == "more of it"
 
 
@@ -250,7 +250,7 @@ async def test_a_failure_does_not_wait_for_s3_to_take_its_traceback(workshop: Wo
 async def test_i3_one_end_a_stale_attempt_leaves_no_traceback(
     workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first attempt loses its lease when its traceback is already stored."""
+    """The first attempt loses its lease after it has stored its traceback."""
     stored: list[set[str]] = []
     finish = workshop.ledger.finish
 

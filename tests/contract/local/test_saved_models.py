@@ -1,4 +1,4 @@
-"""The models of a tensorflow handler are fetched from a real S3, by who the handler is."""
+"""The models of a tensorflow handler are fetched from a real S3, with the handler's credentials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from insula_worker.saved_models import ModelsUnavailable, fetch_models
 from tests.contract.local.conftest import Bench, prepare, s3_client
 from tests.views import open_view
 
-LARGE = b"v" * 9_000_000  # fetched in parts
+LARGE = b"v" * 9_000_000  # boto3 downloads it in parts
 
 FILES = {
     "plain/saved_model.pb": b"plain",
@@ -32,7 +32,7 @@ def models(
 
 @pytest.fixture
 async def variables(bench: Bench, parts: Parts) -> dict[str, str]:
-    """A handler's environment, with FILES in its bucket and somebody's payload in ours."""
+    """Return a handler's environment. FILES are in the bucket of handlers, and a payload is in Insula's bucket."""
     await bench.start_ready(parts.seaweedfs())
     await prepare(bench, parts)
     s3 = s3_client(parts, handlers=True)
@@ -40,11 +40,11 @@ async def variables(bench: Bench, parts: Parts) -> dict[str, str]:
     for name, body in FILES.items():
         s3.put_object(Bucket="models", Key=f"tf/{name}", Body=body)
     s3_client(parts).put_object(Bucket=BUCKET, Key="payloads/saved_model.pb", Body=b"somebody's")
-    return {**parts.handlers_s3, "PYTHONPATH": "/nowhere", "PYTHONHOME": "/nowhere"}  # the handler's, not ours
+    return {**parts.handlers_s3, "PYTHONPATH": "/nowhere", "PYTHONHOME": "/nowhere"}  # only the handler may use these
 
 
 def fetched(result: RunnerModels) -> dict[str, bytes]:
-    """What was written, by path."""
+    """Return the files written, by relative path."""
     paths = (path for path in result.folder.rglob("*") if path.is_file())
     return {path.relative_to(result.folder).as_posix(): path.read_bytes() for path in paths}
 
@@ -79,8 +79,10 @@ async def test_path_paths_and_dir_are_fetched_with_all_their_versions(
     }  # fmt: skip
 
 
-async def test_what_cannot_be_fetched_is_named_and_why(variables: dict[str, str], tmp_path: Path) -> None:
-    """Insula's own bucket cannot be read through cortex.yaml either."""
+async def test_the_error_names_the_model_that_cannot_be_fetched_and_the_reason(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    """One case is a model in Insula's own bucket, which handlers may not read."""
     cases = {
         "handler: models: path: s3://models/none: expected saved_model.pb": models(path="s3://models/none"),
         "path: s3://no-bucket/x: An error occurred (NoSuchBucket)": models(path="s3://no-bucket/x"),

@@ -1,4 +1,4 @@
-"""The SeaweedFS of `insula up`: durable, and with two identities that it really tells apart."""
+"""The SeaweedFS of `insula up`: it is durable, and it separates Insula's bucket from the buckets of handlers."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ async def test_i1_durable_accept_seaweedfs_keeps_what_it_answered_through_kill_9
     s3.put_object(Bucket=BUCKET, Key="later", Body=b"written after the restart")
 
 
-async def test_objects_are_there_when_the_stack_comes_back_on_other_ports(
+async def test_objects_survive_a_restart_of_the_stack_on_other_ports(
     bench: Bench, make_parts: Callable[[], Parts]
 ) -> None:
-    """A stopped stack may be started again on another address; the data and the keys stay."""
+    """The data directory and its keys are the same."""
     first = make_parts()
     await bench.start_ready(first.seaweedfs())
     await prepare(bench, first)
@@ -63,7 +63,7 @@ async def test_objects_are_there_when_the_stack_comes_back_on_other_ports(
 
 
 async def test_objects_are_synced_to_disk_before_their_put_is_answered(bench: Bench, parts: Parts) -> None:
-    """Bytes by a rule of the filer, names by SQLite: both are what SeaweedFS says it runs with."""
+    """A rule of the filer syncs the content, and SQLite syncs the names. SeaweedFS logs that it uses SQLite."""
     await bench.start_ready(parts.seaweedfs())
     await prepare(bench, parts)
     log = parts.seaweedfs().log
@@ -71,8 +71,7 @@ async def test_objects_are_synced_to_disk_before_their_put_is_answered(bench: Be
     assert (parts.data.seaweedfs / "filer.db").exists()
 
 
-async def test_buckets_are_as_many_as_one_likes_and_go_alone(bench: Bench, parts: Parts) -> None:
-    """They share volumes; deleting one leaves the objects of the others."""
+async def test_many_buckets_share_volumes_and_are_deleted_separately(bench: Bench, parts: Parts) -> None:
     await bench.start_ready(parts.seaweedfs())
     await prepare(bench, parts)
     s3 = s3_client(parts, handlers=True)
@@ -88,7 +87,7 @@ async def test_buckets_are_as_many_as_one_likes_and_go_alone(bench: Bench, parts
     assert len(list(parts.data.seaweedfs.glob("*.dat"))) < 10
 
 
-async def test_handlers_have_a_bucket_of_their_own_and_nothing_of_ours(bench: Bench, parts: Parts) -> None:
+async def test_handlers_use_their_own_buckets_and_cannot_access_ours(bench: Bench, parts: Parts) -> None:
     await bench.start_ready(parts.seaweedfs())
     await prepare(bench, parts)
     ours, theirs = s3_client(parts), s3_client(parts, handlers=True)
@@ -115,8 +114,8 @@ async def test_handlers_have_a_bucket_of_their_own_and_nothing_of_ours(bench: Be
     theirs.delete_bucket(Bucket="models")
 
 
-async def test_anonymous_clients_may_read_what_handlers_stored_and_nothing_of_ours(bench: Bench, parts: Parts) -> None:
-    """As `Config(signature_version=UNSIGNED)` reads a public bucket of Amazon's."""
+async def test_anonymous_clients_can_only_read_the_objects_of_handlers(bench: Bench, parts: Parts) -> None:
+    """`Config(signature_version=UNSIGNED)` works as with a public bucket of Amazon S3."""
     await bench.start_ready(parts.seaweedfs())
     await prepare(bench, parts)
     s3_client(parts).put_object(Bucket=BUCKET, Key="payload", Body=b"somebody's")
@@ -169,8 +168,8 @@ def _attempts_on_our_bucket(s3: S3Client) -> dict[str, Callable[[], object]]:
     }
 
 
-async def test_only_s3_itself_can_be_reached_and_asks_for_a_signature(bench: Bench, parts: Parts) -> None:
-    """No port of the process is the machine's; the filer's socket asks for a token even its own user."""
+async def test_only_s3_can_be_reached_and_it_requires_a_signature(bench: Bench, parts: Parts) -> None:
+    """SeaweedFS has its own network namespace. The filer's Unix socket requires a token, also from the same user."""
     seaweedfs = await bench.start_ready(parts.seaweedfs())
     await prepare(bench, parts)
     s3_client(parts).put_object(Bucket=BUCKET, Key="payload", Body=b"somebody's")
@@ -186,7 +185,7 @@ async def test_only_s3_itself_can_be_reached_and_asks_for_a_signature(bench: Ben
 
 
 async def test_a_web_page_cannot_read_objects(bench: Bench, parts: Parts) -> None:
-    """Its origin is allowed nothing, and a name that was rebound to this address is a stranger."""
+    """S3 sends no CORS headers. It refuses a Host that is not its own, as after DNS rebinding."""
     await bench.start_ready(parts.seaweedfs())
     await prepare(bench, parts)
     theirs = s3_client(parts, handlers=True)
@@ -204,7 +203,7 @@ async def test_a_web_page_cannot_read_objects(bench: Bench, parts: Parts) -> Non
 
 
 def curl(socket: Path, path: str) -> int:
-    """The status of a GET over a Unix socket."""
+    """Return the HTTP status of a GET over a Unix socket."""
     command = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--unix-socket", str(socket)]
     done = subprocess.run([*command, f"http://localhost{path}"], capture_output=True, check=True, timeout=30)
     return int(done.stdout)

@@ -7,7 +7,7 @@ from scripts.reference import settings
 
 
 def test_the_page_of_settings_names_the_variables_that_a_user_may_set(parts: Parts) -> None:
-    """`insula up` passes these on, and replaces the value of every other variable that the service reads."""
+    """`insula up` passes these variables on. It sets all other variables of the services itself."""
     variables = {part: [each.name for each in settings.declared(found)] for part, found in settings.PARTS.items()}
     shared = variables.pop("All services")
     given = {name: "/of-the-user" for names in (shared, *variables.values()) for name in names}

@@ -1,4 +1,4 @@
-"""A part's life under supervision, with real processes."""
+"""Starting, restarting and stopping a supervised part, with real processes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def python(tmp_path: Path, code: str, **options: object) -> Part:
 
 
 async def test_a_killed_part_is_started_again(bench: Bench, tmp_path: Path) -> None:
-    """At once the first time, then after twice as long with each death; who watches is told how it died."""
+    """The delay is 0.1 s and doubles with each death. The watcher receives how the part ended."""
     supervised = await bench.start_ready(python(tmp_path, FOREVER))
     for _ in range(3):
         pid, lives = supervised.pid, len(bench.watched.was_ready)
@@ -70,7 +70,7 @@ async def test_a_part_that_does_not_become_ready_is_started_again(bench: Bench, 
     assert bench.watched.was_ready == []
 
 
-async def test_a_program_that_does_not_exist_is_told(bench: Bench, tmp_path: Path) -> None:
+async def test_a_program_that_does_not_exist_is_reported(bench: Bench, tmp_path: Path) -> None:
     bench.start(python(tmp_path, FOREVER, command=("/nonexistent/program",)))
     await until(lambda: bench.watched.deaths)
     assert bench.watched.deaths[0][1] == "ended with code 1"
@@ -86,8 +86,8 @@ async def test_a_part_that_ignores_sigterm_is_killed_in_time(bench: Bench, tmp_p
     assert bench.watched.deaths == []
 
 
-async def test_what_a_part_leaves_behind_ends_with_it(bench: Bench, tmp_path: Path) -> None:
-    """A grandchild in the part's process group does not outlive it, nor does its hold on the output delay the news."""
+async def test_the_processes_of_a_part_end_with_it(bench: Bench, tmp_path: Path) -> None:
+    """A grandchild in the part's process group ends with the part. Its open stdout does not delay the report."""
     lines: list[str] = []
     bench.start(python(tmp_path, LEAVING, take_line=lines.append))
     await until(lambda: bench.watched.deaths)
@@ -95,7 +95,7 @@ async def test_what_a_part_leaves_behind_ends_with_it(bench: Bench, tmp_path: Pa
 
 
 async def test_no_child_outlives_a_supervisor_that_is_killed(tmp_path: Path) -> None:
-    """After kill -9 of the process that supervises, the kernel ends its children."""
+    """When the supervisor is killed with SIGKILL, the kernel ends its children."""
     command = [sys.executable, "-m", "tests.contract.local.supervisor", str(tmp_path)]
     supervisor = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
     assert supervisor.stdout is not None

@@ -1,6 +1,6 @@
-"""Text of clients and handlers on a terminal: every command shows it, and none lets it steer.
+"""Control characters from clients and handlers. Every command prints them escaped, so that none reaches a terminal.
 
-A handler prints and raises what its caller sent. Another one cannot start, for a reason that is as hostile.
+One handler prints and raises the text that its caller sent. Another handler fails to start with such a text.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ HOSTILE = "\x1b]0;owned\x07\x1b[2J\x1b[38;5;77m\x9b2J\x7f\r\b\u202e\u2066[red] :
 BROKEN = f"raise ValueError({HOSTILE!r})\nclass Handler:\n    def handle_async(self): return {{}}\n"
 SPELLED_OUT = re.compile(r"\\(x1b|u001b)\]0;owned\\(x07|u0007)\\(x1b|u001b)\[2J\\(x1b|u001b)\[38;5;77m")
 PRINTED = HOSTILE.partition("\r")[0]
-"""Its first line for Python."""
+"""The part of HOSTILE before its first line break."""
 OWN_STYLING = re.compile(r"\x1b\[(0|[0-9]|[0-9]{2}|[0-9];[0-9]{2})m|\x1b\[\?25[lh]|\x1b\[[12]?[AK]|\r")
-"""What rich writes for colours and for its spinner."""
+"""The escape sequences that rich writes for colours and its spinner."""
 
 
 class Screen:
-    """A terminal: all that was written to it, as it came."""
+    """A pseudo-terminal that keeps all bytes written to it."""
 
     def __init__(self) -> None:
         self._ours, self.theirs = pty.openpty()
@@ -59,7 +59,7 @@ class Screen:
         try:
             while data := os.read(self._ours, 65536):
                 self._held += data
-        except OSError:  # nobody holds the other side any more
+        except OSError:  # the other side is closed
             pass
 
     @property
@@ -67,7 +67,7 @@ class Screen:
         return self._held.decode()
 
     def close(self) -> str:
-        """Our copy of the other side is closed; returns all text once the last writer has ended."""
+        """Wait until the last writer has ended. Return all text."""
         os.close(self.theirs)
         self._reading.join(60)
         os.close(self._ours)
@@ -76,7 +76,7 @@ class Screen:
 
 @dataclass
 class Session:
-    """A stack on a terminal, and how other commands reach it."""
+    """A stack whose output is a terminal, and the addresses that other commands need."""
 
     public: str
     admin: str
@@ -84,7 +84,7 @@ class Session:
     screen: Screen
 
     def run(self, *words: str, piped: bool = False) -> str:
-        """What a command shows on a terminal, or exactly its stdout if it is piped."""
+        """Run a command. Return what it prints on a terminal, or only its stdout if that is piped."""
         screen = Screen()
         command = [sys.executable, "-m", "insula.cli.main", *words]
         environment = os.environ | {"INSULA_ADMIN": self.admin, "INSULA_URL": self.public, "TERM": "xterm"}
@@ -128,15 +128,15 @@ def payload(**more: bool) -> str:
 
 
 def check_harmless(shown: str, times: int = 1) -> None:
-    """The hostile text is there so often, spelled out, and nothing steers the terminal."""
+    """Check that the hostile text occurs escaped, at least `times` times, and that there is no control character."""
     assert visible(shown) == shown
     assert len(SPELLED_OUT.findall(shown)) >= times, shown
     assert "[red] :smile: " in shown
 
 
 @pytest.mark.slow
-def test_insula_up(session: Session) -> None:
-    """Its own colours and its spinner are all that moves: for what handlers print, raise, and fail to start by."""
+def test_insula_up_escapes_the_text_of_handlers(session: Session) -> None:
+    """The only escape sequences are its own, for colours and the spinner."""
     api = HttpApi(f"{session.public}/echo")
     api.run(payload().encode(), "application/json")
     assert api.run(payload(fail=True).encode(), "application/json")["status"] == "failed"
@@ -152,8 +152,8 @@ def test_insula_up(session: Session) -> None:
 
 
 @pytest.mark.slow
-def test_submit_and_result(session: Session) -> None:
-    """JSON leaves C1, DEL and bidi controls as they are; a program gets exactly the handler's bytes."""
+def test_submit_and_result_escape_the_text_of_handlers(session: Session) -> None:
+    """JSON does not escape C1, DEL and bidi controls, so the commands do. In a pipe, the bytes are the handler's."""
     check_harmless(session.run("submit", "echo", "--json", payload(), "--wait"))
     check_harmless(session.run("submit", "echo", "--json", payload(fail=True), "--wait"))
     id = session.run("submit", "echo", "--json", payload(), piped=True).strip()
@@ -165,7 +165,7 @@ def test_submit_and_result(session: Session) -> None:
 
 
 @pytest.mark.slow
-def test_get_and_deploy(session: Session) -> None:
+def test_get_and_deploy_escape_the_text_of_handlers(session: Session) -> None:
     check_harmless(OWN_STYLING.sub("", session.run("get")))
     check_harmless(OWN_STYLING.sub("", session.run("get", "broken")))
     check_harmless(session.run("get", "broken", "-o", "json"))
@@ -175,8 +175,8 @@ def test_get_and_deploy(session: Session) -> None:
 
 
 @pytest.mark.slow
-def test_logs(session: Session) -> None:
-    """A program gets the lines as the worker wrote them, with what the handler printed as JSON has it."""
+def test_logs_escapes_the_text_of_handlers(session: Session) -> None:
+    """In a pipe, the lines are the JSON that the worker wrote."""
     id = session.run("submit", "echo", "--json", payload(), piped=True).strip()
     session.run("result", "echo", id, "--wait")
     shown = session.run("logs", "echo", "--workload", id)
@@ -187,7 +187,7 @@ def test_logs(session: Session) -> None:
 
 
 @pytest.mark.slow
-def test_errors_that_name_what_the_user_typed(session: Session) -> None:
+def test_errors_escape_the_arguments_that_they_name(session: Session) -> None:
     name = "\x1b[2Jowned"
     for words in (("get", name), ("submit", name, "--text", "a"), ("deploy", f"/{name}"), ("up", f"/{name}")):
         shown = session.run(*words)

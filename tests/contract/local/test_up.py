@@ -1,4 +1,4 @@
-"""`insula up` from the outside: what it prints, what handlers find, how it ends."""
+"""`insula up` as a user sees it: its output, the environment of handlers, and how it ends."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Handler:
 
 @asynccontextmanager
 async def started(project: Path, data: Path, **environment: str) -> AsyncGenerator[asyncio.subprocess.Process]:
-    """A stack whose process the test ends itself; it is killed with the block if it did not."""
+    """Start a stack. The test ends its process; otherwise it is killed when the block ends."""
     port, address = free_addresses()
     where = ("--data", str(data), "--public-port", str(port), "--internal-address", address)
     process = await asyncio.create_subprocess_exec(
@@ -77,7 +77,7 @@ async def first_line(process: asyncio.subprocess.Process) -> Stack:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[tuple[Stack, Path]]:
-    """A stack with an API that uses S3, one that fails until the file at the path exists, and two that work."""
+    """A stack with four APIs, and a path. One API uses S3. One fails until the path exists. Two are the probe's."""
     folder = tmp_path_factory.mktemp("whole")
     gate = folder / "gate"
     broken = write_project(
@@ -93,7 +93,10 @@ async def whole(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[tupl
 
 @pytest.mark.slow
 def test_handlers_find_the_local_s3_and_each_other(whole: tuple[Stack, Path]) -> None:
-    """An unmodified handler's boto3 works, cannot read Insula's bucket, and calls another API by its short name."""
+    """A handler uses boto3 without configuration, and calls another API by its short name.
+
+    It cannot read Insula's bucket.
+    """
     stack, _ = whole
     assert [stack.state(api) for api in ("api", "probe", "probe-caller")] == [("ready", "")] * 3
     answer = HttpApi(f"{stack.public}/api").run(b"hello", "text/plain")
@@ -111,8 +114,8 @@ def test_handlers_find_the_local_s3_and_each_other(whole: tuple[Stack, Path]) ->
 
 
 @pytest.mark.slow
-def test_an_api_that_fails_leaves_the_others_alone(whole: tuple[Stack, Path]) -> None:
-    """It is shown as failing, with its reason; once its worker gets it to work, it serves."""
+def test_an_api_that_fails_does_not_affect_the_others(whole: tuple[Stack, Path]) -> None:
+    """The stack reports the API as failing, with a reason. Once its handler can start, it serves."""
     stack, gate = whole
     state, reason = stack.state("broken")
     assert state == "failing"
@@ -125,8 +128,8 @@ def test_an_api_that_fails_leaves_the_others_alone(whole: tuple[Stack, Path]) ->
 
 
 @pytest.mark.slow
-def test_every_store_at_once_may_die(whole: tuple[Stack, Path]) -> None:
-    """Valkey, SeaweedFS, submit and the worker are killed together, with work in flight; all of it completes."""
+def test_workloads_complete_after_all_stores_are_killed_at_once(whole: tuple[Stack, Path]) -> None:
+    """Valkey, SeaweedFS, submit and the worker are killed while workloads are queued and running."""
     stack, _ = whole
     api = HttpApi(f"{stack.public}/probe")
     ids = [api.submit(b'{"sleep_s": 0.05}', "application/json") for _ in range(40)]
@@ -138,9 +141,9 @@ def test_every_store_at_once_may_die(whole: tuple[Stack, Path]) -> None:
 
 @pytest.mark.slow
 async def test_one_data_directory_serves_one_stack(tmp_path: Path) -> None:
-    """The second is refused with the pid of the first. After a kill -9 the directory is free at once.
+    """A second `insula up` is refused, with the pid of the first. After SIGKILL of the first, a second one can start.
 
-    Every part, and the handler's process below its worker, is gone within 5 s.
+    All processes of the first one, its runners too, end within 5 s.
     """
     data = tmp_path / "data"
     async with started(PROBE, data) as first:
@@ -160,11 +163,11 @@ async def test_one_data_directory_serves_one_stack(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_signal_stops_every_child_within_10_s_and_loses_nothing(tmp_path: Path) -> None:
-    """Exit code 0, also while a handler is busy, by SIGTERM and by SIGINT.
+async def test_a_signal_stops_every_child_within_10_s_and_loses_no_result(tmp_path: Path) -> None:
+    """After SIGTERM or SIGINT the exit code is 0, also while a handler is busy.
 
-    Results in Redis and in S3 are there when the stack comes back on other addresses. Of three stops by a signal the
-    quickest counts.
+    After a restart on other addresses, results in Redis and in S3 can be read. The stack has up to three tries for each
+    signal; the fastest counts.
     """
     data = tmp_path / "data"
     async with started(PROBE, data) as process:
@@ -190,22 +193,22 @@ async def test_a_signal_stops_every_child_within_10_s_and_loses_nothing(tmp_path
 
 
 async def stopped_by(number: signal.Signals, process: asyncio.subprocess.Process, api: HttpApi) -> float:
-    """Stop a stack that is busy; return the seconds that it took."""
+    """Stop a busy stack with the signal. Return the duration in seconds."""
     api.submit(b'{"sleep_s": 60}', "application/json")
     children = descendants(process.pid)
     assert len(children) >= 8
     began = time.monotonic()
     process.send_signal(number)
-    _, said = await asyncio.wait_for(process.communicate(), 60)
+    _, errors = await asyncio.wait_for(process.communicate(), 60)
     took_s = time.monotonic() - began
     assert process.returncode == 0
-    assert b"Stopped after" in said
+    assert b"Stopped after" in errors
     assert [children[pid] for pid in children if command_line(pid) == children[pid]] == []
     return took_s
 
 
 @pytest.mark.slow
-async def test_a_second_ctrl_c_ends_everything_at_once(tmp_path: Path) -> None:
+async def test_a_second_ctrl_c_kills_all_parts_at_once(tmp_path: Path) -> None:
     async with started(PROBE, tmp_path / "data") as process:
         stack = await first_line(process)
         api = HttpApi(f"{stack.public}/probe")
@@ -219,12 +222,12 @@ async def test_a_second_ctrl_c_ends_everything_at_once(tmp_path: Path) -> None:
             continue
         process.send_signal(signal.SIGINT)
         await asyncio.wait_for(process.wait(), 60)
-        assert time.monotonic() - began < WORKER_GRACE_S, "it did not wait for the handler"
+        assert time.monotonic() - began < WORKER_GRACE_S, "it must not wait for the handler"
         await until(lambda: not any(command_line(pid) for pid in children))
 
 
 @pytest.mark.slow
-async def test_a_redis_of_ones_own_is_used(tmp_path: Path) -> None:
+async def test_the_users_own_redis_is_used(tmp_path: Path) -> None:
     folder = tmp_path / "redis"
     folder.mkdir()
     with running_valkey(folder) as valkey:
@@ -240,8 +243,8 @@ async def test_a_redis_of_ones_own_is_used(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_part_that_never_comes_up_ends_the_attempt(tmp_path: Path) -> None:
-    """A Redis that would lose what it answered: submit refuses it, and so `insula up` ends, with the reason."""
+async def test_insula_up_ends_if_a_part_cannot_start(tmp_path: Path) -> None:
+    """The submit service refuses a Redis that may lose answered writes. `insula up` prints the reason and exits."""
     folder = tmp_path / "redis"
     folder.mkdir()
     with running_valkey(folder) as valkey:
@@ -250,26 +253,26 @@ async def test_a_part_that_never_comes_up_ends_the_attempt(tmp_path: Path) -> No
         async with started(PROBE, tmp_path / "data", INSULA_REDIS_URL=valkey.url) as process:
             assert process.stdout is not None
             assert process.stderr is not None
-            said = b"".join([line async for line in process.stderr])
+            stderr = b"".join([line async for line in process.stderr])
             stdout = await process.stdout.read()
             await process.wait()
     assert process.returncode == 1
     assert stdout == b""
-    assert b"appendfsync everysec" in said
+    assert b"appendfsync everysec" in stderr
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(os.geteuid() != 0, reason="no other user may look into the services")
-async def test_an_idle_stack_is_small(tmp_path: Path) -> None:
-    """All processes together take under 450 MB, with the example of `make demo`: numpy and the model are 100 MB."""
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may read the memory of the services")
+async def test_an_idle_stack_takes_under_450_mb(tmp_path: Path) -> None:
+    """It is the sum of all processes with the example of `make demo`, whose numpy and model take 100 MB."""
     async with running_stack([EXAMPLE], data=tmp_path / "data") as stack:
         await until(lambda: sum(taken_mb(stack).values()) < 450, within_s=30, shown=lambda: taken_mb(stack))
 
 
 def taken_mb(stack: Stack) -> dict[str, float]:
-    """The proportional set size of each process: a page that n processes share counts as 1/n of one.
+    """Return the proportional set size of each process: a page that n processes share counts as 1/n page.
 
-    Until the stack is idle, programs are among them that run for a moment.
+    Until the stack is idle, this includes short-lived processes.
     """
     commands = {stack.pid: "insula up"} | descendants(stack.pid)
     return {f"{pid} {command[:80]}": memory_mb(pid, "Pss", "smaps_rollup") for pid, command in commands.items()}
@@ -289,7 +292,7 @@ run()
 
 @pytest.mark.slow
 def test_an_unexpected_error_is_logged_and_stops_the_stack(tmp_path: Path) -> None:
-    """The parts are stopped in order, the exit code is 1, and the traceback is in one log line."""
+    """`insula up` stops the parts and exits with 1. The traceback is in one log line."""
     port, address = free_addresses()
     where = ("--data", str(tmp_path / "data"), "--public-port", str(port), "--internal-address", address)
     done = subprocess.run(

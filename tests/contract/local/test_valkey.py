@@ -17,7 +17,7 @@ from tests.waiting import until
 
 
 async def test_i1_durable_accept_valkey_keeps_what_it_answered_through_kill_9(bench: Bench, parts: Parts) -> None:
-    """Same port, same data, and every answered write is there."""
+    """After SIGKILL and a restart on the same socket and data, Valkey has every answered write."""
     valkey = await bench.start_ready(parts.valkey())
     async with Redis.from_url(parts.redis_url) as redis:
         found = cast("dict[str, str]", await redis.config_get("appendonly", "appendfsync"))
@@ -31,7 +31,7 @@ async def test_i1_durable_accept_valkey_keeps_what_it_answered_through_kill_9(be
         assert [await redis.get(f"key {number}") for number in range(100)] == [b"%d" % each for each in range(100)]
 
 
-async def test_valkey_has_no_port_and_a_socket_for_its_user_alone(bench: Bench, parts: Parts) -> None:
+async def test_valkey_has_no_port_and_its_socket_is_private_to_its_user(bench: Bench, parts: Parts) -> None:
     valkey = await bench.start_ready(parts.valkey())
     assert valkey.pid is not None
     async with Redis.from_url(parts.redis_url) as redis:
@@ -41,7 +41,7 @@ async def test_valkey_has_no_port_and_a_socket_for_its_user_alone(bench: Bench, 
 
 
 async def test_a_stray_server_on_the_socket_does_not_count_as_ready(bench: Bench, parts: Parts) -> None:
-    """The kernel says who listens: another process' Valkey is not our part."""
+    """The probe compares the pid of the part with the pid that listens on the socket."""
     valkey = await bench.start_ready(parts.valkey())
     assert valkey.pid is not None
     probe = probes.redis(parts.socket("valkey"))
