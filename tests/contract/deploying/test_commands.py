@@ -159,13 +159,13 @@ def test_deploy_skips_unchanged_apis_and_starts_the_others_at_once(stack: Stack,
     assert (process.returncode, output) == (0, f"{names[0]} ready\n")
     assert f"{names[0]}: starting" in errors
     (project / "cortex.yaml").write_text(text)
-    taken = write(tmp_path / "taken", "of-nobody")
+    taken = write(tmp_path / "taken", "clashing")
     (taken / "cortex.yaml").write_text(
-        (taken / "cortex.yaml").read_text().replace("of-nobody,", "of-nobody, networking: {endpoint: resident},")
+        (taken / "cortex.yaml").read_text().replace("clashing,", "clashing, networking: {endpoint: resident},")
     )
     refused = insula(here, "deploy", str(taken))
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr.startswith("insula: of-nobody: the API was not deployed: the endpoint /resident")
+    assert refused.stderr.startswith("insula: clashing: the API was not deployed: the endpoint /resident")
     again = insula(here, "deploy", str(project))
     assert [line.endswith(", unchanged") for line in again.stderr.splitlines()][:3] == [True, True, False]
 

@@ -30,7 +30,7 @@ def edge(started_services: ScriptedServices, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def services(started_services: ScriptedServices) -> ScriptedServices:
-    """Both services, told and knowing nothing yet."""
+    """Both services, reset: they have received no call and have no scripted answer."""
     started_services.reset()
     return started_services
 
@@ -60,7 +60,7 @@ ECHO = "- {name: echo, kind: AsyncAPI, handler: {type: python, path: handler.py}
 
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stack]:
-    """A whole stack with the API `echo`, for attacks."""
+    """A whole stack with the API `echo`, for tests that attack it."""
     folder = tmp_path_factory.mktemp("whole")
     handler = "class Handler:\n    def handle_async(self, payload):\n        return {}\n"
     async with running_stack([write_project(folder / "project", ECHO, handler)], data=folder / "data") as running:
@@ -69,7 +69,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stac
 
 @pytest.fixture(scope="package")
 def idle(stack: Stack) -> Iterator[list[socket.socket]]:
-    """A connection to each listener of the stack that never sends anything, open since before the first attack."""
+    """One connection to each listener of the stack, opened before the first attack. It never sends a byte."""
     connections = [socket.create_connection(raw.place(url)) for url in (stack.public, stack.internal)]
     yield connections
     for connection in connections:

@@ -1,4 +1,4 @@
-"""Generates requests that mean harm, from a seed: each is valid in most of its parts and wrong in one or two."""
+"""Generates hostile requests from a seed. Most parts of a request are valid, and one or two are wrong."""
 
 from __future__ import annotations
 
@@ -69,19 +69,19 @@ MESSAGES: Final = (
 
 @dataclass(frozen=True)
 class Hostile:
-    """Bytes for a connection. `streams` are those of HTTP/2 that may be answered; HTTP/1.1 has none."""
+    """Bytes for a connection. `streams` are the HTTP/2 streams that may be answered; HTTP/1.1 has none."""
 
     data: bytes
     streams: Sequence[int] = ()
 
     @property
     def head(self) -> bool:
-        """Whether it may be a HEAD, whose answer has no body."""
+        """Whether it may be a HEAD request, whose answer has no body."""
         return self.data.startswith(b"HEAD") or b":method\x04HEAD" in self.data
 
 
 def requests(seed: int, count: int) -> list[Hostile]:
-    """`count` requests, the same ones for the same seed."""
+    """Return `count` requests. The same seed gives the same requests."""
     dice = random.Random(seed)
     makers: Sequence[Callable[[random.Random], Hostile]] = (_http1, _http1, _http2, _grpc, _grpc, _frames)
     return [dice.choice(makers)(dice) for _ in range(count)]
@@ -122,7 +122,7 @@ def _http1(dice: random.Random) -> Hostile:
 
 
 def _damaged(dice: random.Random, data: bytes) -> bytes:
-    """The bytes, in one of eight cases cut, or with one of them changed."""
+    """Return the bytes. In one of eight cases they are cut, or one byte is changed."""
     if not data or dice.random() < 0.875:
         return data
     place = dice.randrange(len(data))
@@ -160,7 +160,7 @@ def _grpc(dice: random.Random) -> Hostile:
 
 
 def _stream(dice: random.Random, headers: raw.Headers, body: bytes) -> Hostile:
-    """A stream that is ended in one of several ways, always ended."""
+    """Return a stream that ends in one of several ways: by its headers, its data or its trailers."""
     block, trailers = raw.block(headers), raw.block([(b"x", b"y"), (b"grpc-status", b"0")])
     way = dice.random()
     if way < 0.15:
@@ -178,7 +178,7 @@ def _stream(dice: random.Random, headers: raw.Headers, body: bytes) -> Hostile:
 
 
 def _frames(dice: random.Random) -> Hostile:
-    """Frames in no order, then a call that would be answered if they were harmless."""
+    """Return random frames, then a valid call. The call may stay unanswered, because of the frames."""
     data = b""
     for _ in range(dice.randint(1, 6)):
         payload = dice.choice((b"", bytes(4), bytes(8), dice.randbytes(dice.randint(0, 40)), raw.block([(b"a", b"b")])))

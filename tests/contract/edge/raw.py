@@ -1,4 +1,4 @@
-"""Bytes as no well-behaved client sends them, over HTTP/1.1, HTTP/2 and gRPC, and what comes back."""
+"""A client for HTTP/1.1, HTTP/2 and gRPC that sends any bytes, valid or not, and parses the answers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 ANSWER_S: Final = 5.0
-"""How long an answer may take; a request that is never ended has none, see `reply_to`."""
+"""The time in which an answer must come. An incomplete request may get none."""
 
 
 @dataclass
 class RawReply:
-    """One answer: the names of headers are in lower case, those of the trailers among them."""
+    """One answer. `headers` includes the trailers; names are in lower case."""
 
     headers: dict[str, str] = field(default_factory=dict[str, str])
     body: bytes = b""
@@ -36,12 +36,12 @@ class RawReply:
 
 
 def connect(address: tuple[str, int], timeout_s: float = ANSWER_S) -> socket.socket:
-    """A TCP connection whose reads end after `timeout_s`."""
+    """Open a TCP connection whose reads time out after `timeout_s`."""
     return socket.create_connection(address, timeout_s)
 
 
 def receive(connection: socket.socket) -> bytes:
-    """The next bytes; none at the end, at a reset, and when nothing came in time."""
+    """Return the next bytes. Empty at the end, after a reset, and after a time-out."""
     try:
         return connection.recv(1 << 16)
     except OSError:
@@ -49,7 +49,7 @@ def receive(connection: socket.socket) -> bytes:
 
 
 def place(url: str) -> tuple[str, int]:
-    """Host and port of a listener."""
+    """Return the host and port of a URL."""
     parts = urlsplit(url)
     assert parts.hostname
     assert parts.port
@@ -57,10 +57,10 @@ def place(url: str) -> tuple[str, int]:
 
 
 def http1(address: tuple[str, int], request: bytes, timeout_s: float = ANSWER_S) -> list[RawReply]:
-    """Every answer to the bytes, once the edge has closed the connection, or `timeout_s` passed."""
+    """Send the bytes. Return all answers once the edge closes the connection, or sends nothing for `timeout_s`."""
     with connect(address, timeout_s) as connection:
         received = b""
-        with suppress(OSError):  # it may be closed before everything was read
+        with suppress(OSError):  # the edge may close it before it has read all bytes
             connection.sendall(request)
         while data := receive(connection):
             received += data
@@ -95,12 +95,12 @@ def _chunked(received: bytes) -> tuple[bytes, bytes]:
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """One frame of HTTP/2."""
+    """Return one frame of HTTP/2."""
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 def block(headers: Headers) -> bytes:
-    """A header block of literals that no table remembers."""
+    """Return a header block of literals without indexing."""
     return b"".join(b"\0" + _literal(name) + _literal(value) for name, value in headers)
 
 
@@ -115,18 +115,18 @@ def _literal(text: bytes) -> bytes:
 
 
 def grpc_headers(path: bytes, *more: tuple[bytes, bytes], te: bool = True) -> Headers:
-    """What a gRPC client sends."""
+    """Return the headers that a gRPC client sends."""
     pseudo = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"localhost")]
     return [*pseudo, (b"content-type", b"application/grpc"), *([(b"te", b"trailers")] if te else []), *more]
 
 
 def message_frame(message: bytes, *, flag: int = 0, length: int | None = None) -> bytes:
-    """One message of gRPC; `length` other than its own is a lie."""
+    """Return one gRPC message. `length` replaces its true length in the prefix."""
     return struct.pack(">BI", flag, len(message) if length is None else length) + message
 
 
 class Http2:
-    """A connection of HTTP/2 with streams that are made by hand."""
+    """An HTTP/2 connection. The caller builds the frames of its streams."""
 
     def __init__(self, address: tuple[str, int], timeout_s: float = ANSWER_S) -> None:
         self._socket = connect(address, timeout_s)
@@ -144,24 +144,24 @@ class Http2:
         self.close()
 
     def close(self) -> None:
-        """End the connection."""
+        """Close the connection."""
         self._socket.close()
 
     def send(self, data: bytes) -> None:
-        """Send bytes; a connection that the edge has closed takes none."""
+        """Send bytes. Does nothing if the edge has closed the connection, except to set `gone`."""
         try:
             self._socket.sendall(data)
         except OSError:
             self.gone = True
 
     def read_until_ended(self, streams: Iterable[int]) -> None:
-        """Read until each of the streams has ended, or the connection has."""
+        """Read until each of the streams or the connection has ended."""
         wanted = set(streams)
         while not wanted <= self.ended and not self.gone:
             self.read()
 
     def read(self) -> None:
-        """Take what has come, and answer what has to be answered."""
+        """Read once and parse the frames. Acknowledge SETTINGS and PING."""
         data = receive(self._socket)
         self.gone = self.gone or not data
         self._received += data
@@ -175,7 +175,7 @@ class Http2:
 
     def _take(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         reply = self.replies.setdefault(stream, RawReply())
-        if kind == HEADERS:  # Envoy neither pads nor splits them, nor do we ask for priorities
+        if kind == HEADERS:  # Envoy sends them without padding, continuation or priority
             try:
                 decoded = self._decoder.decode(payload, raw=True)
             except HPACKError:

@@ -1,4 +1,4 @@
-"""A real Envoy with the shipped configuration, and a client that sends exactly what it is told."""
+"""A real Envoy with the shipped configuration, and a client that sends requests unchanged."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back; the names of headers are in lower case."""
+    """An answer. The names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -42,7 +42,7 @@ class Reply:
 
     @property
     def error(self) -> dict[str, object]:
-        """The body of an error, once it is seen to have the one shape."""
+        """Return the body of an error. Check that it has the shape of all errors."""
         assert self.headers["content-type"] == "application/json"
         error: dict[str, object] = json.loads(self.body)
         assert set(error) == {"code", "message", "details"}
@@ -67,10 +67,10 @@ class Listener:
     def call(
         self, method: str, target: str, body: bytes | Iterable[bytes] = b"", headers: Mapping[str, str] | None = None
     ) -> Reply:
-        """Send one request as it stands: no path is tidied, no header added but Host and the length."""
+        """Send one request. The path is sent unchanged. Only Host and a header for the length are added."""
         connection = HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            # An answer may come before the end of the body; requests and curl read it then too.
+            # The edge may answer and close before it has read the whole body.
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(method, target, body or None, dict(headers or {}))
             answer = connection.getresponse()
@@ -79,7 +79,7 @@ class Listener:
             connection.close()
 
     def post(self, target: str, body: bytes | Iterable[bytes] = b"{}", **headers: str) -> Reply:
-        """POST; keyword arguments become headers, content_type being application/json unless given."""
+        """Send a POST. Keyword arguments become headers. The default of content_type is application/json."""
         named = {"content-type": "application/json"} | {
             name.replace("_", "-"): value for name, value in headers.items()
         }
@@ -101,7 +101,7 @@ class RunningEdge:
         cors_origins: Sequence[str] = ("*",),
         address_requests_per_s: int = 0,
     ) -> None:
-        """Start with its files in `folder`; `source` holds another edge than the shipped one."""
+        """Start Envoy with its files in `folder`. `source` holds another configuration than the shipped one."""
         public, internal, self.admin_port = free_ports(3)
         self.public, self.internal = Listener(public), Listener(internal)
         self.configuration = folder / "envoy.yaml"
@@ -121,7 +121,7 @@ class RunningEdge:
         self.configuration.write_text(render(self.addresses), encoding="utf-8")
         self.log = folder / "envoy.log"
         command = [str(envoy_binary()), "-c", str(self.configuration), "--disable-hot-restart", "--concurrency", "2"]
-        # Names the process, so that the admin port can tell that it is ours.
+        # The node's name shows at the admin port that the process is ours.
         command += ["--service-node", str(folder), "--log-level", "warning", "--log-path", str(self.log)]
         self.process = subprocess.Popen(command)
         self._await_ready(str(folder))
@@ -131,14 +131,14 @@ class RunningEdge:
         self.process.wait(timeout=60)
 
     def statistic(self, name: str) -> int:
-        """One counter or gauge of Envoy's."""
+        """Return the value of one counter or gauge of Envoy."""
         return int(self._admin(f"/stats?filter=^{name}$").partition(":")[2])
 
     def reset_peak_memory(self) -> None:
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5", encoding="ascii")
 
     def peak_memory_mb(self) -> float:
-        """Largest resident size since the last reset."""
+        """Return the largest resident set size since the last reset."""
         return memory_mb(self.process.pid, "VmHWM")
 
     def _admin(self, path: str) -> str:

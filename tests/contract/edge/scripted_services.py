@@ -1,5 +1,5 @@
-# ruff: noqa: N802, ARG002 - methods are named, and take, what the contract says
-"""Real gRPC servers that stand for submit and results: they note what reaches them and answer as they were told."""
+# ruff: noqa: N802, ARG002 - the contract fixes the names and parameters of methods
+"""Real gRPC servers in place of submit and results. They record each call and give the scripted answer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Response = TypeVar("Response")
 
 @dataclass(frozen=True)
 class Refusal:
-    """An error as a service gives it: the code, google.rpc details, and the trailer retry-after."""
+    """An error of a service: the code, google.rpc details, and the trailer retry-after."""
 
     code: grpc.StatusCode
     message: str
@@ -78,7 +78,7 @@ def metadata_of(context: ServicerContext[Request, Response]) -> dict[str, str | 
 
 @dataclass
 class ScriptedSubmit(SubmitServiceServicer):
-    """Accepts everything with WORKLOAD_ID, unless a refusal is set or the content type is missing."""
+    """Accepts each submit with WORKLOAD_ID, unless a refusal is set or an upload has no content type."""
 
     refusal: Refusal | None = None
     held: asyncio.Event | None = None
@@ -120,7 +120,7 @@ class ScriptedSubmit(SubmitServiceServicer):
 
 @dataclass
 class ScriptedResults(ResultsServiceServicer):
-    """Answers every read with the pieces it was given, unless a refusal is set."""
+    """Answers each download with `pieces`, unless a refusal is set."""
 
     refusal: Refusal | None = None
     held: asyncio.Event | None = None
@@ -156,7 +156,7 @@ class ScriptedResults(ResultsServiceServicer):
 
 
 class AnswersEverything(grpc.GenericRpcHandler):
-    """Implements every method of every other service, so only the edge can be why a call is UNIMPLEMENTED."""
+    """Implements all methods of all other services, so that UNIMPLEMENTED can only come from the edge."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[bytes, bytes]:
         async def answer(request: bytes, context: ServicerContext[bytes, bytes]) -> bytes:
@@ -167,7 +167,7 @@ class AnswersEverything(grpc.GenericRpcHandler):
 
 @dataclass
 class ScriptedServer:
-    """One gRPC server that can stop and come back on the same port."""
+    """One gRPC server that can stop and start again on the same port."""
 
     run: Callable[[Coroutine[None, None, None]], None]
     register: Callable[[grpc.aio.Server], None]
@@ -194,7 +194,7 @@ class ScriptedServer:
 
 
 class ScriptedServices:
-    """submit and results on one event loop in a thread of its own, so that tests may block."""
+    """The services submit and results. Their event loop has its own thread, so that tests may block."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -217,7 +217,7 @@ class ScriptedServices:
         self.loop.close()
 
     def reset(self) -> None:
-        """Forget what was received and told."""
+        """Forget the recorded calls and the scripted answers."""
         vars(self.submit).update(vars(ScriptedSubmit()))
         vars(self.results).update(vars(ScriptedResults()))
 

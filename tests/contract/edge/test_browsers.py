@@ -1,4 +1,4 @@
-"""H9: pages of any origin may call, and may read what they need of the answer."""
+"""H9: pages of any origin may call the API and read its answers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_preflight_is_answered_by_the_edge(public: Listener, services: Scripte
 
 
 def test_answers_and_errors_can_be_read_by_a_page(public: Listener, services: ScriptedServices) -> None:
-    """Those of the services, and those the edge makes itself."""
+    """The services' answers and the edge's own."""
     answers = [public.post("/predict", origin=ORIGIN), public.get("/predict/1", origin=ORIGIN)]
     services.submit.refusal = Refusal(grpc.StatusCode.NOT_FOUND, "there is no API")
     answers += [public.post("/predict", origin=ORIGIN), public.get("/~/x", origin=ORIGIN)]

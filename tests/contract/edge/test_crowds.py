@@ -1,4 +1,4 @@
-"""One caller cannot lock out the others: a whole stack, an attack from this machine, and another client beside it."""
+"""One caller cannot block the others. A test attacks a whole stack, while another client sends normal requests."""
 
 from __future__ import annotations
 
@@ -24,14 +24,16 @@ from tests.waiting import until_blocking
 
 MIB = 1 << 20
 ANSWER_S = 2.0
-"""What another client waits for an answer."""
+"""The time in which the other client must get an answer."""
 LATE_MAX = 1
-"""How many of the more than 50 answers of a listener may come later: the disk that a workload is written to before its
-submit is answered stands still at times, with or without an attack."""
+"""How many of a listener's answers, of more than 50, may come later than ANSWER_S.
+
+A submit is answered after a write to disk. The disk may be slow at times, also without an attack.
+"""
 BUSY_S = 15.0
-"""What it waits for such an answer."""
+"""The time in which a late answer must come."""
 GROWTH_MB_MAX = 20
-"""What Envoy may keep of the memory that an attack took, and of what all attacks of this file took in a row."""
+"""The memory that Envoy may keep after an attack, and after all attacks of this file together."""
 SUBMIT_GROWTH_MB_MAX = 16
 CONNECTIONS, CALLS = 11, 999
 IDLE = 10_000
@@ -47,7 +49,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures(
 
 @pytest.fixture(scope="module")
 def used(stack: Stack) -> Stack:
-    """The stack after ordinary use: what that takes for the first time is not what an attack takes."""
+    """Return the stack after ordinary use. So memory that the first ordinary requests take is not the attack's."""
     with ThreadPoolExecutor(32) as ordinary:
         for _ in range(500):
             ordinary.submit(Neighbour.of(stack).ask)
@@ -56,13 +58,13 @@ def used(stack: Stack) -> Stack:
 
 @pytest.fixture(scope="module")
 def rested_mb(used: Stack) -> float:
-    """The edge's memory before the first attack."""
+    """Return Envoy's memory before the first attack."""
     return taken_mb(used)
 
 
 @pytest.fixture(autouse=True)
 def many_files() -> Iterator[None]:
-    """The attacker is this process."""
+    """Allow this process, the attacker, as many open files as possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     yield
@@ -71,7 +73,10 @@ def many_files() -> Iterator[None]:
 
 @dataclass
 class Neighbour:
-    """A client that submits on both listeners, each time by a new connection, and notes how long an answer took."""
+    """A client that submits on both listeners and records the duration of each answer.
+
+    Each submit has a new connection.
+    """
 
     requests: Mapping[str, tuple[tuple[str, int], bytes]]
     answers_s: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
@@ -91,12 +96,12 @@ class Neighbour:
             started = time.monotonic()
             statuses = [reply.status for reply in raw.http1(address, request, 30)]
             self.answers_s.setdefault(listener, []).append(time.monotonic() - started)
-            if statuses not in ([200], [429]):  # a full queue is an answer
+            if statuses not in ([200], [429]):  # 429: the queue is full
                 self.refused.append(f"{listener}: {statuses}")
 
     @contextmanager
     def asking(self) -> Generator[None]:
-        """Ask without a pause until the block ends, which has to see every answer come in time."""
+        """Submit without a pause until the block ends. Then check that each answer came in time."""
         done = threading.Event()
 
         def ask_on() -> None:
@@ -117,12 +122,12 @@ class Neighbour:
 
 
 def taken_mb(stack: Stack) -> float:
-    """What the edge holds of the machine's memory, without the pages of its program."""
+    """Return Envoy's anonymous memory, that is without the pages of its program."""
     return memory_mb(stack.processes("envoy")[0], "RssAnon")
 
 
 def await_memory(stack: Stack, rested_mb: float) -> None:
-    """Return once the edge has given back what it took, while others go on calling."""
+    """Wait until Envoy has freed the memory of the attack. Other clients send requests meanwhile."""
 
     def given_back() -> bool:
         Neighbour.of(stack).ask()
@@ -133,12 +138,12 @@ def await_memory(stack: Stack, rested_mb: float) -> None:
 
 @pytest.mark.parametrize("ended", [True, False], ids=["ended", "open"])
 @pytest.mark.parametrize("method", METHODS, ids=[method.decode().rpartition("/")[2] for method in METHODS])
-async def test_calls_without_a_message_lock_nobody_out(
+async def test_calls_without_a_message_do_not_block_other_clients(
     stack: Stack, rested_mb: float, method: bytes, ended: bool
 ) -> None:
-    """11 connections with 999 calls each, whose clients respect no limit, and leave all at once.
+    """11 connections have 999 calls each, which exceeds the limit per connection. Then all close at once.
 
-    A client that respects the limit is the next test's.
+    The next test has a client that respects the limit.
     """
     flags = raw.END_HEADERS | (raw.END_STREAM if ended else 0)
     block = raw.block(raw.grpc_headers(method))
@@ -157,7 +162,10 @@ async def test_calls_without_a_message_lock_nobody_out(
 
 
 async def test_a_call_without_a_message_is_answered(stack: Stack) -> None:
-    """At once if it has ended, after 10 s if not; as many calls as a connection may have, all of them."""
+    """The answer comes at once if the call has ended, otherwise after 10 s.
+
+    All calls get one, also as many as a connection may have.
+    """
     calls = 100
     for ended, within_s in ((True, 5.0), (False, 20.0)):
         flags = raw.END_HEADERS | (raw.END_STREAM if ended else 0)
@@ -173,8 +181,8 @@ async def test_a_call_without_a_message_is_answered(stack: Stack) -> None:
         assert statuses == {str(grpc.StatusCode.INVALID_ARGUMENT.value[0])}
 
 
-async def test_idle_connections_lock_nobody_out(stack: Stack, rested_mb: float) -> None:
-    """10,000 of them on the public port, which has room for more; what they took is given back."""
+async def test_idle_connections_do_not_block_other_clients(stack: Stack, rested_mb: float) -> None:
+    """The public port has 10,000 idle connections; its limit is higher. Envoy frees their memory when they close."""
     neighbour = Neighbour.of(stack)
     with neighbour.asking():
         until_blocking(lambda: len(neighbour.answers_s.get("in-cluster", [])) > 10)
@@ -186,8 +194,8 @@ async def test_idle_connections_lock_nobody_out(stack: Stack, rested_mb: float) 
     await_memory(stack, rested_mb)
 
 
-async def test_a_full_listener_leaves_the_other_alone(stack: Stack) -> None:
-    """The in-cluster listener has its own limit, below that of the machine."""
+async def test_a_full_listener_does_not_affect_the_other(stack: Stack) -> None:
+    """The in-cluster listener has its own limit of connections, lower than the limit of the machine."""
     connections = [socket.create_connection(raw.place(stack.internal), 30) for _ in range(4_200)]
     try:
         address, request = Neighbour.of(stack).requests["public"]
@@ -200,7 +208,7 @@ async def test_a_full_listener_leaves_the_other_alone(stack: Stack) -> None:
 
 @pytest.mark.parametrize("size_bytes", [5 * MIB, (1 << 31) - 1], ids=["5 MiB", "2 GiB"])
 async def test_a_message_over_4_mib_is_refused_before_it_is_read(stack: Stack, size_bytes: int) -> None:
-    """PAYLOAD_TOO_LARGE, with the limit and the call that takes more; submit hardly grows."""
+    """The error names the limit, and UploadWorkload for larger payloads. The submit service's memory hardly grows."""
     submit = stack.processes("submit")[0]
     before_mb = memory_mb(submit)
     Path(f"/proc/{submit}/clear_refs").write_text("5", encoding="ascii")
@@ -215,8 +223,8 @@ async def test_a_message_over_4_mib_is_refused_before_it_is_read(stack: Stack, s
     assert memory_mb(submit, "VmHWM") - before_mb < SUBMIT_GROWTH_MB_MAX
 
 
-async def test_a_client_that_sends_too_large_a_message_learns_the_limit(stack: Stack) -> None:
-    """As a gRPC client sees it: the reason is in ErrorInfo, for a message over the limit and for one that just fits."""
+async def test_a_grpc_client_that_sends_too_large_a_message_gets_payload_too_large(stack: Stack) -> None:
+    """The reason is in ErrorInfo, for sizes just over the limit and far over it."""
     host, port = raw.place(stack.public)
     with grpc.insecure_channel(f"{host}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
         for size_bytes in (4 * MIB + 1, 5 * MIB, 40 * MIB):

@@ -1,4 +1,4 @@
-"""GET and HEAD: the service's bytes, streamed."""
+"""GET and HEAD: the edge streams the service's bytes unchanged."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ MIB = 1 << 20
 MEMORY_GROWTH_MB_MAX = 24
 
 
-def test_a_read_answers_the_services_bytes(public: Listener, results: ScriptedResults) -> None:
-    """I8: numbers, spaces and the order of keys are the service's own."""
+def test_a_read_returns_the_services_bytes(public: Listener, results: ScriptedResults) -> None:
+    """I8: numbers, spaces and the order of keys do not change."""
     results.pieces = [b'{"id": "1",  "z":9223372036854775807, ', b'"a":1.0,"big":123456789012345678901234567890}']
     reply = public.get("/a/b/1")
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
@@ -23,7 +23,7 @@ def test_a_read_answers_the_services_bytes(public: Listener, results: ScriptedRe
 
 
 def test_a_large_download_streams_through(public: Listener, results: ScriptedResults, edge: RunningEdge) -> None:
-    """64 MiB in pieces of 1 MiB, none of which Envoy keeps."""
+    """The service sends 64 MiB in pieces of 1 MiB. Envoy does not buffer them."""
     results.pieces = [bytes([index]) * MIB for index in range(64)]
     edge.reset_peak_memory()
     before = edge.peak_memory_mb()
@@ -33,15 +33,15 @@ def test_a_large_download_streams_through(public: Listener, results: ScriptedRes
 
 
 def test_head_answers_as_get_without_the_body(public: Listener, results: ScriptedResults) -> None:
-    """The service sees an ordinary read; x-envoy-original-method says HEAD, for one that wants to save the work."""
+    """The service receives a normal read. Only x-envoy-original-method is HEAD, so that a service can skip the work."""
     reply = public.call("HEAD", "/predict/1")
     assert (reply.status, reply.headers["content-type"], reply.body) == (200, "application/json", b"")
     assert results.downloads[0].path == "predict/1"
     assert results.metadata["x-envoy-original-method"] == "HEAD"
 
 
-def test_health_is_the_edges_own(public: Listener, internal: Listener, results: ScriptedResults) -> None:
-    """H12: 200 and the text ok, on every host name; no service is asked."""
+def test_the_edge_answers_healthz_itself(public: Listener, internal: Listener, results: ScriptedResults) -> None:
+    """H12: 200 and the text ok, for every host name. No service receives a call."""
     for reply in (public.get("/healthz"), internal.get("/healthz"), internal.get("/healthz", host="api-echo:8888")):
         assert (reply.status, reply.headers["content-type"], reply.body) == (200, "text/plain", b"ok")
     assert public.call("HEAD", "/healthz").status == 200
@@ -49,7 +49,7 @@ def test_health_is_the_edges_own(public: Listener, internal: Listener, results: 
 
 
 def test_head_never_has_a_body(public: Listener, results: ScriptedResults) -> None:
-    """Neither of an answer nor of an error: a client would take it for the start of the next answer."""
+    """A client would read the body of an answer or error as the start of the next answer."""
     results.pieces = [b"{" + b" " * 100_000, b"}"]
     head = b"HEAD /predict/1 HTTP/1.1\r\nHost: x\r\n\r\n"
     for refusal, status in ((None, b"200 OK"), (Refusal(grpc.StatusCode.NOT_FOUND, "no"), b"404 Not Found")):

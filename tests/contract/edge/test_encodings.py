@@ -1,4 +1,4 @@
-"""Content-Encoding is the service's business: the edge inflates nothing, and gives its refusals HTTP's own statuses."""
+"""The service handles Content-Encoding. The edge passes bodies on unchanged, and maps refusals to 413, 415 or 400."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BODY = gzip.compress(b'{"a": 1}' * 10_000)
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", "image/png"])
 @pytest.mark.parametrize("chunked", [True, False])
-def test_an_encoded_body_and_its_encoding_arrive_as_they_are(
+def test_an_encoded_body_and_its_encoding_arrive_unchanged(
     public: Listener, internal: Listener, services: ScriptedServices, content_type: str, chunked: bool
 ) -> None:
     for listener, host in ((public, "x"), (internal, "api-echo:8888")):
@@ -34,10 +34,10 @@ def test_an_encoded_body_and_its_encoding_arrive_as_they_are(
     ("reason", "status"),
     [("PAYLOAD_TOO_LARGE", 413), ("ENCODING_UNSUPPORTED", 415), ("ENCODING_INVALID", 400), ("INVALID_ARGUMENT", 400)],
 )
-def test_a_refusal_that_has_a_status_of_its_own_in_http(
+def test_the_reason_of_a_refusal_decides_the_http_status(
     public: Listener, internal: Listener, services: ScriptedServices, reason: str, status: int
 ) -> None:
-    """The text and the details are the service's; the code stays INVALID_ARGUMENT."""
+    """The text, the details and the code INVALID_ARGUMENT are the service's."""
     details = (ErrorInfo(reason=reason, domain="insula"),)
     services.submit.refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, 'why, "quoted"', details)
     for reply in (public.post("/predict"), internal.post("/", host="api-echo")):
@@ -45,8 +45,8 @@ def test_a_refusal_that_has_a_status_of_its_own_in_http(
         assert f'"reason":"{reason}"' in reply.body.decode()
 
 
-def test_no_text_chooses_the_status(public: Listener, services: ScriptedServices) -> None:
-    """A caller's own words may be in it."""
+def test_the_text_of_a_refusal_does_not_decide_the_status(public: Listener, services: ScriptedServices) -> None:
+    """The text may contain words of the caller."""
     text = 'there is no "reason":"PAYLOAD_TOO_LARGE" here'
     services.submit.refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, text)
     assert public.post("/predict").status == 400

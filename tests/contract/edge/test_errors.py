@@ -1,4 +1,7 @@
-"""One shape of error for HTTP callers, whoever made it: {"code", "message", "details"} with google.rpc's code."""
+"""All errors of HTTP have one shape, from the services and the edge: {"code", "message", "details"}.
+
+The code is the one of google.rpc.
+"""
 
 from __future__ import annotations
 
@@ -41,33 +44,33 @@ QUEUE_FULL = Refusal(
 def test_a_services_code_becomes_an_http_status(
     public: Listener, services: ScriptedServices, code: grpc.StatusCode, status: int
 ) -> None:
-    """For submits and reads alike, with the service's own text and an empty list where there are no details."""
+    """It is the same for submits and reads. The text is the service's. Without details, the list is empty."""
     services.submit.refusal = services.results.refusal = Refusal(code, "a reason, with ümlaut")
     for reply in (public.post("/predict"), public.get("/predict/1")):
         assert reply.status == status
         assert reply.error == {"code": code.value[0], "message": "a reason, with ümlaut", "details": []}
-    assert len(services.submit.uploads) == len(services.results.downloads) == 1, "an answer is never asked for twice"
+    assert len(services.submit.uploads) == len(services.results.downloads) == 1, "an answered call must not be retried"
 
 
-def test_a_call_that_a_service_ended_over_is_503(public: Listener, services: ScriptedServices) -> None:
-    """grpc.aio may cancel what it has just taken when it stops: the caller did not, and should come again."""
+def test_a_call_that_a_stopping_service_cancelled_is_503(public: Listener, services: ScriptedServices) -> None:
+    """When grpc.aio stops, it may cancel a call that it has just accepted. The caller should retry."""
     services.submit.refusal = services.results.refusal = Refusal(grpc.StatusCode.CANCELLED, "CANCELLED")
     for reply in (public.post("/predict"), public.get("/predict/1")):
         assert (reply.status, reply.headers["retry-after"]) == (503, "2")
         assert reply.error == {"code": 14, "message": "the service stopped during the call; try again", "details": []}
     assert public.call("HEAD", "/predict/1").status == 503
-    assert len(services.submit.uploads) == 1, "what was read is not repeated"
-    assert len(services.results.downloads) > 2, "a read is"
+    assert len(services.submit.uploads) == 1, "the edge must not retry a submit"
+    assert len(services.results.downloads) > 2, "the edge must retry a read"
 
 
 @pytest.mark.parametrize(
     ("code", "status", "wait_s"),
     [(grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "5"), (grpc.StatusCode.UNAVAILABLE, 503, "2")],
 )
-def test_a_refusal_without_a_time_has_a_retry_after_nevertheless(
+def test_a_refusal_without_a_time_gets_a_default_retry_after(
     public: Listener, services: ScriptedServices, code: grpc.StatusCode, status: int, wait_s: str
 ) -> None:
-    """H11: one that came after the whole body has the time in its trailers, which are no headers."""
+    """H11: a refusal after the whole body has its time in the trailers, where HTTP clients do not find it."""
     services.submit.refusal = Refusal(code, "later")
     reply = public.post("/predict")
     assert (reply.status, reply.headers["retry-after"]) == (status, wait_s)
@@ -96,6 +99,6 @@ def test_an_error_of_head_has_its_status_and_no_body(public: Listener, services:
 
 
 def test_a_malformed_request_is_400(public: Listener) -> None:
-    """Refused by Envoy before any filter has seen it, and still the one shape."""
+    """Envoy refuses it before any filter runs. The error has the same shape."""
     reply = public.call("GET", "/%00")
     assert (reply.status, reply.error["code"]) == (400, 3)

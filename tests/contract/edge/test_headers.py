@@ -1,4 +1,4 @@
-"""What a client may say in headers: none of it is an error of the services, and none of it is believed."""
+"""Headers from clients: none makes a service fail, and services trust none of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OF_GRPC = {
     "grpc-status": "x",
     "grpc-trace-bin": "not base64",
     "anything-bin": "not base64",
-    "x!#$%&'*+^`|~": "no key of gRPC",
+    "x!#$%&'*+^`|~": "not a valid key in gRPC",
 }
 
 
@@ -30,8 +30,10 @@ def listener(request: pytest.FixtureRequest, public: Listener, internal: Listene
 
 
 @pytest.mark.parametrize("name", OF_GRPC)
-def test_plain_http_carries_none_of_grpcs_headers(listener: Listener, services: ScriptedServices, name: str) -> None:
-    """The request is served without it."""
+def test_grpc_headers_of_a_plain_http_request_are_dropped(
+    listener: Listener, services: ScriptedServices, name: str
+) -> None:
+    """The request is served without the header."""
     headers = {"content-type": "text/plain", name: OF_GRPC[name]}
     assert listener.call("POST", "/predict", b"x", headers).status == 200
     assert listener.call("GET", "/predict/1", headers={name: OF_GRPC[name]}).status == 200
@@ -43,7 +45,7 @@ def test_plain_http_carries_none_of_grpcs_headers(listener: Listener, services: 
 def test_malformed_metadata_of_a_grpc_call_is_the_callers_fault(
     public: Listener, services: ScriptedServices, name: str
 ) -> None:
-    """INVALID_ARGUMENT where gRPC has no answer of its own, such as UNIMPLEMENTED for an unknown encoding."""
+    """The code is INVALID_ARGUMENT, unless gRPC defines another one, such as UNIMPLEMENTED for an unknown encoding."""
     headers = raw.grpc_headers(b"/insula.v1.SubmitService/SubmitWorkload", (name.encode(), OF_GRPC[name].encode()))
     with raw.Http2(("127.0.0.1", public.port)) as connection:
         connection.send(raw.frame(raw.HEADERS, raw.END_HEADERS, 1, raw.block(headers)))
@@ -52,10 +54,10 @@ def test_malformed_metadata_of_a_grpc_call_is_the_callers_fault(
     assert connection.replies[1].headers["grpc-status"] in {"0", "3", "12"}
 
 
-def test_malformed_metadata_of_one_caller_leaves_the_calls_of_others_alone(
+def test_malformed_metadata_of_one_caller_does_not_affect_the_calls_of_others(
     public: Listener, services: ScriptedServices
 ) -> None:
-    """Callers share the edge's connections, on which gRPC would remember the malformed name with its fault."""
+    """Callers share the edge's connections to a service. There, gRPC caches headers, also malformed ones."""
     for name in ("grpc-timeout", "grpc-previous-rpc-attempts"):
         headers = raw.grpc_headers(b"/insula.v1.ResultsService/GetWorkload", (name.encode(), OF_GRPC[name].encode()))
         for _ in range(8):
@@ -69,8 +71,10 @@ def test_malformed_metadata_of_one_caller_leaves_the_calls_of_others_alone(
             ResultsServiceStub(channel).GetWorkload(GetWorkloadRequest(api="a", id="1"), timeout=10)
 
 
-def test_a_long_request_id_or_one_that_is_no_text_is_replaced(listener: Listener, services: ScriptedServices) -> None:
-    """At most 128 visible ASCII characters; the new one differs each time, and the service is sent it too."""
+def test_a_request_id_that_is_too_long_or_not_visible_ascii_is_replaced(
+    listener: Listener, services: ScriptedServices
+) -> None:
+    """The limit is 128 characters. Each replacement is new. The service receives it too."""
     kept = ["mine", "x" * 128, "!~"]
     assert [listener.post("/predict", x_request_id=id).headers["x-request-id"] for id in kept] == kept
     replaced = ["x" * 129, "a b", "a\tb", "\xe9"]
@@ -100,7 +104,7 @@ def test_an_unknown_transfer_coding_is_a_client_error(listener: Listener) -> Non
 
 
 def test_request_trailers_of_plain_http_reach_no_service(public: Listener, services: ScriptedServices) -> None:
-    """GRPC would refuse one of its own there."""
+    """If the trailers had a header of gRPC, the service's gRPC library would refuse the call."""
     headers = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/predict/1"), (b":authority", b"localhost")]
     with raw.Http2(("127.0.0.1", public.port)) as connection:
         connection.send(raw.frame(raw.HEADERS, raw.END_HEADERS, 1, raw.block(headers)))
@@ -110,8 +114,8 @@ def test_request_trailers_of_plain_http_reach_no_service(public: Listener, servi
     assert connection.replies[1].status == 200
 
 
-def test_what_no_service_was_asked_names_nothing_inside(public: Listener, services: ScriptedServices) -> None:
-    """An outage is the longest of Envoy's own texts: it has the address of the service, and the error of the socket."""
+def test_the_text_of_an_outage_names_no_internal_address(public: Listener, services: ScriptedServices) -> None:
+    """Envoy's own text has the address of the service and the error of the socket."""
     services.results_server.stop()
     try:
         options = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0)]

@@ -1,4 +1,4 @@
-"""Thousands of hostile requests, the same ones each time, against a whole stack."""
+"""Thousands of hostile requests to a whole stack. Each run has the same requests."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from tests.stack import Stack
 SEED, COUNT = 7, 5_000
 CLIENTS = 256
 UNANSWERED_S = 1.0
-"""How long is waited for the answer to a request that may never have one, since it is cut off."""
+"""The time to wait for an answer. A request that is cut off may get none."""
 INSIDE = re.compile(
     r"\blua\b|envoy|upstream|python|traceback|exception|\d+\.\d+\.\d+\.\d+|\.sock\b|0x[0-9a-f]{4}|_pb2|insula_"
     r"|httpbody|(submit|get|upload|download|watch)workload(request|response)|servicer|redis://|transport failure",
     re.IGNORECASE,
 )
-"""What no text for a caller may hold: names of our parts, classes and addresses."""
+"""No text for a caller may contain names of our parts, names of classes, or addresses."""
 FAULTS_OF_OURS = {"2": "UNKNOWN", "13": "INTERNAL", "14": "UNAVAILABLE"}
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def faults(request: hostile.Hostile, reply: raw.RawReply) -> Iterator[str]:
-    """What is wrong with an answer."""
+    """Yield the faults of an answer."""
     status, body = reply.status, reply.body
     if status >= 500:
         yield f"{status}"
@@ -54,7 +54,7 @@ def faults(request: hostile.Hostile, reply: raw.RawReply) -> Iterator[str]:
 
 
 def answers(address: tuple[str, int], request: hostile.Hostile) -> Sequence[raw.RawReply]:
-    """What came back; a request that was cut off or is no HTTP may have no answer at all."""
+    """Send a request and return its answers. There may be none if it is cut off or not HTTP."""
     if not request.streams:
         return raw.http1(address, request.data, UNANSWERED_S)
     with raw.Http2(address, 15) as connection:
@@ -72,10 +72,11 @@ def harmless(address: tuple[str, int]) -> list[int]:
     ]
 
 
-async def test_no_hostile_request_is_our_fault(stack: Stack) -> None:
-    """No 5xx, one shape of error, no status of gRPC that blames us, and no text that names what is inside.
+async def test_no_hostile_request_causes_a_server_error(stack: Stack) -> None:
+    """No answer is a 5xx, or UNKNOWN, INTERNAL or UNAVAILABLE of gRPC.
 
-    Then both listeners and every part still serve, and none of the parts was started anew.
+    All errors have one shape, and none names an internal part. Afterwards both listeners still serve, and no part was
+    restarted.
     """
     places = [raw.place(url) for url in (stack.public, stack.internal)]
     parts = {part: stack.processes(part) for part in ("envoy", "submit", "results", "worker")}

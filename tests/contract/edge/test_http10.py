@@ -1,4 +1,4 @@
-"""HTTP/1.0, which nginx speaks to what it is a proxy of, and ApacheBench to everything."""
+"""HTTP/1.0. nginx uses it for the servers behind it, and ApacheBench for all requests."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def answers(listener: Listener, data: bytes) -> list[raw.RawReply]:
     return raw.http1(("127.0.0.1", listener.port), data)
 
 
-def test_a_submit_and_a_read_without_a_host(listener: Listener, services: ScriptedServices) -> None:
-    """As version 1.0 allows; the answer ends with the connection and is not in chunks, which that version has not."""
+def test_a_submit_and_a_read_need_no_host(listener: Listener, services: ScriptedServices) -> None:
+    """HTTP/1.0 does not require Host. It has no chunks, so the end of the connection ends the answer."""
     [submitted] = answers(listener, HEAD + b"Content-Length: 5\r\n\r\nhello")
     assert (submitted.status, submitted.body) == (200, f'{{"id":"{WORKLOAD_ID}"}}'.encode())
     assert services.submit.uploads[0].sha256 == hashlib.sha256(b"hello").hexdigest()
@@ -42,7 +42,7 @@ def test_the_host_names_the_api_in_http_1_0_too(internal: Listener, services: Sc
 
 
 def test_a_connection_is_kept_alive_for_a_client_that_asks(listener: Listener, services: ScriptedServices) -> None:
-    """As `ab -k` does: the answer has a length and says so."""
+    """`ab -k` asks for it. The answer has a length and `Connection: keep-alive`."""
     kept = HEAD + b"Connection: Keep-Alive\r\nContent-Length: 5\r\n\r\nhello"
     first, second, last = answers(listener, kept + kept + HEAD + b"Content-Length: 5\r\n\r\nhello")
     assert [reply.headers["connection"] for reply in (first, second, last)] == ["keep-alive", "keep-alive", "close"]
@@ -52,7 +52,7 @@ def test_a_connection_is_kept_alive_for_a_client_that_asks(listener: Listener, s
 
 @pytest.mark.parametrize("framing", [b"\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"])
 def test_a_post_without_a_length_is_411(listener: Listener, services: ScriptedServices, framing: bytes) -> None:
-    """Its body has no end that the edge could see, so it is no empty payload; version 1.0 has no chunks."""
+    """Without a length, the edge cannot find the end of the body. HTTP/1.0 has no chunks."""
     [reply] = answers(listener, HEAD + framing)
     assert reply.status == 411
     assert b'"code":3' in reply.body
@@ -60,7 +60,7 @@ def test_a_post_without_a_length_is_411(listener: Listener, services: ScriptedSe
     assert services.submit.uploads == []
 
 
-def test_a_page_may_call_grpc_web_through_nginx(listener: Listener, services: ScriptedServices) -> None:
+def test_grpc_web_works_over_http_1_0(listener: Listener, services: ScriptedServices) -> None:
     head = b"POST /insula.v1.SubmitService/SubmitWorkload HTTP/1.0\r\nContent-Type: application/grpc-web\r\n"
     message = raw.message_frame(SubmitWorkloadRequest(api="echo").SerializeToString())
     [reply] = answers(listener, head + b"Content-Length: %d\r\n\r\n" % len(message) + message)

@@ -1,4 +1,4 @@
-"""HTTP/JSON over HTTP/2: what differs from HTTP/1.1 is flow control, and that trailers can be seen."""
+"""HTTP/JSON over HTTP/2. Unlike HTTP/1.1, it has flow control, and clients can see trailers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def curl(listener: Listener, target: str, *options: str) -> bytes:
-    """Call with prior knowledge of HTTP/2; what comes back is exactly the body unless the options say otherwise."""
+    """Send a request with prior knowledge of HTTP/2. Return curl's output: the body, unless options change it."""
     command = ["curl", "--silent", "--show-error", "--noproxy", "*", "--http2-prior-knowledge", *options]
     called = subprocess.run(
         [*command, f"http://{listener.address}{target}"], capture_output=True, timeout=30, check=True
@@ -28,7 +28,7 @@ def curl(listener: Listener, target: str, *options: str) -> bytes:
 
 
 def test_a_large_download_streams_through(public: Listener, results: ScriptedResults) -> None:
-    """In pieces of 1 MiB, more than the window of a stream."""
+    """The pieces have 1 MiB, which is larger than the flow-control window of a stream."""
     results.pieces = [bytes([index]) * MIB for index in range(16)]
     assert curl(public, "/predict/1", "--fail") == b"".join(results.pieces)
 
@@ -40,8 +40,8 @@ def test_a_large_upload_streams_through(public: Listener, submit: ScriptedSubmit
     assert submit.uploads[0].payload_bytes == 16 * MIB
 
 
-def test_no_trailer_of_grpc_leaks(public: Listener, results: ScriptedResults) -> None:
-    """A streamed reply has its status in its trailers; an HTTP client has no use for it."""
+def test_an_http_client_gets_no_grpc_trailers(public: Listener, results: ScriptedResults) -> None:
+    """The service's reply is a stream, with gRPC's status in its trailers."""
     answer = curl(public, "/predict/1", "--include")
     assert answer.startswith(b"HTTP/2 200")
     assert answer.endswith(results.pieces[0])

@@ -1,4 +1,4 @@
-"""A connection that never sends anything is closed, also when others attack meanwhile."""
+"""The edge closes a connection that never sends a byte, also during attacks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""gRPC and gRPC-Web on the same ports, with nothing of their errors lost."""
+"""gRPC and gRPC-Web on the same ports. Their errors arrive unchanged."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def listener(request: pytest.FixtureRequest, edge: RunningEdge) -> Listener:
 
 @pytest.fixture
 def channel(listener: Listener, services: ScriptedServices) -> Iterator[grpc.Channel]:
-    # The authority is that of a chaining handler, which must not turn a gRPC call into a submit.
+    # A handler that calls another API sends this authority. It must not turn a gRPC call into a submit.
     options = [("grpc.default_authority", "api-echo:8888"), ("grpc.enable_http_proxy", 0)]
     with grpc.insecure_channel(listener.address, options=options) as opened:
         yield opened
 
 
 def test_every_public_call_passes(channel: grpc.Channel, services: ScriptedServices) -> None:
-    """Unary, client-streaming and server-streaming."""
+    """Unary, client-streaming and server-streaming calls."""
     submit, results = SubmitServiceStub(channel), ResultsServiceStub(channel)
     request = SubmitWorkloadRequest(api="echo", content_type="text/plain", payload=b"x" * (4 << 20))
     assert submit.SubmitWorkload(request, timeout=10).id == WORKLOAD_ID
@@ -82,7 +82,7 @@ def test_an_error_keeps_status_details_and_trailers(channel: grpc.Channel, servi
     ],
 )
 def test_only_the_public_services_are_reachable(channel: grpc.Channel, listener: Listener, method: str) -> None:
-    """The servers behind would answer these calls; as gRPC they are UNIMPLEMENTED, as HTTP they are no gRPC at all."""
+    """The scripted servers would answer these calls, so UNIMPLEMENTED comes from the edge. For gRPC-Web it is 404."""
     with pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary(method, request_serializer=bytes, response_deserializer=bytes)(b"", timeout=10)
     error = caught.value
@@ -93,12 +93,12 @@ def test_only_the_public_services_are_reachable(channel: grpc.Channel, listener:
 
 
 def test_reflection_describes_the_services(channel: grpc.Channel) -> None:
-    """What grpcurl and its like need passes."""
+    """Clients such as grpcurl need it."""
     assert "insula.v1.ResultsService" in ProtoReflectionDescriptorDatabase(channel).get_services()
 
 
 def test_a_grpc_web_call_passes(listener: Listener, services: ScriptedServices) -> None:
-    """Binary gRPC-Web over HTTP/1.1: a data frame, then the trailers as a frame."""
+    """The answer of binary gRPC-Web over HTTP/1.1 is a data frame, then a frame with the trailers."""
     request = SubmitWorkloadRequest(api="echo", content_type="text/plain", payload=b"hi")
     message = request.SerializeToString()
     frame = struct.pack(">BI", 0, len(message)) + message
@@ -121,8 +121,7 @@ def test_a_grpc_web_error_keeps_its_status(listener: Listener, services: Scripte
     assert (reply.headers["grpc-status"], reply.headers["retry-after"]) == ("8", "7")
 
 
-def test_a_grpc_upload_over_the_limit_ends(channel: grpc.Channel) -> None:
-    """The limit on a request's bytes holds for gRPC too."""
+def test_a_grpc_upload_over_the_limit_is_refused(channel: grpc.Channel) -> None:
     piece = UploadWorkloadRequest(api="echo", payload=HttpBody(content_type="a/b", data=bytes(1 << 20)))
     pieces = (piece for _ in range(PAYLOAD_BYTES_MAX // len(piece.payload.data) + 1))
     with pytest.raises(grpc.RpcError, match="larger than the limit of"):

@@ -1,4 +1,4 @@
-"""A service that is down: waited for where that is safe, and otherwise a clean 503."""
+"""A service is down. The edge retries if that is safe, and otherwise answers 503."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def stopped(services: ScriptedServices) -> Iterator[ScriptedServices]:
-    """Both services, not listening; started again at the end."""
+    """Both services, stopped. They start again at the end."""
     servers = (services.submit_server, services.results_server)
     for server in servers:
         server.stop()
@@ -35,7 +35,7 @@ def await_retry(edge: RunningEdge, cluster: str, before: int) -> None:
 
 
 def test_a_request_waits_for_a_restart(public: Listener, stopped: ScriptedServices, edge: RunningEdge) -> None:
-    """What arrives while the service is away is answered once it is back on its port."""
+    """A request that arrives while the service is down is answered once it listens again."""
     calls = {"submit": lambda: public.post("/predict"), "results": lambda: public.get("/predict/1")}
     servers = {"submit": stopped.submit_server, "results": stopped.results_server}
     with ThreadPoolExecutor() as pool:
@@ -49,7 +49,7 @@ def test_a_request_waits_for_a_restart(public: Listener, stopped: ScriptedServic
 
 
 def test_a_lasting_outage_is_503_with_retry_after(public: Listener, stopped: ScriptedServices) -> None:
-    """In the one shape of errors, for small and large bodies; its text names no address. For gRPC it is UNAVAILABLE."""
+    """The error is the same for small and large bodies, and its text names no address. For gRPC it is UNAVAILABLE."""
     piece = bytes(MIB)
     options = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0)]
     with ThreadPoolExecutor() as pool, grpc.insecure_channel(public.address, options=options) as channel:
@@ -62,8 +62,8 @@ def test_a_lasting_outage_is_503_with_retry_after(public: Listener, stopped: Scr
         assert native.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_a_submit_that_was_read_is_never_repeated(public: Listener, services: ScriptedServices) -> None:
-    """The service dies over it: the caller gets the error, and the service, back again, no second upload."""
+def test_a_submit_that_the_service_has_read_is_never_retried(public: Listener, services: ScriptedServices) -> None:
+    """If the service dies during it, the caller gets an error. The restarted service gets no second upload."""
     services.submit.held = asyncio.Event()
     with ThreadPoolExecutor() as pool:
         reply = pool.submit(public.post, "/predict")
@@ -75,8 +75,8 @@ def test_a_submit_that_was_read_is_never_repeated(public: Listener, services: Sc
     assert len(services.submit.uploads) == 1
 
 
-def test_a_read_is_repeated_if_its_service_dies(public: Listener, services: ScriptedServices) -> None:
-    """Reading twice does no harm, so the caller notices nothing."""
+def test_a_read_is_retried_if_its_service_dies(public: Listener, services: ScriptedServices) -> None:
+    """A read changes nothing, so it is safe to retry. The caller gets 200."""
     services.results.held = asyncio.Event()
     with ThreadPoolExecutor() as pool:
         reply = pool.submit(public.get, "/predict/1")

@@ -1,4 +1,4 @@
-"""Which request reaches which call, and which none."""
+"""How the path, the host and the method of a request select the call of a service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.contract.edge.scripted_services import Refusal, ScriptedResults, Scri
     ],
 )
 def test_a_path_names_the_endpoint(public: Listener, submit: ScriptedSubmit, target: str, endpoint: str) -> None:
-    """Without its slashes at the ends. JSON posted to a method's own path is a submit like any other, to no API."""
+    """Slashes at the ends are removed. JSON posted to the path of a gRPC method is a normal submit."""
     assert public.post(target).status == 200
     assert (submit.uploads[0].first.endpoint, submit.uploads[0].first.api) == (endpoint, "")
 
@@ -58,13 +58,13 @@ def test_inside_the_cluster_the_host_names_the_api(internal: Listener, services:
 
 @pytest.mark.parametrize("host", ["localhost:8888", "api-", "xapi-a", "api-a.b.c.d", "api-a.example.com", "api-a_b.ns"])
 def test_other_hosts_name_no_api(internal: Listener, submit: ScriptedSubmit, host: str) -> None:
-    """The path is then an endpoint, as on the public listener."""
+    """The path is then the endpoint, as on the public listener."""
     assert internal.post("/predict", host=host).status == 200
     assert (submit.uploads[0].first.endpoint, submit.uploads[0].first.api) == ("predict", "")
 
 
 def test_on_the_public_listener_no_host_names_an_api(public: Listener, submit: ScriptedSubmit) -> None:
-    """A client chooses its Host header: it must not choose the API by it."""
+    """A client chooses its Host header, so Host must not select the API."""
     assert public.post("/predict", host="api-echo:8888").status == 200
     assert (submit.uploads[0].first.endpoint, submit.uploads[0].first.api) == ("predict", "")
 
@@ -73,10 +73,10 @@ def test_on_the_public_listener_no_host_names_an_api(public: Listener, submit: S
     "target", ["/~/echo", "/~", "/%7e/echo", "/%7E/echo/1", "//~/echo", "/x/../~/echo", "/x/%2e%2e/~/echo"]
 )
 @pytest.mark.parametrize("host", ["localhost", "api-other:8888"])
-def test_a_client_cannot_write_what_host_names_become(
+def test_a_client_cannot_use_the_internal_path_of_host_names(
     public: Listener, internal: Listener, services: ScriptedServices, target: str, host: str
 ) -> None:
-    """404 on both listeners, however the tilde is spelled."""
+    """The edge rewrites a host name to a path that begins with /~. From a client, each spelling of it is a 404."""
     for listener in (public, internal):
         for reply in (listener.post(target, host=host), listener.get(target, host=host)):
             assert (reply.status, reply.error["code"]) == (404, 5)
@@ -86,22 +86,22 @@ def test_a_client_cannot_write_what_host_names_become(
 
 @pytest.mark.parametrize("target", ["/%ff", "/a/%C3%28", "/%C3%A9", "/%zz", "/100%", "/a%1", "/%0a"])
 def test_an_invalid_escape_is_400(public: Listener, services: ScriptedServices, target: str) -> None:
-    """A service would otherwise be sent a string that is none, and answer 500."""
+    """Otherwise a service would receive a string that is not UTF-8, and answer 500."""
     for reply in (public.post(target), public.get(target)):
         assert (reply.status, reply.error["code"]) == (400, 3)
     assert services.submit.uploads == []
 
 
-def test_a_client_cannot_send_what_services_trust(public: Listener, submit: ScriptedSubmit) -> None:
-    """x-client-id says who was authenticated, and x-envoy-original-path what was asked for: its own are dropped."""
+def test_a_client_cannot_send_headers_that_services_trust(public: Listener, submit: ScriptedSubmit) -> None:
+    """The edge drops a client's x-client-id, and replaces its x-envoy-original-path and x-envoy-original-method."""
     public.post("/predict", x_client_id="root", x_envoy_original_path="/x", x_envoy_original_method="HEAD")
     metadata = submit.uploads[0].metadata
     assert "x-client-id" not in metadata
     assert (metadata["x-envoy-original-path"], metadata["x-envoy-original-method"]) == ("/predict", "POST")
 
 
-def test_a_client_cannot_have_its_submit_repeated(public: Listener, submit: ScriptedSubmit) -> None:
-    """Envoy lets trusted clients ask for retries; here a retried submit would be two workloads."""
+def test_a_client_cannot_make_the_edge_retry_its_submit(public: Listener, submit: ScriptedSubmit) -> None:
+    """Envoy accepts headers for retries from trusted clients. A retried submit would be two workloads."""
     submit.refusal = Refusal(grpc.StatusCode.UNAVAILABLE, "Redis does not answer")
     public.post("/predict", x_envoy_retry_grpc_on="unavailable", x_envoy_retry_on="5xx", x_envoy_max_retries="3")
     assert len(submit.uploads) == 1
@@ -109,7 +109,7 @@ def test_a_client_cannot_have_its_submit_repeated(public: Listener, submit: Scri
 
 @pytest.mark.parametrize("endpoint", sorted(ENDPOINTS_RESERVED))
 def test_reserved_endpoints_reach_no_service(public: Listener, services: ScriptedServices, endpoint: str) -> None:
-    """What insula.project refuses as an endpoint is a 404 here; only GET /healthz has an answer yet."""
+    """An endpoint that insula.project refuses is a 404. The only exception is GET /healthz."""
     replies = [public.post(endpoint)] + ([public.get(endpoint)] if endpoint != "/healthz" else [])
     assert {(reply.status, reply.error["code"]) for reply in replies} == {(404, 5)}
     assert services.submit.uploads == []
@@ -118,13 +118,13 @@ def test_reserved_endpoints_reach_no_service(public: Listener, services: Scripte
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH", "TRACE"])
 def test_other_methods_are_405(public: Listener, internal: Listener, method: str) -> None:
-    """With the methods that are there, and the one shape of errors."""
+    """The header Allow lists the methods."""
     for reply in (public.call(method, "/predict"), internal.call(method, "/", headers={"host": "api-echo"})):
         assert (reply.status, reply.error["code"]) == (405, 12)
         assert reply.headers["allow"] == "GET, HEAD, POST, OPTIONS"
 
 
-def test_options_tells_the_methods(public: Listener, results: ScriptedResults) -> None:
-    """A plain OPTIONS, not a browser's preflight."""
+def test_options_lists_the_methods(public: Listener, results: ScriptedResults) -> None:
+    """This OPTIONS request is not a preflight of a browser."""
     reply = public.call("OPTIONS", "/predict")
     assert (reply.status, reply.headers["allow"]) == (204, "GET, HEAD, POST, OPTIONS")

@@ -1,4 +1,4 @@
-"""No query parameter reaches a field of a request, however it is spelled: the path and the body say everything."""
+"""No spelling of a query parameter sets a field of a request. Only the path, the host and the body do."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from insula.v1.submit_service_pb2 import UploadWorkloadRequest
 from tests.contract.edge.running_edge import Listener
 from tests.contract.edge.scripted_services import ScriptedServices
 
-VALUE = "ZXZpbA=="  # also base64, or a field of bytes would refuse it
+VALUE = "ZXZpbA=="  # valid base64, so that a field of bytes could accept it
 
 
 def field_paths(message: Descriptor, prefix: str = "") -> Iterator[str]:
-    """Every path that a query parameter could name, under both names of each field."""
+    """Yield each path of fields that a query parameter could name, with both names of each field."""
     for field in message.fields:
         for name in {field.name, field.json_name}:
             yield prefix + name
@@ -59,7 +59,7 @@ SPELLINGS: Mapping[str, Callable[[str], str]] = {
 
 @pytest.fixture(params=["public", "internal"])
 def caller(request: pytest.FixtureRequest, public: Listener, internal: Listener) -> tuple[Listener, str, str]:
-    """A listener, and the path and the Host under which it knows the API called predict."""
+    """A listener, and the path and the Host that select the API `predict` there."""
     return (public, "/predict", "localhost") if request.param == "public" else (internal, "", "api-predict:8888")
 
 
@@ -67,7 +67,7 @@ def caller(request: pytest.FixtureRequest, public: Listener, internal: Listener)
 def test_no_query_parameter_reaches_a_field(
     caller: tuple[Listener, str, str], services: ScriptedServices, spelling: str
 ) -> None:
-    """Each field by itself, and all together, in the query of a POST and of a GET."""
+    """The query of a POST and of a GET names each field alone, then all fields together."""
     listener, path, host = caller
     upload = UploadWorkloadRequest(payload=HttpBody(content_type="text/plain", data=b"body"))
     read = DownloadWorkloadRequest()
@@ -88,7 +88,7 @@ def test_no_query_parameter_reaches_a_field(
 def test_an_escaped_question_mark_belongs_to_the_path(
     public: Listener, services: ScriptedServices, target: str
 ) -> None:
-    """It begins no query."""
+    """It does not begin a query."""
     assert public.post(target).status == 200
     [upload] = services.submit.uploads
     assert upload.first.endpoint.startswith("predict%3")
@@ -96,7 +96,7 @@ def test_an_escaped_question_mark_belongs_to_the_path(
 
 
 def test_a_native_call_ignores_a_query(public: Listener, services: ScriptedServices) -> None:
-    """The method is the path alone."""
+    """Only the path selects the method."""
     target = "/insula.v1.SubmitService/SubmitWorkload?api=other"
     reply = public.post(target, b"\0\0\0\0\0", content_type="application/grpc-web+proto")
     assert reply.status == 200

@@ -1,4 +1,4 @@
-"""What `insula up` can be told about callers: whose pages may read answers, and how much one address may ask."""
+"""Settings of `insula up` for callers: the origins of CORS, and the limit of requests of one address."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def strict(started_services: ScriptedServices, tmp_path_factory: pytest.TempPath
 
 
 def from_address(listener: Listener, address: str, **headers: str) -> int:
-    """The status of a read by a client at another loopback address; each has a limit of its own."""
+    """Read a workload from a loopback address. Return the status. Each address has its own limit."""
     connection = HTTPConnection("127.0.0.1", listener.port, timeout=30, source_address=(address, 0))
     try:
         connection.request("GET", "/predict/1", headers=headers)
@@ -43,8 +43,8 @@ def test_only_the_origins_given_may_read_answers(strict: RunningEdge, services: 
     assert from_address(strict.public, f"127.0.1.{len(origin)}", origin=origin) == 200
 
 
-def test_one_address_may_ask_so_much_and_others_still_may(strict: RunningEdge, services: ScriptedServices) -> None:
-    """429 with the one shape and Retry-After, RESOURCE_EXHAUSTED for gRPC; another address has its own limit."""
+def test_each_address_has_its_own_limit_of_requests(strict: RunningEdge, services: ScriptedServices) -> None:
+    """Over the limit, HTTP gets 429 with Retry-After, and gRPC gets RESOURCE_EXHAUSTED."""
     statuses = {from_address(strict.public, "127.0.2.1") for _ in range(50)}
     assert statuses == {200, 429}
     assert from_address(strict.public, "127.0.2.2") == 200
@@ -57,5 +57,5 @@ def test_one_address_may_ask_so_much_and_others_still_may(strict: RunningEdge, s
     assert "8" in {call.headers.get("grpc-status") for call in calls}
 
 
-def test_without_the_setting_nobody_is_limited(public: Listener, services: ScriptedServices) -> None:
+def test_without_the_setting_there_is_no_limit(public: Listener, services: ScriptedServices) -> None:
     assert {public.get("/predict/1").status for _ in range(100)} == {200}

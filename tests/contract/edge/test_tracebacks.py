@@ -1,4 +1,4 @@
-"""A traceback shows a handler's code: inside the cluster a read may ask for it, on the public listener none can."""
+"""A traceback shows a handler's code. Reads on the internal listener can request it, reads on the public one cannot."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ PARAMETERS = ("?traceback=1", "?x=y&traceback=1", "?traceback=1&x=y", "?tracebac
 
 
 @pytest.mark.parametrize("query", PARAMETERS)
-def test_the_parameter_asks_inside_the_cluster(internal: Listener, results: ScriptedResults, query: str) -> None:
-    """By the host of an API, and by an endpoint's path. The query itself goes no further."""
+def test_the_parameter_requests_a_traceback_inside_the_cluster(
+    internal: Listener, results: ScriptedResults, query: str
+) -> None:
+    """It works with the host of an API and with the path of an endpoint. The service does not receive the query."""
     for target, host in ((f"/1{query}", "api-predict:8888"), (f"/predict/1{query}", "localhost")):
         assert internal.get(target, host=host).status == 200
         assert results.metadata[METADATA] == "1"
@@ -31,8 +33,8 @@ def test_the_parameter_asks_inside_the_cluster(internal: Listener, results: Scri
 @pytest.mark.parametrize(
     "query", ["", "?", "?traceback", "?traceback=", "?traceback=0", "?traceback=11", "?xtraceback=1"]
 )
-def test_nothing_else_asks(internal: Listener, results: ScriptedResults, query: str) -> None:
-    """A part of a path is no parameter."""
+def test_no_other_query_requests_a_traceback(internal: Listener, results: ScriptedResults, query: str) -> None:
+    """The same text in the path does not either."""
     assert internal.get(f"/1{query}", host="api-predict:8888").status == 200
     assert METADATA not in results.metadata
     internal.get("/predict/traceback=1", host="localhost")
@@ -52,7 +54,7 @@ def test_the_public_listener_drops_parameter_and_metadata(
 
 
 def reads(channel: grpc.Channel) -> list[Callable[[], object]]:
-    """The two calls that answer a failure, with metadata that asks for its traceback."""
+    """Return the two calls that return a failure, with metadata that requests its traceback."""
     stub, metadata = ResultsServiceStub(channel), ((METADATA, "1"),)
     get, download = GetWorkloadRequest(api="predict", id="1"), DownloadWorkloadRequest(api="predict", id="1")
     return [
@@ -62,7 +64,7 @@ def reads(channel: grpc.Channel) -> list[Callable[[], object]]:
 
 
 @pytest.mark.parametrize("listener", ["public", "internal"])
-def test_metadata_of_a_native_call_asks_inside_the_cluster_only(
+def test_metadata_of_a_grpc_call_requests_a_traceback_inside_the_cluster_only(
     public: Listener, internal: Listener, results: ScriptedResults, listener: str
 ) -> None:
     address = (public if listener == "public" else internal).address
@@ -74,9 +76,9 @@ def test_metadata_of_a_native_call_asks_inside_the_cluster_only(
             assert (METADATA in results.metadata) == (listener == "internal")
 
 
-@pytest.mark.parametrize(("listener", "asks"), [("public", False), ("internal", True)])
-def test_metadata_of_a_call_of_grpc_web_asks_inside_the_cluster_only(
-    public: Listener, internal: Listener, results: ScriptedResults, listener: str, asks: bool
+@pytest.mark.parametrize(("listener", "requested"), [("public", False), ("internal", True)])
+def test_metadata_of_a_grpc_web_call_requests_a_traceback_inside_the_cluster_only(
+    public: Listener, internal: Listener, results: ScriptedResults, listener: str, requested: bool
 ) -> None:
     caller = public if listener == "public" else internal
     reply = caller.post(
@@ -86,4 +88,4 @@ def test_metadata_of_a_call_of_grpc_web_asks_inside_the_cluster_only(
         x_insula_traceback="1",
     )
     assert reply.status == 200
-    assert (METADATA in results.metadata) == asks
+    assert (METADATA in results.metadata) == requested

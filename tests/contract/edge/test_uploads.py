@@ -1,4 +1,4 @@
-"""POST: the body is the payload, byte for byte, and Content-Type its type."""
+"""POST: the payload is the body, byte for byte. Its content type is the header Content-Type."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MIB = 1 << 20
 MEMORY_GROWTH_MB_MAX = 24
 
 
-def test_a_submit_answers_the_id(public: Listener, submit: ScriptedSubmit) -> None:
-    """H1, H8: 200 and {"id": …}, labelled as JSON."""
+def test_a_submit_returns_the_id(public: Listener, submit: ScriptedSubmit) -> None:
+    """H1, H8: 200 and {"id": …}, with the content type of JSON."""
     reply = public.post("/predict", b'{"a": 1}')
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
     assert json.loads(reply.body) == {"id": WORKLOAD_ID}
@@ -38,7 +38,7 @@ def test_a_submit_answers_the_id(public: Listener, submit: ScriptedSubmit) -> No
     ],
 )
 def test_content_type_and_body_arrive_verbatim(public: Listener, submit: ScriptedSubmit, content_type: str) -> None:
-    """Whatever the type says, nothing is parsed, decoded or spelled anew on the way."""
+    """For no content type does the edge parse, decode or rewrite the body or the header."""
     body = b'{"a":1.0, "b": 9223372036854775807}\x00\xff\r\n'
     assert public.post("/predict", body, content_type=content_type).status == 200
     [upload] = submit.uploads
@@ -47,7 +47,7 @@ def test_content_type_and_body_arrive_verbatim(public: Listener, submit: Scripte
 
 
 def test_an_empty_body_is_one_message(public: Listener, submit: ScriptedSubmit) -> None:
-    """The service learns endpoint and content type even if there is no byte of payload."""
+    """The service receives the endpoint and the content type also without payload."""
     assert public.post("/predict", b"").status == 200
     [upload] = submit.uploads
     assert (upload.messages, upload.payload_bytes) == (1, 0)
@@ -55,7 +55,7 @@ def test_an_empty_body_is_one_message(public: Listener, submit: ScriptedSubmit) 
 
 
 def test_a_missing_content_type_arrives_empty_and_is_refused(public: Listener, submit: ScriptedSubmit) -> None:
-    """H6: 400 with a JSON body; that it is the service's own answer shows in its text."""
+    """H6: 400 with a JSON body. The text shows that the service answered."""
     reply = public.call("POST", "/predict", b"{}")
     assert (reply.status, reply.error["code"]) == (400, 3)
     assert reply.error["message"] == "the Content-Type header is missing"
@@ -63,7 +63,7 @@ def test_a_missing_content_type_arrives_empty_and_is_refused(public: Listener, s
 
 
 def test_a_large_upload_streams_through(public: Listener, submit: ScriptedSubmit, edge: RunningEdge) -> None:
-    """H10: 64 MiB with a length and 64 MiB in chunks pass in pieces of at most 1 MiB, and Envoy's memory stays flat."""
+    """H10: 64 MiB with a length and 64 MiB in chunks arrive in pieces of at most 1 MiB. Envoy does not buffer them."""
     piece = bytes(range(256)) * 4096
     body = piece * (PAYLOAD_BYTES_MAX // MIB)
     edge.reset_peak_memory()
@@ -76,10 +76,10 @@ def test_a_large_upload_streams_through(public: Listener, submit: ScriptedSubmit
     assert edge.peak_memory_mb() - before < MEMORY_GROWTH_MB_MAX
 
 
-def test_a_declared_length_over_the_limit_is_413_before_any_service_hears_of_it(
+def test_a_declared_length_over_the_limit_is_413_without_a_call_of_the_service(
     public: Listener, submit: ScriptedSubmit
 ) -> None:
-    """The limit is PAYLOAD_BYTES_MAX; the error names it."""
+    """The error names the limit, PAYLOAD_BYTES_MAX."""
     length = str(PAYLOAD_BYTES_MAX + 1)
     reply = public.call("POST", "/predict", b"x", {"content-type": "x/y", "content-length": length})
     assert (reply.status, reply.error["code"]) == (413, 3)
@@ -89,15 +89,15 @@ def test_a_declared_length_over_the_limit_is_413_before_any_service_hears_of_it(
 
 
 def test_chunks_over_the_limit_are_413(public: Listener, submit: ScriptedSubmit) -> None:
-    """Without a declared length the service has seen a part by then, and its call is cancelled."""
+    """Without a declared length, the service receives a part of the body. Then the edge cancels its call."""
     pieces = (bytes(MIB) for _ in range(PAYLOAD_BYTES_MAX // MIB + 1))
     reply = public.post("/predict", pieces, content_type="x/y")
     assert (reply.status, reply.error["code"]) == (413, 3)
-    assert submit.uploads[0].sha256 == "", "the service must not have seen an end"
+    assert submit.uploads[0].sha256 == "", "the service must not receive the end of the upload"
 
 
 def test_idempotency_key_and_request_id_reach_the_service(public: Listener, submit: ScriptedSubmit) -> None:
-    """H7: x-request-id correlates, so the client's own is kept and answered; a missing one is made."""
+    """H7: the edge keeps the client's x-request-id and returns it. If there is none, the edge makes one."""
     reply = public.post("/predict", idempotency_key="k1", x_request_id="mine")
     assert reply.headers["x-request-id"] == "mine"
     metadata = submit.uploads[0].metadata
@@ -106,7 +106,7 @@ def test_idempotency_key_and_request_id_reach_the_service(public: Listener, subm
 
 
 def test_a_request_id_that_is_a_workloads_id_is_not_changed(public: Listener, internal: Listener) -> None:
-    """Envoy would pack its decision on tracing into a digit of every UUID."""
+    """By default, Envoy writes its decision on tracing into a digit of a UUID."""
     id = new_id()
     assert public.post("/predict", x_request_id=id).headers["x-request-id"] == id
     assert internal.post("/", host="api-predict:8888", x_request_id=id).headers["x-request-id"] == id
