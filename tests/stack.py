@@ -119,7 +119,7 @@ class Stack:
         """Return the complete lines that the worker of an API and its handler have printed so far."""
         try:
             text = (Path(self.info["data"]) / "logs" / f"worker-{api}.log").read_text(errors="replace")
-        except FileNotFoundError:  # it is being rotated
+        except FileNotFoundError:  # the log is being rotated
             return ""
         return text[: text.rfind("\n") + 1]
 
@@ -226,6 +226,6 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(STOP_S):
             await process.wait()
     except TimeoutError:
-        process.kill()  # its children end with it
+        process.kill()  # the kernel ends its children too
         await process.wait()
         raise

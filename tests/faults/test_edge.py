@@ -44,7 +44,7 @@ class Handler:
 
 
 @pytest.mark.slow
-def test_kill_9_of_envoy_while_results_of_1_mib_are_stored_loses_none(stack: Stack, api: HttpApi) -> None:
+def test_kill_9_of_envoy_loses_no_result_of_1_mib(stack: Stack, api: HttpApi) -> None:
     """Workers do not use Envoy to reach S3, so each result is stored in the first attempt."""
     result = {"text": "x" * MIB}
     ids = [api.submit(json.dumps({"return": result}).encode(), "application/json") for _ in range(8)]

@@ -11,7 +11,7 @@ from tests.stack import Stack
 
 
 @pytest.mark.slow
-def test_i11_a_full_redis_refuses_with_429_and_empties_itself(stack: Stack, api: HttpApi) -> None:
+def test_i11_a_full_redis_refuses_submits_and_workers_empty_it(stack: Stack, api: HttpApi) -> None:
     ids = [api.submit(b'{"sleep_s": 0.3}', "application/json") for _ in range(20)]
     with Redis.from_url(stack.info["redis"]) as redis:
         redis.config_set("maxmemory", 1)  # Redis always stores more than one byte

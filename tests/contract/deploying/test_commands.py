@@ -221,7 +221,7 @@ def test_without_a_stack_each_command_names_insula_up(tmp_path: Path) -> None:
         assert "Traceback" not in alone.stderr
 
 
-def test_logs_that_are_followed_include_workers_that_appear_later(stack: Stack, tmp_path: Path) -> None:
+def test_followed_logs_include_workers_that_start_later(stack: Stack, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "insula.cli.main", "logs", "--follow"]
     here = Path(stack.info["data"]).parent
     with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, text=True) as process:
@@ -301,7 +301,7 @@ def test_bash_completes_the_names_of_deployed_apis(deployed: Deployed) -> None:
         assert deployed.name in done.stdout.split(), done.stderr
 
 
-def test_get_watch_as_json_prints_all_apis_again_and_again(stack: Stack) -> None:
+def test_get_watch_as_json_prints_all_apis_repeatedly(stack: Stack) -> None:
     command = [sys.executable, "-u", "-m", "insula.cli.main", "get", "--watch", "-o", "json"]
     here = Path(stack.info["data"]).parent
     with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

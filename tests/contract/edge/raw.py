@@ -77,7 +77,7 @@ def _http1_replies(received: bytes) -> Iterable[RawReply]:
             reply.headers[name.lower()] = value.strip()
         if reply.headers.get("transfer-encoding") == "chunked":
             reply.body, received = _chunked(received)
-        else:  # without a length, up to the end of the connection
+        else:  # a body without a length ends with the connection
             closes = reply.headers.get("connection") == "close"
             length = int(reply.headers.get("content-length", str(len(received)) if closes else "0"))
             reply.body, received = received[:length], received[length:]

@@ -52,7 +52,7 @@ def used(stack: Stack) -> Stack:
     """Return the stack after ordinary use. So memory that the first ordinary requests take is not the attack's."""
     with ThreadPoolExecutor(32) as ordinary:
         for _ in range(500):
-            ordinary.submit(Neighbour.of(stack).ask)
+            ordinary.submit(OtherClient.of(stack).ask)
     return stack
 
 
@@ -72,7 +72,7 @@ def many_files() -> Iterator[None]:
 
 
 @dataclass
-class Neighbour:
+class OtherClient:
     """A client that submits on both listeners and records the duration of each answer.
 
     Each submit has a new connection.
@@ -83,11 +83,11 @@ class Neighbour:
     refused: list[str] = field(default_factory=list[str])
 
     @staticmethod
-    def of(stack: Stack) -> Neighbour:
+    def of(stack: Stack) -> OtherClient:
         rest = b"Content-Type: text/plain\r\nContent-Length: 1\r\nConnection: close\r\n\r\nx"
         public = b"POST /echo HTTP/1.1\r\nHost: localhost\r\n" + rest
         internal = b"POST / HTTP/1.1\r\nHost: api-echo:8888\r\n" + rest
-        return Neighbour(
+        return OtherClient(
             {"public": (raw.place(stack.public), public), "in-cluster": (raw.place(stack.internal), internal)}
         )
 
@@ -130,7 +130,7 @@ def await_memory(stack: Stack, rested_mb: float) -> None:
     """Wait until Envoy has freed the memory of the attack. Other clients send requests meanwhile."""
 
     def given_back() -> bool:
-        Neighbour.of(stack).ask()
+        OtherClient.of(stack).ask()
         return taken_mb(stack) - rested_mb < GROWTH_MB_MAX
 
     until_blocking(given_back)
@@ -148,16 +148,16 @@ async def test_calls_without_a_message_do_not_block_other_clients(
     flags = raw.END_HEADERS | (raw.END_STREAM if ended else 0)
     block = raw.block(raw.grpc_headers(method))
     calls = b"".join(raw.frame(raw.HEADERS, flags, 1 + 2 * number, block) for number in range(CALLS))
-    neighbour = Neighbour.of(stack)
-    with neighbour.asking():
+    other = OtherClient.of(stack)
+    with other.asking():
         attackers = [raw.Http2(raw.place(stack.public)) for _ in range(CONNECTIONS)]
         for attacker in attackers:
             attacker.send(calls)
-        until_blocking(lambda: len(neighbour.answers_s.get("in-cluster", [])) > 50)
+        until_blocking(lambda: len(other.answers_s.get("in-cluster", [])) > 50)
         for attacker in attackers:
             attacker.close()
-        asked = len(neighbour.answers_s["in-cluster"])
-        until_blocking(lambda: len(neighbour.answers_s["in-cluster"]) > asked + 10)
+        asked = len(other.answers_s["in-cluster"])
+        until_blocking(lambda: len(other.answers_s["in-cluster"]) > asked + 10)
     await_memory(stack, rested_mb)
 
 
@@ -183,12 +183,12 @@ async def test_a_call_without_a_message_is_answered(stack: Stack) -> None:
 
 async def test_idle_connections_do_not_block_other_clients(stack: Stack, rested_mb: float) -> None:
     """The public port has 10,000 idle connections; its limit is higher. Envoy frees their memory when they close."""
-    neighbour = Neighbour.of(stack)
-    with neighbour.asking():
-        until_blocking(lambda: len(neighbour.answers_s.get("in-cluster", [])) > 10)
+    other = OtherClient.of(stack)
+    with other.asking():
+        until_blocking(lambda: len(other.answers_s.get("in-cluster", [])) > 10)
         idle = [socket.create_connection(raw.place(stack.public), 30) for _ in range(IDLE)]
-        asked = len(neighbour.answers_s["in-cluster"])
-        until_blocking(lambda: len(neighbour.answers_s["in-cluster"]) > asked + 50)
+        asked = len(other.answers_s["in-cluster"])
+        until_blocking(lambda: len(other.answers_s["in-cluster"]) > asked + 50)
     for connection in idle:
         connection.close()
     await_memory(stack, rested_mb)
@@ -198,7 +198,7 @@ async def test_a_full_listener_does_not_affect_the_other(stack: Stack) -> None:
     """The in-cluster listener has its own limit of connections, lower than the limit of the machine."""
     connections = [socket.create_connection(raw.place(stack.internal), 30) for _ in range(4_200)]
     try:
-        address, request = Neighbour.of(stack).requests["public"]
+        address, request = OtherClient.of(stack).requests["public"]
         assert [reply.status for reply in raw.http1(address, request)] in ([200], [429])
         assert sum(raw.receive(connection) == b"" for connection in connections[-100:]) == 100
     finally:

@@ -35,7 +35,7 @@ def test_a_submit_and_a_read_need_no_host(listener: Listener, services: Scripted
     assert (healthy.status, healthy.body) == (200, b"ok")
 
 
-def test_the_host_names_the_api_in_http_1_0_too(internal: Listener, services: ScriptedServices) -> None:
+def test_the_host_selects_the_api_in_http_1_0_too(internal: Listener, services: ScriptedServices) -> None:
     data = b"POST / HTTP/1.0\r\nHost: api-echo:8888\r\nContent-Type: a/b\r\nContent-Length: 1\r\n\r\nx"
     assert [reply.status for reply in answers(internal, data)] == [200]
     assert services.submit.uploads[0].first.api == "echo"
@@ -68,7 +68,7 @@ def test_grpc_web_works_over_http_1_0(listener: Listener, services: ScriptedServ
     assert b"grpc-status:0" in reply.body
 
 
-def test_errors_have_the_one_shape(listener: Listener, services: ScriptedServices) -> None:
+def test_all_errors_have_the_same_shape(listener: Listener, services: ScriptedServices) -> None:
     replies = answers(listener, b"PUT /predict HTTP/1.0\r\n\r\n") + answers(listener, b"GET /%zz HTTP/1.0\r\n\r\n")
     assert [reply.status for reply in replies] == [405, 400]
     assert all(reply.body.startswith(b'{"code":') for reply in replies)

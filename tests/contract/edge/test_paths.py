@@ -27,7 +27,7 @@ from tests.contract.edge.scripted_services import Refusal, ScriptedResults, Scri
         ("/insula.v1.ApiService/ListApis", "insula.v1.ApiService/ListApis"),
     ],
 )
-def test_a_path_names_the_endpoint(public: Listener, submit: ScriptedSubmit, target: str, endpoint: str) -> None:
+def test_the_path_selects_the_endpoint(public: Listener, submit: ScriptedSubmit, target: str, endpoint: str) -> None:
     """Slashes at the ends are removed. JSON posted to the path of a gRPC method is a normal submit."""
     assert public.post(target).status == 200
     assert (submit.uploads[0].first.endpoint, submit.uploads[0].first.api) == (endpoint, "")
@@ -46,7 +46,7 @@ def test_a_path_names_the_endpoint(public: Listener, submit: ScriptedSubmit, tar
         "api-text-generator.ml.svc.cluster.local.:8888",
     ],
 )
-def test_inside_the_cluster_the_host_names_the_api(internal: Listener, services: ScriptedServices, host: str) -> None:
+def test_inside_the_cluster_the_host_selects_the_api(internal: Listener, services: ScriptedServices, host: str) -> None:
     """POST http://api-{name}:8888/ and GET http://api-{name}:8888/{id}, with any suffix that Kubernetes resolves."""
     assert internal.post("/", host=host).status == 200
     assert internal.post("/?endpoint=other&api=other", host=host).status == 200
@@ -57,13 +57,13 @@ def test_inside_the_cluster_the_host_names_the_api(internal: Listener, services:
 
 
 @pytest.mark.parametrize("host", ["localhost:8888", "api-", "xapi-a", "api-a.b.c.d", "api-a.example.com", "api-a_b.ns"])
-def test_other_hosts_name_no_api(internal: Listener, submit: ScriptedSubmit, host: str) -> None:
+def test_other_hosts_select_no_api(internal: Listener, submit: ScriptedSubmit, host: str) -> None:
     """The path is then the endpoint, as on the public listener."""
     assert internal.post("/predict", host=host).status == 200
     assert (submit.uploads[0].first.endpoint, submit.uploads[0].first.api) == ("predict", "")
 
 
-def test_on_the_public_listener_no_host_names_an_api(public: Listener, submit: ScriptedSubmit) -> None:
+def test_on_the_public_listener_no_host_selects_an_api(public: Listener, submit: ScriptedSubmit) -> None:
     """A client chooses its Host header, so Host must not select the API."""
     assert public.post("/predict", host="api-echo:8888").status == 200
     assert (submit.uploads[0].first.endpoint, submit.uploads[0].first.api) == ("predict", "")

@@ -67,7 +67,7 @@ class Clock:
 
 
 @dataclass
-class Workshop:
+class Worker:
     """The objects of a worker, with real stores and a real runner. The proxy is in front of S3."""
 
     proxy: FailingS3
@@ -109,9 +109,7 @@ async def _once(body: bytes) -> AsyncIterator[bytes]:
 
 
 @pytest_asyncio.fixture
-async def workshop(
-    bench: Bench, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Workshop]:
+async def worker(bench: Bench, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Worker]:
     await asyncio.gather(bench.start_ready(parts.valkey()), bench.start_ready(parts.seaweedfs()))
     await prepare(bench, parts)
     project = write_project(tmp_path / "project", handler=HANDLER)
@@ -144,7 +142,7 @@ async def workshop(
         begun = (claiming.claim_for_ever(), slot.keep(launch), claiming.renew_for_ever())
         tasks = [asyncio.create_task(work) for work in begun]
         await asyncio.wait_for(slot.ready.wait(), 30)
-        yield Workshop(proxy, ledger, objects, claiming, attempts, clock, tasks[0])
+        yield Worker(proxy, ledger, objects, claiming, attempts, clock, tasks[0])
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
@@ -156,115 +154,113 @@ async def workshop(
 
 
 @pytest.mark.slow
-async def test_an_unreadable_payload_fails_its_workload_and_is_kept(workshop: Workshop) -> None:
+async def test_an_unreadable_payload_fails_its_workload_and_is_kept(worker: Worker) -> None:
     """It fails in its first attempt, after at least 10 errors and 10 minutes. Other workloads complete meanwhile."""
-    broken = await workshop.submit(large=True)
-    workshop.proxy.pattern, workshop.proxy.status = f"GET /{BUCKET}/{API}/{broken}/", 403
+    broken = await worker.submit(large=True)
+    worker.proxy.pattern, worker.proxy.status = f"GET /{BUCKET}/{API}/{broken}/", 403
     for large in (False, True):
-        done = await workshop.ended(await workshop.submit(large=large))
+        done = await worker.ended(await worker.submit(large=large))
         assert (done.status, done.result) == (Status.COMPLETED, RESULT)
-    failed = await workshop.ended(broken)
+    failed = await worker.ended(broken)
     assert failed.failure is not None
     assert (failed.status, failed.failure.reason, failed.attempt) == (Status.FAILED, "PAYLOAD_UNREADABLE", 1)
-    assert workshop.proxy.failures >= 10
-    assert workshop.clock.now_s >= 600
+    assert worker.proxy.failures >= 10
+    assert worker.clock.now_s >= 600
     assert "the payload is kept" in failed.failure.message
     assert "403" not in failed.failure.message, "callers do not see S3's answer"
-    workshop.proxy.pattern = ""
-    assert payload_object(API, broken) in await workshop.objects.keys(f"{API}/")
+    worker.proxy.pattern = ""
+    assert payload_object(API, broken) in await worker.objects.keys(f"{API}/")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("status", [0, 403, 429, 500, 503])
-async def test_workloads_complete_after_an_outage_of_any_length(workshop: Workshop, status: int) -> None:
+async def test_workloads_complete_after_an_outage_of_any_length(worker: Worker, status: int) -> None:
     """The outage uses up no attempt and blocks no runner.
 
     S3 closes the connection or answers each read with an error: bad credentials, too many requests, a server's error.
     """
-    workshop.clock.step_s = 10_000
-    workshop.proxy.pattern, workshop.proxy.status = EVERY_READ, status
-    waiting = [await workshop.submit(large=True) for _ in range(4)]
-    await until(lambda: len(workshop.attempts.payloads.waiting) == 4 and workshop.proxy.failures > 20)
-    quick = await workshop.ended(await workshop.submit(large=False))
+    worker.clock.step_s = 10_000
+    worker.proxy.pattern, worker.proxy.status = EVERY_READ, status
+    waiting = [await worker.submit(large=True) for _ in range(4)]
+    await until(lambda: len(worker.attempts.payloads.waiting) == 4 and worker.proxy.failures > 20)
+    quick = await worker.ended(await worker.submit(large=False))
     assert quick.status is Status.COMPLETED, "the runner is free"
     for id in waiting:
-        workload = await workshop.read(id)
+        workload = await worker.read(id)
         assert (workload.status, workload.attempt) == (Status.IN_PROGRESS, 1)
-    workshop.proxy.pattern = ""
+    worker.proxy.pattern = ""
     for id in waiting:
-        workload = await workshop.ended(id)
+        workload = await worker.ended(id)
         assert (workload.status, workload.result) == (Status.COMPLETED, RESULT)
 
 
 @pytest.mark.slow
-async def test_a_drain_requeues_workloads_that_wait_for_s3(workshop: Workshop) -> None:
+async def test_a_drain_requeues_workloads_that_wait_for_s3(worker: Worker) -> None:
     """They are requeued at once, because another worker may reach S3. No delivery is lost."""
-    workshop.proxy.pattern, workshop.proxy.status = EVERY_READ, 403
-    id = await workshop.submit(large=True)
-    await until(lambda: workshop.attempts.payloads.waiting)
-    workshop.claims.cancel()
-    await asyncio.wait({workshop.claims})
+    worker.proxy.pattern, worker.proxy.status = EVERY_READ, 403
+    id = await worker.submit(large=True)
+    await until(lambda: worker.attempts.payloads.waiting)
+    worker.claims.cancel()
+    await asyncio.wait({worker.claims})
     async with asyncio.timeout(30):
-        await workshop.claiming.finish(3600)
-    workload = await workshop.read(id)
+        await worker.claiming.finish(3600)
+    workload = await worker.read(id)
     assert (workload.status, workload.attempt) == (Status.IN_QUEUE, 1)
 
 
 @pytest.mark.slow
-async def test_an_unreadable_object_is_distinguished_from_an_outage(workshop: Workshop) -> None:
+async def test_an_unreadable_object_is_distinguished_from_an_outage(worker: Worker) -> None:
     """If a HEAD of the bucket works, only the object is unreadable. 429 and 503 always count as an outage."""
 
     async def error_of(pattern: str, status: int, bucket: str = BUCKET) -> type[Exception]:
-        workshop.proxy.pattern, workshop.proxy.status = pattern, status
+        worker.proxy.pattern, worker.proxy.status = pattern, status
         with pytest.raises((StoreUnavailable, NotFound)) as caught:
             [_ async for _ in ObjectStore(bucket).read("echo/a")]
         return caught.type
 
-    await workshop.objects.write("echo/a", _once(b"a"))
+    await worker.objects.write("echo/a", _once(b"a"))
     one, every = "GET /[a-z]+/echo/a ", "(GET|HEAD) "
     assert [await error_of(one, status) for status in (0, 403, 500)] == [ObjectUnreadable] * 3
     assert [await error_of(one, status) for status in (429, 503)] == [StoreUnavailable] * 2
     assert await error_of(every, 403) is StoreUnavailable
     assert await error_of("", 0, bucket="missing") is StoreUnavailable
-    await workshop.objects.delete("echo/a")
+    await worker.objects.delete("echo/a")
     assert await error_of("", 0) is ObjectNotFound
 
 
 @pytest.mark.slow
-async def test_a_failure_is_recorded_while_s3_cannot_store_its_traceback(workshop: Workshop) -> None:
+async def test_a_failure_is_recorded_while_s3_cannot_store_its_traceback(worker: Worker) -> None:
     """The record has the last 4 KiB of the traceback. It also names an object that S3 may have, for the sweeper."""
-    workshop.proxy.pattern, workshop.proxy.status = "PUT ", 503
-    id = await workshop.submit(large=False, body=FAIL)
-    failure = (await workshop.ended(id)).failure
+    worker.proxy.pattern, worker.proxy.status = "PUT ", 503
+    id = await worker.submit(large=False, body=FAIL)
+    failure = (await worker.ended(id)).failure
     assert failure is not None
-    assert workshop.proxy.failures >= 1
+    assert worker.proxy.failures >= 1
     assert failure.traceback == "x" * (4096 - len(END)) + END
     assert failure.traceback_object == traceback_object(API, id, 1)
-    assert await tracebacks.read(workshop.objects, failure) == failure.traceback
-    workshop.proxy.pattern = ""
-    await workshop.objects.write(traceback_object(API, id, 1), _once(b"more of it"))  # as if only S3's answer was lost
-    assert await tracebacks.read(workshop.objects, failure) == "more of it"
+    assert await tracebacks.read(worker.objects, failure) == failure.traceback
+    worker.proxy.pattern = ""
+    await worker.objects.write(traceback_object(API, id, 1), _once(b"more of it"))  # as if only S3's answer was lost
+    assert await tracebacks.read(worker.objects, failure) == "more of it"
 
 
 @pytest.mark.slow
-async def test_i3_one_end_a_stale_attempt_leaves_no_traceback(
-    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_i3_one_end_a_stale_attempt_leaves_no_traceback(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first attempt loses its lease after it has stored its traceback."""
     stored: list[set[str]] = []
-    finish = workshop.ledger.finish
+    finish = worker.ledger.finish
 
     async def lose_once(lease: Lease, outcome: Result | Failure) -> None:
-        stored.append(await workshop.objects.keys(f"{API}/"))
+        stored.append(await worker.objects.keys(f"{API}/"))
         if len(stored) == 1:
             raise LeaseLost(lease.id, lease.attempt)
         await finish(lease, outcome)
 
-    monkeypatch.setattr(workshop.ledger, "finish", lose_once)
-    id = await workshop.submit(large=False, body=FAIL)
-    ended = await workshop.ended(id)
+    monkeypatch.setattr(worker.ledger, "finish", lose_once)
+    id = await worker.submit(large=False, body=FAIL)
+    ended = await worker.ended(id)
     first, second = (traceback_object(API, id, attempt) for attempt in (1, 2))
     assert (ended.status, ended.attempt, stored) == (Status.FAILED, 2, [{first}, {second}])
-    assert await workshop.objects.keys(f"{API}/") == {second}
-    text = await tracebacks.read(workshop.objects, ended.failure)
+    assert await worker.objects.keys(f"{API}/") == {second}
+    text = await tracebacks.read(worker.objects, ended.failure)
     assert text == "x" * (8192 - len(END)) + END

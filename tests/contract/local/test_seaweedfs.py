@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 LARGE = os.urandom(10_000_000)
 
 
-async def test_i1_durable_accept_seaweedfs_keeps_what_it_answered_through_kill_9(bench: Bench, parts: Parts) -> None:
+async def test_i1_durable_accept_seaweedfs_keeps_answered_writes_through_kill_9(bench: Bench, parts: Parts) -> None:
     seaweedfs = await bench.start_ready(parts.seaweedfs())
     await prepare(bench, parts)
     s3 = s3_client(parts)
@@ -106,7 +106,7 @@ async def test_handlers_use_their_own_buckets_and_cannot_access_ours(bench: Benc
         assert status == 403, f"{name} was answered with {status}"
     theirs.delete_objects(
         Bucket=BUCKET, Delete={"Objects": [{"Key": "payload"}]}
-    )  # answers 200, and lists the refusals
+    )  # the answer is 200, with a list of refusals
     assert _read(ours, "payload") == b"somebody's"
     assert [found.get("Key") for found in ours.list_objects_v2(Bucket=BUCKET).get("Contents", [])] == ["payload"]
 

@@ -16,7 +16,7 @@ from tests.contract.local.conftest import Bench
 from tests.waiting import until
 
 
-async def test_i1_durable_accept_valkey_keeps_what_it_answered_through_kill_9(bench: Bench, parts: Parts) -> None:
+async def test_i1_durable_accept_valkey_keeps_answered_writes_through_kill_9(bench: Bench, parts: Parts) -> None:
     """After SIGKILL and a restart on the same socket and data, Valkey has every answered write."""
     valkey = await bench.start_ready(parts.valkey())
     async with Redis.from_url(parts.redis_url) as redis:
