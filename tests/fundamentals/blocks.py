@@ -46,7 +46,7 @@ class Block:
 
 
 def blocks_of(page: str) -> Iterator[Block]:
-    """Yield the blocks of a page in their order; what a block prints belongs to it, and is none of its own."""
+    """Yield the blocks of a page in order. An output block belongs to the block before it."""
     text = (ROOT / page).read_text(encoding="utf-8")
     found = list(FENCE.finditer(text))
     fences = re.findall(r"^\s*(?:```|~~~)", text, re.MULTILINE)

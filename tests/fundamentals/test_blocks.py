@@ -1,4 +1,4 @@
-"""Each fenced block of README, CONTRIBUTING and docs/ is read as what it is; test_readme.py runs what can run."""
+"""Parses each fenced block of README, CONTRIBUTING and docs/ by its language. test_readme.py runs the commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/writing-a-handler.md: its project runs, and what it says of packages is what the code has."""
+"""docs/writing-a-handler.md: its project runs, and its list of packages is that of the code."""
 
 from __future__ import annotations
 

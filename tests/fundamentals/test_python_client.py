@@ -11,7 +11,7 @@ PAGE = (ROOT / "docs" / "python-client.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_errors_names_each_that_a_client_raises() -> None:
-    """The rest of the tree is what only services, workers and the commands raise, and the classes above others."""
+    """All other errors are raised only by services, workers and commands, or are base classes."""
     named = set(re.findall(r"^\| `(\w+)` \|.*\|.*\|$", PAGE.partition("## Failures")[2], re.MULTILINE))
     public = {name for name in insula.__all__ if _is_error(getattr(insula, name))}
     elsewhere = {"EndpointTaken", "LeaseLost", "ProjectInvalid", "Unauthenticated"}

@@ -1,4 +1,4 @@
-"""The sessions of README and docs/, run as printed: each gives what is shown, but for ids, times and a last digit."""
+"""Runs the console sessions of README and docs/. The output is as printed, except ids, times and a last digit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PROGRAMS = sorted({block.page for block in BLOCKS if block.language == "python" 
 
 
 def commands(page: str) -> Iterator[tuple[str, str]]:
-    """Yield each command of the page's console blocks, and what the page prints below it."""
+    """Yield each command of the page's console blocks with its printed output."""
     for block in (block for block in BLOCKS if (block.page, block.language) == (page, "console")):
         for part in block.text.removeprefix("$ ").split("\n$ "):
             command, _, output = part.partition("\n")
@@ -36,7 +36,7 @@ def commands(page: str) -> Iterator[tuple[str, str]]:
 
 
 def settled(text: str) -> str:
-    """The text without what differs from run to run."""
+    """Return the text without the parts that differ between runs."""
     for pattern, replacement in VARYING:
         text = pattern.sub(replacement, text)
     return text
@@ -70,7 +70,7 @@ def test_a_session_gives_what_the_page_shows(page: str, stack: Stack, tmp_path: 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PROGRAMS)
 def test_a_program_prints_what_the_page_shows(page: str, stack: Stack) -> None:
-    """The Python of a page is one program: later blocks use what earlier ones defined."""
+    """The Python blocks of a page are one program: later blocks use names of earlier ones."""
     blocks = [block for block in BLOCKS if (block.page, block.language) == (page, "python") and not block.is_handler]
     program = at_home("".join(f"{block.text}print({END_OF_BLOCK!r})\n" for block in blocks), stack)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)

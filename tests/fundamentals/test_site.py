@@ -17,7 +17,7 @@ ELSEWHERE = re.compile(r"(?:https?:)?//")
 
 
 class Page(HTMLParser):
-    """What a browser fetches to show a page, and where the page's own links lead."""
+    """The addresses that a browser fetches for a page, and the page's own links."""
 
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -1,1 +1,1 @@
-"""One package, so that what its files share ends with its last test."""
+"""A package, so that its shared fixtures end with its last test."""

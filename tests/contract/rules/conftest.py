@@ -29,5 +29,5 @@ def api(stack: Stack) -> Callable[[str], HttpApi]:
 
 @pytest.fixture
 def echo(stack: Stack) -> HttpApi:
-    """Shows its payload: its type, and what it holds."""
+    """The API `echo`, which returns the type and the value of its payload."""
     return HttpApi(f"{stack.public}/echo")

@@ -1,4 +1,4 @@
-"""C1 to C8: what `insula up` says of handlers that cannot start, and what those that can find."""
+"""C1 to C8: errors of handlers that cannot start, and the surroundings of those that can."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REASONS = {
 
 @pytest.mark.parametrize("name", REASONS)
 def test_a_handler_that_cannot_start_is_failing_with_its_reason(stack: Stack, name: str) -> None:
-    """In the line of `insula up --json`; what can be known from the source alone is refused before."""
+    """The line of `insula up --json` has the reason. Errors that the source alone shows are refused earlier."""
     state, reason = stack.state(name)
     assert (state, reason.splitlines()[0]) == ("failing", REASONS[name])
 

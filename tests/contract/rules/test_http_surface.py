@@ -1,4 +1,4 @@
-"""H1 to H13, what tests/contract/stack and tests/contract/edge do not show already."""
+"""Rules H1 to H13, except those that tests/contract/stack and tests/contract/edge prove."""
 
 from __future__ import annotations
 

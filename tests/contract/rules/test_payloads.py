@@ -1,4 +1,4 @@
-"""P1 to P3, from the bytes of a POST to what the handler finds, or to the sentence its caller gets."""
+"""Rules P1 to P3: from the bytes of a POST to the handler's payload, or to the caller's error."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_p2_text_is_decoded_by_its_charset(echo: HttpApi, charset: str, codec: s
 def test_p2_text_that_cannot_be_decoded_fails_with_a_sentence(
     echo: HttpApi, content_type: str, payload: bytes, why: str
 ) -> None:
-    """It names the type and what is wrong."""
+    """The error names the type and the fault."""
     id = requests.post(echo.url, data=payload, headers={"Content-Type": content_type.encode()}, timeout=10).json()["id"]
     message = refusal(echo.end(id))
     assert message.startswith(f"the uploaded payload, with content-type {content_type}, could not be decoded to text: ")
@@ -137,7 +137,7 @@ def test_p3_types_that_are_only_similar_are_bytes(echo: HttpApi, content_type: s
     ],
 )
 def test_a_malformed_type_is_read_as_far_as_it_goes(echo: HttpApi, content_type: str, kind: str) -> None:
-    """What names neither JSON nor text is "all other"; a parameter that says nothing changes nothing."""
+    """Every type but JSON and text is "all other". An unknown parameter has no effect."""
     assert shown(echo.run(b"{}z"[:2], content_type))[0] == kind
 
 

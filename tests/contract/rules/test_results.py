@@ -1,4 +1,4 @@
-"""P4, P5 and P7: results that are refused, how long they stay, and what goes when a workload ends."""
+"""Rules P4, P5 and P7: refused results, retention, and the deletion of payloads at the end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SUBMITTED_MS = 3  # the word of an ended record, see end_workload in library.lua
 
 
 def returning(expression: str) -> bytes:
-    """The payload whose handler returns what the expression evaluates to."""
+    """A payload that makes the handler return the value of this expression."""
     return f"{IMPORTS}\nresult = {expression}".encode()
 
 
@@ -148,7 +148,7 @@ def test_p4_a_handler_that_answers_for_its_runner_stores_nothing_but_an_object(
     ids=repr,
 )
 def test_what_is_no_answer_ends_the_runner(api: Callable[[str], HttpApi], header: dict[str, object]) -> None:
-    """The worker goes on: the next workload completes."""
+    """The worker continues: the next workload completes."""
     source = FORGING.format(header=header, body=b'{"message": "", "traceback": ""}').replace("nan", 'float("nan")')
     answer = api("rough").run(source.encode(), "text/plain")
     assert (answer["status"], answer["error"]["reason"]) == ("failed", "WORKER_LOST")

@@ -45,7 +45,7 @@ FAILED = {
 
 
 def runs(api: HttpApi, code: str) -> dict[str, Any]:
-    """Run the code, then something harmless, which has to work; what became of the first."""
+    """Run the code, then a harmless workload, which has to complete. Return the answer for the code."""
     answer = api.run(code.encode(), "text/plain")
     assert api.run(NEXT, "text/plain")["result"] == {"next": True}
     return answer
@@ -82,13 +82,13 @@ def test_a_handler_that_dies_now_and_then_is_there_again_at_once(api: Callable[[
 def test_a_handler_that_takes_more_than_compute_mem_to_load_runs_and_is_told(
     stack: Stack, api: Callable[[str], HttpApi]
 ) -> None:
-    """Cortex reserved that memory and limited nothing; what a workload takes beyond it, is."""
+    """The limit holds for workloads only: Cortex reserved the memory and did not limit it."""
     assert api("large").run(b"{}", "application/json")["result"] == {"model_bytes": 100 << 20}
     until_blocking(lambda: [one for one in stack.log_records("large") if "exceeds compute.mem" in str(one)])
 
 
 def test_deadly_workloads_in_a_row_put_nobody_off(api: Callable[[str], HttpApi]) -> None:
-    """Nothing is answered between them, but the handler starts each time: whoever waits behind them is next."""
+    """No workload completes between them, but the handler starts each time. So the workload after them runs at once."""
     deadly = [api("deadly").submit(b"import os; os._exit(6)", "text/plain") for _ in range(6)]
     behind = api("deadly").submit(NEXT, "text/plain")
     for id in deadly:

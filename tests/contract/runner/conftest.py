@@ -68,7 +68,7 @@ def launch(tmp_path: Path, request: pytest.FixtureRequest) -> RunnerLaunch:
 
 @pytest.fixture
 async def start(launch: RunnerLaunch) -> AsyncIterator[Start]:
-    """Start a runner of the source, launched as given or as the fixture says. All are stopped at the end."""
+    """Start a runner with this source, with the given launch or the default one. All runners are stopped at the end."""
     started: list[RunnerProcess] = []
 
     async def start_runner(

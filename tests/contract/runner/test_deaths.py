@@ -1,4 +1,4 @@
-"""Every way a runner can die, and what the worker hears of it."""
+"""Each way in which a runner can end, and the reason that the worker gets."""
 
 from __future__ import annotations
 

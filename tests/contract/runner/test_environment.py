@@ -68,7 +68,7 @@ async def test_an_environment_is_built_once(inputs: EnvironmentInputs, cache: Pa
 async def test_dependencies_sh_runs_before_pip_in_the_environment_and_with_its_variables(
     inputs: EnvironmentInputs, cache: Path
 ) -> None:
-    """What .env exports is there, and `pip` means the environment's."""
+    """The variables of .env are set, and `pip` is that of the environment."""
     (inputs.project / "dependencies.sh").write_text('echo "$TOKEN" > token; command -v pip > which\n')
     (inputs.project / "requirements.txt").write_text("# nothing\n")
     python = await ensure_environment(

@@ -1,4 +1,4 @@
-"""Jobs through a real runner: what the handler gets, what comes back, in which order."""
+"""Jobs in a real runner: the arguments of the handler, the answers, and their order."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ async def test_a_payload_of_another_length_is_refused(start: Start, announced_by
 
 
 async def test_a_cancelled_job_does_not_disturb_the_next(start: Start) -> None:
-    """Its answer still comes, and is dropped."""
+    """Its late answer is dropped."""
     runner = await start(handler("return {'number': payload}"))
     given_up = asyncio.create_task(runner.run(job(b"1", id="given up")))
     follower = asyncio.create_task(result(runner, job(b"2", id="follower")))

@@ -1,4 +1,4 @@
-"""The place of a runner, over real ones: how each end is told, and that nothing goes on after the last."""
+"""RunnerSlot with real runners: each end is reported, and nothing continues after the last one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ QUIET = "class Handler:\n    def handle_async(self): return {}\n"
 
 
 class Kept:
-    """A slot that is kept, and what it told."""
+    """A running slot, and the phases that it reported."""
 
     def __init__(self) -> None:
         self.phases: list[tuple[Phase, str]] = []
@@ -89,7 +89,7 @@ async def test_a_handler_that_ends_while_it_runs_nothing_is_failing_and_the_reas
 
 
 async def test_nothing_goes_on_once_a_slot_is_stopped(kept: Kept, launch: RunnerLaunch) -> None:
-    """Least of all the watch over its memory: the process id may soon be somebody else's."""
+    """The watch over its memory must end too: another process may get the process id."""
     before = asyncio.all_tasks()
     kept.keep(replace(launch, memory_bytes=100 << 20), QUIET)
     await until(kept.slot.ready.is_set)

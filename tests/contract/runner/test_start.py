@@ -1,4 +1,4 @@
-"""How a runner starts: what the handler finds around it, and how a handler that cannot start is refused."""
+"""The start of a runner: the handler's surroundings, and the errors of handlers that cannot start."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_python_path_takes_the_projects_place(start: Start, launch: Runner
 
 
 async def test_programs_the_handler_starts_find_the_projects_modules(start: Start, launch: RunnerLaunch) -> None:
-    """After what the user put on PYTHONPATH."""
+    """After the user's own entries of PYTHONPATH."""
     (launch.project / "neighbour.py").write_text("NAME = 'neighbour'")
     (launch.project / "tools").mkdir()
     (launch.project / "tools" / "tool.py").write_text(
@@ -243,7 +243,7 @@ async def test_prints_and_log_lines_come_out_at_once(start: Start, capfd: pytest
 
 @pytest.mark.parametrize("locale", [{"LANG": "C"}, {"LC_ALL": "POSIX"}, {"LC_ALL": "en_US.ISO-8859-1"}])
 async def test_text_is_utf_8_whatever_the_locale(start: Start, launch: RunnerLaunch, locale: dict[str, str]) -> None:
-    """Of files, of what is printed and of file names, in the handler and in the Python programs it starts."""
+    """For files, output and file names, in the handler and in Python programs that it starts."""
     (launch.project / "läuft.txt").write_text("grüße ✓", encoding="utf-8")
     runner = await start(
         """

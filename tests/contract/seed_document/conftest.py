@@ -25,13 +25,13 @@ LEFT_OUT = (
     ".folder/file.txt",
     "vocabulary/.hidden",
 )
-"""What git does not keep, and Cortex does not either."""
+"""Names that neither git nor Cortex keeps."""
 SIZE_LIMIT_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
 class Document:
-    """The stack, and what the document does with it."""
+    """The stack, with the steps of the document."""
 
     stack: Stack
 
@@ -40,7 +40,7 @@ class Document:
         return HttpApi(f"{self.stack.public}{endpoint or f'/{name}'}")
 
     def curl(self, command: str, folder: Path) -> str:
-        """Run a command of the document, its host replaced by ours, from `folder`; what it printed."""
+        """Run a command of the document in `folder`, with our host in it. Return its output."""
         words = shlex.split(command.replace("http://***.amazonaws.com", self.stack.public))
         return subprocess.run(
             ["curl", "-sS", *words[1:]], cwd=folder, capture_output=True, check=True, text=True
@@ -48,7 +48,7 @@ class Document:
 
 
 def complete(project: Path) -> Path:
-    """Add to a copy of my-classifier what the repository cannot hold."""
+    """Add the files to a copy of my-classifier that a git repository cannot contain."""
     for name in LEFT_OUT:
         path = project / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from tests.contract.seed_document.conftest import LEFT_OUT, PROJECTS, SIZE_LIMIT
 
 @pytest.fixture(scope="package")
 def found(document: Document) -> dict[str, Any]:
-    """What the handler found."""
+    """The files that the handler found."""
     result: dict[str, Any] = document.api("my-classifier").run(b"{}", "application/json")["result"]
     return result
 

@@ -1,4 +1,4 @@
-"""Real runners whose output goes into a worker's log, read back from the file that stands for its stdout."""
+"""Real runners that write to a worker's log. A file takes the place of the worker's stdout."""
 
 from __future__ import annotations
 

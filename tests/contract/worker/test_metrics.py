@@ -1,4 +1,4 @@
-"""What handlers push and what workers measure, as a scrape finds it."""
+"""Metrics of handlers and of workers, as a scrape returns them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever user code writes is a JSON line of the worker, and says which workload wrote it."""
+"""Each line that user code prints becomes a JSON line of the worker, with the id of its workload."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_500_workloads_on_both_streams_are_told_apart_exactly(start: Start
 
 
 async def test_between_workloads_lines_belong_to_none(start: Start, printed: Printed, tmp_path: Path) -> None:
-    """A thread that outlives its workload prints while the runner waits."""
+    """A thread prints after its workload has ended, while the runner waits for the next one."""
     runner = await start(
         """
         def waits():
@@ -125,7 +125,7 @@ async def test_closed_and_replaced_streams_hurt_nobody(start: Start, printed: Pr
 
 
 async def test_the_last_words_of_a_crash_are_kept(start: Start, printed: Printed) -> None:
-    """What stood in the pipe when it died, faulthandler's report included, comes before the worker hears of the end."""
+    """The output that was in the pipe, with faulthandler's report, is read before the end is reported."""
     runner = await start("for number in range(100): print(number)", "ctypes.string_at(0)")
     with pytest.raises(RunnerDied, match="SIGSEGV"):
         await runner.run(job("one"))
@@ -159,7 +159,7 @@ async def test_a_program_that_outlives_its_runner_does_not_hold_the_worker(start
     ids=["short lines", "lines of 1 MB", "lines of 4.9 MB", "one line"],
 )
 async def test_100_mb_pass_without_growing_the_worker(start: Start, printed: Printed, line: str, lines: int) -> None:
-    """None is lost but for the size limit, which is told; measured from the job's start to its end, at the peak."""
+    """No line is lost, except one over the size limit, which is reported. Measures the peak during the job."""
     runner = await start(line)
     before_mb = memory_mb(os.getpid())
     Path("/proc/self/clear_refs").write_text("5")
@@ -177,7 +177,7 @@ async def test_100_mb_pass_without_growing_the_worker(start: Start, printed: Pri
 
 
 async def test_a_stdout_that_nobody_reads_costs_lines_and_nothing_else(start: Start) -> None:
-    """The handler and the loop go on; what was lost is counted, and told once the reader is back."""
+    """The handler and the event loop continue. Lost lines are counted, and logged when the reader reads again."""
     reading, writing = os.pipe()
     log = WorkerLog(labels("echo"), writing)
     runner = await start('sys.stderr.write(("x" * 99 + "\\n") * 200_000)', log=log)

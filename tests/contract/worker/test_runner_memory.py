@@ -1,4 +1,4 @@
-"""What counts as the memory of a handler that forks."""
+"""The memory of a handler that forks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ time.sleep(60)
 
 
 async def test_what_forked_children_share_counts_once() -> None:
-    """A model that a pool reads is not multiplied; what each of them allocates is added."""
+    """Memory that a pool of processes shares counts once. Memory that each process allocates is added."""
     process = subprocess.Popen(
         [sys.executable, "-c", MODEL_AND_POOL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -1,4 +1,4 @@
-"""StreamLogs over real gRPC: the latest lines, those to come, and what a slow reader is told."""
+"""StreamLogs over real gRPC: the latest lines, new lines, and the notice to a slow reader."""
 
 from __future__ import annotations
 
