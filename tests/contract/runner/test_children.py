@@ -1,4 +1,4 @@
-"""Processes that user code starts: they work, they cannot speak for the runner, and they end with it."""
+"""Processes that user code starts: they work, cannot write to the runner's socket, and end with it."""
 
 from __future__ import annotations
 

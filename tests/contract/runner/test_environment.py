@@ -53,7 +53,7 @@ def logged(cache: Path) -> str:
 
 
 async def test_an_environment_is_built_once(inputs: EnvironmentInputs, cache: Path) -> None:
-    """Whether they come at the same time or one after the other."""
+    """Two concurrent calls and a later one share one build."""
     (inputs.project / "dependencies.sh").write_text('touch "$VIRTUAL_ENV/run-$$"\n')
     one, other = await asyncio.gather(
         ensure_environment(inputs, cache, open_view(inputs.project)),
@@ -126,7 +126,7 @@ async def test_a_cancelled_build_ends_with_everything_it_started(inputs: Environ
 
 
 async def test_waiting_for_another_builder_can_be_cancelled(inputs: EnvironmentInputs, cache: Path) -> None:
-    """The loop turns meanwhile, and nothing is left that would hold up the end of the process."""
+    """The event loop is not blocked, and no thread is left that would delay the end of the process."""
     lock = cache / "environments" / f"{environment_key(inputs)}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as held:
@@ -187,7 +187,7 @@ async def test_settings_of_the_users_own_pip_do_not_lead_elsewhere(
     assert not (tmp_path / "elsewhere").exists()
 
 
-async def test_an_environment_works_wherever_it_lies(inputs: EnvironmentInputs, tmp_path: Path) -> None:
+async def test_an_environment_works_at_any_path(inputs: EnvironmentInputs, tmp_path: Path) -> None:
     """Programs that pip installs hold the path of the interpreter, in a line for a shell."""
     (inputs.project / "dependencies.sh").write_text("pip --version\n")
     cache = tmp_path / """-a, "b" 'c' $HOME `d` %41 \\x 🐙"""
@@ -196,7 +196,7 @@ async def test_an_environment_works_wherever_it_lies(inputs: EnvironmentInputs, 
     assert subprocess.check_output([python.with_name("pip"), "--version"], text=True).startswith("pip ")
 
 
-async def test_an_environment_that_lacks_what_it_should_hold_is_not_kept(
+async def test_an_environment_without_a_required_package_is_not_kept(
     inputs: EnvironmentInputs, cache: Path, tmp_path: Path
 ) -> None:
     """Neither one that is built, nor one that an earlier version marked as ready."""

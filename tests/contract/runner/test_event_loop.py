@@ -1,4 +1,4 @@
-"""Handlers with coroutines: one event loop, which runs on between workloads."""
+"""Handlers with coroutines: one event loop, which continues between workloads."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ async def idler() -> AsyncIterator[tuple[Idler, str]]:
         yield idler, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
 
 
-async def test_a_kept_session_learns_between_workloads_that_its_connection_was_closed(
+async def test_a_session_notices_between_workloads_that_its_connection_was_closed(
     start: Start, idler: tuple[Idler, str]
 ) -> None:
-    """A POST over the closed one would end with ServerDisconnectedError."""
+    """A POST over the closed connection would raise ServerDisconnectedError."""
     server, url = idler
     runner = await start(KEEPS_A_SESSION)
     task = job(json.dumps({"url": url}).encode())
@@ -70,7 +70,7 @@ async def test_a_kept_session_learns_between_workloads_that_its_connection_was_c
 
 
 async def test_a_background_task_lives_between_workloads(start: Start, launch: RunnerLaunch) -> None:
-    """Begun by __init__ already, in the loop that asyncio.get_event_loop() names there."""
+    """`__init__` starts the task, in the loop that asyncio.get_event_loop() returns there."""
     runner = await start(
         """
         import asyncio, pathlib
@@ -168,7 +168,7 @@ async def test_a_coroutine_fails_its_own_workload_only(start: Start, line: str, 
 
 
 async def test_an_interrupt_ends_the_coroutine_it_hits(start: Start, launch: RunnerLaunch) -> None:
-    """It does not go on under the next workload."""
+    """The coroutine does not continue during the next workload."""
     runner = await start(
         """
         import asyncio, pathlib
@@ -231,7 +231,7 @@ async def test_coroutines_are_awaited_on_one_loop(start: Start) -> None:
     assert [await result(runner, job()) for _ in range(2)] == [{"loops": 1}] * 2
 
 
-async def test_what_still_runs_in_the_loop_ends_with_the_runner(start: Start, launch: RunnerLaunch) -> None:
+async def test_background_tasks_end_with_the_runner(start: Start, launch: RunnerLaunch) -> None:
     """A background task is cancelled, and cleans up after itself."""
     runner = await start(
         """

@@ -177,7 +177,7 @@ async def test_metrics_nobody_asked_for_are_dropped(start: Start) -> None:
 
 
 async def test_a_job_names_hosts_that_are_reached_without_a_proxy(start: Start, launch: RunnerLaunch) -> None:
-    """From then on, beside those that the project names."""
+    """They are added to the project's own NO_PROXY, and stay for later jobs."""
     own = {**launch.environment, "NO_PROXY": "own,api-early"}
     runner = await start(
         handler("import os", "return {name: os.environ.get(name) for name in ('NO_PROXY', 'no_proxy')}"),

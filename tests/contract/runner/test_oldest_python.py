@@ -17,7 +17,7 @@ from tests.contract.runner.conftest import Start, job
 
 
 def find_python38() -> Path | None:
-    """Return a Python 3.8 that runs; a version manager's stand-in for one that is not selected does not."""
+    """Return a Python 3.8 that runs. A version manager's shim fails if 3.8 is not selected."""
     found = shutil.which("python3.8")
     if found is None:
         return None

@@ -76,7 +76,7 @@ async def kept() -> AsyncIterator[Kept]:
     ],
     ids=["exits", "outgrows compute.mem"],
 )
-async def test_a_handler_that_ends_while_it_runs_nothing_is_failing_and_the_reason_is_told(
+async def test_a_handler_that_ends_while_idle_is_failing_with_a_reason(
     kept: Kept, launch: RunnerLaunch, source: str, reason: str
 ) -> None:
     """Not ready, until its next start has shown that it is."""
@@ -97,7 +97,7 @@ async def test_nothing_goes_on_once_a_slot_is_stopped(kept: Kept, launch: Runner
     await until(lambda: asyncio.all_tasks() <= before)
 
 
-async def test_what_a_stop_interrupts_is_told_with_its_time_and_cause(kept: Kept, launch: RunnerLaunch) -> None:
+async def test_a_stop_reports_the_time_and_the_cause_of_interrupted_jobs(kept: Kept, launch: RunnerLaunch) -> None:
     """And is not to blame: it starts again from the beginning."""
     source = "import pathlib, time\nclass Handler:\n    def handle_async(self):\n"
     kept.keep(launch, source + "        pathlib.Path('begun').touch()\n        time.sleep(600)\n")

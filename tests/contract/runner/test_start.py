@@ -49,7 +49,7 @@ async def test_the_project_is_the_working_directory_and_first_on_the_path(start:
     assert await ask(runner) == {"values": {"a": 1}, "name": "neighbour", "path": root, "cwd": root}
 
 
-async def test_python_path_takes_the_projects_place(start: Start, launch: RunnerLaunch) -> None:
+async def test_python_path_replaces_the_project_on_sys_path(start: Start, launch: RunnerLaunch) -> None:
     (launch.project / "src").mkdir()
     (launch.project / "src" / "inner.py").write_text("NAME = 'inner'")
     runner = await start(
@@ -79,7 +79,7 @@ async def test_programs_the_handler_starts_find_the_projects_modules(start: Star
     assert said.index("/theirs") < said.index(str(launch.project))
 
 
-async def test_of_ours_the_handler_can_import_two_packages(start: Start, launch: RunnerLaunch) -> None:
+async def test_the_handler_can_import_only_two_packages_of_insula(start: Start, launch: RunnerLaunch) -> None:
     """In an interpreter without us: cortex_internal and insula_runner are there, our folders are not on the path."""
     runner = await start(
         handler(
@@ -194,7 +194,7 @@ def runners() -> set[int]:
 
 
 @pytest.mark.parametrize("field", ["python", "project"])
-async def test_what_cannot_be_launched_is_named(launch: RunnerLaunch, field: str) -> None:
+async def test_a_launch_failure_is_named(launch: RunnerLaunch, field: str) -> None:
     if field == "python":
         broken = replace(launch, python=Path("/nowhere/python"))
     else:
@@ -286,7 +286,7 @@ class Handler:
 
 
 async def test_clients_with_other_keys_and_other_services_reach_amazon(start: Start, launch: RunnerLaunch) -> None:
-    """With a boto3 of 2021: tests/contract/dependencies."""
+    """tests/contract/dependencies has the same test with a boto3 of 2021."""
     given = {
         "AWS_ACCESS_KEY_ID": "GIVEN",
         "AWS_SECRET_ACCESS_KEY": "given",

@@ -69,7 +69,7 @@ def test_the_hosts_file_is_seen_by_the_command_only(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0 or SYSTEM_PYTHON is None, reason="needs root, to do without it")
 def test_without_root_the_hosts_file_is_bound_and_the_tether_holds() -> None:
-    """A user namespace clears the parent-death signal: it has to be asked for after it."""
+    """Creating a user namespace clears the parent-death signal, so the signal has to be set afterwards."""
     script = (
         "import ctypes, os, socket; sent = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(sent), 0, 0, 0);"
         "print(socket.gethostbyname('api-x'), sent.value, os.getuid())"
