@@ -103,7 +103,7 @@ class Parts:
 
     @property
     def internal_url(self) -> str:
-        """The edge's address for handlers."""
+        """The URL of Envoy's inner listener, where handlers call other APIs."""
         return f"http://{self.settings.internal_address}:{INTERNAL_PORT}"
 
     @property
@@ -273,7 +273,7 @@ class Parts:
         return self._part(name, _python(f"insula_{name}"), self._stores() | variables, probes.listening(*sockets))
 
     def _stores(self) -> dict[str, str]:
-        """Return the environment of all services. Secrets are in files that only the user may read."""
+        """Return the environment variables with which services reach Redis and S3. Secrets are in files of the user."""
         keys, data = self.data.keys, self.data
         credentials = storage.credentials(keys.access_key, keys.secret_key)
         return {

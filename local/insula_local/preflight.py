@@ -40,7 +40,7 @@ def check(settings: Settings, directories: Iterable[Path]) -> Plan:
 
 
 def read_projects(directories: Iterable[Path]) -> tuple[Project, ...]:
-    """Return the APIs of all directories. Raises ProjectInvalid unless each name and each endpoint is unique."""
+    """Read the projects. Raises ProjectInvalid if two of their APIs have the same name or the same endpoint."""
     several = list(directories)
     projects = tuple(project for directory in several for project in _read(directory, name=len(several) > 1))
     names: dict[str, Project] = {}

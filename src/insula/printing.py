@@ -32,7 +32,7 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def put(text: str | bytes) -> None:
-    """Print a line on stdout: exact bytes, or `visible` text if stdout is a terminal."""
+    """Print a line on stdout. On a terminal, control characters are escaped; otherwise the bytes are unchanged."""
     if sys.stdout.isatty():
         _write(sys.stdout, visible(text), "\n")
         return

@@ -58,7 +58,7 @@ class Text(Variable):
 
 @dataclass(frozen=True)
 class Secret(Variable):
-    """A text, or the content of the file whose path is in NAME_FILE."""
+    """A secret: the variable's value, or the content of the file whose path is in `<name>_FILE`."""
 
     required: bool = False
 

@@ -59,9 +59,9 @@ class Rollout:
         confirmations: Confirmations | None = None,
         all_apis: bool = True,
     ) -> None:
-        """With `all_apis`, every registered API is followed, else only those deployed by this object.
+        """Report the state of APIs to `audience`: of every API with `all_apis`, else of those that it deploys itself.
 
-        With `confirmations`, a project is not deployed if its dependencies.sh is not confirmed.
+        With `confirmations`, a project is deployed only if its dependencies.sh is confirmed.
         """
         self.apis: Final[dict[str, LocalApi]] = {}
         self._public_url = public_url

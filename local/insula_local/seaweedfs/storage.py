@@ -32,7 +32,7 @@ MEMORY: Final = {"GOMEMLIMIT": "128MiB", "GOGC": "100"}
 
 @dataclass(frozen=True)
 class Keys:
-    """The credentials of a data directory. They never change."""
+    """The S3 credentials of one data directory, for services and for handlers. They never change."""
 
     access_key: str
     secret_key: str

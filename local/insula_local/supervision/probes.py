@@ -53,7 +53,7 @@ def redis(path: Path) -> Probe:
 
 
 def http(path: Path, target: str) -> Probe:
-    """Ready when the process answers a GET of the target with 200."""
+    """Ready when the process answers a GET of the URL path `target` with 200. `path` is its Unix socket."""
 
     async def probe(pid: int) -> bool:
         async with _connected(path, pid) as (reader, writer):

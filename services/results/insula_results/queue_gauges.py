@@ -35,7 +35,7 @@ class QueueGauges:
         telemetry.observe(IN_FLIGHT, lambda: self._readings(lambda queued, running: queued + running))
 
     async def look(self) -> None:
-        """Read the values for the next scrape."""
+        """Read the queue lengths of all APIs from Redis. The next scrape returns them."""
         try:
             async with asyncio.timeout(LOOK_S):
                 self._counts = await self._read()

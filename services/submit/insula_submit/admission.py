@@ -28,7 +28,7 @@ class Admission:
     def __init__(
         self, ledger: WorkloadLedger, objects: ObjectStore, *, payload_bytes_max: int, stores_folder: Path | None
     ) -> None:
-        """`stores_folder` is on the disk of the stores, if that is this machine's."""
+        """`stores_folder` is on the disk of Redis and S3, whose free space is checked; None if they are elsewhere."""
         self._ledger = ledger
         self._stores_folder = stores_folder
         self._objects = objects
@@ -114,7 +114,7 @@ class Admission:
         return Payload(content_type, size_bytes=size_bytes, object=key)
 
     async def _forget(self, api: str, payload: Payload) -> None:
-        """Delete a refused payload's object. During an outage its note stays, and the sweeper deletes it."""
+        """Delete the S3 object of a refused payload. If that fails, the sweeper deletes it, by its record in Redis."""
         if payload.object is not None:
             with suppress(StoreUnavailable):
                 await self._objects.delete(payload.object)

@@ -17,7 +17,7 @@ from insula_runner.handler.handler_module import import_handler
 from insula_runner.handler.metrics import MetricsClient
 from insula_runner.handler.standard_logging import write_as_lines
 from insula_runner.handler.tensorflow_client import ModelInvalid, ModelOrder, TensorFlowClient
-from insula_runner.jobs import Jobs
+from insula_runner.job_loop import Jobs
 from insula_runner.output import Output, buffer_by_line
 from insula_runner.user_code import Raised, call_user_code, leave_if_forked
 

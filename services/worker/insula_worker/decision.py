@@ -18,7 +18,7 @@ from insula.phase import Phase
 
 
 class Role(Enum):
-    """The role of a release in the rollout. `insula` lists releases in this order.
+    """The role of a release: a version with its runners, on this worker. `insula` lists releases in this order.
 
     At most one release is SERVING. At most one is CANDIDATE or IN_PLACE.
     """

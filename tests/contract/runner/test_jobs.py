@@ -128,7 +128,7 @@ async def test_a_payload_that_breaks_off_leaves_the_runner_usable(start: Start) 
 @pytest.mark.parametrize("announced_bytes", [0, 99_999, 100_001])
 async def test_a_payload_of_another_length_is_refused(start: Start, announced_bytes: int) -> None:
     runner = await start(ECHO)
-    with pytest.raises(ValueError, match="bytes announced"):
+    with pytest.raises(ValueError, match="bytes of its record"):
         await runner.run(Job("odd", "image/png", b"x" * 100_000, announced_bytes))
     assert (await result(runner, job(b"1")))["payload"] == "1"
 

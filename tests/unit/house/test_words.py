@@ -12,7 +12,7 @@ from insula.phase import ApiState, Phase
 from insula.reason import Reason
 from insula.rpc.statuses import reason, status_code
 from insula.status import Status
-from insula_runner.jobs import HANDLER_ERROR, REASON_BY_ERROR
+from insula_runner.job_loop import HANDLER_ERROR, REASON_BY_ERROR
 from insula_worker.runners.messages import RUNNER_REASONS
 from tests.unit.house.test_error_table import leaves
 from tests.unit.house.tree import OURS, ROOT, python_files, strings

@@ -131,9 +131,9 @@ class Attempts:
         self._ended(Status.FAILED, outcome.handler_s)
 
     async def _store(self, lease: Lease, outcome: Completed | Failed) -> Result | Failure:
-        """Write a large outcome to S3. Return the values for the workload's record.
+        """Write a large result or traceback to S3. Return the values for the workload's record.
 
-        Raises StoreUnavailable for a result, not for a failure.
+        Raises StoreUnavailable if S3 does not take a result. A failure is recorded without S3.
         """
         if isinstance(outcome, Failed):
             return await self._store_failure(lease, outcome)

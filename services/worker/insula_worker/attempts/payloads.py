@@ -96,7 +96,7 @@ class Payloads:
                         self._check_patience(errors, since_s, error)
                     again_s = self._patience.after(failures)
                     fields = {"id": id, "error": str(error), "failures": failures, "again_s": again_s}
-                    log.warning("payload unavailable", extra=fields)
+                    log.warning("payload unavailable, retrying", extra=fields)
                 self.waiting.add(id)
                 self._changed()
                 await self._pause(again_s)

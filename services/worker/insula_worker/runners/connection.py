@@ -207,12 +207,12 @@ async def _pieces(payload: bytes | AsyncIterator[bytes], payload_bytes: int) -> 
     async for block in payload if not isinstance(payload, bytes) else _one(payload):
         passed_bytes += len(block)
         if passed_bytes > payload_bytes:
-            raise ValueError(f"the payload has more than the {payload_bytes} bytes announced")
+            raise ValueError(f"the payload has more than the {payload_bytes} bytes of its record")
         view = memoryview(block)
         for start in range(0, len(view), CHUNK_BYTES):
             yield view[start : start + CHUNK_BYTES]
     if passed_bytes < payload_bytes:
-        raise ValueError(f"the payload has {passed_bytes} of the {payload_bytes} bytes announced")
+        raise ValueError(f"the payload has {passed_bytes} of the {payload_bytes} bytes of its record")
 
 
 async def _one(block: bytes) -> AsyncIterator[bytes]:

@@ -209,4 +209,7 @@ class RunnerSlot:
         if self._runner is None or self._busy_since is not None:
             await self.recycle(because)
         elif not await self._runner.stop(leave_s):
-            log.warning("handler process was killed", extra={"reason": f"it did not end within {leave_s:g} s"})
+            log.warning(
+                "handler process was killed",
+                extra={"reason": f"it did not end in {leave_s:g} s after its stop"},
+            )

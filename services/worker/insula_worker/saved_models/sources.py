@@ -46,7 +46,7 @@ class Source(NamedTuple):
         objects = {key[len(self.prefix) :]: key for key in keys if not key.endswith("/")}
         for path in objects:
             if not {"..", ".", ""}.isdisjoint(path.split("/")):
-                raise SourceInvalid(f'"{path}" cannot be the path of a file')
+                raise SourceInvalid(f'"{path}" cannot be the path of a file: a part of it is empty, "." or ".."')
         models = {self.name: objects} if self.name else by_folder(objects)
         if not models:
             raise SourceInvalid(f"there is no folder with a SavedModel{seen(objects)}")

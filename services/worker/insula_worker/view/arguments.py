@@ -106,7 +106,7 @@ def _system(machine: Machine, layer: Path) -> Iterator[str]:
 
 
 def _mnt(machine: Machine) -> Iterator[str]:
-    """Make a new /mnt with the entries of the machine's. A folder for the project cannot be made in the machine's."""
+    """Yield arguments for a new /mnt with the entries of the machine's /mnt, to which the project's folder is added."""
     yield from ("--tmpfs", str(MNT))
     for name, target in (machine.mnt or {}).items():
         path = str(MNT / name)

@@ -69,7 +69,7 @@ def locate(root: Node, path: tuple[Step, ...]) -> Node:
 
 
 def read_below(step: Step, read: Callable[[Node], _T], node: Node) -> _T:
-    """Return `read(node)`. `step` is the key or index of `node` in its parent, and is added to an Invalid's path."""
+    """Return `read(node)`. If it raises Invalid, add `step`, the key or index of `node`, to the path of the error."""
     try:
         return read(node)
     except Invalid as invalid:
