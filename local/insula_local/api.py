@@ -38,7 +38,7 @@ class LocalApi:
         self.version, self.state, self.reason, self.phase = version, ApiState.PENDING, "", ""
 
     def lingers(self, phase: str, progress: str, now: float) -> bool:
-        """Store the worker's phase and progress. Return whether the phase has lasted for A_MOMENT_S."""
+        """Store the worker's phase and progress. Return whether the phase has lasted for A_MOMENT_S or longer."""
         if phase != self.phase:
             self.phase, self.phase_since = phase, now
         self.progress = progress

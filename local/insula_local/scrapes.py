@@ -1,4 +1,4 @@
-"""One address for Prometheus. Forwards each scrape to the Unix socket of a part.
+"""The metrics address for Prometheus. Forwards each scrape to the Unix socket of a part.
 
 GET /results/metrics         the queues of all APIs
 GET /workers/<api>/metrics   an API's worker and its handler

@@ -159,7 +159,7 @@ class Stack:
             self._rollout.deployed(fields["api"], fields["version"], fields["endpoint"])
 
     def api_deployed(self, api: LocalApi) -> None:
-        """See Audience. The first version of an API starts its worker."""
+        """Show that a version was deployed. The first version of an API starts its worker."""
         if self._stop.is_set():
             return
         if self._exit_code is not None:
@@ -173,29 +173,29 @@ class Stack:
         self._view.worker_line(api, line, self._running[worker_part(api)].pid)
 
     def api_slow(self, api: LocalApi) -> None:
-        """See Audience."""
+        """Show that an API has been in one phase for a while."""
         self._view.phase(api, time.monotonic())
 
     def api_settled(self, api: LocalApi) -> None:
-        """See Audience. Once all requested APIs have settled, the stack is up."""
+        """Show that an API is ready or failing. Once all requested APIs are, the stack is up."""
         self._view.api(api, time.monotonic() - api.since)
         awaited = (self._rollout.apis[project.spec.name] for project in self._parts.plan.projects)
         if all(each.state != ApiState.PENDING for each in awaited):
             self._settled.set()
 
     def starting(self, part: str) -> None:
-        """See Watcher. For a worker, the name of its API is shown."""
+        """Show that a part starts; for a worker, the name of its API."""
         api = self._api_of(part)
         if api is not None or self._running[part].part.announced:
             self._view.starting(api.name if api is not None else part)
 
     def ready(self, part: str, seconds: float) -> None:
-        """See Watcher. Not shown for a worker, because its API may not be ready yet."""
+        """Show that a part is ready. Not for a worker, because its API may not be ready yet."""
         if self._running[part].part.announced:
             self._view.ready(part, seconds)
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
-        """See Watcher. After DEATHS_MAX deaths the start has failed; for a worker, only its API is failing."""
+        """Show that a part ended. After DEATHS_MAX deaths the start has failed; for a worker, only its API fails."""
         self._view.died(part, how, again_s, [] if self._disk.full else lines)  # the disk is the reason
         if self._exit_code is not None or self._running[part].backoff.deaths < DEATHS_MAX:
             return

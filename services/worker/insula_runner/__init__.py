@@ -1,4 +1,4 @@
-"""The handler's side of a worker: a child interpreter that owns user code and nothing else.
+"""The runner: the worker's child process that imports the user's class and runs it.
 
-Standard library only, Python 3.8 and later: it runs in whatever interpreter and environment the project brings.
+It runs in the project's environment. So it uses only the standard library, and Python 3.8 or later.
 """

@@ -1,1 +1,1 @@
-"""The worker: claims the workloads of one API and has a handler process run them."""
+"""The worker: claims the workloads of one API and runs them in a handler process."""

@@ -141,9 +141,7 @@ def versions_in(folder: str) -> List[str]:
     """Return the versions of a model, the latest last. Raises ModelInvalid if there is none."""
     versions = sorted((name for name in os.listdir(folder) if name.isdecimal()), key=int)
     if not versions:
-        raise ModelInvalid(
-            f"no version of a model was found in {folder}; expected <version>/saved_model.pb"
-        )
+        raise ModelInvalid(f"no version of a model was found in {folder}; expected <version>/saved_model.pb")
     return versions
 
 

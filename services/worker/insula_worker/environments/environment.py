@@ -1,8 +1,8 @@
-"""The handler's own virtual environment: built once for what it is made of, then found again.
+"""Builds the virtual environment of a handler, or finds one that was built from the same inputs.
 
-Owns `<cache>/environments`: one folder for each key, built in its final path under a lock between processes, checked
-and marked ready last, so one that failed or was interrupted is never used. Packages come by the environment's own pip:
-pip.conf is where users keep private indexes and find-links, and uv does not read it.
+Environments are in `<cache>/environments`, one folder for each key. An environment is built at its final path, under a
+lock between processes. It is checked and marked ready last, so a failed or interrupted build is never used. The
+environment's own pip installs the packages: users configure private indexes in pip.conf, which uv does not read.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _QUIET = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_PROGRE
 log = logging.getLogger(__name__)
 
 
-def _nobody(line: str) -> None:
-    """Nobody wants to know."""
+def _ignore(line: str) -> None:
+    """Do nothing."""
 
 
 async def ensure_environment(
@@ -58,15 +58,15 @@ async def ensure_environment(
     view: View,
     *,
     timeout_s: float = BUILD_TIMEOUT_S,
-    tell: Callable[[str], None] = _nobody,
+    tell: Callable[[str], None] = _ignore,
 ) -> Path:
-    """Return the Python of the environment for these inputs, building it if there is none yet.
+    """Return the Python of the environment for these inputs. Build the environment if it does not exist.
 
-    Every step sees the release's `view`, which takes the environment. dependencies.sh runs in every project it is
-    called for, also when the environment is found: what it does to files is not kept. `cache` is absolute. Waits while
-    another process builds the same one. Raises EnvironmentFailed; the next call then builds anew. Cancelling ends the
-    running step with everything it started. `timeout_s` is for the build as a whole, not for the waiting. `tell` takes
-    what a step said last, at most once a second.
+    The steps run in the release's `view`, which from now on has this environment. dependencies.sh runs in every new
+    copy of a project, also if the environment exists, because its changes of files are not kept. `cache` is an absolute
+    path. Waits while another process builds the same environment. Raises EnvironmentFailed; the next call then builds
+    it again. A cancellation ends the running step with all its processes. `timeout_s` limits the whole build, without
+    the waiting. `tell` gets the last line of a step's output, at most once a second.
     """
     key = await asyncio.to_thread(environment_key, inputs)
     target = cache / ENVIRONMENTS / key
@@ -89,7 +89,7 @@ async def ensure_environment(
 
 @dataclass(frozen=True)
 class Build:
-    """What all steps have in common. Unless it is made `anew`, the environment is found and its original stays."""
+    """The arguments of all steps. If `anew` is false, the environment exists, and steps must not change it."""
 
     inputs: EnvironmentInputs
     target: Path
@@ -100,7 +100,7 @@ class Build:
 
 
 def _is_ready(inputs: EnvironmentInputs, target: Path) -> bool:
-    """Whether the build came to its end, holds what it should, and the interpreter it links to is still installed."""
+    """Whether the build was completed, the required packages are there, and its interpreter is still installed."""
     return (target / READY_MARK).exists() and _python(target).exists() and not missing(inputs, target)
 
 
@@ -110,9 +110,9 @@ def _python(target: Path) -> Path:
 
 @asynccontextmanager
 async def _locked(path: Path) -> AsyncGenerator[None]:
-    """Hold the file's lock. The kernel frees it when its process ends, however that happens."""
+    """Hold the file's lock. The kernel releases it when the process ends in any way."""
     with path.open("w") as file:
-        # Asked for again and again, not waited for in a thread: a thread that waits cannot be cancelled.
+        # Polled, because a thread that waits for the lock cannot be cancelled.
         while not _try_lock(file):  # noqa: ASYNC110 - the other side is a process, it cannot set our Event
             await asyncio.sleep(LOCK_POLL_S)
         yield
@@ -149,7 +149,7 @@ async def _build(build: Build) -> None:
 
 @asynccontextmanager
 async def _logged(build: Build, path: Path) -> AsyncGenerator[IO[bytes]]:
-    """Let the block run steps that write to the log at `path`. Raises EnvironmentFailed if they take too long."""
+    """Open the log at `path` for the steps of the block. Raises EnvironmentFailed if they exceed the time limit."""
     with path.open("wb") as output:
         try:
             async with asyncio.timeout(build.timeout_s):
@@ -160,7 +160,7 @@ async def _logged(build: Build, path: Path) -> AsyncGenerator[IO[bytes]]:
 
 
 async def _run_steps(steps: Sequence[Sequence[str]], build: Build, output: IO[bytes]) -> None:
-    """Run one after the other. Raises EnvironmentFailed."""
+    """Run the steps one after the other. Raises EnvironmentFailed."""
     for step in steps:
         await _run_step(step, build, output)
         if build.anew:
@@ -210,14 +210,14 @@ def _has_tensorflow(target: Path) -> bool:
 
 
 def _tensorflow_step(inputs: EnvironmentInputs, target: Path) -> Sequence[str]:
-    """Return the command that adds TensorFlow: one that fits the user's pins, or pip says why there is none."""
+    """Return the command that adds a TensorFlow that fits the user's pins. If there is none, pip prints the reason."""
     requirements = inputs.existing(inputs.pip)
     more = ["-r", str(requirements)] if requirements else []
     return [*_pip(target), TENSORFLOW, *more]
 
 
 def _pip(target: Path, command: str = "install") -> list[str]:
-    # -I: a file of the project that is called like a module of pip's must not be taken for it.
+    # -I: a file of the project must not replace a module of pip with the same name.
     return [str(_python(target)), "-I", "-m", "pip", command]
 
 
@@ -230,7 +230,7 @@ def _find_conda(asked_by: str) -> str:
 
 
 async def _run_step(command: Sequence[str], build: Build, output: IO[bytes]) -> None:
-    """Run one command inside the environment, its output going to the file. Raises EnvironmentFailed."""
+    """Run one command in the environment, and write its output to the file. Raises EnvironmentFailed."""
     log.info("installing", extra={"progress": shlex.join(command)[:PROGRESS_CHARACTERS_MAX]})
     start, path = output.tell(), Path(output.name)
     output.write(f"+ {shlex.join(command)}\n".encode())
@@ -248,10 +248,10 @@ async def _run_step(command: Sequence[str], build: Build, output: IO[bytes]) -> 
 
 
 async def _settled(build: Build, variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables with which no pip.conf leads elsewhere.
+    """Return the variables with which no pip.conf makes pip install outside the environment.
 
-    Looked up before each step, since a dependencies.sh may write such a file. Where pip cannot read one, the step
-    itself fails and says why.
+    The files are read before each step, because a dependencies.sh may write one. If pip cannot read a file, the step
+    itself fails with pip's message.
     """
     if not _python(build.target).exists():
         return dict(variables)
@@ -264,7 +264,7 @@ async def _settled(build: Build, variables: Mapping[str, str]) -> dict[str, str]
 
 
 async def _telling_progress(program: Program, path: Path, tell: Callable[[str], None]) -> int:
-    """Wait for the end of a step and return its exit code; tell its last line, and log it now and then."""
+    """Wait for the end of a step, and return its exit code. Report its last line, and log it every LOGGED_EVERY_S."""
     told, logged, log_at = "", "", time.monotonic() + LOGGED_EVERY_S
     while True:
         try:
@@ -281,7 +281,7 @@ async def _telling_progress(program: Program, path: Path, tell: Callable[[str], 
 
 
 def activated(inputs: EnvironmentInputs, target: Path) -> dict[str, str]:
-    """Return `inputs.variables` with the environment active: `pip` and `python` mean its own, in every child too."""
+    """Return `inputs.variables` with the environment activated: `pip` and `python` are those of the environment."""
     path = os.pathsep.join((str(target / "bin"), inputs.variables.get("PATH", os.defpath)))
     # conda reads the .condarc of the environment it takes for the active one.
     kind = "CONDA_PREFIX" if inputs.existing(inputs.conda) else "VIRTUAL_ENV"
@@ -289,7 +289,7 @@ def activated(inputs: EnvironmentInputs, target: Path) -> dict[str, str]:
 
 
 def _tail(log: Path, start: int = 0) -> str:
-    """Return what the log holds from `start` on: its end, at most LOG_TAIL_BYTES."""
+    """Return the end of the log, at most LOG_TAIL_BYTES, and nothing before the position `start`."""
     with log.open("rb") as file:
         file.seek(max(start, log.stat().st_size - LOG_TAIL_BYTES))
         return file.read().decode(errors="replace").strip()
