@@ -38,7 +38,7 @@ def frequent_id(_: int) -> str:
 
 
 def rare_id(number: int) -> str:
-    """Return an id whose bucket has no other: of a submit every few seconds."""
+    """Return an id that is alone in its bucket, as if a workload were submitted every few seconds."""
     return f"{number // 16:08x}-{number % 16:x}{new_id()[10:]}"
 
 

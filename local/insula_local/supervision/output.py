@@ -59,7 +59,7 @@ class Lines:
         self._skipping = False
 
     def feed(self, data: bytes) -> None:
-        """Pass on each complete line. Of a line that is too long, pass on the start."""
+        """Pass on each complete line. If a line is too long, pass on only its start."""
         *whole, rest = data.split(b"\n")
         for piece in whole:
             self._append(piece)

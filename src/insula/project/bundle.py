@@ -1,7 +1,7 @@
 """Packs a project into one zip archive. The same files give the same bytes on every machine.
 
 Entries are sorted, have a fixed date, and are not compressed: compressors differ between machines, and 32 MiB need no
-compression. Of a file's mode, only the executable bit is kept.
+compression. The mode of a file is reduced to its executable bit.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class NotDurable(InsulaError):
 
 @contextmanager
 def redis_errors(summary: str = "") -> Generator[None]:
-    """Translate redis-py's errors: StoreFull at the memory limit, StoreUnavailable for every other one."""
+    """Translate redis-py's errors: StoreFull at the memory limit, otherwise StoreUnavailable."""
     try:
         yield
     except OutOfMemoryError as error:

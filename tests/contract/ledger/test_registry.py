@@ -183,7 +183,7 @@ async def test_a_deployment_wins_over_a_concurrent_removal(
 async def test_a_deployment_that_is_killed_leaves_the_version_before_or_the_new_one(
     redis: Redis, registry: Registry, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next deployment succeeds: of the same API at once, of another API once the claim has expired."""
+    """The same API can be deployed again at once, another API once the claim has expired."""
     for commands in range(100):
         await redis.flushall()
         before = await deploy(registry, "iris", endpoint="/x")

@@ -36,7 +36,7 @@ def on_a_disk(folder: Path, size_mib: int) -> list[str]:
 
 
 def test_a_disk_too_small_to_start_on_is_refused(tmp_path: Path) -> None:
-    """Otherwise SeaweedFS would wait for its first volume for ever."""
+    """Otherwise SeaweedFS would wait without limit for its first volume."""
     project, disk = write_project(tmp_path / "project"), tmp_path / "disk"
     command = [sys.executable, "-m", "insula.cli.main", "up", str(project), "--data", str(disk / "data")]
     done = subprocess.run([*on_a_disk(disk, 120), *command], capture_output=True, text=True, timeout=60, check=False)
