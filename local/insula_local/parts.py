@@ -148,14 +148,14 @@ class Parts:
         return f"unix://{self.socket(name)}"
 
     def valkey(self) -> Part:
-        """Redis. It replies only after a write is on disk (I1)."""
+        """Return the part Redis. It replies only after a write is on disk (I1)."""
         socket = self.socket("valkey")
         listening = {"port": "0", "unixsocket": str(socket), "unixsocketperm": "700", "dir": "."}
         command = (str(self.plan.programs.valkey), *valkey_flags(VALKEY | listening))
         return replace(self._part("valkey", command, {}, probes.redis(socket)), directory=self.data.valkey)
 
     def seaweedfs(self) -> Part:
-        """S3: master, volume server and filer in one process, in its own network namespace if possible."""
+        """Return the part S3: SeaweedFS in one process. If `enclosed`, it has its own network namespace."""
         data, bwrap = self.data, self.plan.programs.bwrap
         data.configure_seaweedfs("filer.toml", storage.FILER_STORE)
         data.configure_seaweedfs("security.toml", storage.security(data.keys))
@@ -203,11 +203,11 @@ class Parts:
                 path.unlink(missing_ok=True)
 
     def results(self) -> Part:
-        """ResultsService."""
+        """Return the part results."""
         return self._service("results", INSULA_LISTEN="results", INSULA_METRICS_LISTEN="results-metrics")
 
     def submit(self, take_log_line: Callable[[str], None]) -> Part:
-        """SubmitService, and ApiService on the admin address. `take_log_line` gets each line of its log."""
+        """Return the part submit, which serves ApiService too. `take_log_line` gets each line of its log."""
         part = self._service("submit", INSULA_LISTEN="submit", INSULA_ADMIN_LISTEN="submit-admin")
         level = part.environment.get("INSULA_LOG_LEVEL", "info")
         # Deployments are logged at this level.
@@ -215,7 +215,7 @@ class Parts:
         return replace(part, environment=environment, take_log_line=take_log_line)
 
     def worker(self, api: str, take_line: Callable[[str], None]) -> Part:
-        """The worker of one API. `take_line` gets each line that it prints."""
+        """Return the worker of one API as a part. `take_line` gets each line that it prints."""
         name = worker_name(api)
         variables = {
             "INSULA_API": api,
@@ -235,7 +235,7 @@ class Parts:
         return replace(part, stop_s=WORKER_STOP_S, take_line=take_line, announced=False)
 
     def envoy(self) -> Part:
-        """The edge: the public listener, the in-cluster listener, and S3 for handlers."""
+        """Return the part Envoy: the public listener, the inner one, and one that passes on handlers' S3 calls."""
         from insula_envoy import EdgeAddresses, render, render_s3
 
         host, admin = self.settings.internal_address, self.socket("envoy-admin")

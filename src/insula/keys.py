@@ -39,13 +39,13 @@ class ApiKeys:
         )
 
     def idempotency(self, digest: str) -> str:
-        """Hash, TTL 24 h: the id returned for an Idempotency-Key, and the digest of the request."""
+        """Return the key of a hash, TTL 24 h: the id returned for an Idempotency-Key, and the digest of the request."""
         return f"{self.prefix}idempotency:{digest}"
 
     def workload(self, id: str) -> str:
-        """Hash: the record of workload `id` until the workload ends."""
+        """Return the key of a hash: the record of workload `id` until the workload ends."""
         return f"{self.prefix}workload:{id}"
 
     def ended_bucket(self, id: str) -> tuple[str, str]:
-        """The key of a bucket (hash, TTL: records of ended workloads), and the field of workload `id` in it."""
+        """Return the key of a bucket (hash, TTL: records of ended workloads), and the field of workload `id` in it."""
         return f"{self.prefix}ended:{id[:BUCKET_CHARS]}", id[BUCKET_CHARS:]

@@ -36,7 +36,7 @@ PAYLOAD_BYTES_MAX: Final = Whole(
 
 
 def own_environment() -> dict[str, str]:
-    """The environment of this process."""
+    """Return the environment variables of this process."""
     return dict(os.environ)
 
 

@@ -20,7 +20,7 @@ class SettingInvalid(InsulaError):
 
 @dataclass(frozen=True)
 class Variable:
-    """One environment variable. `meaning` is a phrase for the reference."""
+    """One environment variable. `meaning` is its description in docs/settings.md."""
 
     name: str
     meaning: str

@@ -37,7 +37,7 @@ class DiskWatch:
         return self.change(room_of(self._data))
 
     def change(self, room: Room) -> str | None:
-        """The same for this free space. A full disk has room again when twice the needed space is free."""
+        """Return that message for this free space. A full disk has room again when twice the needed space is free."""
         needed = _mebibytes(room.needed_bytes)
         if room.lacking and not self.full:
             self.full = True

@@ -21,7 +21,7 @@ class Stranger(OSError):
 
 
 def running() -> Probe:
-    """Ready at once. The part reports its state in another way."""
+    """Return a probe that succeeds at once, for a part that reports its state in another way."""
 
     async def probe(pid: int) -> bool:
         return pid > 0

@@ -21,7 +21,7 @@ class LiveView(View):
     """The plain view in colours. The last lines show the parts that are starting, and their progress."""
 
     def __init__(self, terminal: Terminal, form: LogForm = LogForm.PLAIN, *, verbose: bool = False) -> None:
-        """See View."""
+        """Take the arguments of View."""
         super().__init__(terminal, form, verbose=verbose)
         # rich uses only write, flush, isatty, encoding and fileno of the file.
         self._console: Final = Console(file=cast("IO[str]", terminal), highlight=False, soft_wrap=True)

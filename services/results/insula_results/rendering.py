@@ -10,7 +10,7 @@ from insula.v1 import workload_pb2
 
 
 def json_frame(workload: Workload, traceback: str = "") -> tuple[bytes, bytes]:
-    """The JSON object of a workload, in two parts: the result's bytes go between them, verbatim (invariant I8).
+    """Return the JSON of a workload in two parts. The bytes of the result go between them, unchanged (invariant I8).
 
     {"id", "status"}; a completed one also has "result" and "timestamp" (ISO 8601 UTC), a failed one "error", with the
     traceback if one is given.
@@ -26,7 +26,7 @@ def json_frame(workload: Workload, traceback: str = "") -> tuple[bytes, bytes]:
 
 
 def message(workload: Workload, result_json: bytes = b"", traceback: str = "") -> workload_pb2.Workload:
-    """The protobuf form of a workload."""
+    """Return a workload as a protobuf message."""
     found = workload_pb2.Workload(
         id=workload.id,
         api=workload.api,

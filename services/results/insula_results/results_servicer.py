@@ -47,7 +47,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         request: GetWorkloadRequest,
         context: grpc.aio.ServicerContext[GetWorkloadRequest, GetWorkloadResponse],
     ) -> GetWorkloadResponse:
-        """The workload's current state; with `wait`, its state once it ended or `wait` is over."""
+        """Return the workload's current state; with `wait`, its state when it has ended or `wait` is over."""
         wait_s = request.wait.seconds + request.wait.nanos / 1e9
         if not 0 <= wait_s <= WAIT_S_MAX:
             raise InvalidArgument(f"wait: must be between 0 and {WAIT_S_MAX} s (got {wait_s:g} s)")
@@ -63,7 +63,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         request: DownloadWorkloadRequest,
         context: grpc.aio.ServicerContext[DownloadWorkloadRequest, HttpBody],
     ) -> AsyncIterator[HttpBody]:
-        """The workload as one JSON object; the result is streamed verbatim."""
+        """Stream the workload as one JSON object. The bytes of its result are unchanged."""
         if request.api:
             workload = await self._read(request.api, request.id)
         else:
@@ -88,13 +88,13 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         request: WatchWorkloadRequest,
         context: grpc.aio.ServicerContext[WatchWorkloadRequest, WatchWorkloadResponse],
     ) -> AsyncIterator[WatchWorkloadResponse]:
-        """The workload's current state, then its state after each change, until it ends."""
+        """Stream the workload's current state, then its state after each change, until it ends."""
         workload = await self._read(request.api, request.id)
         async for changed in self._follow(workload):
             yield WatchWorkloadResponse(workload=rendering.message(changed))
 
     async def _read(self, api: str, id: str) -> Workload:
-        """Raises ApiNotFound or WorkloadNotFound."""
+        """Return the workload's record. Raises ApiNotFound or WorkloadNotFound."""
         registration = await self._apis.by_name(api)
         workload = await self._ledger.read(registration.name, id) if is_id(id) else None
         if workload is None:
@@ -120,7 +120,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
                     continue
 
     async def _wait(self, workload: Workload, wait_s: float) -> Workload:
-        """The workload at its end, or its state after `wait_s`."""
+        """Return the workload when it ends, or its state after `wait_s`."""
         latest = workload
         try:
             async with asyncio.timeout(wait_s):
@@ -131,7 +131,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         return latest
 
     async def _traceback(self, workload: Workload, context: grpc.aio.ServicerContext[Any, Any]) -> str:
-        """The traceback; empty unless the call asks for it."""
+        """Return the traceback. It is empty unless the call asks for it."""
         if not tracebacks.is_asked_for(context.invocation_metadata()):
             return ""
         return await tracebacks.read(self._objects, workload.failure)

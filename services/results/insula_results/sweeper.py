@@ -115,5 +115,5 @@ class Sweeper:
 
 
 def period_for(retention: timedelta) -> timedelta:
-    """The time between sweeps: how long data may stay after its retention, a minute at most."""
+    """Return the time between two sweeps, a minute at most. Data may stay for as long after its retention."""
     return min(PERIOD_MAX, retention / SWEEPS_PER_RETENTION)

@@ -101,7 +101,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         request: GetTracebackRequest,
         context: grpc.aio.ServicerContext[GetTracebackRequest, GetTracebackResponse],
     ) -> GetTracebackResponse:
-        """The traceback of a workload, also of a deleted API, because the record is kept longer than the API."""
+        """Return the traceback of a workload. Its record is kept after its API is deleted."""
         if await self._registry.find(request.api) is None:
             raise ApiNotFound(request.api)
         workload = await self._ledger.read(request.api, request.id) if is_id(request.id) else None
@@ -146,7 +146,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
 
 
 def _state(workers: list[Worker]) -> tuple[ApiState, str]:
-    """The state of a version, from the workers that serve it, and the reason if it is failing."""
+    """Return the state of a version from the reports of its workers, and the reason if it is failing."""
     if any(worker.phase == Phase.READY for worker in workers):
         return ApiState.READY, ""
     failing = next((worker for worker in workers if worker.phase == Phase.FAILING), None)

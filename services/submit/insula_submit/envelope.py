@@ -29,7 +29,7 @@ class Envelope:
 
     @classmethod
     def read(cls, content_type: str, metadata: Iterable[tuple[str, str | bytes]]) -> Self:
-        """Raises ContentTypeMissing, EncodingUnsupported or InvalidArgument, naming the header."""
+        """Read the headers. Raises ContentTypeMissing, EncodingUnsupported or InvalidArgument, naming the header."""
         if not content_type:
             raise ContentTypeMissing
         sent: dict[str, list[str]] = {}
@@ -55,7 +55,7 @@ class Envelope:
 
 
 def unquoted(key: str) -> str:
-    r"""The key without the quotes that the IETF's draft of Idempotency-Key requires: "a\"b" becomes a"b.
+    r"""Return the key without the quotes that the IETF's draft of Idempotency-Key requires: "a\"b" becomes a"b.
 
     A key that does not begin with a quote is unchanged. Raises InvalidArgument if one that does is not a quoted string.
     """

@@ -86,7 +86,7 @@ async def _once(payload: bytes) -> AsyncIterator[bytes]:
 async def _data(
     first: UploadWorkloadRequest, messages: AsyncIterator[UploadWorkloadRequest], context: UploadContext
 ) -> AsyncIterator[bytes]:
-    """The pieces of the payload. Ends only if the client ended the stream; raises CancelledError if it was cut off.
+    """Yield the pieces of the payload until the client ends the stream. Raises CancelledError if the stream is cut off.
 
     grpc.aio reports a cut-off stream as ended, and reports the cancellation a moment later: too late if the payload is
     accepted by then. Sending on a cut-off stream fails at once. So the initial metadata, which must be sent anyway, is

@@ -79,7 +79,7 @@ def endpoint_of(service: str, environment: Mapping[str, str]) -> Optional[str]:
 
 
 def version_of(text: str) -> Tuple[int, int]:
-    """Return major and minor of a version. A version that cannot be parsed counts as new."""
+    """Return the major and minor number of boto3's version. A text that cannot be parsed counts as new."""
     try:
         major, minor = text.split(".")[:2]
         return int(major), int(minor)

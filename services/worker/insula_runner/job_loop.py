@@ -117,7 +117,9 @@ def receive_payload(receive: Callable[[], Optional[Frame]], job: Frame) -> Optio
         if frame.type == "abort":
             return None
         if frame.type != "chunk":
-            raise FrameInvalid(f"expected a chunk, got {frame.type!r}")
+            raise FrameInvalid(
+                f"the payload of a job is incomplete: expected a frame of type 'chunk', got {frame.type!r}"
+            )
         assembled.write(frame.body)
     return assembled.getvalue()
 

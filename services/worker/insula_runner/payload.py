@@ -1,6 +1,6 @@
 """Decodes a payload for the handler by its Content-Type.
 
-These are the three rules of the handler documentation. A type with `+json` is one of "all other types": bytes.
+application/json becomes parsed JSON, and text/plain becomes str. Every other type stays bytes, also one with `+json`.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ class FallBack:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Remember that the active version no longer starts."""
+    """Stop starting the active version, because it fails. The worker starts the newest version instead."""
 
     version: str
 

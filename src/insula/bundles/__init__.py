@@ -30,7 +30,7 @@ class Bundles:
     """The bundles in one bucket. Every method raises StoreUnavailable if S3 is unavailable or refuses the request."""
 
     def __init__(self, bucket: str) -> None:
-        """The AWS_* variables set endpoint, region and credentials. INSULA_S3_SOCKET sets the socket."""
+        """Access `bucket`, with endpoint, region and keys from AWS_*, over INSULA_S3_SOCKET if it is set."""
         self._bucket = bucket
 
     async def check(self) -> None:

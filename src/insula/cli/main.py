@@ -72,7 +72,7 @@ def main(
 
 
 def run() -> None:
-    """The program `insula`."""
+    """Run the program `insula`."""
     startup.begin()
     app()
 

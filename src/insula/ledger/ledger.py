@@ -244,7 +244,7 @@ class WorkloadLedger:
         return None if gone else workload
 
     async def counts(self, api: str) -> dict[Status, int]:
-        """The exact number of workloads of the API in each status."""
+        """Return the exact number of workloads of the API in each status."""
         statuses = tuple(Status)
         reply = await self._commands.execute("HMGET", ApiKeys(api).counts, *statuses)
         return dict(zip(statuses, (int(number or 0) for number in cast(list[bytes | None], reply)), strict=True))

@@ -158,7 +158,7 @@ class Workload:
 
 
 def render(outcome: Result | Failure) -> tuple[str, str | bytes]:
-    """The kind and the text of an outcome, as an ended record holds them."""
+    """Return the kind and the text of an outcome, as an ended record has them."""
     match outcome:
         case Failure(reason=reason, message=message):
             return FAILURE, f"{reason} {message}"

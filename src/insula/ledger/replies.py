@@ -25,7 +25,7 @@ class Submitted(IntEnum):
 
 
 class Renewed(IntEnum):
-    """Reply of renew for each lease."""
+    """The reply of `renew` about one lease."""
 
     RENEWED = 1
     OVER = 0  # the attempt has ended or its workload is back in the queue

@@ -85,7 +85,7 @@ class Registry:
         return registration
 
     async def promote(self, name: str, version: str) -> None:
-        """Make `version` the active one, if it is still the wanted one. Raises ApiNotFound."""
+        """Make `version` the active one, unless another version was deployed since. Raises ApiNotFound."""
 
         def change(known: Registration | None) -> Registration:
             known = _live(name, known)
@@ -155,7 +155,7 @@ class Registry:
             await self._redis.expire(key, 3 * REPORT_S)
 
     async def workers(self, api: str) -> list[Worker]:
-        """Return the latest reports of an API's workers, sorted by name; one entry for each version of a worker."""
+        """Return the latest reports of an API's workers, one for each release, sorted by the worker's name."""
         now_ms = await self._now_ms()
         with redis_errors():
             values = cast(dict[bytes, bytes], await self._redis.hgetall(ApiKeys(api).workers))

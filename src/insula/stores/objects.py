@@ -35,7 +35,7 @@ class ObjectStore:
     """One bucket. Every method raises StoreUnavailable if S3 does not answer or refuses our credentials."""
 
     def __init__(self, bucket: str, socket: Path | None = None, *, calls_max: int = CALLS_MAX) -> None:
-        """The AWS_* variables set endpoint, region and credentials. `socket` replaces the TCP connection."""
+        """Access `bucket`, with endpoint, region and keys from AWS_*, over the Unix socket `socket` if it is set."""
         self._bucket = bucket
         self._socket = socket
         self._calls = asyncio.Semaphore(calls_max)

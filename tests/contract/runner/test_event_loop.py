@@ -211,7 +211,9 @@ async def test_errors_of_background_tasks_are_logged_and_end_nothing(start: Star
     await result(runner, job(b"null"))
     logged = ""
     async with asyncio.timeout(30):
-        while "nobody awaits this" not in logged or "a background task raised SystemExit: 3" not in logged:
+        while (
+            "nobody awaits this" not in logged or "a background task of the handler raised SystemExit: 3" not in logged
+        ):
             logged = str((await result(runner, job(b"1")))["logged"])
     assert "Task exception was never retrieved" in logged
 

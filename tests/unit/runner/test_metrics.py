@@ -79,7 +79,7 @@ def test_a_wrong_value_is_logged_once_and_never_raised(
         client.increment("seen", value, tags)
     (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert line["levelname"] == "ERROR"
-    assert line["message"] == "metric not pushed (logged once per metric)"
+    assert line["message"] == "a metric was dropped (logged once for each metric)"
     assert line["metric"] == "seen"
     assert text in line["error"]
     supervisor.setblocking(False)
@@ -97,7 +97,7 @@ def test_a_forked_process_is_told_once_that_it_cannot_push(
         os._exit(0)
     os.waitpid(child, 0)
     (line,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-    assert (line["message"], line["metric"]) == ("metric not pushed (logged once per metric)", "depth")
+    assert (line["message"], line["metric"]) == ("a metric was dropped (logged once for each metric)", "depth")
     assert line["error"].startswith("a forked process")
 
 

@@ -1,1 +1,1 @@
-"""See `cortex_internal.lib.log`."""
+"""Modules that a handler can import, as with Cortex. `log` has the logger; `metrics` has the type of its client."""

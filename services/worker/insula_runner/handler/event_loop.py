@@ -74,7 +74,7 @@ class EventLoop:
             if os.getpid() != self._process:
                 raise  # a child that a background task forked
             if not (future.done() and not future.cancelled() and future.exception() is error):
-                logger.error("a background task raised SystemExit: %s", error)
+                logger.error("a background task of the handler raised SystemExit: %s; only this task has ended", error)
         except KeyboardInterrupt as error:
             return error if future.cancel() else None
         return None

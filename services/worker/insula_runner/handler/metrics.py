@@ -63,7 +63,7 @@ class MetricsClient:
         if metric not in self._complaints and len(self._complaints) < COMPLAINTS_MAX:
             self._complaints.add(metric)
             fields = {"metric": metric, "error": str(error)}
-            logger.error("metric not pushed (logged once per metric)", extra=fields)
+            logger.error("a metric was dropped (logged once for each metric)", extra=fields)
 
 
 def check_name(metric: object) -> None:

@@ -45,7 +45,7 @@ class TensorFlowClient:
     """Loads the latest version of each model at the start, other versions at their first use."""
 
     def __init__(self, order: ModelOrder, environment: MutableMapping[str, str]) -> None:
-        """Raises ModelInvalid, and ImportError if TensorFlow is not installed."""
+        """Find the models. Raises ModelInvalid, and ImportError if TensorFlow is not installed."""
         for name, value in QUIET.items():
             environment.setdefault(name, value)
         self._tensorflow: Any = importlib.import_module("tensorflow")

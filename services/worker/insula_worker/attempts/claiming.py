@@ -42,7 +42,10 @@ class _Taken:
 
 @dataclass(frozen=True)
 class Serving:
-    """The version to claim for: the claimant's name and version, the Attempts that run its claims, and their slot."""
+    """The version that runs the claimed workloads.
+
+    `claimant` names the worker and the version. `attempts` runs the workloads in the runner of `slot`.
+    """
 
     claimant: Claimant
     attempts: Attempts

@@ -75,7 +75,7 @@ def read_outcome(frame: Frame) -> Outcome:
     """Read a "result" or "failure" frame. Raises KeyError, TypeError or ValueError if it is malformed."""
     handler_s, reason = float(frame.header["handler_s"]), frame.header.get("reason")
     if not (math.isfinite(handler_s) and handler_s >= 0):
-        raise ValueError(f"{handler_s} is not how long a handler took")
+        raise ValueError(f"handler_s must be a finite number of seconds, not negative (got {handler_s})")
     if frame.type == "result":
         return Completed(frame.body, handler_s)
     if reason not in RUNNER_REASONS:

@@ -211,5 +211,5 @@ class RunnerSlot:
         elif not await self._runner.stop(leave_s):
             log.warning(
                 "handler process was killed",
-                extra={"reason": f"it did not end in {leave_s:g} s after its stop"},
+                extra={"reason": f"it did not exit within {leave_s:g} s after the worker stopped it"},
             )

@@ -57,7 +57,7 @@ def _text_of(node: Node) -> str:
 
 
 def text(pattern: str = "", rule: str = "", characters_max: int = CHARACTERS_MAX) -> Kind[str]:
-    """A string that matches `pattern`. `rule` describes the pattern in an error."""
+    """Return the kind of a string that matches `pattern`. `rule` describes the pattern in an error."""
 
     def read(node: Node) -> str:
         value = _text_of(node)
@@ -77,7 +77,7 @@ def text(pattern: str = "", rule: str = "", characters_max: int = CHARACTERS_MAX
 
 
 def choice(*choices: str) -> Kind[str]:
-    """One of these strings."""
+    """Return the kind of a key that has one of these strings."""
     *most, last = [f'"{each}"' for each in choices]
     alternatives = f"{', '.join(most)}{',' if len(most) > 1 else ''} or {last}" if most else last
 
@@ -106,7 +106,7 @@ PATH: Final = Kind(
 
 
 def integer(minimum: int = 0, maximum: int = INTEGER_MAX) -> Kind[int]:
-    """A whole number from `minimum` to `maximum`, both included."""
+    """Return the kind of a whole number from `minimum` to `maximum`, both included."""
 
     def read(node: Node) -> int:
         if not isinstance(node.value, int) or isinstance(node.value, bool):
@@ -123,7 +123,7 @@ def integer(minimum: int = 0, maximum: int = INTEGER_MAX) -> Kind[int]:
 
 
 def number(minimum: float = -math.inf, above: float = -math.inf, below: float = math.inf) -> Kind[float]:
-    """A finite number. `minimum` is included in the range; `above` and `below` are not."""
+    """Return the kind of a finite number. `minimum` is included in the range; `above` and `below` are not."""
 
     def read(node: Node) -> float:
         if not isinstance(node.value, int | float) or isinstance(node.value, bool):
@@ -153,7 +153,7 @@ def _matching(pattern: str, characters_max: int = TEXT_CHARACTERS_MAX) -> Schema
 
 
 def duration(minimum: timedelta = timedelta(0), multiple_of: timedelta | None = None) -> Kind[timedelta]:
-    """A duration such as `60s` or `1h30m`."""
+    """Return the kind of a duration such as `60s` or `1h30m`."""
 
     def read(node: Node) -> timedelta:
         try:
@@ -172,7 +172,7 @@ def duration(minimum: timedelta = timedelta(0), multiple_of: timedelta | None = 
 
 
 def amount(minimum: str = "", words: str = "quantity") -> Kind[Quantity]:
-    """A Kubernetes quantity such as `200m` or `20Mi`; a bare number is allowed."""
+    """Return the kind of a Kubernetes quantity such as `200m` or `20Mi`; a bare number is allowed."""
 
     def read(node: Node) -> Quantity:
         numeric = isinstance(node.value, int | float) and not isinstance(node.value, bool)

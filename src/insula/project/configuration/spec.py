@@ -96,7 +96,7 @@ class Models:
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """The user's class and its environment."""
+    """The user's class, its packages and its variables."""
 
     type: Annotated[
         str,
