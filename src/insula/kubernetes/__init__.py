@@ -1,0 +1,1 @@
+"""Insula on Kubernetes: the objects of each API, and the images that they name. Only the commands import it."""
