@@ -1,7 +1,7 @@
 # Every target makes what it needs first: an environment in .venv from the hashed locks, again only when they change.
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo up check test test-frameworks protos reference docs locks clean
+.PHONY: help demo up check test test-containers test-frameworks protos reference docs locks clean
 PYTHON_IN_VENV := .venv/bin/python
 # Side by side, as many as there are cores; conftest.py says what stays together.
 PARALLEL := -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
@@ -25,6 +25,11 @@ check: ## format, lint, types, imports, protos, quick tests (under 2 minutes)
 test: ## check, then every test against the real stack (about 14 minutes)
 	@scripts/setup dev
 	@checked=0; $(PYTHON_IN_VENV) -m scripts.check || checked=1; $(PYTHON_IN_VENV) -m pytest $(PARALLEL) --ignore tests/unit && exit $$checked
+
+test-containers: ## as root: the images and the Compose stack; installs podman
+	@scripts/setup dev
+	@scripts/setup containers
+	@$(PYTHON_IN_VENV) -m pytest -m containers $(wildcard tests/containers tests/hosts)
 
 test-frameworks: ## the examples of PyTorch and its like; the first time installs about 1 GB each
 	@scripts/setup dev

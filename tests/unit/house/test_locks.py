@@ -10,7 +10,7 @@ import pytest
 from tests.unit.house.tree import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRAS = {"local": ("local",), "dev": ("local", "dev")}
+EXTRAS = {"local": ("local",), "dev": ("local", "dev"), "services": ("worker",)}
 
 
 def normalised(requirement: str) -> str:
@@ -34,7 +34,8 @@ def test_every_dependency_is_locked(lock: str) -> None:
     assert {normalised(requirement) for requirement in wanted} - locked(lock).keys() == set()
 
 
-def test_both_locks_have_the_same_versions() -> None:
-    """The tests run with the versions of `make demo`."""
-    local, dev = locked("local"), locked("dev")
-    assert {name: version for name, version in local.items() if dev.get(name) != version} == {}
+@pytest.mark.parametrize("lock", ["local", "services", "edge"])
+def test_the_tests_run_with_the_versions_of_each_lock(lock: str) -> None:
+    """Those of `make demo`, and those of the images."""
+    dev = locked("dev") | {"dumb-init": locked("services")["dumb-init"]}  # it runs in containers only
+    assert {name: version for name, version in locked(lock).items() if dev.get(name) != version} == {}

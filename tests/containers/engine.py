@@ -1,0 +1,113 @@
+"""podman for the tests: its own store, and a stand-in for the base image, since a test pulls nothing.
+
+The store is in the user's cache, one for each copy of the repository, so that a second run finds its layers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+REPOSITORY: Final = Path(__file__).parents[2]
+CACHE: Final = Path.home() / ".cache" / "insula-tests" / "containers"
+BASE: Final = "docker.io/library/python:3.11-slim"
+DEBIAN: Final = "bookworm"
+PACKAGES: Final = "python3,python3-venv,python3-pip,ca-certificates"
+PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+CONTAINERS_CONF: Final = """\
+[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+[network]
+network_backend = "netavark"
+"""
+STORAGE_CONF: Final = """\
+[storage]
+driver = "overlay"
+graphroot = "{folder}/images"
+runroot = "{folder}/run"
+"""
+
+
+class PodmanFailed(Exception):
+    """The text has the command and its whole output."""
+
+
+class Podman:
+    """Runs podman with the store in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "containers.conf").write_text(CONTAINERS_CONF)
+        (folder / "storage.conf").write_text(STORAGE_CONF.format(folder=folder))
+        self.environment: Final[Mapping[str, str]] = {
+            **os.environ,
+            "CONTAINERS_CONF": str(folder / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
+            "BUILDAH_ISOLATION": "chroot",
+        }
+
+    def __call__(self, *arguments: str, timeout_s: float = 120, check: bool = True) -> str:
+        """Return what the command wrote. Raises PodmanFailed if it failed and `check` is true."""
+        done = subprocess.run(
+            ["podman", *arguments],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            raise PodmanFailed(f"podman {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}")
+        return done.stdout.strip()
+
+    def has_image(self, name: str) -> bool:
+        """Whether the store has the image."""
+        found = subprocess.run(["podman", "image", "exists", name], env=self.environment, check=False)
+        return found.returncode == 0
+
+
+def own_podman() -> Podman:
+    """Return podman with the store of this copy of the repository."""
+    return Podman(CACHE / hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:12])
+
+
+def import_base(podman: Podman) -> str:
+    """Import the stand-in for python:3.11-slim unless the store has it, and return its name."""
+    if not podman.has_image(BASE):
+        podman("import", "--change", f"ENV PATH={PATH}", str(_root_file_system()), BASE, timeout_s=300)
+    return BASE
+
+
+def _root_file_system() -> Path:
+    """Return the archive of a small Debian with Python. Making it takes a minute, once for a machine."""
+    archive = CACHE / f"{DEBIAN}-python.tar.gz"
+    if archive.exists():
+        return archive
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        root = Path(folder, "root")
+        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", DEBIAN, str(root)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        for mark in root.glob("usr/lib/python3*/EXTERNALLY-MANAGED"):  # the published image has no such file
+            mark.unlink()
+        (root / "usr/local/bin/python").symlink_to("/usr/bin/python3")
+        subprocess.run(["chroot", str(root), "apt-get", "clean"], check=True)
+        part = Path(folder, "part.tar.gz")
+        with tarfile.open(part, "w:gz", compresslevel=1) as tar:
+            tar.add(root, arcname=".")
+        part.replace(archive)
+    return archive
