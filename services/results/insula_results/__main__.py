@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 
-from insula.bundles import Bundles
 from insula.ledger import WorkloadLedger
 from insula.ledger.retention import Retention
 from insula.ledger.updates import Updates
@@ -17,7 +16,6 @@ from insula.stores.redis_client import check_durability, connect, connect_blocki
 from insula.telemetry.metrics import MetricsServer, Telemetry
 from insula.v1 import results_service_pb2_grpc
 from insula.v1.submit_service_pb2 import DESCRIPTOR as SUBMIT
-from insula_results.bundle_sweeper import sweep_bundles
 from insula_results.queue_gauges import QueueGauges
 from insula_results.results_servicer import ResultsServicer
 from insula_results.settings import Settings
@@ -47,13 +45,9 @@ async def run(settings: Settings) -> None:
     sweepers_objects = ObjectStore(stores.bucket, stores.s3_socket, calls_max=CALLS_MAX)
     sweeper = Sweeper(registry, ledger, Retention(redis, settings.stores.policy), sweepers_objects)
     async with asyncio.TaskGroup() as group:  # a sweeper that fails ends the service, so that the fault is noticed
-        sweeps = [
-            group.create_task(sweeper.run_for_ever()),
-            group.create_task(sweep_bundles(Bundles(settings.stores.bucket), registry)),
-        ]
+        sweeps = group.create_task(sweeper.run_for_ever())
         await serve([server])
-        for sweep in sweeps:
-            sweep.cancel()
+        sweeps.cancel()
     if scrapes is not None:
         await scrapes.stop()
     await redis.aclose()

@@ -67,7 +67,7 @@ def _opened(data: bytes) -> Generator[tuple[zipfile.ZipFile, list[zipfile.ZipInf
             _check_folders(entries)
             yield bundle, entries
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, struct.error) as error:
-        raise ProjectInvalid(f"the bundle is not a readable zip archive: {error}; deploy the project again") from None
+        raise ProjectInvalid(f"the bundle is damaged: {error}; deploy the project again") from None
 
 
 def _check_folders(entries: list[zipfile.ZipInfo]) -> None:

@@ -55,7 +55,10 @@ class ObjectStore:
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )
-        return s3.client(config, self._socket)
+        try:
+            return s3.client(config, self._socket)
+        except ValueError as error:
+            raise StoreUnavailable("S3", f"ValueError: {error}", summary="S3 was not called") from error
 
     async def check(self) -> None:
         """Raise StoreUnavailable unless the bucket can be reached."""
