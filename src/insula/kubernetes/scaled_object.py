@@ -1,0 +1,91 @@
+"""The ScaledObject of an API: how KEDA and the HorizontalPodAutoscaler (HPA) scale its workers as Cortex did.
+
+`scaled_object(spec, deployment=…, labels=…, scaler_address=…)` returns the whole object as a dictionary, without a
+namespace. The Deployment must have no `replicas`, because KEDA and the HPA own that field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from insula.project import ApiSpec
+from insula.project.configuration.spec import Autoscaling
+
+TICK_S: Final = 10
+"""Cortex' autoscaler decided every 10 s. KEDA polls as often, so a lost StreamIsActive delays a wake-up by no more."""
+STABILIZATION_S_MAX: Final = 3600
+PERIOD_S_MAX: Final = 1800
+"""Kubernetes refuses longer ones."""
+
+
+def scaled_object(
+    spec: ApiSpec,
+    *,
+    deployment: str,
+    labels: Mapping[str, str],
+    scaler_address: str,
+    tolerance: bool = False,
+) -> dict[str, Any]:
+    """Return the ScaledObject that scales `deployment`, the workers of one API, under the Deployment's name.
+
+    `scaler_address` is where KEDA reaches the external scaler in results. KEDA runs in another namespace, so the host
+    includes Insula's: `insula-results.<namespace>:9001`. `tolerance` renders the tolerances of the API. This needs
+    Kubernetes 1.35, or 1.33 with the feature gate HPAConfigurableTolerance, and a KEDA whose ScaledObject has the
+    field. Without it the tolerance is the cluster's, 10 % by default.
+    """
+    scaling = spec.autoscaling
+    # The service knows the target too. As part of the manifest, a new target makes KEDA write a new HPA.
+    metadata = {"scalerAddress": scaler_address, "api": spec.name, "target": str(scaling.target_replica_concurrency)}
+    return {
+        "apiVersion": "keda.sh/v1alpha1",
+        "kind": "ScaledObject",
+        "metadata": {"name": deployment, "labels": dict(labels)},
+        "spec": {
+            "scaleTargetRef": {"name": deployment},
+            "minReplicaCount": scaling.min_replicas,
+            "maxReplicaCount": scaling.max_replicas,
+            "pollingInterval": TICK_S,
+            "cooldownPeriod": _seconds(scaling.window + scaling.downscale_stabilization_period),
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": behavior(scaling, tolerance=tolerance)}},
+            "triggers": [{"type": "external-push", "metadata": metadata}],
+        },
+    }
+
+
+def behavior(scaling: Autoscaling, *, tolerance: bool) -> dict[str, Any]:
+    """Return the HPA's `behavior`.
+
+    Cortex limited each recommendation to one step and then took the extreme of the stabilisation period. So two steps
+    were a period and a tick apart. The HPA takes the extreme first and then limits, so it would make a step each time
+    it runs. `periodSeconds` restores the pause.
+    """
+    factors = Decimal(str(scaling.max_upscale_factor)) - 1, 1 - Decimal(str(scaling.max_downscale_factor))
+    periods = scaling.upscale_stabilization_period, scaling.downscale_stabilization_period
+    tolerances = scaling.upscale_tolerance, scaling.downscale_tolerance
+    up, down = (
+        _rules(share, period, allowed if tolerance else None)
+        for share, period, allowed in zip(factors, periods, tolerances, strict=True)
+    )
+    return {"scaleUp": up, "scaleDown": down}
+
+
+def _rules(share: Decimal, stabilization: timedelta, tolerance: float | None) -> dict[str, Any]:
+    """Return the rules of one direction. The larger of the two steps counts: one replica, or `share` of them."""
+    period_s = min(PERIOD_S_MAX, _seconds(stabilization) + TICK_S)
+    percent = int(share * 100)  # rounded down, because a factor is a limit
+    policies = [{"type": "Pods", "value": 1, "periodSeconds": period_s}]
+    if percent > 0:
+        policies.insert(0, {"type": "Percent", "value": percent, "periodSeconds": period_s})
+    rules = {
+        "stabilizationWindowSeconds": min(STABILIZATION_S_MAX, _seconds(stabilization)),
+        "selectPolicy": "Max",
+        "policies": policies,
+    }
+    return rules if tolerance is None else rules | {"tolerance": str(tolerance)}
+
+
+def _seconds(duration: timedelta) -> int:
+    return int(duration.total_seconds())
