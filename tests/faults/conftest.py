@@ -14,7 +14,7 @@ from tests.stack import Stack, running_stack
 PROBE = Path(__file__).parent.parent / "projects" / "probe"
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack]:
     async with running_stack([PROBE], data=tmp_path_factory.mktemp("faults")) as running:
         yield running

@@ -74,6 +74,12 @@ class Deployed:
 
 
 @pytest.fixture
+def resident(stack: Stack) -> Deployed:
+    """The API that all tests share. A test leaves it as it is."""
+    return Deployed(stack, Path(stack.info["data"]).parent / "project", "resident")
+
+
+@pytest.fixture
 def deployed(stack: Stack, tmp_path: Path) -> Deployed:
     name = f"commanded-{next(_numbers)}"
     found = Deployed(stack, write(tmp_path / "project", name), name)
@@ -259,12 +265,12 @@ def test_logs_prints_the_lines_of_all_apis_in_the_order_of_their_times(deployed:
     assert times == sorted(times)
 
 
-def test_logs_prints_lines_of_text(deployed: Deployed) -> None:
+def test_logs_prints_lines_of_text(resident: Deployed) -> None:
     """A line has the time, the level, the API, the message and the workload. It is the default on a terminal."""
-    id = deployed.run()["id"]
-    lines = deployed.insula("logs", deployed.name, "--log", "plain").stdout.splitlines()
-    found = next(line for line in lines if "saw this" in line)
-    assert re.fullmatch(rf"\d\d:\d\d:\d\d INFO    {deployed.name} saw this {id}", found)
+    id = resident.run()["id"]
+    lines = resident.insula("logs", "resident", "--log", "plain").stdout.splitlines()
+    found = next(line for line in lines if line.endswith(f" {id}") and "saw this" in line)
+    assert re.fullmatch(rf"\d\d:\d\d:\d\d INFO    resident saw this {id}", found)
 
 
 def test_get_counts_the_workloads_of_an_api(deployed: Deployed) -> None:
@@ -291,14 +297,13 @@ def test_get_watch_prints_a_line_for_each_change(deployed: Deployed) -> None:
     assert process.returncode != 0
 
 
-def test_bash_completes_the_names_of_deployed_apis(deployed: Deployed) -> None:
+def test_bash_completes_the_names_of_deployed_apis(resident: Deployed) -> None:
     """The names come from the stack that `--data` names, otherwise from the stack of the current directory."""
-    typed = deployed.name[:-1]
-    for line in (f"insula logs {typed}", f"insula get --data {deployed.here}/.insula {typed}"):
+    for line in ("insula logs reside", f"insula get --data {resident.here}/.insula reside"):
         words = {"_INSULA_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
         program, variables = Path(sys.executable).with_name("insula"), os.environ | words
-        done = subprocess.run([program], cwd=deployed.here, env=variables, capture_output=True, text=True, check=False)
-        assert deployed.name in done.stdout.split(), done.stderr
+        done = subprocess.run([program], cwd=resident.here, env=variables, capture_output=True, text=True, check=False)
+        assert "resident" in done.stdout.split(), done.stderr
 
 
 def test_get_watch_as_json_prints_all_apis_repeatedly(stack: Stack) -> None:
