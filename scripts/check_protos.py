@@ -19,7 +19,7 @@ from scripts.generate_stubs import PROTOS, ROOT, main, write_descriptor
 
 BUF = str(Path(sys.executable).parent / "buf")
 DESCRIPTOR = Path("envoy/insula_envoy/insula.binpb")
-STUBS = Path("src/insula/v1")
+STUBS = (Path("src/insula/v1"), Path("src/insula/externalscaler"))
 
 
 def git(*arguments: str) -> bytes | None:
@@ -73,7 +73,7 @@ def breaks_nothing(descriptor: Path, scratch: Path) -> bool:
 def generated_files_differ(fresh: Path) -> list[str]:
     """Return the paths, relative to the root, of generated files that are missing, outdated or no longer generated."""
     made = {path.relative_to(fresh) for path in fresh.rglob("*") if path.is_file()}
-    kept = {path.relative_to(ROOT) for path in (ROOT / STUBS).glob("*_pb2*.py*")} | {DESCRIPTOR}
+    kept = {path.relative_to(ROOT) for folder in STUBS for path in (ROOT / folder).glob("*_pb2*.py*")} | {DESCRIPTOR}
     same, _, _ = filecmp.cmpfiles(fresh, ROOT, [str(path) for path in made & kept], shallow=False)
     return sorted({str(path) for path in made | kept} - set(same))
 

@@ -14,6 +14,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
+KEDAS = "externalscaler"
+"""Folder of KEDA's contract. Its package name is not ours to choose, so protoc sees the folder below `insula`. Then the
+stubs are in the package insula.externalscaler."""
 
 
 def package_folder(name: str) -> Path:
@@ -26,7 +29,7 @@ def package_folder(name: str) -> Path:
 
 def run_protoc(protos: Path, *arguments: str) -> None:
     """Run protoc on `protos` with Google's protos. If it fails, exit with its exit code."""
-    includes = [protos, package_folder("google.api").parent.parent, package_folder("grpc_tools") / "_proto"]
+    includes = [f"insula/{KEDAS}={protos / KEDAS}", protos, package_folder("google.api").parent.parent, package_folder("grpc_tools") / "_proto"]
     plugins = [f"--plugin={name}={Path(sys.executable).parent / name}" for name in PLUGINS]
     command = [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{path}" for path in includes), *plugins, *arguments]
     code = subprocess.run(command, check=False).returncode
@@ -35,8 +38,9 @@ def run_protoc(protos: Path, *arguments: str) -> None:
 
 
 def sources_in(protos: Path) -> list[str]:
-    """Return every .proto below `protos`, relative to it."""
-    return sorted(str(path.relative_to(protos)) for path in protos.rglob("*.proto"))
+    """Return every .proto below `protos`, as protoc names it."""
+    paths = (path.relative_to(protos) for path in protos.rglob("*.proto"))
+    return sorted(f"insula/{path}" if path.parts[0] == KEDAS else str(path) for path in paths)
 
 
 def write_descriptor(protos: Path, descriptor: Path) -> None:
@@ -48,9 +52,9 @@ def write_descriptor(protos: Path, descriptor: Path) -> None:
 
 
 def main(target: Path = ROOT) -> None:
-    """Write the stubs to src/insula/v1 and the descriptor set to envoy/insula_envoy, in `target`."""
+    """Write the stubs to src/insula/ and the descriptor set to envoy/insula_envoy, in `target`."""
     sources = sources_in(PROTOS)
-    services = [source for source in sources if source.endswith("_service.proto")]
+    services = [source for source in sources if source.endswith(("_service.proto", f"{KEDAS}.proto"))]
     out = target / "src"
     out.mkdir(parents=True, exist_ok=True)
     run_protoc(PROTOS, f"--python_out={out}", f"--mypy_out=quiet:{out}", *sources)
