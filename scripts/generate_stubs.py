@@ -29,7 +29,12 @@ def package_folder(name: str) -> Path:
 
 def run_protoc(protos: Path, *arguments: str) -> None:
     """Run protoc on `protos` with Google's protos. If it fails, exit with its exit code."""
-    includes = [f"insula/{KEDAS}={protos / KEDAS}", protos, package_folder("google.api").parent.parent, package_folder("grpc_tools") / "_proto"]
+    includes = [
+        f"insula/{KEDAS}={protos / KEDAS}",
+        protos,
+        package_folder("google.api").parent.parent,
+        package_folder("grpc_tools") / "_proto",
+    ]
     plugins = [f"--plugin={name}={Path(sys.executable).parent / name}" for name in PLUGINS]
     command = [sys.executable, "-m", "grpc_tools.protoc", *(f"-I{path}" for path in includes), *plugins, *arguments]
     code = subprocess.run(command, check=False).returncode

@@ -33,6 +33,7 @@ class ApiKeys:
         self.closed: Final = f"{prefix}closed"  # string: exists if the API is deleted and accepts no workloads
         self.registration: Final = f"{prefix}registration"  # hash: the API as deployed; no TTL
         self.workers: Final = f"{prefix}workers"  # hash, TTL: worker name -> its last report, protobuf
+        self.samples: Final = f"{prefix}samples"  # hash, TTL: start of a time slot in ms -> workloads in flight
         self.all: Final = (
             *(self.queue, self.ended, self.counts, self.updates),
             *(self.dead, self.uploads, self.closed),

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 
+from insula.externalscaler import externalscaler_pb2_grpc
+from insula.externalscaler.externalscaler_pb2 import DESCRIPTOR as EXTERNAL_SCALER
 from insula.ledger import WorkloadLedger
+from insula.ledger.in_flight import InFlightMeter
 from insula.ledger.retention import Retention
 from insula.ledger.updates import Updates
 from insula.process.service import run_service
@@ -18,12 +21,13 @@ from insula.v1 import results_service_pb2_grpc
 from insula.v1.submit_service_pb2 import DESCRIPTOR as SUBMIT
 from insula_results.queue_gauges import QueueGauges
 from insula_results.results_servicer import ResultsServicer
+from insula_results.scaler_servicer import ScalerServicer
 from insula_results.settings import Settings
 from insula_results.sweeper import CALLS_MAX, Sweeper
 
 
 async def run(settings: Settings) -> None:
-    """Serve ResultsService."""
+    """Serve ResultsService, and KEDA's scaler if it has an address."""
     redis, blocking_redis = connect(settings.stores.redis_url), connect_blocking(settings.stores.redis_url)
     await check_durability(redis, settings.stores.durability)
     stores = settings.stores
@@ -34,8 +38,15 @@ async def run(settings: Settings) -> None:
     # The edge sends reflection here, so this process describes both services that the edge lets through.
     described = ["insula.v1.ResultsService", SUBMIT.services_by_name["SubmitService"].full_name]
     server = Server(settings.listen, described, stores_folder=stores.folder)
-    servicer = ResultsServicer(ledger, objects, RegistryCache(registry, tombstones=True), Updates(blocking_redis))
+    apis, updates = RegistryCache(registry, tombstones=True), Updates(blocking_redis)
+    servicer = ResultsServicer(ledger, objects, apis, updates)
     results_service_pb2_grpc.add_ResultsServiceServicer_to_server(servicer, server.grpc)
+    servers = [server]
+    if settings.scaler_listen is not None:
+        scaler = Server(settings.scaler_listen, [EXTERNAL_SCALER.services_by_name["ExternalScaler"].full_name])
+        scaler_servicer = ScalerServicer(apis, InFlightMeter(redis), updates, scaler.stopping)
+        externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server(scaler_servicer, scaler.grpc)
+        servers.append(scaler)
     scrapes: MetricsServer | None = None
     if settings.metrics_listen is not None:
         telemetry = Telemetry()
@@ -46,7 +57,7 @@ async def run(settings: Settings) -> None:
     sweeper = Sweeper(registry, ledger, Retention(redis, settings.stores.policy), sweepers_objects)
     async with asyncio.TaskGroup() as group:  # a sweeper that fails ends the service, so that the fault is noticed
         sweeps = group.create_task(sweeper.run_for_ever())
-        await serve([server])
+        await serve(servers)
         sweeps.cancel()
     if scrapes is not None:
         await scrapes.stop()

@@ -11,15 +11,17 @@ from insula.variables import Text
 
 LISTEN: Final = Text("INSULA_LISTEN", "`host:port` or `unix:PATH` of ResultsService", required=True)
 METRICS_LISTEN: Final = Text("INSULA_METRICS_LISTEN", "`host:port` or `unix:PATH` for Prometheus; none without it")
+SCALER_LISTEN: Final = Text("INSULA_SCALER_LISTEN", "`host:port` or `unix:PATH` of KEDA's scaler; none without it")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`listen` and `metrics_listen` are host:port or unix:PATH; without the latter there are no metrics."""
+    """The addresses are host:port or unix:PATH. Without the last two there are no metrics and no scaler for KEDA."""
 
     stores: StoreSettings
     listen: str
     metrics_listen: str | None
+    scaler_listen: str | None
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
@@ -28,4 +30,5 @@ class Settings:
             stores=StoreSettings.read(environment),
             listen=LISTEN.read(environment),
             metrics_listen=METRICS_LISTEN.read(environment) or None,
+            scaler_listen=SCALER_LISTEN.read(environment) or None,
         )

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 BATCH: Final = 1000
 """Most updates in one read."""
 RETRY_S: Final = 0.5
+ANY: Final = ""
+"""Stands for the id of every workload of an API."""
 
 
 class Updates:
@@ -30,8 +32,10 @@ class Updates:
         self._feeds: dict[str, _Feed] = {}
 
     @asynccontextmanager
-    async def watch(self, api: str, id: str) -> AsyncGenerator[asyncio.Event]:
+    async def watch(self, api: str, id: str = ANY) -> AsyncGenerator[asyncio.Event]:
         """Yield an event that is set after each change of workload `id`; the watcher clears it, then reads the record.
+
+        Without `id`, the event is set after the change of any workload of the API.
 
         No change after entering the context is missed. The event may also be set without a change, for example after an
         outage of Redis.
@@ -81,6 +85,8 @@ class _Feed:
             for entry, fields in entries:
                 position = entry
                 self._ring(fields[b"id"].decode())
+            if entries:
+                self._ring(ANY)
 
     async def _newest(self) -> bytes:
         with redis_errors():

@@ -54,6 +54,8 @@ class Server:
         With a `token`, every call except the health service's must send it. For `stores_folder` see ErrorInterceptor.
         """
         self.address: Final = address
+        self.stopping: Final = asyncio.Event()
+        """Set when the server begins to stop. A stream without an end of its own then returns."""
         self._health = health_aio.HealthServicer()
         tokens = [TokenInterceptor(token)] if token is not None else []
         self.grpc: Final = grpc.aio.server(
@@ -90,6 +92,7 @@ class Server:
 
     async def stop(self) -> None:
         """Report NOT_SERVING, refuse new calls, and let running calls finish within GRACE."""
+        self.stopping.set()
         await self._health.enter_graceful_shutdown()
         await self.grpc.stop(GRACE.total_seconds())
 

@@ -25,6 +25,7 @@ INTERNAL = {
     },
     "calls of ours that wait for others of ours": {"BLOCKING_MAX", "CALLS_MAX", "COMPLAINTS_MAX", "PERIOD_MAX"},
     "a limit of Kubernetes, which docs/autoscaling.md shows": {"PERIOD_S_MAX", "STABILIZATION_S_MAX"},
+    "the resolution of an average, which docs/autoscaling.md shows": {"SAMPLES_MAX"},
     "a longer path is replaced by a short one": {"SOCKET_NAME_BYTES_MAX", "SOCKET_PATH_BYTES_MAX"},
 }  # fmt: skip
 """Limits that concern no user and no operator, with the reason."""

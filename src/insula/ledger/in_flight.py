@@ -1,0 +1,49 @@
+"""The workloads in flight of an API, those that wait or run, and their average over a time, for autoscaling.
+
+The samples are in Redis, so every process computes the same average. Only APIs that are measured have samples.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, cast
+
+from redis.asyncio import Redis
+
+from insula.keys import ApiKeys
+from insula.ledger import scripts
+from insula.ledger.coalescer import Coalescer
+
+_SAMPLE: Final = scripts.load("sample")
+
+SLOT_MS_MIN: Final = 2000
+SAMPLES_MAX: Final = 30
+"""Most samples of an API. A window of more than a minute has longer slots."""
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """The workloads in flight now, and their average over the window. If the measuring began later, since then."""
+
+    now: int
+    average: float
+
+
+class InFlightMeter:
+    """Measures the workloads in flight. Raises StoreUnavailable when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._commands = Coalescer(redis)
+
+    async def measure(self, api: str, window: timedelta) -> InFlight:
+        """Count the workloads of `api` in flight, and record a sample unless the current slot has one.
+
+        `window` is at least 10 s. To average over the whole of it, call this once in each slot, about every 2 s.
+        """
+        keys, window_ms = ApiKeys(api), int(window.total_seconds() * 1000)
+        slot_ms = max(SLOT_MS_MIN, window_ms // SAMPLES_MAX)
+        arguments = (*keys.all, keys.samples, keys.prefix, window_ms, slot_ms)
+        reply = await self._commands.evaluate(_SAMPLE, *arguments, key_count=len(keys.all) + 1)
+        now, total, number = cast(list[int], reply)
+        return InFlight(now, total / number)
