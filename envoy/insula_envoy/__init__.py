@@ -15,7 +15,7 @@ from string import Template
 
 from insula.rpc.addresses import unix_socket
 
-__all__ = ["EdgeAddresses", "bundled_folder", "render", "render_s3"]
+__all__ = ["EdgeAddresses", "bundled_folder", "render", "render_s3", "render_s3_stream"]
 
 
 def bundled_folder() -> Path:
@@ -68,6 +68,12 @@ def render(edge: EdgeAddresses) -> str:
 def render_s3(address: str, port: int, upstream: str) -> str:
     """Return YAML for `envoy --config-yaml`: a listener at an IP address and a port, for the S3 at `upstream`."""
     return _template(bundled_folder(), "s3.yaml").substitute(ADDRESS=address, PORT=port, UPSTREAM=_address(upstream))
+
+
+def render_s3_stream(address: str, port: int, upstream: str) -> str:
+    """Return YAML as `render_s3` does, for the S3 at host:port: bytes are passed on without a look at them."""
+    template = _template(bundled_folder(), "s3_stream.yaml")
+    return template.substitute(ADDRESS=address, PORT=port, UPSTREAM=_address(upstream))
 
 
 def _template(folder: Path, name: str) -> Template:

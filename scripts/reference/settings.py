@@ -11,6 +11,7 @@ import typer
 import insula.cache
 import insula.process.service
 import insula.settings
+import insula_envoy.settings
 import insula_results.settings
 import insula_submit.settings
 import insula_worker.settings
@@ -75,6 +76,7 @@ PARTS: Final[dict[str, tuple[ModuleType, ...]]] = {
     "submit": (insula_submit.settings,),
     "results": (insula_results.settings,),
     "worker": (insula_worker.settings,),
+    "edge in a container": (insula_envoy.settings,),
 }
 
 

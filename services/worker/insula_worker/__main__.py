@@ -9,7 +9,8 @@ from contextlib import AsyncExitStack
 
 from insula.cache import ENVIRONMENTS
 from insula.process.isolation import Isolation, find_sandbox
-from insula.process.service import run_service
+from insula.process.reaper import run_below_process_1
+from insula.process.service import hide_from_others, run_service
 from insula.rpc.server import Server, on_stop_signal
 from insula.stores.objects import ObjectStore
 from insula.stores.redis_client import connect, connect_blocking
@@ -76,4 +77,5 @@ def look(settings: Settings) -> ViewSettings:
 
 
 if __name__ == "__main__":
+    run_below_process_1(hide_from_others)
     run_service("worker", os.environ, Settings.read, run)

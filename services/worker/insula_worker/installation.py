@@ -74,20 +74,12 @@ async def install(
     spec = ApiSpec.from_json(registration.spec.encode())
     project = folder / "project"
     await asyncio.to_thread(unpack, archive, project, spec.handler.dependencies)
-    own = _without_blanks({**spec.handler.env, **read_env(project)})
-    ours = {"INSULA_API": spec.name, "INSULA_VERSION": registration.version}
-    environment = {**given_beside(own, settings.handler_environment), **own, **ours}
-    environment |= marked(environment, settings.handler_environment)
-    files, models = spec.handler.dependencies, spec.handler.models
-    inputs = EnvironmentInputs(project, environment, files.pip, files.conda, files.shell, tensorflow=models is not None)
-    # Such an environment is not shared: a script can read any file, and a variable can change what pip installs. The
-    # key covers neither.
-    if own or inputs.existing(inputs.shell) is not None:
-        inputs = replace(inputs, owner=spec.name)
+    inputs = environment_inputs(spec, registration.version, project, settings.handler_environment)
+    models = spec.handler.models
     view = await asyncio.to_thread(View, views, folder, project)
     try:
-        fetched = await fetch_models(models, folder / "models", environment, view) if models is not None else None
-        python = await ensure_environment(inputs, settings.cache, view, tell=tell)
+        fetched = await fetch_models(models, folder / "models", inputs.variables, view) if models is not None else None
+        python = await ensure_environment(inputs, settings.cache, view, baked=settings.baked, tell=tell)
     except BaseException:
         view.close()
         raise
@@ -104,6 +96,23 @@ async def install(
         memory_bytes=spec.compute.mem.bytes if spec.compute.mem is not None else None,
         models=fetched,
     )
+
+
+def environment_inputs(spec: ApiSpec, version: str, project: Path, given: Mapping[str, str]) -> EnvironmentInputs:
+    """Return the inputs of an API's environment. `project` is its unpacked folder, `given` the handlers' defaults.
+
+    Raises ProjectInvalid if `.env` is malformed.
+    """
+    own = _without_blanks({**spec.handler.env, **read_env(project)})
+    ours = {"INSULA_API": spec.name, "INSULA_VERSION": version}
+    environment = {**given_beside(own, given), **own, **ours}
+    environment |= marked(environment, given)
+    files, tensorflow = spec.handler.dependencies, spec.handler.models is not None
+    inputs = EnvironmentInputs(project, environment, files.pip, files.conda, files.shell, tensorflow=tensorflow)
+    # Such an environment is not shared: a script can read any file, and a variable can change what pip installs. The
+    # key covers neither.
+    shared = not own and inputs.existing(inputs.shell) is None
+    return inputs if shared else replace(inputs, owner=spec.name)
 
 
 def given_beside(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:

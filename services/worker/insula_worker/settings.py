@@ -31,6 +31,9 @@ GRACE_S: Final = Whole("INSULA_GRACE_S", "seconds that running workloads have to
 SCRATCH: Final = Location(
     "INSULA_SCRATCH", "folder for unpacked bundles, used by this worker alone", "`insula-NAME` in the temporary folder"
 )
+BAKED: Final = Location(
+    "INSULA_BAKED", "read-only folder of environments in a container image, searched before `INSULA_CACHE`", "none"
+)
 HOSTS_FILE: Final = Location("INSULA_HOSTS_FILE", "file that handlers see as `/etc/hosts`", "that of the machine")
 HIDDEN: Final = Text("INSULA_HIDDEN", "JSON list of folders that handlers do not see", "[]")
 HANDLER_PREFIX: Final = "INSULA_HANDLER_"
@@ -45,7 +48,8 @@ class Settings:
     """The settings. `listen` and `metrics_listen` are host:port or unix:PATH. Without `metrics_listen`, no metrics.
 
     `admin_token` is the token that callers of WorkerService must send. It is None on a Unix socket.
-    `scratch` is used by this worker alone. `hidden` are folders that no handler may see.
+    `scratch` is used by this worker alone. `baked` has the environments of a container image; None outside of one.
+    `hidden` are folders that no handler may see.
 
     `handler_environment` has the handler's default variables, which a project may override. It holds the worker's
     variables without WITHHELD_PREFIXES and without those that change where packages are installed. It also holds AWS_X
@@ -59,6 +63,7 @@ class Settings:
     admin_token: str | None
     cache: Path
     scratch: Path
+    baked: Path | None
     hosts_file: Path | None
     isolation: Isolation
     hidden: tuple[Path, ...]
@@ -82,17 +87,19 @@ class Settings:
             admin_token=admin_token(environment, listen),
             cache=cache_folder(environment, Path(f"{scratch}.cache").absolute()),
             scratch=scratch,
+            baked=BAKED.read(environment),
             hosts_file=HOSTS_FILE.read(environment),
             isolation=Isolation(ISOLATION.read(environment)),
             hidden=tuple(map(Path, json.loads(HIDDEN.read(environment)))),
-            handler_environment=_handler_environment(environment),
+            handler_environment=handler_environment(environment),
             start_timeout=timedelta(seconds=START_TIMEOUT_S.read(environment)),
             grace=timedelta(seconds=GRACE_S.read(environment)),
             metrics_listen=METRICS_LISTEN.read(environment) or None,
         )
 
 
-def _handler_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def handler_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the default variables of handlers, from the worker's environment."""
     own = of_the_machine(environment)
     inherited = {name: value for name, value in own.items() if not name.startswith(WITHHELD_PREFIXES)}
     given_prefix = f"{HANDLER_PREFIX}AWS_"

@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from insula.cli import apis, workloads
+from insula.cli.build import build
 from insula.cli.init import init
 from insula.cli.logs import logs
 from insula.cli.up import up
@@ -17,6 +18,7 @@ EXAMPLES: Final = {
     "init": ("insula init", "insula init my-project --from image"),
     "up": ("insula up", "insula up my-project another-project --watch"),
     "deploy": ("insula deploy my-project", "insula deploy my-project/cortex.yaml --admin 10.0.0.5:8081"),
+    "build": ("insula build my-project", "insula build my-project --tag registry.example.com/my-project:1 --push"),
     "get": ("insula get --watch", "insula get my-api --output json"),
     "describe": ("insula describe my-api", "insula describe my-api | jq .spec.autoscaling"),
     "logs": ("insula logs --follow", "insula logs my-api --log json | jq -r .message"),
@@ -43,6 +45,7 @@ for command in (
     init,
     up,
     apis.deploy,
+    build,
     apis.get,
     apis.describe,
     logs,

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from insula.cache import ENVIRONMENTS
+from insula_worker.environments.baked import restore
 from insula_worker.environments.base_copy import Base, empty
 from insula_worker.environments.installed import missing
 from insula_worker.environments.key import (
@@ -43,6 +44,7 @@ LOGGED_EVERY_S = 10.0
 PROGRESS_CHARACTERS_MAX = 200
 READY_MARK = ".insula-ready"
 SHELL = "bash"
+ROOT_ADVICE = "this container has no root; if the script needs root, build an image: insula build"
 _QUIET = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_PROGRESS_BAR": "off"}
 
 log = logging.getLogger(__name__)
@@ -57,10 +59,14 @@ async def ensure_environment(
     cache: Path,
     view: View,
     *,
+    baked: Path | None = None,
     timeout_s: float = BUILD_TIMEOUT_S,
     tell: Callable[[str], None] = _ignore,
 ) -> Path:
     """Return the Python of the environment for these inputs. Build the environment if it does not exist.
+
+    `baked` is the read-only folder with the environments of a container image, None outside of one. An environment in
+    it is used as it is: its dependencies.sh ran when the image was built, and the files that it wrote are restored.
 
     The steps run in the release's `view`, which from now on has this environment. dependencies.sh runs in every new
     copy of a project, also if the environment exists, because its changes of files are not kept. `cache` is an absolute
@@ -72,15 +78,20 @@ async def ensure_environment(
     target = cache / ENVIRONMENTS / key
     python = _python(target)
     script = inputs.existing(inputs.shell)
+    rootless = baked is not None and os.geteuid() != 0
     target.parent.mkdir(parents=True, exist_ok=True)
+    if baked is not None and await asyncio.to_thread(_is_ready, inputs, baked / key):
+        await asyncio.to_thread(restore, baked / key, inputs.project)
+        await asyncio.to_thread(view.take, baked / key, target)
+        return _python(baked / key)
     await asyncio.to_thread(view.take, target)
     if script is None and await asyncio.to_thread(_is_ready, inputs, target):
         return python
     async with _locked(target.with_suffix(".lock")):
         if not await asyncio.to_thread(_is_ready, inputs, target):
-            await _build(Build(inputs, target, view, timeout_s, tell))
+            await _build(Build(inputs, target, view, timeout_s, tell, rootless=rootless))
         elif script is not None:
-            found = Build(inputs, target, view, timeout_s, tell, anew=False)
+            found = Build(inputs, target, view, timeout_s, tell, anew=False, rootless=rootless)
             async with _logged(found, target.with_suffix(".script")) as output:
                 await _run_steps([_script_step(script)], found, output)
                 await _add_tensorflow(found, output)
@@ -89,7 +100,10 @@ async def ensure_environment(
 
 @dataclass(frozen=True)
 class Build:
-    """The arguments of all steps. If `anew` is false, the environment exists, and steps must not change it."""
+    """The arguments of all steps. If `anew` is false, the environment exists, and steps must not change it.
+
+    `rootless` is whether the steps run in a container without root.
+    """
 
     inputs: EnvironmentInputs
     target: Path
@@ -97,6 +111,7 @@ class Build:
     timeout_s: float
     tell: Callable[[str], None]
     anew: bool = True
+    rootless: bool = False
 
 
 def _is_ready(inputs: EnvironmentInputs, target: Path) -> bool:
@@ -244,7 +259,8 @@ async def _run_step(command: Sequence[str], build: Build, output: IO[bytes]) -> 
     except OSError as error:
         raise EnvironmentFailed(f"{shlex.join(command)} cannot be started: {error}") from error
     if code != 0:
-        raise EnvironmentFailed(f"{shlex.join(command)} failed with exit code {code}:\n{_tail(path, start)}")
+        advice = f"\n{ROOT_ADVICE}" if build.rootless and command[0] == SHELL else ""
+        raise EnvironmentFailed(f"{shlex.join(command)} failed with exit code {code}:\n{_tail(path, start)}{advice}")
 
 
 async def _settled(build: Build, variables: Mapping[str, str]) -> dict[str, str]:

@@ -91,11 +91,14 @@ class View:
         """Make a folder visible, even if it is in a hidden one."""
         self._kept.append(folder)
 
-    def take(self, environment: Path) -> None:
-        """Use this environment, with the API's writable layer over it, for programs started from now on. Blocks."""
+    def take(self, environment: Path, beside: Path | None = None) -> None:
+        """Use this environment, with the API's writable layer over it, for programs started from now on. Blocks.
+
+        The layers lie next to the path `beside`, which need not exist; by default next to the environment.
+        """
         self._environment = environment
         if self._settings.sandbox.layers:
-            self._layer = take_layer(environment, self._settings.api, self._settings.scratch)
+            self._layer = take_layer(beside or environment, self._settings.api, self._settings.scratch)
 
     def forget(self) -> None:
         """Empty the layers over the environment. Call it before the environment is rebuilt. Blocks."""

@@ -1,0 +1,50 @@
+"""The files of a project that its dependencies.sh wrote when a container image was built.
+
+They lie next to the environment in the image, and are copied into each unpacked copy of the project: the script does
+not run again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+Snapshot = Mapping[Path, tuple[int, int, int]]
+"""Size, time of change and mode of each file and folder, by its path in the project."""
+
+
+def snapshot(project: Path) -> Snapshot:
+    """Return the state of all files and folders of a project. A folder's size and time do not count."""
+    found: dict[Path, tuple[int, int, int]] = {}
+    for folder, folders, files in os.walk(project):
+        for name in (*folders, *files):
+            status = Path(folder, name).lstat()
+            size, time = (status.st_size, status.st_mtime_ns) if name in files else (0, 0)
+            found[Path(folder, name).relative_to(project)] = (size, time, status.st_mode)
+    return found
+
+
+def keep_written(project: Path, before: Snapshot, environment: Path) -> None:
+    """Store the files that are new or changed since `before`. Files that the script removed stay in the project."""
+    store = _store(environment)
+    for path, state in snapshot(project).items():
+        if before.get(path) == state:
+            continue
+        source, target = project / path, store / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir() and not source.is_symlink():
+            target.mkdir(exist_ok=True)
+        else:
+            shutil.copy2(source, target, follow_symlinks=False)
+
+
+def restore(environment: Path, project: Path) -> None:
+    """Copy the stored files of a baked environment, if there are any, into an unpacked project."""
+    if (store := _store(environment)).is_dir():
+        shutil.copytree(store, project, symlinks=True, dirs_exist_ok=True)
+
+
+def _store(environment: Path) -> Path:
+    return environment.with_name(f"{environment.name}.files")
