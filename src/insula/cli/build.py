@@ -33,7 +33,7 @@ FROM {base}
 LABEL org.opencontainers.image.title={title} org.opencontainers.image.version={version}
 USER 0
 COPY project {project}
-RUN {mount}PIP_NO_CACHE_DIR=1 python -m insula_worker.baking {project} /opt/insula \\
+RUN {mount}PIP_NO_CACHE_DIR=1 python -P -m insula_worker.baking {project} /opt/insula \\
     && chmod -R a+rX {project} /opt/insula/environments
 USER 65532:65532
 """
