@@ -1,11 +1,12 @@
 # Every target makes what it needs first: an environment in .venv from the hashed locks, again only when they change.
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo up check test test-containers test-frameworks protos reference docs locks clean
+.PHONY: help demo up check test test-containers test-frameworks compose-secrets protos reference docs locks clean
 PYTHON_IN_VENV := .venv/bin/python
 # Side by side, as many as there are cores; conftest.py says what stays together.
 PARALLEL := -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
 PROJECT ?= examples/language-identifier
+APIS ?= language-identifier
 
 help: ## list these targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
@@ -34,6 +35,10 @@ test-containers: ## as root: the images and the Compose stack; installs podman
 test-frameworks: ## the examples of PyTorch and its like; the first time installs about 1 GB each
 	@scripts/setup dev
 	@$(PYTHON_IN_VENV) -m pytest -m frameworks tests/frameworks
+
+compose-secrets: ## write the secrets of compose.yaml to secrets/: make compose-secrets APIS="language-identifier ..."
+	@scripts/setup local
+	@$(PYTHON_IN_VENV) -m scripts.compose_secrets secrets $(APIS)
 
 protos: ## regenerate stubs and descriptor from protos/
 	@scripts/setup dev
