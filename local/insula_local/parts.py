@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
 
+from insula.settings import ADMIN_TOKEN, REDIS_CA_FILE, REDIS_PASSWORD, REDIS_URL, REDIS_USER, S3_ADDRESSING
 from insula_local.datadir import DataDirectory
 from insula_local.machine import hosts, ports
 from insula_local.machine.enclosure import enclosed
@@ -45,7 +46,12 @@ _SEAWEEDFS_FLAGS: Final = (
 )  # fmt: skip
 SEAWEEDFS_PORTS: Final = tuple(f"seaweedfs/{flag}" for flag in _SEAWEEDFS_FLAGS)
 """TCP ports of SeaweedFS' parts, for a machine that allows no network namespace."""
-_SECRETS: Final = frozenset({"INSULA_REDIS_URL", "INSULA_ADMIN_TOKEN"})
+_OURS: Final = frozenset(
+    name
+    for variable in (ADMIN_TOKEN, REDIS_URL, REDIS_USER, REDIS_PASSWORD, REDIS_CA_FILE, S3_ADDRESSING)
+    for name in (variable.name, f"{variable.name}_FILE")
+) | {"INSULA_ADVERTISE"}
+"""Variables that no part inherits. The parts get the URL of Redis, with user, password and CA, in a file."""
 
 
 def worker_name(api: str) -> str:
@@ -290,7 +296,7 @@ class Parts:
     def _inherited(self) -> dict[str, str]:
         """Return the user's environment, without variables for AWS accounts, and with no proxy for our own ports."""
         given = self.settings.environment.items()
-        inherited = {name: value for name, value in given if not name.startswith("AWS_") and name not in _SECRETS}
+        inherited = {name: value for name, value in given if not name.startswith("AWS_") and name not in _OURS}
         direct = [self.settings.internal_address, "127.0.0.1", "localhost", *(f"api-{api}" for api in self.names)]
         for name in ("NO_PROXY", "no_proxy"):
             inherited[name] = ",".join(filter(None, [inherited.get(name), *direct]))

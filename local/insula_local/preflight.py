@@ -149,8 +149,9 @@ def check_redis(url: str) -> None:
             redis.ping()
     except (RedisError, OSError, ValueError) as error:
         raise Refused(
-            f"The Redis that INSULA_REDIS_URL names does not answer ({error}). "
-            "Start it, correct the URL, or unset INSULA_REDIS_URL to let `insula up` start a Valkey of its own."
+            f"The Redis that INSULA_REDIS_URL names does not answer ({error}). Start it, correct the URL, "
+            "INSULA_REDIS_USER, INSULA_REDIS_PASSWORD or INSULA_REDIS_CA_FILE, or unset INSULA_REDIS_URL to let "
+            "`insula up` start a Valkey of its own."
         ) from error
 
 

@@ -6,12 +6,15 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
 from insula.data_directory import cache_of
 from insula.process.isolation import Isolation
+from insula.settings import REDIS_URL, redis_url
 from insula.telemetry.log_lines import LogForm
+from insula.variables import SettingInvalid
 
 INTERNAL_PORT: Final = 8888
 """Port of the in-cluster listener, the same as on Kubernetes: handlers call http://api-<name>:8888/."""
@@ -55,10 +58,15 @@ class Settings:
     address_requests_per_s: int = 0
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
-    @property
+    @cached_property
     def redis_url(self) -> str | None:
-        """The URL of the user's own Redis; None if the stack starts Valkey."""
-        return self.environment.get("INSULA_REDIS_URL") or None
+        """The URL of the user's own Redis, with its password; None if the stack starts Valkey. Raises Refused."""
+        if not any(self.environment.get(name) for name in (REDIS_URL.name, f"{REDIS_URL.name}_FILE")):
+            return None
+        try:
+            return redis_url(self.environment)
+        except SettingInvalid as error:
+            raise Refused(f"{error}.") from error
 
     @property
     def runtime(self) -> Path:

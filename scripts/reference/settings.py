@@ -35,8 +35,8 @@ Variables with "no" are for services that are started without `insula up`. Versi
 that. The [glossary](glossary.md) explains the words of this page.
 """
 S3: Final = """\
-With `INSULA_REDIS_URL`, `insula up` uses your Redis and starts no Valkey. It does not read `INSULA_REDIS_URL_FILE`. All
-services of a stack need the same `INSULA_LEASE_S`, `INSULA_RETENTION_S` and `INSULA_MAX_DELIVERIES`.
+With `INSULA_REDIS_URL` or `INSULA_REDIS_URL_FILE`, `insula up` uses your Redis and starts no Valkey. All services of a
+stack need the same `INSULA_LEASE_S`, `INSULA_RETENTION_S` and `INSULA_MAX_DELIVERIES`.
 
 boto3's own variables configure S3: `AWS_ENDPOINT_URL`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`,
 `AWS_DEFAULT_REGION`, or a profile. `insula up` sets them for its services and ignores yours, so that no payload reaches
@@ -63,8 +63,9 @@ If 3 or 4 names an AWS account, 2 does not count: see [S3](from-cortex.md#s3). N
 `CORTEX_` or `INSULA_` are refused.
 """
 MAY_BE_SET: Final = frozenset({
-    "INSULA_REDIS_URL", "INSULA_DURABILITY", "INSULA_LEASE_S", "INSULA_RETENTION_S", "INSULA_MAX_DELIVERIES",
-    "INSULA_PAYLOAD_BYTES_MAX", "INSULA_LOG_LEVEL", "INSULA_CACHE", "INSULA_START_TIMEOUT_S",
+    "INSULA_REDIS_URL", "INSULA_REDIS_USER", "INSULA_REDIS_PASSWORD", "INSULA_REDIS_CA_FILE", "INSULA_DURABILITY",
+    "INSULA_LEASE_S", "INSULA_RETENTION_S", "INSULA_MAX_DELIVERIES", "INSULA_PAYLOAD_BYTES_MAX", "INSULA_LOG_LEVEL",
+    "INSULA_CACHE", "INSULA_START_TIMEOUT_S",
 })  # fmt: skip
 """The variables that `insula up` takes from its own environment; tests/unit/local compares them with its parts."""
 INSTEAD: Final = {

@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Final, Self
 
 from insula.ledger import LedgerPolicy
 from insula.rpc.addresses import unix_socket
-from insula.variables import Choice, Location, Secret, Text, Whole
+from insula.stores.objects import ADDRESSING, Bucket
+from insula.stores.redis_client import complete_url
+from insula.variables import Choice, Location, Secret, SettingInvalid, Text, Whole
 
-REDIS_URL: Final = Secret("INSULA_REDIS_URL", "URL of Redis 7.0 or later, or of Valkey 7.2 or later", required=True)
+REDIS_URL: Final = Secret(
+    "INSULA_REDIS_URL",
+    "URL of Redis 7.0 or later, or of Valkey 7.2 or later: `redis://`, `rediss://` (TLS) or `unix://`",
+    required=True,
+)
+REDIS_USER: Final = Text("INSULA_REDIS_USER", "user of Redis, in place of the URL's")
+REDIS_PASSWORD: Final = Secret("INSULA_REDIS_PASSWORD", "password of that user, in place of the URL's")
+REDIS_CA_FILE: Final = Location(
+    "INSULA_REDIS_CA_FILE", "certificates of the CA that signed Redis' certificate", "the system's CAs"
+)
 DURABILITY: Final = Choice(
     "INSULA_DURABILITY",
     "`strict` refuses a Redis that answers before a write is on disk; `relaxed` accepts the loss of accepted workloads",
     ("strict", "relaxed"),
 )
 S3_BUCKET: Final = Text("INSULA_S3_BUCKET", "bucket of payloads, results and bundles", "insula")
+S3_ADDRESSING: Final = Choice(
+    "INSULA_S3_ADDRESSING",
+    "where requests name the bucket: `path` in the path, `virtual` in the host name; `auto` leaves it to boto3",
+    ADDRESSING,
+)
 S3_SOCKET: Final = Location("INSULA_S3_SOCKET", "Unix socket of S3; without it, `AWS_ENDPOINT_URL` counts")
 STORES_FOLDER: Final = Location(
     "INSULA_STORES_FOLDER", "folder of the stores; if its disk is full when a store fails, the error is `STORAGE_FULL`"
@@ -40,17 +56,29 @@ def own_environment() -> dict[str, str]:
     return dict(os.environ)
 
 
+def redis_url(environment: Mapping[str, str]) -> str:
+    """Return the URL of Redis, with user, password and CA certificates. Raises SettingInvalid."""
+    url, ca_file = REDIS_URL.read(environment), REDIS_CA_FILE.read(environment)
+    if ca_file is not None and not ca_file.is_file():
+        raise SettingInvalid(f"{REDIS_CA_FILE.name}: there is no file {ca_file}")
+    if ca_file is not None and not url.startswith("rediss://"):
+        raise SettingInvalid(f"{REDIS_CA_FILE.name} needs an {REDIS_URL.name} that starts with rediss://")
+    try:
+        return complete_url(url, REDIS_USER.read(environment), REDIS_PASSWORD.read(environment), ca_file)
+    except ValueError as error:
+        raise SettingInvalid(f"{REDIS_URL.name}: {error}") from None
+
+
 @dataclass(frozen=True)
 class StoreSettings:
     """The stores, and the limits that all processes share. boto3 reads S3's endpoint and keys from AWS_*.
 
-    `s3_socket` is a Unix socket to use instead of S3's endpoint. `folder` is the folder in which stores on this machine
-    keep their data; None for stores elsewhere.
+    `redis_url` has the user, the password and the CA's certificates. `folder` is the folder in which stores on this
+    machine keep their data; None for stores elsewhere.
     """
 
-    redis_url: str
-    bucket: str
-    s3_socket: Path | None
+    redis_url: str = field(repr=False)
+    bucket: Bucket
     durability: str
     policy: LedgerPolicy
     folder: Path | None
@@ -64,9 +92,10 @@ class StoreSettings:
             max_deliveries=MAX_DELIVERIES.read(environment),
         )
         return cls(
-            redis_url=REDIS_URL.read(environment),
-            bucket=S3_BUCKET.read(environment),
-            s3_socket=S3_SOCKET.read(environment),
+            redis_url=redis_url(environment),
+            bucket=Bucket(
+                S3_BUCKET.read(environment), S3_ADDRESSING.read(environment), socket=S3_SOCKET.read(environment)
+            ),
             durability=DURABILITY.read(environment),
             policy=policy,
             folder=STORES_FOLDER.read(environment),

@@ -31,7 +31,7 @@ async def run(settings: Settings) -> None:
     redis, blocking_redis = connect(settings.stores.redis_url), connect_blocking(settings.stores.redis_url)
     await check_durability(redis, settings.stores.durability)
     stores = settings.stores
-    objects = ObjectStore(stores.bucket, stores.s3_socket)  # not checked: small results are served without S3
+    objects = ObjectStore(stores.bucket)  # not checked: small results are served without S3
     ledger = WorkloadLedger(redis, settings.stores.policy)
     registry = Registry(redis)
 
@@ -53,7 +53,7 @@ async def run(settings: Settings) -> None:
         gauges = QueueGauges(telemetry, registry, ledger)
         scrapes = MetricsServer(settings.metrics_listen, telemetry, gauges.look)
         await scrapes.start()
-    sweepers_objects = ObjectStore(stores.bucket, stores.s3_socket, calls_max=CALLS_MAX)
+    sweepers_objects = ObjectStore(stores.bucket, calls_max=CALLS_MAX)
     sweeper = Sweeper(registry, ledger, Retention(redis, settings.stores.policy), sweepers_objects)
     async with asyncio.TaskGroup() as group:  # a sweeper that fails ends the service, so that the fault is noticed
         sweeps = group.create_task(sweeper.run_for_ever())

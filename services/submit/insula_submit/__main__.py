@@ -25,7 +25,7 @@ async def run(settings: Settings) -> None:
     redis = connect(settings.stores.redis_url)
     await check_durability(redis, settings.stores.durability)
     stores = settings.stores
-    objects = ObjectStore(stores.bucket, stores.s3_socket)
+    objects = ObjectStore(stores.bucket)
     await objects.check()
     bundles = Bundles(objects)
     ledger = WorkloadLedger(redis, settings.stores.policy)

@@ -48,7 +48,7 @@ async def run(settings: Settings) -> None:
             scrapes = MetricsServer(settings.metrics_listen, telemetry, metrics.look)
             await scrapes.start()
             ending.push_async_callback(scrapes.stop)
-        objects = ObjectStore(settings.stores.bucket, settings.stores.s3_socket)
+        objects = ObjectStore(settings.stores.bucket)
         worker = Worker(settings, redis, blocking_redis, objects, server, observers, views)
         if metrics is not None:
             metrics.observe_active(lambda: sum(one.running for one in worker.describe()))

@@ -25,7 +25,7 @@ def describe(
                 version=release.target.version,
                 phase=phase,
                 reason=reason,
-                address=settings.listen,
+                address=settings.advertised,
                 running=running(release),
                 generation=release.target.generation,
             )

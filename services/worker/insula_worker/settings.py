@@ -20,6 +20,9 @@ from insula_worker.environments.package_settings import of_the_machine
 API: Final = Text("INSULA_API", "name of the API that this worker serves", required=True)
 WORKER: Final = Text("INSULA_WORKER", "name of the worker, unique while it runs; by default the host name")
 LISTEN: Final = Text("INSULA_LISTEN", "`host:port` or `unix:PATH` of WorkerService", required=True)
+ADVERTISE: Final = Text(
+    "INSULA_ADVERTISE", "`host:port` or `unix:PATH` at which others reach WorkerService; by default INSULA_LISTEN"
+)
 METRICS_LISTEN: Final = Text("INSULA_METRICS_LISTEN", "`host:port` or `unix:PATH` for Prometheus; none without it")
 ISOLATION: Final = Choice(
     "INSULA_ISOLATION",
@@ -47,6 +50,7 @@ WITHHELD_PREFIXES: Final = ("AWS_", "CORTEX_", "INSULA_", "PYTHON", "VIRTUAL_ENV
 class Settings:
     """The settings. `listen` and `metrics_listen` are host:port or unix:PATH. Without `metrics_listen`, no metrics.
 
+    `advertised` is the address that others use instead of `listen`.
     `admin_token` is the token that callers of WorkerService must send. It is None on a Unix socket.
     `scratch` is used by this worker alone. `baked` has the environments of a container image; None outside of one.
     `hidden` are folders that no handler may see.
@@ -60,6 +64,7 @@ class Settings:
     api: str
     worker: str
     listen: str
+    advertised: str
     admin_token: str | None
     cache: Path
     scratch: Path
@@ -84,6 +89,7 @@ class Settings:
             api=api,
             worker=worker,
             listen=listen,
+            advertised=ADVERTISE.read(environment) or listen,
             admin_token=admin_token(environment, listen),
             cache=cache_folder(environment, Path(f"{scratch}.cache").absolute()),
             scratch=scratch,

@@ -194,7 +194,7 @@ class Worker:
 
     def _promote(self, release: Release) -> None:
         release.role = Role.SERVING
-        claimant = Claimant(self._settings.worker, release.target.version, self._settings.listen)
+        claimant = Claimant(self._settings.worker, release.target.version, self._settings.advertised)
         ended, changed = self._observers.ended, self._claiming.wake
         attempts = Attempts(self._ledger, self._objects, release.slot, ended, changed, Patience())
         self._claiming.serve(Serving(claimant, attempts, release.slot))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from insula.errors import NotFound, ObjectUnreadable, StoreUnavailable
 
@@ -27,6 +28,19 @@ CALLS_MAX: Final = 16
 """Most S3 calls at the same time. Each has a thread."""
 
 
+ADDRESSING: Final = ("auto", "path", "virtual")
+"""How a request names the bucket: as boto3 chooses, in the path of the URL, or in the host name."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A bucket, and what boto3 does not read from the AWS_* variables. `socket` replaces the TCP connection."""
+
+    name: str
+    addressing: str = ADDRESSING[0]
+    socket: Path | None = None
+
+
 class ObjectNotFound(NotFound):
     """The object does not exist."""
 
@@ -34,10 +48,11 @@ class ObjectNotFound(NotFound):
 class ObjectStore:
     """One bucket. Every method raises StoreUnavailable if S3 does not answer or refuses our credentials."""
 
-    def __init__(self, bucket: str, socket: Path | None = None, *, calls_max: int = CALLS_MAX) -> None:
-        """Access `bucket`, with endpoint, region and keys from AWS_*, over the Unix socket `socket` if it is set."""
-        self._bucket = bucket
-        self._socket = socket
+    def __init__(self, bucket: Bucket, *, calls_max: int = CALLS_MAX) -> None:
+        """Access `bucket`, with endpoint, region and keys from AWS_*."""
+        self._bucket = bucket.name
+        self._addressing = bucket.addressing
+        self._socket = bucket.socket
         self._calls = asyncio.Semaphore(calls_max)
 
     @cached_property
@@ -47,11 +62,13 @@ class ObjectStore:
 
         from insula.stores import s3
 
+        addressing: Any = {"addressing_style": self._addressing}  # the stubs want a literal
         config = Config(
             connect_timeout=2,
             read_timeout=30,
             retries={"mode": "standard", "total_max_attempts": 4},
             max_pool_connections=CALLS_MAX,
+            s3=addressing,
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         )

@@ -1,18 +1,25 @@
-"""Clients of Redis: timeouts, retries, translation of errors, and the durability check."""
+"""Clients of Redis: credentials, timeouts, retries, translation of errors, and the durability check."""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, RedisError
 
 from insula.errors import InsulaError, StoreFull, StoreUnavailable
+
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
 
 RELAXED: Final = "relaxed"
 DOORBELL_S: Final = 5
@@ -25,15 +32,60 @@ class NotDurable(InsulaError):
     """Redis is configured to answer before a write is on disk, which breaks invariant I1."""
 
 
+def complete_url(url: str, user: str = "", password: str = "", ca_file: Path | None = None) -> str:
+    """Return the URL with this user, password and file of CA certificates in place of its own; empty ones change none.
+
+    Raises ValueError for a malformed URL. The text has no part of the URL, because the URL may hold a password.
+    """
+    try:
+        given = urlsplit(url)
+        userinfo, _, host = given.netloc.rpartition("@")
+        own_user, _, own_password = userinfo.partition(":")
+        name, secret = quote(user, safe="") or own_user, quote(password, safe="") or own_password
+        completed = given._replace(netloc=f"{name}:{secret}@{host}" if name or secret else host)
+        if ca_file is not None:
+            options = dict(parse_qsl(given.query)) | {"ssl_ca_certs": str(ca_file.absolute())}
+            completed = completed._replace(query=urlencode(options, safe="/"))
+        parse_url(completed.geturl())
+    except ValueError:
+        raise ValueError(
+            "it is not a URL such as redis://HOST:PORT/0, or its password is not percent-encoded"
+        ) from None
+    return completed.geturl()
+
+
 @contextmanager
 def redis_errors(summary: str = "") -> Generator[None]:
-    """Translate redis-py's errors: StoreFull at the memory limit, otherwise StoreUnavailable."""
+    """Translate redis-py's errors: StoreFull at the memory limit, otherwise StoreUnavailable.
+
+    `summary` replaces "Redis does not answer".
+    """
     try:
         yield
     except OutOfMemoryError as error:
         raise StoreFull from error
+    except AuthenticationError as error:
+        advice = "check INSULA_REDIS_USER and INSULA_REDIS_PASSWORD"
+        raise StoreUnavailable("Redis", f"{error}; {advice}", summary="Redis refuses the user or password") from error
+    except NoPermissionError as error:
+        advice = "give the user the ACL rules of docs/redis-and-s3.md"
+        raise StoreUnavailable("Redis", f"{error}; {advice}", summary="Redis denies a command to its user") from error
     except (RedisError, OSError) as error:
+        if advice := _advice_on_certificate(error):
+            raise StoreUnavailable("Redis", f"{error}; {advice}", summary="Redis' certificate is refused") from error
         raise StoreUnavailable("Redis", str(error), summary=summary) from error
+
+
+def _advice_on_certificate(error: BaseException) -> str:
+    """Return what to do if a certificate was refused, else "". redis-py raises its error while it handles ssl's."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = cause.__cause__ or cause.__context__
+    if cause is None:
+        return ""
+    if "not valid for" in str(cause):
+        return "use the name in the certificate as the host of INSULA_REDIS_URL"
+    return "set INSULA_REDIS_CA_FILE to the certificates of its CA"
 
 
 def connect(url: str) -> Redis:
@@ -42,15 +94,34 @@ def connect(url: str) -> Redis:
     It does not retry after a timeout of 5 s, because a caller would wait for seven timeouts.
     """
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=6, supported_errors=(RedisConnectionError,))
-    return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, retry=retry, client_name="insula")
+    return _client(url, socket_timeout=5, socket_connect_timeout=2, retry=retry, client_name="insula")
 
 
 def connect_blocking(url: str) -> Redis:
     """Return a client for reads that block for up to DOORBELL_S. It does not retry after an error."""
     retry = Retry(ExponentialBackoff(), retries=0)
-    return Redis.from_url(
+    return _client(
         url, socket_timeout=DOORBELL_S + 5, socket_connect_timeout=2, retry=retry, max_connections=BLOCKING_MAX
     )
+
+
+def _client(url: str, **options: Any) -> Redis:
+    redis = Redis.from_url(url, **options)
+    pool = redis.connection_pool
+    pool.connection_class = _naming_its_user(pool.connection_class)
+    return redis
+
+
+def _naming_its_user(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """Return a kind of connection whose permission errors name the user. Those of Redis name it for some commands."""
+
+    async def read_response(self: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return await kind.read_response(self, *arguments, **options)
+        except NoPermissionError as error:
+            raise NoPermissionError(f"user {self.username or 'default'}: {error}") from None
+
+    return type(kind.__name__, (kind,), {"read_response": read_response})
 
 
 async def check_durability(redis: Redis, durability: str) -> None:

@@ -48,7 +48,10 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 
 
 async def test_a_redis_with_tls_and_a_password_is_used_and_the_password_stays_secret(tmp_path: Path) -> None:
-    """The password is not in a command line, in the environment of a part, or in the output of `insula up`."""
+    """The password is not in a command line, in the environment of a part, or in the output of `insula up`.
+
+    The URL and the password are in files; user, password and CA have their own variables.
+    """
     folder, authority, certificate = tmp_path / "redis", trustme.CA(), tmp_path / "ca.pem"
     folder.mkdir()
     authority.cert_pem.write_to_path(certificate)
@@ -59,10 +62,17 @@ async def test_a_redis_with_tls_and_a_password_is_used_and_the_password_stays_se
         refusal = up(tmp_path, PROBE, "--data", tmp_path / "data", environment={"INSULA_REDIS_URL": valkey.url})
         check_refused(refusal, "INSULA_REDIS_URL")
         async with encrypted(valkey.port, authority) as port:
-            url = f"rediss://insula:{PASSWORD}@localhost:{port}/0?ssl_ca_certs={certificate}"
-            async with running_stack([PROBE], data=tmp_path / "data", INSULA_REDIS_URL=url) as stack:
+            (tmp_path / "url").write_text(f"rediss://localhost:{port}/0\n")
+            (tmp_path / "password").write_text(PASSWORD)
+            given = {
+                "INSULA_REDIS_URL_FILE": str(tmp_path / "url"),
+                "INSULA_REDIS_USER": "insula",
+                "INSULA_REDIS_PASSWORD_FILE": str(tmp_path / "password"),
+                "INSULA_REDIS_CA_FILE": str(certificate),
+            }
+            async with running_stack([PROBE], data=tmp_path / "data", **given) as stack:
                 assert PASSWORD not in json.dumps(stack.info)
-                assert stack.info["redis"] == url.replace(PASSWORD, "***")
+                assert stack.info["redis"] == f"rediss://insula:***@localhost:{port}/0?ssl_ca_certs={certificate}"
                 answer = await asyncio.to_thread(HttpApi(f"{stack.public}/probe").run, b"{}", "application/json")
                 assert answer["status"] == "completed"
                 parts = descendants(stack.pid)

@@ -22,7 +22,7 @@ from insula.ledger import Claimant, Failure, Lease, LedgerPolicy, Payload, Resul
 from insula.status import Status
 from insula.stores import tracebacks
 from insula.stores.object_keys import payload_object, traceback_object
-from insula.stores.objects import ObjectNotFound, ObjectStore
+from insula.stores.objects import Bucket, ObjectNotFound, ObjectStore
 from insula.stores.redis_client import connect, connect_blocking
 from insula_local.parts import Parts
 from insula_local.seaweedfs.storage import BUCKET
@@ -133,7 +133,7 @@ async def worker(bench: Bench, parts: Parts, tmp_path: Path, monkeypatch: pytest
         }.items():
             monkeypatch.setenv(name, value)
         redis, blocking_redis = connect(parts.redis_url), connect_blocking(parts.redis_url)
-        ledger, objects, clock = WorkloadLedger(redis, LedgerPolicy(lease=LEASE)), ObjectStore(BUCKET), Clock()
+        ledger, objects, clock = WorkloadLedger(redis, LedgerPolicy(lease=LEASE)), ObjectStore(Bucket(BUCKET)), Clock()
         claiming = Claiming(ledger, blocking_redis, API, "echo-0")
         slot = RunnerSlot(lambda _phase, _reason: claiming.wake(), 30, Observers(Printed()))
         patience = Patience(pause_s=0.05, pause_s_max=0.05, clock=clock)
@@ -215,7 +215,7 @@ async def test_an_unreadable_object_is_distinguished_from_an_outage(worker: Work
     async def error_of(pattern: str, status: int, bucket: str = BUCKET) -> type[Exception]:
         worker.proxy.pattern, worker.proxy.status = pattern, status
         with pytest.raises((StoreUnavailable, NotFound)) as caught:
-            [_ async for _ in ObjectStore(bucket).read("echo/a")]
+            [_ async for _ in ObjectStore(Bucket(bucket)).read("echo/a")]
         return caught.type
 
     await worker.objects.write("echo/a", _once(b"a"))

@@ -16,7 +16,7 @@ from insula.errors import StoreUnavailable
 from insula.registry import Registry
 from insula.stores.bundles import Bundles
 from insula.stores.object_keys import BUNDLES, bundle_object
-from insula.stores.objects import ObjectStore
+from insula.stores.objects import Bucket, ObjectStore
 from insula_local.seaweedfs.storage import BUCKET
 from insula_submit import bundle_sweeper
 from tests.stack import Stack, running_stack
@@ -46,7 +46,7 @@ def stored(stack: Stack) -> set[str]:
 
 async def test_bundles_stay_while_a_version_needs_them(stack: Stack, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
-    objects = ObjectStore(BUCKET)
+    objects = ObjectStore(Bucket(BUCKET))
     bundles, at_once = Bundles(objects), Bundles(objects, kept=AT_ONCE)
     deployed = [stack.api(name).version for name in ("probe", "probe-caller")]
     await bundles.store(NEW, b"archive" * 1000)
@@ -89,7 +89,7 @@ async def test_sweeps_continue_after_an_outage_of_a_store(stack: Stack, monkeypa
 
     async with Redis.from_url(stack.info["redis"]) as redis:
         sweeping = asyncio.create_task(
-            bundle_sweeper.sweep_bundles(UnavailableOnce(ObjectStore(BUCKET)), Registry(redis))
+            bundle_sweeper.sweep_bundles(UnavailableOnce(ObjectStore(Bucket(BUCKET))), Registry(redis))
         )
         deployed = {stack.api(name).version for name in ("probe", "probe-caller")}
         assert await kept.get() - {""} == deployed
