@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 
 from insula.externalscaler import externalscaler_pb2_grpc
 from insula.externalscaler.externalscaler_pb2 import DESCRIPTOR as EXTERNAL_SCALER
@@ -15,7 +16,7 @@ from insula.process.service import run_service
 from insula.registry import Registry, RegistryCache
 from insula.rpc.server import Server, serve
 from insula.stores.objects import ObjectStore
-from insula.stores.redis_client import check_durability, connect, connect_blocking
+from insula.stores.redis_client import answers, check_durability, connect, connect_blocking
 from insula.telemetry.metrics import MetricsServer, Telemetry
 from insula.v1 import results_service_pb2_grpc
 from insula.v1.submit_service_pb2 import DESCRIPTOR as SUBMIT
@@ -57,7 +58,7 @@ async def run(settings: Settings) -> None:
     sweeper = Sweeper(registry, ledger, Retention(redis, settings.stores.policy), sweepers_objects)
     async with asyncio.TaskGroup() as group:  # a sweeper that fails ends the service, so that the fault is noticed
         sweeps = group.create_task(sweeper.run_for_ever())
-        await serve(servers)
+        await serve(servers, partial(answers, redis))
         sweeps.cancel()
     if scrapes is not None:
         await scrapes.stop()

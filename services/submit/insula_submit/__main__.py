@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 
 from insula.ledger import WorkloadLedger
 from insula.process.service import run_service
@@ -11,7 +12,7 @@ from insula.registry import Registry, RegistryCache
 from insula.rpc.server import Server, serve
 from insula.stores.bundles import Bundles
 from insula.stores.objects import ObjectStore
-from insula.stores.redis_client import check_durability, connect
+from insula.stores.redis_client import answers, check_durability, connect
 from insula.v1 import api_service_pb2_grpc, submit_service_pb2_grpc
 from insula_submit.admission import Admission
 from insula_submit.api_servicer import ApiServicer
@@ -43,7 +44,7 @@ async def run(settings: Settings) -> None:
     api_service_pb2_grpc.add_ApiServiceServicer_to_server(apis, admin.grpc)
     async with asyncio.TaskGroup() as group:  # a sweep that fails ends the service, so that the fault is noticed
         sweeps = group.create_task(sweep_bundles(bundles, registry))
-        await serve([public, admin])
+        await serve([public, admin], partial(answers, redis))
         sweeps.cancel()
     await redis.aclose()
 

@@ -39,6 +39,8 @@ async def run(settings: Settings) -> None:
     server = Server(settings.listen, ["insula.v1.WorkerService"], token=settings.admin_token)
     async with AsyncExitStack() as ending:
         ending.callback(log.close)
+        ending.push_async_callback(redis.aclose)
+        ending.push_async_callback(blocking_redis.aclose)
         observers = Observers(log)
         metrics: WorkerMetrics | None = None
         if settings.metrics_listen is not None:
@@ -54,11 +56,9 @@ async def run(settings: Settings) -> None:
             metrics.observe_active(lambda: sum(one.running for one in worker.describe()))
         worker_service_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerServicer(worker, log.ring), server.grpc)
         await server.start()
+        ending.push_async_callback(server.stop)
+        ending.callback(log.ring.close)
         await worker.run(stopping)
-        log.ring.close()
-        await server.stop()
-        await redis.aclose()
-        await blocking_redis.aclose()
 
 
 def look(settings: Settings) -> ViewSettings:

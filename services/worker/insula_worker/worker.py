@@ -18,10 +18,12 @@ from insula.registry import REPORT_S, Registration, Registry
 from insula.rpc.server import Server
 from insula.stores.bundles import Bundles
 from insula.stores.objects import ObjectStore
+from insula.stores.redis_client import answers, connect
 from insula.v1 import worker_service_pb2
 from insula_worker.attempts.attempt import Attempts
 from insula_worker.attempts.claiming import Claiming, Serving
 from insula_worker.attempts.payloads import Patience
+from insula_worker.attempts.pulse import PollLoopStuck, until_stuck
 from insula_worker.decision import (
     Absent,
     Action,
@@ -81,6 +83,7 @@ class Worker:
         self._ending: dict[Release, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()
         self._news = asyncio.Event()
+        self._redis_answers = False
 
     def describe(self) -> list[worker_service_pb2.Worker]:
         """Return the worker's current state, one message for each release. The serving release comes first."""
@@ -114,9 +117,23 @@ class Worker:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._claiming.claim_for_ever())
                 group.create_task(self._reconcile_for_ever(group))
+                group.create_task(self._watch_pulse())
                 group.create_task(_stop(stopping))
         except* _Stopped:
             pass
+
+    async def _watch_pulse(self) -> None:
+        """Report that the worker is not alive, and end it, if its poll loop is stuck (invariant I12)."""
+        stores = self._settings.stores
+
+        async def answers_anew() -> bool:
+            async with connect(stores.redis_url) as redis:
+                return await answers(redis)
+
+        reason = await until_stuck(self._claiming.pulse, stores.policy.lease.total_seconds(), answers_anew)
+        log.error("worker not alive", extra={"error": reason})
+        await self._server.set_alive(False)
+        raise PollLoopStuck(reason)
 
     async def _drain(self) -> None:
         releases = list(self._releases.values())
@@ -137,7 +154,7 @@ class Worker:
             actions = decide(await self._observe())
             for action in actions:
                 await self._act(action, group)
-            await self._server.set_serving(self._serving is not None)
+            await self._server.set_serving(self._serving is not None and self._redis_answers)
             if changed or actions:
                 self._claiming.wake()
                 self._news.set()
@@ -148,7 +165,9 @@ class Worker:
         try:
             self._registration = await self._live_registration()
             wanted = self._wanted = _wanted(self._registration)
+            self._redis_answers = True
         except StoreUnavailable as error:
+            self._redis_answers = False
             log.warning("registry unavailable", extra={"error": str(error)})
         return State(wanted, tuple(release.observe() for release in self._releases.values()), self._given_up)
 

@@ -61,5 +61,7 @@ def run_service(
         asyncio.run(run(read(environment)))
     except* InsulaError as errors:  # a task group raises its error in a group
         failure = errors.exceptions[0]
+        while isinstance(failure, BaseExceptionGroup):
+            failure = failure.exceptions[0]
     if failure is not None:
         sys.exit(f"{name}: {failure}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
@@ -32,6 +32,10 @@ MESSAGE_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + 64 * 1024
 the edge replaces this error by PAYLOAD_TOO_LARGE."""
 METADATA_BYTES_MAX: Final = 128 * 1024
 """More than the 60 KiB of headers that Envoy allows. With grpc's default of 8 KiB, calls get RESOURCE_EXHAUSTED."""
+LIVENESS: Final = "liveness"
+"""Name of the health service that is SERVING while the process works. The health service "" is the readiness: it is
+NOT_SERVING while the process cannot answer calls, for example because Redis is down (invariant I12)."""
+READY_EVERY_S: Final = 2.0
 GRACE: Final = timedelta(seconds=5)
 """How long running calls may take after a stop is requested."""
 
@@ -77,8 +81,9 @@ class Server:
         reflection.enable_server_reflection(services, self.grpc, _descriptions(services))
 
     async def start(self) -> None:
-        """Start listening. Health is NOT_SERVING until `set_serving(True)`. Raises PortTaken."""
+        """Start listening. Readiness is NOT_SERVING until `set_serving(True)`. Raises PortTaken."""
         await self.set_serving(False)
+        await self.set_alive(True)
         try:
             self.grpc.add_insecure_port(self.address)
         except RuntimeError as error:
@@ -86,15 +91,22 @@ class Server:
         await self.grpc.start()
 
     async def set_serving(self, serving: bool) -> None:
-        """Set the health of the whole server."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        await self._health.set("", status)
+        """Set the readiness. Once the server stops, it stays NOT_SERVING."""
+        await self._set_health("", serving and not self.stopping.is_set())
+
+    async def set_alive(self, alive: bool) -> None:
+        """Set the liveness. A stopping server is alive."""
+        await self._set_health(LIVENESS, alive)
 
     async def stop(self) -> None:
         """Report NOT_SERVING, refuse new calls, and let running calls finish within GRACE."""
         self.stopping.set()
-        await self._health.enter_graceful_shutdown()
+        await self.set_serving(False)
         await self.grpc.stop(GRACE.total_seconds())
+
+    async def _set_health(self, service: str, good: bool) -> None:
+        status = health_pb2.HealthCheckResponse
+        await self._health.set(service, status.SERVING if good else status.NOT_SERVING)
 
 
 def _descriptions(services: Sequence[str]) -> DescriptorPool:
@@ -120,14 +132,29 @@ def on_stop_signal(callback: Callable[[], None]) -> None:
         loop.add_signal_handler(number, callback)
 
 
-async def serve(servers: Sequence[Server]) -> None:
-    """Run the servers until SIGTERM or SIGINT, then stop them gracefully."""
+async def serve(servers: Sequence[Server], is_ready: Callable[[], Awaitable[bool]]) -> None:
+    """Run the servers until SIGTERM or SIGINT, then stop them gracefully. Their readiness follows `is_ready`."""
     stopping = asyncio.Event()
     on_stop_signal(stopping.set)
     for server in servers:
         await server.start()
         await server.set_serving(True)
         log.info("serving", extra={"address": server.address})
-    await stopping.wait()
+    async with asyncio.TaskGroup() as group:
+        following = group.create_task(_follow(servers, is_ready))
+        await stopping.wait()
+        following.cancel()
     log.info("stopping")
     await asyncio.gather(*(server.stop() for server in servers))
+
+
+async def _follow(servers: Sequence[Server], is_ready: Callable[[], Awaitable[bool]]) -> None:
+    was_ready = True
+    while True:
+        await asyncio.sleep(READY_EVERY_S)
+        ready = await is_ready()
+        for server in servers:
+            await server.set_serving(ready)
+        if ready != was_ready:
+            was_ready = ready
+            log.log(logging.INFO if ready else logging.WARNING, "readiness changed", extra={"ready": ready})

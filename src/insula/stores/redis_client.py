@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from insula.errors import InsulaError, StoreFull, StoreUnavailable
@@ -26,6 +27,9 @@ DOORBELL_S: Final = 5
 """Seconds that a blocking read waits before it is repeated."""
 BLOCKING_MAX: Final = 10_000
 """Most concurrent blocking reads; there is one for each watched API."""
+
+LOOK_S: Final = 2.0
+"""How long `answers` waits for Redis."""
 
 
 class NotDurable(InsulaError):
@@ -106,22 +110,40 @@ def connect_blocking(url: str) -> Redis:
 
 
 def _client(url: str, **options: Any) -> Redis:
-    redis = Redis.from_url(url, **options)
+    redis = Redis.from_url(url, driver_info=None, **options)  # else each connection sends CLIENT SETINFO twice
     pool = redis.connection_pool
-    pool.connection_class = _naming_its_user(pool.connection_class)
+    pool.connection_class = _careful(pool.connection_class)
     return redis
 
 
-def _naming_its_user(kind: type[AbstractConnection]) -> type[AbstractConnection]:
-    """Return a kind of connection whose permission errors name the user. Those of Redis name it for some commands."""
+def _careful(kind: type[AbstractConnection]) -> type[AbstractConnection]:
+    """Return a kind of connection whose permission errors name the user, which those of Redis do for some commands.
+
+    It is closed after a READONLY: a failover has made its server a replica, and a new connection finds the primary.
+    """
+    plain: Any = kind
 
     async def read_response(self: Any, *arguments: Any, **options: Any) -> Any:
         try:
-            return await kind.read_response(self, *arguments, **options)
+            return await plain.read_response(self, *arguments, **options)
         except NoPermissionError as error:
             raise NoPermissionError(f"user {self.username or 'default'}: {error}") from None
+        except ReadOnlyError:
+            self.mark_for_reconnect()
+            raise
 
     return type(kind.__name__, (kind,), {"read_response": read_response})
+
+
+async def answers(redis: Redis) -> bool:
+    """Return whether Redis answers within LOOK_S and would take writes: PING fails while it loads or cannot write."""
+    client: Any = redis  # redis-py leaves the reply untyped
+    try:
+        async with asyncio.timeout(LOOK_S):
+            await client.ping()
+    except (RedisError, OSError, TimeoutError):
+        return False
+    return True
 
 
 async def check_durability(redis: Redis, durability: str) -> None:

@@ -64,13 +64,14 @@ async def test_a_redis_with_tls_and_a_password_is_used_and_the_password_stays_se
         async with encrypted(valkey.port, authority) as port:
             (tmp_path / "url").write_text(f"rediss://localhost:{port}/0\n")
             (tmp_path / "password").write_text(PASSWORD)
-            given = {
-                "INSULA_REDIS_URL_FILE": str(tmp_path / "url"),
-                "INSULA_REDIS_USER": "insula",
-                "INSULA_REDIS_PASSWORD_FILE": str(tmp_path / "password"),
-                "INSULA_REDIS_CA_FILE": str(certificate),
-            }
-            async with running_stack([PROBE], data=tmp_path / "data", **given) as stack:
+            async with running_stack(
+                [PROBE],
+                data=tmp_path / "data",
+                INSULA_REDIS_URL_FILE=str(tmp_path / "url"),
+                INSULA_REDIS_USER="insula",
+                INSULA_REDIS_PASSWORD_FILE=str(tmp_path / "password"),
+                INSULA_REDIS_CA_FILE=str(certificate),
+            ) as stack:
                 assert PASSWORD not in json.dumps(stack.info)
                 assert stack.info["redis"] == f"rediss://insula:***@localhost:{port}/0?ssl_ca_certs={certificate}"
                 answer = await asyncio.to_thread(HttpApi(f"{stack.public}/probe").run, b"{}", "application/json")

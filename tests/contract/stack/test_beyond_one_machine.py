@@ -12,7 +12,6 @@ from pathlib import Path
 
 import grpc
 import pytest
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from insula.rpc.admin import admin_channel
 from insula.v1.api_service_pb2 import ListApisRequest
@@ -20,6 +19,7 @@ from insula.v1.api_service_pb2_grpc import ApiServiceStub
 from insula.v1.worker_service_pb2 import DescribeWorkerRequest, StreamLogsRequest
 from insula.v1.worker_service_pb2_grpc import WorkerServiceStub
 from tests.addresses import free_port
+from tests.health import is_ready
 from tests.stack import Stack
 from tests.waiting import until_blocking
 
@@ -39,18 +39,6 @@ def service(stack: Stack, module: str, **variables: str) -> Generator[None]:
             process.terminate()
 
 
-def is_serving(address: str) -> bool:
-    """Return whether the health service, which needs no token, reports SERVING."""
-    with admin_channel(address, "") as channel:
-        check = channel.unary_unary(
-            "/grpc.health.v1.Health/Check", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
-        )
-        try:
-            return check(HealthCheckRequest(), timeout=5) == HealthCheckResponse(status=HealthCheckResponse.SERVING)
-        except grpc.RpcError:
-            return False
-
-
 def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, bool]:
     """Return the status code of a refused call, and whether the error names the variable to set."""
     with pytest.raises(grpc.RpcError) as refused:
@@ -66,7 +54,7 @@ def test_api_service_is_refused_without_its_token(stack: Stack, token: str, tmp_
     address = f"127.0.0.1:{free_port()}"
     listens = {"INSULA_LISTEN": f"unix:{tmp_path}/submit.sock", "INSULA_ADMIN_LISTEN": address}
     with service(stack, "insula_submit", **listens):
-        until_blocking(lambda: is_serving(address), within_s=60)
+        until_blocking(lambda: is_ready(address), within_s=60)
         with admin_channel(address, token) as channel:
             stub = ApiServiceStub(channel)
             assert refusal(lambda: stub.ListApis(ListApisRequest(), timeout=10)) == REFUSED

@@ -31,6 +31,9 @@ class Health:
     async def set_serving(self, serving: bool) -> None:
         self.serving = serving
 
+    async def set_alive(self, alive: bool) -> None:
+        self.alive = alive
+
 
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[int]:

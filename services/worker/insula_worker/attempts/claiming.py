@@ -15,6 +15,7 @@ from insula.errors import StoreFull, StoreUnavailable
 from insula.ledger import Claim, Claimant, Lease, WorkloadLedger
 from insula.ledger.doorbell import Doorbell
 from insula_worker.attempts.attempt import Attempts
+from insula_worker.attempts.pulse import Pulse
 from insula_worker.runners.slot import RunnerSlot
 
 log = logging.getLogger(__name__)
@@ -27,6 +28,8 @@ AHEAD_MAX: Final = 63
 OUTAGE_RETRY_S: Final = 0.5
 GIVE_BACK_S: Final = 2.0
 """How long a drain waits for Redis while giving workloads back. The leases of the other workloads expire."""
+LAST_CLAIM_S: Final = 10.0
+"""How long a drain waits for the reply to a claim. It is more than the time-out of the call."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Claiming:
     """Claims workloads of one API under the name of one worker."""
 
     def __init__(self, ledger: WorkloadLedger, blocking_redis: Redis, api: str, worker: str) -> None:
+        self.pulse: Final = Pulse()
         self._ledger = ledger
         self._doorbell = Doorbell(blocking_redis, api)
         self._api = api
@@ -108,7 +112,9 @@ class Claiming:
                 newest = await self._take(serving, self._claim(serving, room))
                 if newest:
                     await self._wait_for_entry(newest, self._scan_at - loop.time())
+                self.pulse.worked()
             except (StoreUnavailable, StoreFull) as error:
+                self.pulse.failed()
                 outage, self._scan_at = True, 0.0
                 log.warning("redis unavailable", extra={"error": str(error)})
                 await asyncio.sleep(OUTAGE_RETRY_S)
@@ -132,7 +138,9 @@ class Claiming:
 
     async def _room(self) -> tuple[Serving, int]:
         """Wait until a ready runner has room. Return its version, and the number of claims it has room for."""
+        lease_s = self._ledger.policy.lease.total_seconds()
         while True:
+            self.pulse.turned()
             serving = self._serving
             if serving is not None and serving.slot.ready.is_set():
                 held = self.running_in(serving.slot) - serving.attempts.payloads.aside
@@ -140,7 +148,9 @@ class Claiming:
                 if room > 0:
                     return serving, room
             self._changed.clear()
-            await self._changed.wait()
+            with suppress(TimeoutError):  # the turns show that the loop is alive
+                async with asyncio.timeout(lease_s):
+                    await self._changed.wait()
 
     async def renew_for_ever(self) -> None:
         """Renew all leases, each time a third of a lease's length has passed, until cancelled.
@@ -202,8 +212,9 @@ class Claiming:
         try:
             return await asyncio.shield(taking)
         except asyncio.CancelledError:
-            with suppress(StoreUnavailable):
-                await taking
+            with suppress(StoreUnavailable, TimeoutError):
+                async with asyncio.timeout(LAST_CLAIM_S):
+                    await taking
             raise
 
     async def _start_all(self, serving: Serving, call: Coroutine[Any, Any, _Taken]) -> str | None:

@@ -1,0 +1,123 @@
+"""I12: an outage of Redis fails the readiness, never the liveness. A worker whose poll loop is stuck is restarted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.addresses import free_port
+from tests.health import is_alive, is_ready
+from tests.http_api import HttpApi
+from tests.stack import Stack, running_stack
+from tests.valkey import Valkey, running_valkey
+from tests.waiting import until_blocking
+
+PROBE = Path(__file__).parent.parent / "projects" / "probe"
+NOT_READY_S = 10
+READY_S = 60
+
+HANGS = """
+import asyncio
+from insula.ledger.doorbell import Doorbell
+async def wait(self, newest, timeout_s):
+    await asyncio.Event().wait()
+Doorbell.wait = wait
+"""
+"""The loop waits for an entry, and nothing ends the wait."""
+OUTDATED = """
+from pathlib import Path
+from insula.ledger.coalescer import Coalescer
+send = Coalescer._send
+async def send_to_an_outdated_address(self, batch):
+    if Path("moved").exists():
+        pool = self._redis.connection_pool
+        pool.connection_kwargs["port"] = 1
+        await pool.disconnect()
+    await send(self, batch)
+Coalescer._send = send_to_an_outdated_address
+"""
+"""The client of the loop keeps an address where no Redis is."""
+RUN = 'import runpy; runpy.run_module("insula_worker", run_name="__main__")'
+
+
+@contextmanager
+def faulty_worker(stack: Stack, folder: Path, fault: str) -> Generator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run one more worker of `probe`, with a fault and a lease of 2 s. Yield it and its address once it is ready."""
+    address = f"127.0.0.1:{free_port()}"
+    settings = {
+        "INSULA_REDIS_URL": stack.info["redis"],
+        "INSULA_API": "probe",
+        "INSULA_WORKER": "faulty",
+        "INSULA_LISTEN": address,
+        "INSULA_ADMIN_TOKEN": "token",
+        "INSULA_SCRATCH": str(folder / "scratch"),
+        "INSULA_LEASE_S": "2",
+    }
+    environment = os.environ | stack.own_s3_env | settings
+    command = [sys.executable, "-c", fault + RUN]
+    with subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.PIPE) as process:
+        try:
+            until_blocking(lambda: is_ready(address), READY_S)
+            yield address, process
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+async def test_i12_alive_an_outage_of_redis_fails_readiness_and_never_liveness(tmp_path: Path) -> None:
+    """Redis is stopped, then killed. submit, results and the worker are ready again without a restart."""
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with running_valkey(folder) as valkey:
+        async with running_stack([PROBE], data=tmp_path / "data", INSULA_REDIS_URL=valkey.url) as stack:
+            admin = stack.info["admin"]
+            addresses = [admin.replace("submit-admin", name) for name in ("submit-admin", "results", "worker.probe")]
+            before = [stack.processes(part) for part in ("submit", "results", "worker")]
+            until_blocking(lambda: all(map(is_ready, addresses)), READY_S)
+            for begin, end in outages(valkey):
+                begin()
+                until_blocking(lambda: not any(map(is_ready, addresses)), NOT_READY_S)
+                alive_until = time.monotonic() + NOT_READY_S
+                while time.monotonic() < alive_until:
+                    assert all(map(is_alive, addresses))
+                end()
+                until_blocking(lambda: all(map(is_ready, addresses)), READY_S)
+            assert [stack.processes(part) for part in ("submit", "results", "worker")] == before
+            assert HttpApi(f"{stack.public}/probe").run(b"{}", "application/json")["status"] == "completed"
+
+
+def outages(valkey: Valkey) -> list[tuple[Callable[[], object], Callable[[], object]]]:
+    """Return how each outage begins and ends."""
+    assert valkey.process is not None
+    pid = valkey.process.pid
+    return [
+        (lambda: os.kill(pid, signal.SIGSTOP), lambda: os.kill(pid, signal.SIGCONT)),
+        (valkey.kill, valkey.start),
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [(HANGS, b"the poll loop has not turned for 20 s"), (OUTDATED, b"new connections to Redis work")],
+    ids=["hangs", "outdated address"],
+)
+def test_i12_alive_a_worker_whose_poll_loop_is_stuck_ends(
+    stack: Stack, tmp_path: Path, fault: str, reason: bytes
+) -> None:
+    """Its liveness is NOT_SERVING, then it ends with an error, so that whoever started it starts another one."""
+    with faulty_worker(stack, tmp_path, fault) as (address, process):
+        (tmp_path / "moved").touch()
+        assert is_alive(address)
+        until_blocking(lambda: is_alive(address) is False, READY_S)
+        _, errors = process.communicate(timeout=READY_S)
+    assert process.returncode == 1
+    assert errors.splitlines()[-1].startswith(b"worker: " + reason)
