@@ -1,4 +1,4 @@
-"""The name of every Redis key; private to the ledger and the registry, which own the data.
+"""The name of every Redis key; private to the ledger and the registry, which own the data, and to the access rules.
 
 All keys of one API have the hash tag `{api}`, so a script that uses them stays in one slot of a Redis Cluster. The
 scripts build the keys that contain an id, see ledger/scripts/library.lua.
@@ -12,6 +12,8 @@ APIS: Final = "insula:apis"
 """Hash: API name -> the mark of its last deployment. No TTL."""
 ENDPOINTS: Final = "insula:endpoints"
 """Hash: endpoint -> the API that claims it, and the time of the claim. No TTL."""
+EVERY_API: Final = "insula:{*}:*"
+"""Pattern of the keys of all APIs."""
 BUCKET_CHARS: Final = 10
 """Leading digits of an id that name its bucket: 36 bits of its time, so a bucket holds the submits of 4.096 s."""
 

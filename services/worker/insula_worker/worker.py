@@ -69,7 +69,7 @@ class Worker:
     ) -> None:
         self._settings = settings
         self._views = views
-        self._registry = Registry(redis)
+        self._registry = Registry(redis, migrates=False)
         self._ledger = WorkloadLedger(redis, settings.stores.policy)
         self._objects = objects
         self._bundles = Bundles(objects)

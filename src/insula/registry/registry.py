@@ -31,10 +31,11 @@ class Registry:
     limit.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, *, migrates: bool = True) -> None:
+        """A worker does not migrate registrations of the old format: it may access the keys of its own API only."""
         self._redis: Any = redis  # redis-py leaves the replies of hash commands and of a watching pipeline untyped
         self._index = Index(redis)
-        self._moved = False
+        self._moved = not migrates
 
     async def all(self) -> dict[str, Registration]:
         """Return every API by name, including deleted ones."""
