@@ -1,7 +1,7 @@
 # Every target makes what it needs first: an environment in .venv from the hashed locks, again only when they change.
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo up check test test-containers test-frameworks compose-secrets protos reference docs locks clean
+.PHONY: help demo up check test test-containers test-frameworks bench compose-secrets protos reference docs locks clean
 PYTHON_IN_VENV := .venv/bin/python
 # Side by side, as many as there are cores; conftest.py says what stays together.
 PARALLEL := -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
@@ -39,6 +39,10 @@ test-frameworks: ## the examples of PyTorch and its like; the first time install
 compose-secrets: ## write the secrets of compose.yaml to secrets/: make compose-secrets APIS="language-identifier ..."
 	@scripts/setup local
 	@$(PYTHON_IN_VENV) -m scripts.compose_secrets secrets $(APIS)
+
+bench: ## compare with other queues (about 30 minutes on a quiet machine)
+	@scripts/setup dev
+	@$(PYTHON_IN_VENV) -m benchmarks.compare
 
 protos: ## regenerate stubs and descriptor from protos/
 	@scripts/setup dev
