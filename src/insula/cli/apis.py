@@ -128,7 +128,7 @@ def get(
         if not watch:
             _print_apis(look(), output, one=name is not None)
             return
-        from insula.cli import watching
+        from insula.cli.screen import watching
 
         if output is Output.TABLE:
             watching.show(look)
@@ -140,7 +140,7 @@ def _print_apis(apis: list[Api], output: Output, *, one: bool) -> None:
     if output is Output.JSON:
         put(json.dumps(_plain(apis[0]) if one else [_plain(api) for api in apis]))
         return
-    from insula.cli.styled import console
+    from insula.cli.screen.styled import console
 
     screen = console()
     if not screen.is_terminal:

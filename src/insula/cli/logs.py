@@ -104,7 +104,7 @@ def _printer(form: LogForm | None) -> Callable[[str], None]:
     """Return the function that prints a line in this form. None: plain on a terminal, else JSON."""
     if (form or (LogForm.PLAIN if sys.stdout.isatty() else LogForm.JSON)) is LogForm.JSON:
         return put
-    from insula.cli.styled import console, text
+    from insula.cli.screen.styled import console, text
     from insula.telemetry.log_lines import parse, plain, rows
 
     if not sys.stdout.isatty():

@@ -7,7 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from insula.cli.watching import Rates, short, table
+from insula.cli.screen.watching import Rates, short, table
 from insula.v1.api_service_pb2 import Api, WorkloadCounts
 from insula.v1.worker_service_pb2 import Worker
 

@@ -40,7 +40,7 @@ class Rates:
 
 def looks(look: Callable[[], list[Api]]) -> Iterator[list[Api]]:
     """Call `look` every LOOK_S and yield its result. A terminal is cleared before each result."""
-    from insula.cli.styled import console
+    from insula.cli.screen.styled import console
 
     terminal = console()
     while True:
@@ -55,7 +55,7 @@ def show(look: Callable[[], list[Api]]) -> NoReturn:
     """Show the APIs until Ctrl-C, or until `look` raises an error."""
     from rich.live import Live
 
-    from insula.cli.styled import console
+    from insula.cli.screen.styled import console
 
     screen, rates = console(soft_wrap=False), Rates()
     if not screen.is_terminal:
@@ -85,7 +85,7 @@ def table(apis: Iterable[Api], rates: Rates, columns: int) -> Group:
     from rich.console import Group
     from rich.table import Table
 
-    from insula.cli.styled import text
+    from insula.cli.screen.styled import text
 
     shown = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
     width = max(NAME_CHARACTERS_MIN, columns - sum(_FIGURES.values()) - len(_FIGURES))

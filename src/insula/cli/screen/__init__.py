@@ -1,0 +1,1 @@
+"""What a command shows on a terminal: styled text, and a table that is updated in place."""
