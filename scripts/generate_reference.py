@@ -57,10 +57,10 @@ one.
 """
 
 WITHOUT_EFFECT = """\
-## Keys without effect in 0.1.0
+## Keys without effect on one machine
 
-These keys are for several machines. They are checked and kept. `insula up` and `insula deploy` print a warning if you
-set one.
+These keys are for [Kubernetes](kubernetes.md), where `handler.tensorflow_serving_image` has no effect either. `insula
+up` checks and keeps them, and prints a warning if you set one. So does `insula deploy` to a stack on this machine.
 """
 
 TENSORFLOW = """\

@@ -6,8 +6,11 @@ import configparser
 import json
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import typer
@@ -19,7 +22,9 @@ from insula.project.configuration import cortex_yaml
 from insula.project.env_file import parse_env
 from tests.fundamentals.blocks import BLOCKS, ROOT, Block
 
-NOT_READ: dict[str, str] = {}
+NOT_READ: dict[str, str] = {
+    "docs/kubernetes.md: helm install keda kedacore/keda --namespace keda --create-namespace": "helm is not installed",
+}
 """Lines of commands that no test reads, and why."""
 
 
@@ -74,7 +79,39 @@ def read_unit(block: Block) -> None:
     read_insula(words)
 
 
-READERS: dict[str, Callable[[list[str]], None]] = {"make": read_make, "insula": read_insula}
+def read_kubectl(words: list[str]) -> None:
+    """The subcommand has the options, and the folder of `-k` is a kustomization."""
+    kubectl = Path(sys.executable).parent / "kubectl"
+    verbs = [word for word in words if word in {"apply", "create", "port-forward", "rollout"}]
+    depth = 2 if verbs[0] in {"create", "rollout"} else 1
+    verb = words[words.index(verbs[0]) :][:depth]
+    text = subprocess.run([kubectl, *verb, "--help"], capture_output=True, text=True, check=True).stdout
+    known = set(re.findall(r"(?:^| )(--?[a-z-]+)(?:=|,|$)", text, re.MULTILINE)) | {"--namespace"}
+    assert [word for word in words if word.startswith("-") and word != "-" and word not in known] == []
+    if "-k" in words:
+        assert (ROOT / words[words.index("-k") + 1] / "kustomization.yaml").is_file()
+
+
+def read_podman(words: list[str]) -> None:
+    """It builds from a file of this repository, or pushes."""
+    assert words[0] in {"build", "push"}
+    if "-f" in words:
+        assert (ROOT / words[words.index("-f") + 1]).is_file()
+
+
+def read_secrets(words: list[str]) -> None:
+    """Each word is the name of an API."""
+    assert all(re.fullmatch("[a-z-]+", word) for word in words)
+
+
+READERS: dict[str, Callable[[list[str]], None]] = {
+    "curl": lambda words: None,  # noqa: ARG005 - test_readme.py runs such calls
+    "insula": read_insula,
+    "k8s/overlays/dev/secrets": read_secrets,
+    "kubectl": read_kubectl,
+    "make": read_make,
+    "podman": read_podman,
+}
 KINDS: dict[str, Callable[[Block], object]] = {
     "python": read_python,
     "yaml": read_yaml,

@@ -27,6 +27,20 @@ from insula.cli.connection import (
     starting,
 )
 from insula.cli.progress import REPLACED, follow, remark
+from insula.cli.render import (
+    Config,
+    Grace,
+    Image,
+    Initial,
+    Keda,
+    Namespace,
+    Plain,
+    Replicas,
+    Tolerance,
+    apply,
+    options,
+)
+from insula.errors import InvalidArgument
 from insula.phase import ApiState, Phase
 from insula.printing import note, put, visible
 from insula.rpc.addresses import is_this_machine
@@ -35,6 +49,7 @@ from insula.status import Status
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from insula.project import Project
     from insula.rpc.admin_client import AdminClient
     from insula.v1.api_service_pb2 import Api
 
@@ -55,34 +70,79 @@ Name = Annotated[
 
 
 def deploy(
-    config: Annotated[
-        Path,
-        typer.Argument(
-            metavar="[CONFIG]", help="Project directory, or its cortex.yaml. Default: the current directory."
-        ),
-    ] = Path(),
+    config: Config = Path(),
     admin: Admin = None,
     data: Data = None,
     yes: Annotated[
         bool, typer.Option("--yes", help="Do not ask before the dependencies.sh of the project runs on this machine.")
     ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--api", metavar="NAME", help="Deploy only this API. May be repeated. Default: all.", show_default=False
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until each API is ready or failing.")] = True,
+    kubernetes: Annotated[
+        bool, typer.Option("--kubernetes", help="Apply the output of `insula render` with kubectl, and do not wait.")
+    ] = False,
+    image: Image = None,
+    namespace: Namespace = "insula",
+    grace: Grace = 3600,
+    keda: Keda = True,
+    replicas: Replicas = None,
+    initial: Initial = False,
+    tolerance: Tolerance = False,
+    plain: Plain = False,
 ) -> None:
     """Deploy a project's APIs, and wait until each is ready or failing. If a new version fails, the old one serves."""
-    from insula.cli.consent import confirm_scripts
-    from insula.data_directory import cache_of
     from insula.project import read_project
-    from insula.project.configuration.effects import ineffective_keys, warning
-    from insula.rpc.admin_client import AdminRefused
-    from insula.settings import own_environment
 
     with spoken_errors():
-        projects, address = read_project(config), address_of(admin, data)
-        if is_this_machine(address):
-            cache = cache_of((data or DATA_DEFAULT).absolute(), own_environment())
-            confirm_scripts("insula deploy", {project.config_path for project in projects}, cache, yes=yes)
-            for project in projects:
-                if keys := ineffective_keys(project.spec):
-                    note(f"insula deploy: {warning(project.spec.name, keys)}")
+        chosen = options(image, namespace, grace, keda, replicas, initial, tolerance, plain)
+        project = read_project(config)
+        projects = _named(project, only or [])
+        if kubernetes:
+            apply(project, chosen, only or [])
+            if not chosen.plain:  # otherwise a Job registers the APIs
+                return
+        elif chosen != type(chosen)():
+            raise InvalidArgument("the options of `insula render` need --kubernetes")
+        else:
+            _confirm(projects, address_of(admin, data), data, yes=yes)
+    _register(projects, admin, data, wait=wait and not kubernetes)
+
+
+def _named(project: Sequence[Project], names: Sequence[str]) -> Sequence[Project]:
+    """Return the APIs of these names, or all without names. Raises InvalidArgument for an unknown name."""
+    known = {each.spec.name for each in project}
+    if unknown := [name for name in names if name not in known]:
+        raise InvalidArgument(
+            f"{project[0].config_path.name} has no API {unknown[0]}; it has {', '.join(sorted(known))}"
+        )
+    return [each for each in project if not names or each.spec.name in names]
+
+
+def _confirm(projects: Sequence[Project], address: str, data: Path | None, *, yes: bool) -> None:
+    """Ask about scripts, and warn about keys without effect, if the stack is on this machine."""
+    from insula.cli.consent import confirm_scripts
+    from insula.data_directory import cache_of
+    from insula.project.configuration.effects import ineffective_keys, warning
+    from insula.settings import own_environment
+
+    if is_this_machine(address):
+        cache = cache_of((data or DATA_DEFAULT).absolute(), own_environment())
+        confirm_scripts("insula deploy", {project.config_path for project in projects}, cache, yes=yes)
+        for project in projects:
+            if keys := ineffective_keys(project.spec):
+                note(f"insula deploy: {warning(project.spec.name, keys)}")
+
+
+def _register(projects: Sequence[Project], admin: str | None, data: Path | None, *, wait: bool) -> None:
+    """Send the APIs to ApiService, and wait for them. Raises Exit if one is refused or failing."""
+    from insula.rpc.admin_client import AdminRefused
+
+    with spoken_errors():
         archives = [project.bundle() for project in projects]
     with spoken_errors(), admin_of(admin, data) as client:
         before = {api.name: api.version for api in client.apis()}
@@ -98,7 +158,7 @@ def deploy(
             unchanged = ", unchanged" if before.get(api.name) == api.version else ""
             note(f"{api.name}: version {api.version[:12]} at {api.endpoint}{unchanged}")
             sent.append(api)
-        failed = _tell_ends(client, sent, starting(admin, data))
+        failed = wait and _tell_ends(client, sent, starting(admin, data))
     if refused or failed:
         raise typer.Exit(EXIT_FAILED)
 

@@ -10,6 +10,7 @@ from insula.cli import apis, workloads
 from insula.cli.build import build
 from insula.cli.init import init
 from insula.cli.logs import logs
+from insula.cli.render import render
 from insula.cli.up import up
 from insula.printing import put
 from insula.process import startup
@@ -17,8 +18,12 @@ from insula.process import startup
 EXAMPLES: Final = {
     "init": ("insula init", "insula init my-project --from image"),
     "up": ("insula up", "insula up my-project another-project --watch"),
-    "deploy": ("insula deploy my-project", "insula deploy my-project/cortex.yaml --admin 10.0.0.5:8081"),
+    "deploy": ("insula deploy my-project", "insula deploy my-project --kubernetes"),
     "build": ("insula build my-project", "insula build my-project --tag registry.example.com/my-project:1 --push"),
+    "render": (
+        "insula render my-project > my-project.yaml",
+        "insula render --image registry.example.com/my-project:1.2",
+    ),
     "get": ("insula get --watch", "insula get my-api --output json"),
     "describe": ("insula describe my-api", "insula describe my-api | jq .spec.autoscaling"),
     "logs": ("insula logs --follow", "insula logs my-api --log json | jq -r .message"),
@@ -46,6 +51,7 @@ for command in (
     up,
     apis.deploy,
     build,
+    render,
     apis.get,
     apis.describe,
     logs,

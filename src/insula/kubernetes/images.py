@@ -11,7 +11,7 @@ from insula.project import ApiSpec, Project
 from insula.registry import version_of
 
 REPOSITORY: Final = "insula-worker"
-"""Repository of the image of a worker without a project."""
+"""Repository of the image of a worker without a project. Its tag is the version of Insula."""
 DIGITS: Final = 12
 PROJECT_IN_IMAGE: Final = "/opt/insula/project"
 """Folder with the project in the image that `insula build` makes."""
@@ -26,6 +26,11 @@ def worker_image(project: Sequence[Project], spec: ApiSpec, image: str | None = 
     """
     first = min(each.spec.name for each in project)
     return spec.handler.image or image or f"{REPOSITORY}-{first}:{project_version(project)[:DIGITS]}"
+
+
+def plain_image(spec: ApiSpec, image: str | None = None) -> str:
+    """Return the image of `spec` if none was built of its project: `handler.image`, else `image`, else Insula's own."""
+    return spec.handler.image or image or f"{REPOSITORY}:{version('insula')}"
 
 
 def project_version(project: Sequence[Project]) -> str:

@@ -18,7 +18,8 @@ TICK_S: Final = 10
 """Cortex' autoscaler decided every 10 s. KEDA polls as often, so a lost StreamIsActive delays a wake-up by no more."""
 STABILIZATION_S_MAX: Final = 3600
 PERIOD_S_MAX: Final = 1800
-"""Kubernetes refuses longer ones."""
+PERCENT_MAX: Final = 2**31 - 1
+"""Kubernetes refuses larger values."""
 
 
 def scaled_object(
@@ -39,6 +40,7 @@ def scaled_object(
     scaling = spec.autoscaling
     # The service knows the target too. As part of the manifest, a new target makes KEDA write a new HPA.
     metadata = {"scalerAddress": scaler_address, "api": spec.name, "target": str(scaling.target_replica_concurrency)}
+    idle_s = _seconds(scaling.window + scaling.downscale_stabilization_period)
     return {
         "apiVersion": "keda.sh/v1alpha1",
         "kind": "ScaledObject",
@@ -48,7 +50,9 @@ def scaled_object(
             "minReplicaCount": scaling.min_replicas,
             "maxReplicaCount": scaling.max_replicas,
             "pollingInterval": TICK_S,
-            "cooldownPeriod": _seconds(scaling.window + scaling.downscale_stabilization_period),
+            "cooldownPeriod": idle_s,
+            # Without it, KEDA would stop the initial replicas of an API that was never used as soon as it sees them.
+            "initialCooldownPeriod": idle_s if scaling.init_replicas else 0,
             "advanced": {"horizontalPodAutoscalerConfig": {"behavior": behavior(scaling, tolerance=tolerance)}},
             "triggers": [{"type": "external-push", "metadata": metadata}],
         },
@@ -75,7 +79,7 @@ def behavior(scaling: Autoscaling, *, tolerance: bool) -> dict[str, Any]:
 def _rules(share: Decimal, stabilization: timedelta, tolerance: float | None) -> dict[str, Any]:
     """Return the rules of one direction. The larger of the two steps counts: one replica, or `share` of them."""
     period_s = min(PERIOD_S_MAX, _seconds(stabilization) + TICK_S)
-    percent = int(share * 100)  # rounded down, because a factor is a limit
+    percent = min(PERCENT_MAX, int(share * 100))  # rounded down, because a factor is a limit
     policies = [{"type": "Pods", "value": 1, "periodSeconds": period_s}]
     if percent > 0:
         policies.insert(0, {"type": "Percent", "value": percent, "periodSeconds": period_s})

@@ -24,7 +24,7 @@ INTERNAL = {
         "INTEGER_BITS_MAX", "INTEGER_MAX", "CHARACTERS_MAX", "TEXT_CHARACTERS_MAX",
     },
     "calls of ours that wait for others of ours": {"BLOCKING_MAX", "CALLS_MAX", "COMPLAINTS_MAX", "PERIOD_MAX"},
-    "a limit of Kubernetes, which docs/autoscaling.md shows": {"PERIOD_S_MAX", "STABILIZATION_S_MAX"},
+    "a limit of Kubernetes, which docs/autoscaling.md shows": {"PERCENT_MAX", "PERIOD_S_MAX", "STABILIZATION_S_MAX"},
     "the resolution of an average, which docs/autoscaling.md shows": {"SAMPLES_MAX"},
     "a longer path is replaced by a short one": {"SOCKET_NAME_BYTES_MAX", "SOCKET_PATH_BYTES_MAX"},
 }  # fmt: skip

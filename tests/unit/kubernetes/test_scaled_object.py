@@ -39,6 +39,7 @@ def test_the_defaults_of_cortex_become_a_scaled_object() -> None:
             "maxReplicaCount": 100,
             "pollingInterval": 10,
             "cooldownPeriod": 360,
+            "initialCooldownPeriod": 0,
             "advanced": {"horizontalPodAutoscalerConfig": {"behavior": {"scaleUp": up, "scaleDown": down}}},
             "triggers": [
                 {
@@ -69,6 +70,16 @@ def test_a_factor_becomes_a_whole_percentage_that_never_exceeds_it(
 ) -> None:
     found = behavior(Autoscaling(max_upscale_factor=up, max_downscale_factor=down), tolerance=False)
     assert tuple(found[each]["policies"][0]["value"] for each in ("scaleUp", "scaleDown")) == percents
+
+
+def test_the_largest_factor_is_the_largest_percentage_of_kubernetes() -> None:
+    found = behavior(Autoscaling(max_upscale_factor=2**31 - 1), tolerance=False)
+    assert found["scaleUp"]["policies"][0]["value"] == 2**31 - 1
+
+
+def test_initial_replicas_of_an_api_that_may_go_to_zero_stay_for_the_cool_down() -> None:
+    spec = rendered(Autoscaling(min_replicas=0, init_replicas=2))["spec"]
+    assert (spec["minReplicaCount"], spec["initialCooldownPeriod"]) == (0, spec["cooldownPeriod"])
 
 
 def test_a_step_of_less_than_one_percent_leaves_the_step_of_one_replica() -> None:

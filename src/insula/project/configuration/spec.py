@@ -109,17 +109,25 @@ class Handler:
         default_factory=dict[str, Json], hash=False
     )
     python_path: Annotated[str | None, PATH, "Folder on `sys.path` in place of the project directory."] = None
-    image: Annotated[str | None, text(), "Container image of the worker, on Kubernetes.", NO_EFFECT] = None
+    image: Annotated[
+        str | None,
+        text(),
+        "On Kubernetes, the container image of the worker, with a tag or a digest. It must be built from Insula's. By "
+        "default it is the one that `insula build` makes.",
+        NO_EFFECT,
+    ] = None
     env: Annotated[Mapping[str, str], ENVIRONMENT, "Environment variables of the handler. `.env` overrides them."] = (
         field(default_factory=dict[str, str], hash=False)
     )
     log_level: Annotated[
-        str, choice("debug", "info", "warning", "error"), "Least severe level in the handler's log."
+        str,
+        choice("debug", "info", "warning", "error"),
+        "Least severe level in the handler's log; on Kubernetes also in the worker's.",
     ] = "info"
     shm_size: Annotated[
         Quantity | None,
         amount(words="quantity of bytes, such as `512Mi` or `2Gi`"),
-        "Size of /dev/shm, on Kubernetes.",
+        "On Kubernetes, the size of /dev/shm, a volume in memory. It raises the memory limit of the container.",
         NO_EFFECT,
     ] = None
     models: Annotated[Models | None, section(Models, other_versions.MODELS_KEYS), Models.__doc__] = None
@@ -133,18 +141,26 @@ class Compute:
     """Resources of one replica. On one machine, only `mem` has an effect."""
 
     cpu: Annotated[
-        Quantity, amount("20m", "quantity of cores, such as `200m` or `1.5`"), "CPU request of one replica.", NO_EFFECT
+        Quantity,
+        amount("20m", "quantity of cores, such as `200m` or `1.5`"),
+        "On Kubernetes, the CPU request of one replica. Its limit is the next whole number of cores.",
+        NO_EFFECT,
     ] = field(default=Quantity("200m"))
     mem: Annotated[
         Quantity | None,
         amount("20Mi", "quantity of bytes, such as `512Mi` or `2Gi`"),
         "Memory of the handler's processes. A workload that takes more fails with `MEMORY_LIMIT`. Not enforced for a "
-        "handler that takes more before its first workload.",
+        "handler that takes more before its first workload. On Kubernetes also the memory request; the limit of the "
+        "container is 512 MiB more, for the worker itself.",
     ] = None
-    gpu: Annotated[int, integer(), "GPUs of one replica.", NO_EFFECT] = 0
-    inf: Annotated[int, integer(), "Inferentia chips of one replica.", NO_EFFECT] = 0
+    gpu: Annotated[int, integer(), "On Kubernetes, the devices `nvidia.com/gpu` of one replica.", NO_EFFECT] = 0
+    inf: Annotated[int, integer(), "On Kubernetes, the devices `aws.amazon.com/neuron` of one replica.", NO_EFFECT] = 0
     node_groups: Annotated[
-        tuple[str, ...], TEXTS, "Node groups the replicas may run on; empty means any.", NO_EFFECT
+        tuple[str, ...],
+        TEXTS,
+        "On Kubernetes, the replicas run on nodes whose label `insula/node-group` has one of these values; empty means "
+        "any node.",
+        NO_EFFECT,
     ] = ()
 
 
@@ -158,7 +174,11 @@ class Autoscaling:
     ] = 100
     # None only until `rules.completed`.
     init_replicas: Annotated[
-        int | None, integer(), "Replicas to start with; `min_replicas` if left out.", NO_EFFECT
+        int | None,
+        integer(),
+        "Replicas to start with; `min_replicas` if left out. On Kubernetes with `insula render --initial`, or without "
+        "KEDA.",
+        NO_EFFECT,
     ] = None
     max_replica_concurrency: Annotated[
         int, integer(1, 30_000), "The queue takes this number times `max_replicas` workloads; more get 429."
@@ -185,10 +205,18 @@ class Autoscaling:
         float, number(above=1), "One step up multiplies the replicas by at most this factor.", NO_EFFECT
     ] = 1.5
     downscale_tolerance: Annotated[
-        float, number(0), "A recommendation that is below the count by at most this share has no effect.", NO_EFFECT
+        float,
+        number(0),
+        "A recommendation that is below the count by at most this share has no effect. On Kubernetes with "
+        "`insula render --tolerance`; otherwise the share is that of the cluster, 10 %.",
+        NO_EFFECT,
     ] = 0.05
     upscale_tolerance: Annotated[
-        float, number(0), "A recommendation that is above the count by at most this share has no effect.", NO_EFFECT
+        float,
+        number(0),
+        "A recommendation that is above the count by at most this share has no effect. On Kubernetes with "
+        "`insula render --tolerance`; otherwise the share is that of the cluster, 10 %.",
+        NO_EFFECT,
     ] = 0.05
 
 

@@ -1,0 +1,44 @@
+"""What `insula render` may be told, and the names that its objects share with those of the folder k8s."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+NAMESPACE: Final = "insula"
+USER: Final = 65532
+"""User and group of every container."""
+ADMIN_PORT: Final = 8081
+METRICS_PORT: Final = 9090
+IN_CLUSTER_PORT: Final = 8888
+SCALER_PORT: Final = 9001
+CONFIGURATION: Final = "insula-stores"
+"""ConfigMap with the addresses of Redis and S3, and the settings that all services share."""
+REDIS_SECRET: Final = "insula-redis"  # noqa: S105 - the name of a Secret
+S3_SECRET: Final = "insula-s3"  # noqa: S105 - the name of a Secret
+ADMIN_SECRET: Final = "insula-admin"  # noqa: S105 - the name of a Secret
+NODE_GROUP: Final = "insula/node-group"
+"""Label of nodes; compute.node_groups lists its values."""
+GRACE_S_MIN: Final = 60
+GRACE_MARGIN_S: Final = 30
+"""The time that Kubernetes gives a worker after INSULA_GRACE_S, to give back its workloads and to end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The options of `insula render`.
+
+    `grace_s` is the time that a pod has to end, in seconds. Without `keda` there is no ScaledObject, and the number of
+    replicas is `replicas`, or `init_replicas` without it. `initial` sets the number to `init_replicas` with `keda` too.
+    `tolerance` writes the tolerances of the autoscaler, for Kubernetes 1.33 or later. With `plain`, the worker's image
+    holds no project: no Job registers the APIs, and pods install packages when they start.
+    """
+
+    namespace: str = NAMESPACE
+    image: str | None = None
+    grace_s: int = 3600
+    keda: bool = True
+    replicas: int | None = None
+    initial: bool = False
+    tolerance: bool = False
+    plain: bool = False

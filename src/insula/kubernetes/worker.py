@@ -1,0 +1,177 @@
+"""The Deployment of an API's workers, and the PodDisruptionBudget of their pods."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from insula.errors import ProjectInvalid
+from insula.kubernetes.metadata import (
+    WORKER,
+    Object,
+    confined_container,
+    confined_pod,
+    labels,
+    metadata,
+    secret_variable,
+    selector,
+    variable,
+)
+from insula.kubernetes.options import (
+    ADMIN_PORT,
+    ADMIN_SECRET,
+    CONFIGURATION,
+    GRACE_MARGIN_S,
+    METRICS_PORT,
+    REDIS_SECRET,
+    S3_SECRET,
+    Options,
+)
+from insula.kubernetes.resources import placement, resources, written
+from insula.project import ApiSpec
+
+CACHE: Final = "/var/cache/insula"
+SCRATCH: Final = "/var/lib/insula"
+"""Folders that the worker's image names as INSULA_CACHE and INSULA_SCRATCH."""
+PROGRESS_S: Final = 3600
+"""Time after which a rollout counts as failed: installing packages and `__init__` may take long."""
+WORKERS_OWN: Final = re.compile(
+    r"(AWS|GRPC|LD|MALLOC|OTEL|PIP|PYTHON|SSL|UV|VIRTUAL_ENV|XDG)(_.*|[A-Z]*)|(.*_)?PROXY|HOME|PATH|POD_IP|TMPDIR",
+    re.IGNORECASE,
+)
+"""Variables of handler.env that would change the worker. They reach the handler with the registration only."""
+_IMAGE: Final = re.compile(r"[^\s@]+(:(?!latest$)[\w][-.\w]{0,127}|@sha256:[0-9a-f]{64})")
+
+
+def deployment(spec: ApiSpec, image: str, options: Options) -> Object:
+    """Return the Deployment. Raises ProjectInvalid for an image without a version, or a node group of a wrong form.
+
+    With KEDA the object has no `replicas`, unless `options.initial`: otherwise each apply would set the number anew.
+    """
+    if not _IMAGE.fullmatch(image):
+        raise ProjectInvalid(
+            f"{spec.name} ({spec.kind}): the image {image!r} needs a tag other than latest, or a digest"
+        )
+    strategy: Object = {
+        "maxSurge": _share(spec.update_strategy.max_surge),
+        "maxUnavailable": _share(spec.update_strategy.max_unavailable),
+    }
+    fixed: Object = {}
+    if not options.keda or options.initial:
+        fixed["replicas"] = spec.autoscaling.init_replicas if options.replicas is None else options.replicas
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata(spec.name, options),
+        "spec": {
+            **fixed,
+            "progressDeadlineSeconds": PROGRESS_S,
+            "revisionHistoryLimit": 5,
+            "selector": {"matchLabels": selector(spec.name, WORKER)},
+            "strategy": {"rollingUpdate": strategy, "type": "RollingUpdate"},
+            "template": {
+                "metadata": {
+                    "annotations": {"prometheus.io/port": str(METRICS_PORT), "prometheus.io/scrape": "true"},
+                    "labels": labels(spec.name, WORKER),
+                },
+                "spec": _pod(spec, image, options),
+            },
+        },
+    }
+
+
+def disruption_budget(spec: ApiSpec, options: Options) -> Object:
+    """Return the budget of voluntary evictions: one worker at a time, so that a single replica can be moved too."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": metadata(spec.name, options),
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": selector(spec.name, WORKER)}},
+    }
+
+
+def _share(share: str) -> str | int:
+    return share if share.endswith("%") else int(share)
+
+
+def _pod(spec: ApiSpec, image: str, options: Options) -> Object:
+    spread: list[Object] = [
+        {
+            "labelSelector": {"matchLabels": selector(spec.name, WORKER)},
+            "maxSkew": 1,
+            "topologyKey": key,
+            "whenUnsatisfiable": "ScheduleAnyway",
+        }
+        for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
+    ]
+    volumes = _volumes(spec)
+    return {
+        **confined_pod(spec.name),
+        **placement(spec),
+        "containers": [
+            {
+                **confined_container(),
+                "env": _environment(spec, options),
+                # Without the Secret, the account of the pod has a role of the cloud.
+                "envFrom": [
+                    {"configMapRef": {"name": CONFIGURATION}},
+                    {"secretRef": {"name": S3_SECRET, "optional": True}},
+                ],
+                "image": image,
+                "livenessProbe": _probe("liveness", period_s=10, failures=3),
+                "name": WORKER,
+                "ports": [
+                    {"containerPort": ADMIN_PORT, "name": "admin"},
+                    {"containerPort": METRICS_PORT, "name": "metrics"},
+                ],
+                "readinessProbe": _probe("", period_s=5, failures=3),
+                "resources": resources(spec),
+                "startupProbe": _probe("liveness", period_s=2, failures=90),
+                "volumeMounts": [{"mountPath": path, "name": name} for path, (name, _) in volumes.items()],
+            }
+        ],
+        "terminationGracePeriodSeconds": options.grace_s,
+        "topologySpreadConstraints": spread,
+        "volumes": [{"name": name, **volume} for name, volume in volumes.values()],
+    }
+
+
+def _probe(service: str, *, period_s: int, failures: int) -> Object:
+    """Return a probe of the worker's health service. Readiness is the service without a name."""
+    named: Object = {"service": service} if service else {}
+    probe: Object = {"grpc": {"port": ADMIN_PORT, **named}, "periodSeconds": period_s, "timeoutSeconds": 5}
+    return {"failureThreshold": failures, **probe}
+
+
+def _environment(spec: ApiSpec, options: Options) -> list[Object]:
+    """Return the variables of the container: the worker's settings, and the handler's that do not change the worker.
+
+    The handler gets all of handler.env with the registration.
+    """
+    ours = {
+        "INSULA_API": spec.name,
+        "INSULA_LOG_LEVEL": spec.handler.log_level,
+        "INSULA_GRACE_S": str(options.grace_s - GRACE_MARGIN_S),
+        "INSULA_REDIS_USER": f"insula-worker-{spec.name}",
+    }
+    theirs = {name: value for name, value in spec.handler.env.items() if not WORKERS_OWN.fullmatch(name)}
+    return [
+        {"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+        {"name": "INSULA_ADVERTISE", "value": f"$(POD_IP):{ADMIN_PORT}"},
+        secret_variable("INSULA_REDIS_PASSWORD", REDIS_SECRET, f"worker-{spec.name}"),
+        secret_variable("INSULA_ADMIN_TOKEN", ADMIN_SECRET, "token"),
+        *(variable(name, value) for name, value in (ours | theirs).items()),
+    ]
+
+
+def _volumes(spec: ApiSpec) -> dict[str, tuple[str, Object]]:
+    """Return the name and the source of each volume, by the folder at which it is mounted."""
+    volumes: dict[str, tuple[str, Object]] = {
+        "/tmp": ("tmp", {"emptyDir": {"sizeLimit": "10Gi"}}),  # noqa: S108 - the pod's own
+        CACHE: ("cache", {"emptyDir": {"sizeLimit": "20Gi"}}),
+        SCRATCH: ("scratch", {"emptyDir": {"sizeLimit": "10Gi"}}),
+    }
+    if spec.handler.shm_size:
+        size = written(spec.handler.shm_size)
+        volumes["/dev/shm"] = ("shm", {"emptyDir": {"medium": "Memory", "sizeLimit": size}})  # noqa: S108 - the pod's
+    return volumes
