@@ -80,5 +80,6 @@ class _Sender(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientIntercepto
 
 def admin_channel(address: str, token: str, options: tuple[tuple[str, int], ...] = ()) -> grpc.Channel:
     """Return a channel to an admin service at host:port or unix:PATH. The token, if any, is sent over TCP only."""
-    channel = grpc.insecure_channel(address, options=(("grpc.enable_http_proxy", 0), *options))
+    keepalive = (("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 10_000))  # for a follower of a log
+    channel = grpc.insecure_channel(address, options=(("grpc.enable_http_proxy", 0), *keepalive, *options))
     return grpc.intercept_channel(channel, _Sender(token)) if token and unix_socket(address) is None else channel
