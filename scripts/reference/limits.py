@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import yaml
 
+from insula.bundles.__main__ import KEPT as BUNDLE_KEPT
 from insula.errors import StoreFull
 from insula.ledger import ledger
 from insula.project import env_file, extraction, files
@@ -18,7 +19,6 @@ from insula.registry import REPORT_S
 from insula.rpc.server import PAYLOAD_BYTES_MAX as MESSAGE_PAYLOAD_BYTES_MAX
 from insula.rpc.statuses import UNAVAILABLE_RETRY_S
 from insula.settings import LEASE_S, MAX_DELIVERIES, PAYLOAD_BYTES_MAX, RETENTION_S
-from insula.stores.bundles import KEPT as BUNDLE_KEPT
 from insula.stores.disk import ROOM_BYTES_MIN, ROOM_SHARE_MIN
 from insula.telemetry import log_lines
 from insula_envoy import EdgeAddresses, bundled_folder, render

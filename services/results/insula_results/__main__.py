@@ -6,6 +6,7 @@ import asyncio
 import os
 from functools import partial
 
+from insula.bundles import Bundles
 from insula.externalscaler import externalscaler_pb2_grpc
 from insula.externalscaler.externalscaler_pb2 import DESCRIPTOR as EXTERNAL_SCALER
 from insula.ledger import WorkloadLedger
@@ -20,6 +21,7 @@ from insula.stores.redis_client import answers, check_durability, connect, conne
 from insula.telemetry.metrics import MetricsServer, Telemetry
 from insula.v1 import results_service_pb2_grpc
 from insula.v1.submit_service_pb2 import DESCRIPTOR as SUBMIT
+from insula_results.bundle_sweeper import sweep_bundles
 from insula_results.queue_gauges import QueueGauges
 from insula_results.results_servicer import ResultsServicer
 from insula_results.scaler_servicer import ScalerServicer
@@ -57,9 +59,13 @@ async def run(settings: Settings) -> None:
     sweepers_objects = ObjectStore(stores.bucket, calls_max=CALLS_MAX)
     sweeper = Sweeper(registry, ledger, Retention(redis, settings.stores.policy), sweepers_objects)
     async with asyncio.TaskGroup() as group:  # a sweeper that fails ends the service, so that the fault is noticed
-        sweeps = group.create_task(sweeper.run_for_ever())
+        sweeps = [
+            group.create_task(sweeper.run_for_ever()),
+            group.create_task(sweep_bundles(Bundles(stores.bucket), registry)),
+        ]
         await serve(servers, partial(answers, redis))
-        sweeps.cancel()
+        for sweep in sweeps:
+            sweep.cancel()
     if scrapes is not None:
         await scrapes.stop()
     await redis.aclose()

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from functools import partial
 
+from insula.bundles import Bundles
 from insula.ledger import WorkloadLedger
 from insula.process.service import run_service
 from insula.registry import Registry, RegistryCache
 from insula.rpc.server import Server, serve
-from insula.stores.bundles import Bundles
 from insula.stores.objects import ObjectStore
 from insula.stores.redis_client import answers, check_durability, connect
 from insula.v1 import api_service_pb2_grpc, submit_service_pb2_grpc
 from insula_submit.admission import Admission
 from insula_submit.api_servicer import ApiServicer
-from insula_submit.bundle_sweeper import sweep_bundles
 from insula_submit.settings import Settings
 from insula_submit.submit_servicer import SubmitServicer
 
@@ -26,13 +24,14 @@ async def run(settings: Settings) -> None:
     redis = connect(settings.stores.redis_url)
     await check_durability(redis, settings.stores.durability)
     stores = settings.stores
-    objects = ObjectStore(stores.bucket)
-    await objects.check()
-    bundles = Bundles(objects)
+    bundles = Bundles(stores.bucket)
+    if stores.bucket.socket is None:  # `insula up` has made the bucket
+        await bundles.check()
     ledger = WorkloadLedger(redis, settings.stores.policy)
     registry = Registry(redis)
 
     public = Server(settings.listen, ["insula.v1.SubmitService"], stores_folder=stores.folder)
+    objects = ObjectStore(stores.bucket)
     admission = Admission(ledger, objects, payload_bytes_max=settings.payload_bytes_max, stores_folder=stores.folder)
     submit_service_pb2_grpc.add_SubmitServiceServicer_to_server(
         SubmitServicer(admission, RegistryCache(registry, tombstones=False)), public.grpc
@@ -42,10 +41,7 @@ async def run(settings: Settings) -> None:
     )
     apis = ApiServicer(registry, ledger, bundles, objects)
     api_service_pb2_grpc.add_ApiServiceServicer_to_server(apis, admin.grpc)
-    async with asyncio.TaskGroup() as group:  # a sweep that fails ends the service, so that the fault is noticed
-        sweeps = group.create_task(sweep_bundles(bundles, registry))
-        await serve([public, admin], partial(answers, redis))
-        sweeps.cancel()
+    await serve([public, admin], partial(answers, redis))
     await redis.aclose()
 
 

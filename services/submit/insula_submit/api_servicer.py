@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from insula.bundles import Bundles
 from insula.errors import ApiNotFound, InvalidArgument, ProjectInvalid, WorkloadNotFound
 from insula.ids import is_id
 from insula.ledger import WorkloadLedger
@@ -21,7 +22,6 @@ from insula.project.configuration.spec import ApiSpec
 from insula.project.extraction import extract
 from insula.registry import Registration, Registry, version_of
 from insula.stores import tracebacks
-from insula.stores.bundles import Bundles
 from insula.stores.objects import ObjectStore
 from insula.v1 import api_service_pb2_grpc
 from insula.v1.api_service_pb2 import (

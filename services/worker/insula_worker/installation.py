@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from insula.bundles import Bundles
 from insula.errors import InsulaError
 from insula.project.configuration.spec import ApiSpec
 from insula.project.env_file import read_env
 from insula.registry import Registration, version_of
-from insula.stores.bundles import Bundles
 from insula.stores.object_keys import bundle_object
 from insula_runner.aws import GIVEN_VARIABLE
 from insula_worker.environments.environment import activated, ensure_environment
@@ -55,12 +55,7 @@ def check_version(registration: Registration, archive: bytes) -> None:
 
 
 async def install(
-    registration: Registration,
-    folder: Path,
-    settings: Settings,
-    views: ViewSettings,
-    bundles: Bundles,
-    tell: Callable[[str], None],
+    registration: Registration, folder: Path, settings: Settings, views: ViewSettings, tell: Callable[[str], None]
 ) -> RunnerLaunch:
     """Unpack the bundle of a version into `folder`, fetch its models, and build its environment unless it exists.
 
@@ -69,7 +64,7 @@ async def install(
 
     Raises EnvironmentFailed, ModelsUnavailable, ProjectInvalid, StoreUnavailable or VersionMismatch.
     """
-    archive = await bundles.fetch(registration.version)
+    archive = await Bundles(settings.stores.bucket).fetch(registration.version)
     await asyncio.to_thread(check_version, registration, archive)
     spec = ApiSpec.from_json(registration.spec.encode())
     project = folder / "project"

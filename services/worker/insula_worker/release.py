@@ -12,7 +12,6 @@ from typing import Final
 from insula.errors import InsulaError
 from insula.phase import Phase
 from insula.registry import Registration
-from insula.stores.bundles import Bundles
 from insula_worker.backoff import pause_s
 from insula_worker.decision import Observed, Role, Target
 from insula_worker.installation import install, uninstall
@@ -47,7 +46,6 @@ class Release:
         target: Target,
         settings: Settings,
         views: ViewSettings,
-        bundles: Bundles,
         changed: Callable[[], None],
         observers: Observers,
     ) -> None:
@@ -63,7 +61,6 @@ class Release:
         self._registration = registration
         self._settings = settings
         self._views = views
-        self._bundles = bundles
         self._launch: RunnerLaunch | None = None
         # One folder per release: the same version may be started again while its old release still finishes.
         self._folder = settings.scratch / f"{target.version[:VERSION_CHARACTERS]}.{self.number}"
@@ -113,9 +110,7 @@ class Release:
         failures = 0
         while True:
             try:
-                return await install(
-                    self._registration, self._folder, self._settings, self._views, self._bundles, self._tell
-                )
+                return await install(self._registration, self._folder, self._settings, self._views, self._tell)
             except (InsulaError, OSError) as error:
                 log.warning("installation failed", extra={"version": self.target.version, "reason": str(error)})
                 self._enter(Phase.FAILING, str(error))

@@ -16,7 +16,6 @@ from insula.phase import Phase
 from insula.project.configuration.spec import ApiSpec
 from insula.registry import REPORT_S, Registration, Registry
 from insula.rpc.server import Server
-from insula.stores.bundles import Bundles
 from insula.stores.objects import ObjectStore
 from insula.stores.redis_client import answers, connect
 from insula.v1 import worker_service_pb2
@@ -72,7 +71,6 @@ class Worker:
         self._registry = Registry(redis, migrates=False)
         self._ledger = WorkloadLedger(redis, settings.stores.policy)
         self._objects = objects
-        self._bundles = Bundles(objects)
         self._observers = observers
         self._server = server
         self._claiming = Claiming(self._ledger, blocking_redis, settings.api, settings.worker)
@@ -206,9 +204,7 @@ class Worker:
         if target.version != registration.version:
             registration = registration.active
             assert registration is not None, "an older version is started only if it is the active one"
-        release = Release(
-            registration, target, self._settings, self._views, self._bundles, self._changed.set, self._observers
-        )
+        release = Release(registration, target, self._settings, self._views, self._changed.set, self._observers)
         self._releases[release.number] = release
 
     def _promote(self, release: Release) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, Iterable
 from datetime import timedelta
 from pathlib import Path
@@ -12,13 +11,14 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
+from insula.bundles import Bundles
+from insula.bundles.__main__ import store, sweep
 from insula.errors import StoreUnavailable
 from insula.registry import Registry
-from insula.stores.bundles import Bundles
 from insula.stores.object_keys import BUNDLES, bundle_object
 from insula.stores.objects import Bucket, ObjectStore
 from insula_local.seaweedfs.storage import BUCKET
-from insula_submit import bundle_sweeper
+from insula_results import bundle_sweeper
 from tests.stack import Stack, running_stack
 
 PROBE = Path(__file__).parents[2] / "projects" / "probe"
@@ -44,10 +44,8 @@ def stored(stack: Stack) -> set[str]:
     return {str(item.get("Key")) for item in found}
 
 
-async def test_bundles_stay_while_a_version_needs_them(stack: Stack, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    objects = ObjectStore(Bucket(BUCKET))
-    bundles, at_once = Bundles(objects), Bundles(objects, kept=AT_ONCE)
+async def test_bundles_stay_while_a_version_needs_them(stack: Stack, capsys: pytest.CaptureFixture[str]) -> None:
+    bundles, objects = Bundles(Bucket(BUCKET)), ObjectStore(Bucket(BUCKET))
     deployed = [stack.api(name).version for name in ("probe", "probe-caller")]
     await bundles.store(NEW, b"archive" * 1000)
     await bundles.store(OLD, b"archive")
@@ -55,20 +53,22 @@ async def test_bundles_stay_while_a_version_needs_them(stack: Stack, caplog: pyt
     await bundles.sweep(deployed)
     assert stored(stack) == {bundle_object(version) for version in (*deployed, NEW, OLD)}, "they are younger than a day"
 
-    await bundles.store(OLD, b"never read")
+    await store(objects, OLD, b"never read", fresh=timedelta(days=1))
     assert await bundles.fetch(OLD) == b"archive"
-    await at_once.store(OLD, b"again")
+    await store(objects, OLD, b"again", fresh=AT_ONCE)
     assert await bundles.fetch(OLD) == b"again", "an old bundle is stored again, because a sweep may delete it soon"
 
-    await at_once.sweep([*deployed, NEW])
-    assert [vars(line).get("object") for line in caplog.records if line.message == "bundle deleted"] == [
-        bundle_object(OLD)
-    ]
+    await sweep(objects, [*deployed, NEW], kept=AT_ONCE)
+    assert capsys.readouterr().out == f"{bundle_object(OLD)}\n"
     assert stored(stack) == {bundle_object(version) for version in (*deployed, NEW)}
     with pytest.raises(StoreUnavailable, match="NoSuchKey"):
         await bundles.fetch(OLD)
-    await at_once.sweep(deployed)
+    await sweep(objects, deployed, kept=AT_ONCE)
     assert stored(stack) == {bundle_object(version) for version in deployed}
+
+    nowhere = Bundles(Bucket("no-such-bucket"))
+    with pytest.raises(StoreUnavailable):
+        await nowhere.check()
 
 
 async def test_sweeps_continue_after_an_outage_of_a_store(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,9 +88,7 @@ async def test_sweeps_continue_after_an_outage_of_a_store(stack: Stack, monkeypa
             kept.put_nowait(set(versions))
 
     async with Redis.from_url(stack.info["redis"]) as redis:
-        sweeping = asyncio.create_task(
-            bundle_sweeper.sweep_bundles(UnavailableOnce(ObjectStore(Bucket(BUCKET))), Registry(redis))
-        )
+        sweeping = asyncio.create_task(bundle_sweeper.sweep_bundles(UnavailableOnce(Bucket(BUCKET)), Registry(redis)))
         deployed = {stack.api(name).version for name in ("probe", "probe-caller")}
         assert await kept.get() - {""} == deployed
         sweeping.cancel()

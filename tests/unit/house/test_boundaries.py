@@ -21,6 +21,7 @@ MAY_WRITE_TO_A_STREAM = {
     "src/insula/cli/apis.py": "rich gets nothing but such text, in a table",
     "src/insula/cli/logs.py": "rich gets nothing but such text",
     "src/insula/process/tether.py": "a worker reads it",
+    "src/insula/bundles/__main__.py": "a service reads it",
     "services/worker/insula_worker/view/init.py": "a worker reads it",
     "services/worker/insula_worker/saved_models/__main__.py": "a worker reads it",
     "services/worker/cortex_internal/lib/log.py": "a worker reads it",

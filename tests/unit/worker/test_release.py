@@ -11,8 +11,6 @@ import pytest
 
 from insula.phase import Phase
 from insula.registry import Registration
-from insula.stores.bundles import Bundles
-from insula.stores.objects import Bucket, ObjectStore
 from insula_worker import release
 from insula_worker.decision import Target
 from insula_worker.environments.key import EnvironmentFailed
@@ -54,8 +52,7 @@ async def test_a_failed_installation_is_not_a_failure_in_place(tmp_path: Path, m
     settings = Settings.read({**environment, "INSULA_SCRATCH": str(tmp_path), "HOME": str(tmp_path)})
     registration = Registration("a", "/a", VERSION, "{}", 1, 0, 0)
     observers = Observers(Printed())
-    target, bundles = Target(VERSION, 0, in_place=True), Bundles(ObjectStore(Bucket("not called")))
-    one = Release(registration, target, settings, ViewSettings(), bundles, changed.set, observers)
+    one = Release(registration, Target(VERSION, 0, in_place=True), settings, ViewSettings(), changed.set, observers)
     while not one.waits:
         changed.clear()
         await changed.wait()

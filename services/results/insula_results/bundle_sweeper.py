@@ -7,9 +7,9 @@ import logging
 import random
 from typing import Final
 
+from insula.bundles import Bundles
 from insula.errors import StoreUnavailable
 from insula.registry import Registry
-from insula.stores.bundles import Bundles
 
 log = logging.getLogger(__name__)
 

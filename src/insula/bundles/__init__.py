@@ -1,0 +1,75 @@
+"""The project bundles of all versions in S3, addressed by their content.
+
+Bundles are needed only when an API is deployed and when a worker starts. A child process accesses S3, because boto3
+takes 27 MB, and every idle submit, results and worker process would keep that memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from asyncio.subprocess import PIPE
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Final
+
+from insula.errors import StoreUnavailable
+from insula.process.tether import tethered
+from insula.stores.objects import Bucket
+
+log = logging.getLogger(__name__)
+
+COMPLAINT_CHARS_MAX: Final = 4096
+UNAVAILABLE: Final = 69
+"""Exit code of the child if S3 is unavailable or refuses the request. The same as os.EX_UNAVAILABLE on Unix."""
+NOT_ASKED: Final = "S3 was not called"
+
+
+class Bundles:
+    """The bundles in one bucket. Every method raises StoreUnavailable if S3 is unavailable or refuses the request."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        """Access `bucket`, with endpoint, region and keys from AWS_*, over INSULA_S3_SOCKET if it is set."""
+        self._bucket = bucket
+
+    async def check(self) -> None:
+        """Raise StoreUnavailable unless the bucket can be reached."""
+        await self._run("check")
+
+    async def store(self, version: str, archive: bytes) -> None:
+        """Store the bundle of a version. It is kept for at least a day, and while `sweep` gets the version."""
+        await self._run("store", version, stdin=archive)
+
+    async def fetch(self, version: str) -> bytes:
+        """Return the bundle of a version. Raises StoreUnavailable if it does not exist, too."""
+        return await self._run("fetch", version)
+
+    async def sweep(self, versions: Iterable[str]) -> None:
+        """Delete every bundle that is older than a day and belongs to none of `versions`."""
+        deleted = await self._run("sweep", stdin="\n".join(versions).encode())
+        for key in deleted.decode().split():
+            log.info("bundle deleted", extra={"object": key})
+
+    async def _run(self, *arguments: str, stdin: bytes = b"") -> bytes:
+        """Run the child with these arguments and stdin; return its stdout. The child is killed if this process ends."""
+        bucket = [self._bucket.name, self._bucket.addressing, str(self._bucket.socket or "")]
+        command = [sys.executable, "-X", "utf8", "-I", "-m", "insula.bundles", *bucket, *arguments]
+        try:
+            process = await asyncio.create_subprocess_exec(*tethered(command), stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        except OSError as error:
+            raise StoreUnavailable("S3", str(error), summary=NOT_ASKED) from error
+        try:
+            stdout, stderr = await process.communicate(stdin)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
+        if process.returncode != 0:
+            lines = stderr.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
+            last = lines[-1]  # warnings or a traceback may come before it
+            summary, detail = json.loads(last) if process.returncode == UNAVAILABLE else (NOT_ASKED, last)
+            raise StoreUnavailable("S3", detail[:COMPLAINT_CHARS_MAX], summary=summary)
+        return stdout
