@@ -47,8 +47,8 @@ ONE_STACK = (
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the longest file first, so that the other sessions need not wait for it at the end."""
-    items.sort(key=lambda item: item.path.name != "test_kills.py")
+    """Run whole folders first, which take longest, so that no session has to wait for another one at the end."""
+    items.sort(key=lambda item: item.path.parent.name not in ONE_STACK)
 
 
 class OneStackOneSession(LoadScopeScheduling):  # type: ignore[misc] # xdist carries no types
