@@ -44,6 +44,10 @@ class HttpApi:
             return {}
         return answer
 
+    def status(self, id: str) -> str:
+        """Return the workload's status. Empty if the connection fails."""
+        return str(self._read(id).get("status", ""))
+
     def run(self, payload: bytes, content_type: str) -> dict[str, Any]:
         """Submit a workload and wait until it has ended. Return its record."""
         return self.end(self.submit(payload, content_type))

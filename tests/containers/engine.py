@@ -1,6 +1,6 @@
 """podman for the tests: its own store, and a stand-in for the base image, since a test pulls nothing.
 
-The store is in the user's cache, one for each copy of the repository, so that a second run finds its layers.
+Each copy of the repository has one store, which stays, so that a second run finds its layers.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -21,8 +21,11 @@ DEBIAN: Final = "bookworm"
 PACKAGES: Final = "python3,python3-venv,python3-pip,ca-certificates"
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+SHARED: Final = ("/etc/ssl/certs", "/etc/pip.conf")
+"""Files of the machine that pip in a container may need: the CAs of a proxy, and the address of an index."""
 CONTAINERS_CONF: Final = """\
 [containers]
+volumes = [{volumes}]
 default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
 [engine]
 runtime = "runc"
@@ -37,6 +40,13 @@ driver = "overlay"
 graphroot = "{folder}/images"
 runroot = "{folder}/run"
 """
+REGISTRIES_CONF: Final = """\
+unqualified-search-registries = ["docker.io"]
+short-name-mode = "permissive"
+[[registry]]
+location = "127.0.0.1"
+insecure = true
+"""
 
 
 class PodmanFailed(Exception):
@@ -48,12 +58,15 @@ class Podman:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "containers.conf").write_text(CONTAINERS_CONF)
+        volumes = ", ".join(f'"{path}:{path}:ro"' for path in SHARED if Path(path).exists())
+        (folder / "containers.conf").write_text(CONTAINERS_CONF.format(volumes=volumes))
+        (folder / "registries.conf").write_text(REGISTRIES_CONF)
         (folder / "storage.conf").write_text(STORAGE_CONF.format(folder=folder))
         self.environment: Final[Mapping[str, str]] = {
             **os.environ,
             "CONTAINERS_CONF": str(folder / "containers.conf"),
             "CONTAINERS_STORAGE_CONF": str(folder / "storage.conf"),
+            "CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf"),
             "BUILDAH_ISOLATION": "chroot",
         }
 
@@ -74,6 +87,24 @@ class Podman:
             raise PodmanFailed(f"podman {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}")
         return done.stdout.strip()
 
+    def run(self, command: Sequence[str | Path], **variables: str) -> str:
+        """Run another program that uses podman, and return what it wrote. Raises PodmanFailed."""
+        done = subprocess.run(
+            list(map(str, command)),
+            env={**self.environment, **variables},
+            cwd=REPOSITORY,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            timeout=600,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise PodmanFailed(f"{command}: exit code {done.returncode}\n{done.stdout}")
+        return done.stdout
+
     def has_image(self, name: str) -> bool:
         """Whether the store has the image."""
         found = subprocess.run(["podman", "image", "exists", name], env=self.environment, check=False)
@@ -81,8 +112,11 @@ class Podman:
 
 
 def own_podman() -> Podman:
-    """Return podman with the store of this copy of the repository."""
-    return Podman(CACHE / hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:12])
+    """Return podman with the store of this copy of the repository.
+
+    Its path is short: conmon's sockets are below it, and with a long path each `podman run` waits 20 s at its end.
+    """
+    return Podman(Path("/var/tmp", f"insula-{hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:8]}"))
 
 
 def import_base(podman: Podman) -> str:

@@ -1,0 +1,2 @@
+id -u > /etc/insula-built-by
+echo "from the build" > written.txt
