@@ -1,7 +1,7 @@
 # Every target makes what it needs first: an environment in .venv from the hashed locks, again only when they change.
 # `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help demo up check test test-containers test-frameworks bench compose-secrets protos reference docs locks clean
+.PHONY: help demo up check test test-containers test-frameworks bench images compose-secrets protos reference docs locks clean
 PYTHON_IN_VENV := .venv/bin/python
 # Side by side, as many as there are cores; conftest.py says what stays together.
 PARALLEL := -n logical --maxprocesses 4 --dist loadscope --no-loadscope-reorder
@@ -35,6 +35,9 @@ test-containers: ## as root: the images and the Compose stack; installs podman
 test-frameworks: ## the examples of PyTorch and its like; the first time installs about 1 GB each
 	@scripts/setup dev
 	@$(PYTHON_IN_VENV) -m pytest -m frameworks tests/frameworks
+
+images: ## build the container images: make images REGISTRY=registry.example.com/ (scripts/images has more variables)
+	@REGISTRY="$(REGISTRY)" BASE="$(BASE)" scripts/images
 
 compose-secrets: ## write the secrets of compose.yaml to secrets/: make compose-secrets APIS="language-identifier ..."
 	@scripts/setup local

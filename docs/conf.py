@@ -26,6 +26,7 @@ CHAPTERS: Final = {
     ),
     "Operate": (
         "docs/running-a-stack",
+        "docs/images",
         "docs/kubernetes",
         "docs/architecture",
         "docs/settings",

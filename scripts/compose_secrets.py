@@ -15,10 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final, cast
 
+from insula.access import service_acl, worker_acl
 from insula_local.seaweedfs import storage
 
 KEYS: Final = "keys.json"
-REDIS: Final = "insula-redis:6379/0"
 FILER_STORE: Final = storage.FILER_STORE.replace("./filer.db", "/data/filer.db")
 
 
@@ -42,7 +42,7 @@ def write(folder: Path, apis: Sequence[str]) -> None:
     _variables(folder / "register.env", token)
     for user in users:
         name = user.removeprefix("insula-")
-        redis = {"INSULA_REDIS_URL": f"redis://{user}:{keys[user]}@{REDIS}"}
+        redis = {"INSULA_REDIS_USER": user, "INSULA_REDIS_PASSWORD": keys[user]}
         _variables(folder / f"{name}.env", redis | ours | token | (handlers if name.startswith("worker-") else {}))
 
     # Read by the users of the stores' containers.
@@ -56,7 +56,9 @@ def write(folder: Path, apis: Sequence[str]) -> None:
 
 def _acl(user: str, password: str) -> str:
     """Return the line of a user in Valkey's ACL file."""
-    return f"user {user} on #{hashlib.sha256(password.encode()).hexdigest()} ~* &* +@all\n"
+    name = user.removeprefix("insula-")
+    rules = worker_acl(name.removeprefix("worker-")) if name.startswith("worker-") else service_acl(name)
+    return f"user {user} {rules} #{hashlib.sha256(password.encode()).hexdigest()}\n"
 
 
 def _variables(path: Path, variables: Mapping[str, str]) -> None:

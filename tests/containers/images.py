@@ -35,10 +35,8 @@ def image(name: str) -> str:
 
 
 def build_images(podman: Podman) -> None:
-    """Build the four images as their Dockerfiles say."""
-    for name, file in DOCKERFILES.items():
-        arguments = ("--build-arg", f"VERSION={VERSION}", "--build-arg", "REVISION=of-the-tests")
-        podman("build", "-f", str(REPOSITORY / file), "-t", image(name), *arguments, str(REPOSITORY), timeout_s=600)
+    """Build the images of all Dockerfiles, as `make images` does."""
+    podman.run([REPOSITORY / "scripts" / "images"], ENGINE="podman", REGISTRY="", BASE="")
 
 
 def insula_build(podman: Podman, project: str, *options: str) -> str:

@@ -69,6 +69,7 @@ class Suite:
         self.started.append(name)
         variables = {
             "INSULA_API": api,
+            "INSULA_REDIS_URL": "redis://insula-redis:6379/0",
             "AWS_ENDPOINT_URL_S3": "http://insula-edge:8333",
             "AWS_DEFAULT_REGION": "us-east-1",
         }

@@ -17,10 +17,11 @@ READY_S = 120
 CALLER = f"{PROJECT}-caller"
 GERMAN = json.dumps({"text": "Guten Tag, wie geht es Ihnen heute?"}).encode()
 HEALTH = """
-import sys, grpc
+import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-with grpc.insecure_channel(sys.argv[1]) as channel:
-    print(health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=5).status)
+with grpc.insecure_channel("{address}") as channel:
+    health = health_pb2_grpc.HealthStub(channel)
+    print(*(health.Check(health_pb2.HealthCheckRequest(service=name), timeout=5).status for name in ("", "liveness")))
 """
 
 
@@ -86,8 +87,23 @@ def test_a_container_has_no_root_no_capability_and_no_writable_root(suite: Suite
 )
 def test_health_is_answered_without_the_token(suite: Suite, service: str, port: int) -> None:
     identify(suite)
-    code = HEALTH.replace("sys.argv[1]", f'"{service}:{port}"')
-    until_blocking(lambda: suite.execute(suite.container(service), code) == "1", READY_S)
+    code = HEALTH.format(address=f"{service}:{port}")
+    until_blocking(lambda: suite.execute(suite.container(service), code) == "1 1", READY_S)
+
+
+def test_a_worker_reaches_no_keys_of_another_api(suite: Suite) -> None:
+    """Its user in Valkey has its own keys only, and its variables have no other password."""
+    code = """
+import os, redis
+own = {"username": os.environ["INSULA_REDIS_USER"], "password": os.environ["INSULA_REDIS_PASSWORD"]}
+client = redis.Redis.from_url(os.environ["INSULA_REDIS_URL"], **own)
+client.hgetall("insula:{language-identifier}:x")
+try:
+    client.hgetall("insula:{hungry}:x")
+except redis.exceptions.NoPermissionError:
+    print("refused")
+"""
+    assert suite.execute(suite.container("worker-language-identifier"), code) == "refused"
 
 
 def test_of_the_s3_server_a_handler_reaches_its_s3_port_only(suite: Suite) -> None:
@@ -114,9 +130,16 @@ def test_a_handler_that_the_kernel_kills_for_memory_fails_and_its_worker_lives(s
     assert failed["error"]["reason"] == "WORKER_LOST"
     assert "SIGKILL, which the kernel sends when memory runs out" in failed["error"]["message"]
     ended = api.end(api.submit(b'{"mebibytes": 1}', "application/json"))
-    assert ended["result"] == {"mebibytes": 1}
+    assert ended["result"]["mebibytes"] == 1
     assert suite.state(hungry)["Running"]
     assert suite.podman("inspect", "--format", "{{.RestartCount}}", hungry) == "0"
+
+
+def test_a_handler_reads_no_secret_of_its_worker(suite: Suite, hungry: str) -> None:
+    """Of all processes in its container, also of process 1, it sees its own variables only."""
+    api = suite.api("hungry")
+    ended = api.end(api.submit(b"{}", "application/json"))
+    assert ended["result"]["reads"] == ["INSULA_API", "INSULA_VERSION"]
 
 
 def test_the_orphans_of_a_handler_are_reaped(suite: Suite, hungry: str) -> None:

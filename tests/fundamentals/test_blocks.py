@@ -24,6 +24,7 @@ from tests.fundamentals.blocks import BLOCKS, ROOT, Block
 
 NOT_READ: dict[str, str] = {
     "docs/kubernetes.md: helm install keda kedacore/keda --namespace keda --create-namespace": "helm is not installed",
+    "docs/images.md: docker compose up -d": "tests/containers runs compose.yaml with podman-compose",
 }
 """Lines of commands that no test reads, and why."""
 
