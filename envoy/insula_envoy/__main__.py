@@ -17,6 +17,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from insula.errors import InsulaError
+from insula.printing import note
 from insula_envoy import EdgeAddresses, admin, render, render_s3_stream
 from insula_envoy.settings import Settings
 
@@ -52,6 +53,7 @@ async def run(settings: Settings) -> int:
 
 async def _drain(envoy: Process, socket: Path, grace_s: float) -> None:
     """Let running requests end within `grace_s`, then end Envoy."""
+    note("edge: draining")
     try:
         async with asyncio.timeout(grace_s):
             await asyncio.to_thread(admin.call, socket, "POST", "/drain_listeners?graceful&skip_exit")

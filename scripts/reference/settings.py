@@ -31,8 +31,8 @@ variables once, when it starts. If a variable is missing or malformed, the servi
 - **yes**: you may set it; `insula up` passes it on.
 - **no**: `insula up` sets it, or does not need it, and ignores your value.
 
-Variables with "no" are for services that are started without `insula up`. Version 0.1.0 has no supported way to do
-that. The [glossary](glossary.md) explains the words of this page.
+Variables with "no" are for services in [containers](images.md). The [glossary](glossary.md) explains the words of this
+page.
 """
 S3: Final = """\
 With `INSULA_REDIS_URL` or `INSULA_REDIS_URL_FILE`, `insula up` uses your Redis and starts no Valkey. All services of a

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -169,6 +172,29 @@ def test_sigterm_ends_a_service_with_code_0(suite: Suite, service: str, seconds:
     assert time.monotonic() - begun < seconds
     assert suite.state(container)["ExitCode"] == 0
     suite.podman("start", container)
+
+
+def test_sigterm_lets_the_edge_finish_an_upload(suite: Suite) -> None:
+    """The upload has begun before the signal, and goes on until after it."""
+    sending, stopped = threading.Event(), threading.Event()
+
+    def body() -> Iterator[bytes]:
+        yield GERMAN[:5]
+        sending.set()
+        assert stopped.wait(60)
+        yield GERMAN[5:]
+
+    identify(suite)
+    with ThreadPoolExecutor() as pool:
+        upload = pool.submit(suite.api(EXAMPLE_API).submit, body(), "application/json")
+        assert sending.wait(60)
+        stop = pool.submit(suite.podman, "stop", "-t", "40", suite.container("insula-edge"))
+        until_blocking(lambda: "draining" in suite.podman("logs", suite.container("insula-edge")))
+        stopped.set()
+        id = upload.result(60)
+        stop.result(60)
+    suite.podman("start", suite.container("insula-edge"))
+    assert suite.api(EXAMPLE_API).end(id)["result"]["language"] == "de"
 
 
 def test_a_script_that_needs_root_fails_in_a_plain_worker_with_the_advice(suite: Suite, in_containers: str) -> None:
