@@ -184,15 +184,20 @@ def test_sigterm_lets_the_edge_finish_an_upload(suite: Suite) -> None:
         assert stopped.wait(60)
         yield GERMAN[5:]
 
+    def drains() -> int:
+        return suite.podman("logs", suite.container("insula-edge")).count("edge: draining")
+
     identify(suite)
+    before = drains()
     with ThreadPoolExecutor() as pool:
         upload = pool.submit(suite.api(EXAMPLE_API).submit, body(), "application/json")
         assert sending.wait(60)
         stop = pool.submit(suite.podman, "stop", "-t", "40", suite.container("insula-edge"))
-        until_blocking(lambda: "draining" in suite.podman("logs", suite.container("insula-edge")))
+        until_blocking(lambda: drains() > before)
         stopped.set()
         id = upload.result(60)
         stop.result(60)
+    assert suite.state(suite.container("insula-edge"))["ExitCode"] == 0
     suite.podman("start", suite.container("insula-edge"))
     assert suite.api(EXAMPLE_API).end(id)["result"]["language"] == "de"
 
