@@ -29,7 +29,7 @@ class Suite:
     podman: Podman
     secrets: Path
     port: int = field(default_factory=free_port)
-    started: list[str] = field(default_factory=list)
+    started: list[str] = field(default_factory=list[str])
 
     def compose(self, *arguments: str) -> str:
         """Run podman-compose with the stack's parameters."""
