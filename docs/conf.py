@@ -28,6 +28,7 @@ CHAPTERS: Final = {
         "docs/running-a-stack",
         "docs/images",
         "docs/kubernetes",
+        "k8s/RUNBOOK",
         "docs/architecture",
         "docs/settings",
         "docs/limits",

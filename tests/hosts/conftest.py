@@ -28,7 +28,7 @@ async def one_fleet(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[F
     await python_of(PROJECT)  # no package index can be reached from a host
     folder = tmp_path_factory.mktemp("hosts")
     with Network(folder) as network:
-        fleet = Fleet(network, folder)
+        fleet = Fleet(network, folder, ("job", "caller", "caller-unconfined"))
         fleet.start()
         for number in range(2):
             fleet.start_worker("job", network.host(f"job-{number}"))

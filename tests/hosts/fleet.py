@@ -22,8 +22,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
+from insula.access import service_acl, worker_acl
 from insula.keys import ApiKeys
-from insula_envoy import EdgeAddresses, render
 from insula_local.machine.binaries import Programs, find
 from insula_local.parts import VALKEY, valkey_flags
 from insula_local.seaweedfs import storage
@@ -46,7 +46,7 @@ OWN_TMP: Final = 'exec 9<"$0"; mount -t tmpfs tmpfs /tmp; exec /proc/self/fd/9 "
 
 @dataclass(frozen=True)
 class Secrets:
-    """The passwords, keys and tokens of one fleet."""
+    """The passwords, keys and tokens of one fleet. `redis` is the administrator's password."""
 
     redis: str
     admin: str
@@ -56,17 +56,23 @@ class Secrets:
     def new(cls) -> Secrets:
         return cls(secrets.token_urlsafe(20), secrets.token_urlsafe(20), storage.Keys.parse("{}"))
 
+    def of_user(self, user: str) -> str:
+        """Return the password of another user of Redis."""
+        return f"{self.redis}-{user}"
+
 
 class Fleet:
     """Starts the parts on hosts of `network`, and calls them."""
 
-    def __init__(self, network: Network, folder: Path) -> None:
-        """`folder` gets the logs, and the data of the stores."""
+    def __init__(self, network: Network, folder: Path, apis: Sequence[str]) -> None:
+        """`folder` gets the logs, and the data of the stores. Redis has a user for the workers of each of `apis`."""
         self.network: Final = network
         self._folder: Final = folder
         self._secrets: Final = Secrets.new()
         self._programs: Final[Programs] = find()
-        self._names: dict[str, str] = {}
+        rules = {f"worker-{api}": worker_acl(api) for api in apis}
+        self._users = rules | {service: service_acl(service) for service in ("submit", "results")}
+        self._names: dict[str, tuple[str, ...]] = {}
         self.processes: dict[str, Process] = {}
         self._dns = network.host("dns")
         self.redis_host, self.s3_host = network.host("redis"), network.host("s3")
@@ -86,12 +92,12 @@ class Fleet:
         self.start_edge()
         until_blocking(lambda: self.get("/healthz").status_code == 200, START_S)
 
-    def name(self, name: str, host: Host) -> None:
-        """Let DNS resolve the name of a Kubernetes service to this host: short, with namespace, and in full."""
-        self._names[name] = host.address
-        names = [f"{name}.{NAMESPACE}.svc.cluster.local {address}" for name, address in self._names.items()]
-        records = "".join(f"{line.split(' ')[1]} {line.split(' ')[0]}\n" for line in names)
-        (self._folder / "names.new").write_text(records)
+    def name(self, name: str, *hosts: Host) -> None:
+        """Let DNS resolve the name of a Kubernetes service to these hosts: short, with namespace, and in full."""
+        self._names[name] = tuple(host.address for host in hosts)
+        found = ((address, name) for name, addresses in self._names.items() for address in addresses)
+        records = (f"{address} {name}.{NAMESPACE}.svc.cluster.local\n" for address, name in found)
+        (self._folder / "names.new").write_text("".join(records))
         (self._folder / "names.new").replace(self._folder / "names")  # so that dnsmasq never reads a part of it
         if "dns" in self.processes:
             self.processes["dns"].send(signal.SIGHUP)
@@ -110,35 +116,29 @@ class Fleet:
         self._start("s3", self.s3_host, command, storage.MEMORY, data)
         until_blocking(self._has_bucket, START_S)
 
-    def start_redis(self, **settings: str) -> None:
-        """Start Redis with the settings of production, on the data that it has."""
-        where = {"port": str(REDIS), "bind": "0.0.0.0", "dir": ".", "requirepass": self._secrets.redis}
-        command = [str(self._programs.valkey), *valkey_flags(VALKEY | where | settings)]
+    def start_redis(self) -> None:
+        """Start Redis with the settings and users of production, on the data that it has."""
+        users = {name: f"on >{self._secrets.of_user(name)} {rules}" for name, rules in self._users.items()}
+        lines = [f"user insula-{name} {rules}\n" for name, rules in users.items()]
+        lines.append(f"user default on >{self._secrets.redis} ~* &* +@all\n")
+        (self._made("redis") / "users.acl").write_text("".join(lines))
+        where = {"port": str(REDIS), "bind": "0.0.0.0", "dir": ".", "aclfile": "users.acl"}
+        command = [str(self._programs.valkey), *valkey_flags(VALKEY | where)]
         self._start("redis", self.redis_host, command, {}, self._made("redis"))
         until_blocking(self._redis_answers, START_S)
 
     def start_service(self, service: str, host: Host) -> None:
         """Start `submit` or `results` on a host. Return once it serves."""
         listens = {"INSULA_LISTEN": f"0.0.0.0:{GRPC}", "INSULA_ADMIN_LISTEN": f"0.0.0.0:{ADMIN}"}
-        self._start(host.name, host, _python(f"insula_{service}"), self._stores() | listens)
+        self._start(host.name, host, _python(f"insula_{service}"), self._stores(service) | listens)
         wanted = (GRPC, ADMIN) if service == "submit" else (GRPC,)
         until_blocking(lambda: all(f":{port}" in self.log(host.name) for port in wanted), START_S)
 
     def start_edge(self) -> None:
         """Start Envoy."""
-        configuration = self._made("edge") / "envoy.yaml"
-        edge = EdgeAddresses(
-            public_address="0.0.0.0",
-            public_port=PUBLIC,
-            internal_address="0.0.0.0",
-            internal_port=IN_CLUSTER,
-            submit=f"insula-submit:{GRPC}",
-            results=f"insula-results:{GRPC}",
-            admin=f"unix:{self._folder / 'edge.sock'}",
-        )
-        configuration.write_text(render(edge))
-        flags = ("--disable-hot-restart", "--concurrency", "2", "--log-level", "warning")
-        self._start("edge", self.edge, [str(self._programs.envoy), "-c", str(configuration), *flags], {})
+        services = {"INSULA_SUBMIT": f"insula-submit:{GRPC}", "INSULA_RESULTS": f"insula-results:{GRPC}"}
+        path = f"{self._programs.envoy.parent}:{os.environ['PATH']}"
+        self._start("edge", self.edge, _python("insula_envoy"), services | {"PATH": path})
 
     def start_worker(self, api: str, pod: Host, **variables: str) -> None:
         """Start a worker in a pod, and let the API's name resolve to the edge."""
@@ -147,10 +147,11 @@ class Fleet:
             "INSULA_API": api,
             "INSULA_WORKER": pod.name,
             "INSULA_LISTEN": f"0.0.0.0:{ADMIN}",
+            "INSULA_ADVERTISE": f"{pod.address}:{ADMIN}",
             "INSULA_SCRATCH": str(self._made(pod.name) / "scratch"),
             "INSULA_GRACE_S": "5",
         }
-        self._start(pod.name, pod, _python("insula_worker"), self._stores() | own | variables)
+        self._start(pod.name, pod, _python("insula_worker"), self._stores(f"worker-{api}") | own | variables)
 
     def deploy(self, project: Path) -> None:
         """Register the project's APIs, as the registration Job does. Return once each is ready."""
@@ -271,10 +272,12 @@ class Fleet:
             config=Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1}),
         )
 
-    def _stores(self) -> dict[str, str]:
+    def _stores(self, user: str) -> dict[str, str]:
         keys = self._secrets.s3
         return {
-            "INSULA_REDIS_URL": f"redis://:{self._secrets.redis}@insula-redis:{REDIS}/0",
+            "INSULA_REDIS_URL": f"redis://insula-redis:{REDIS}/0",
+            "INSULA_REDIS_USER": f"insula-{user}",
+            "INSULA_REDIS_PASSWORD": self._secrets.of_user(user),
             "INSULA_ADMIN_TOKEN": self._secrets.admin,
             "INSULA_LEASE_S": str(LEASE_S),
             "INSULA_S3_BUCKET": storage.BUCKET,

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from uuid import uuid4
 import pytest
 import requests
 
-from tests.hosts.fleet import Fleet
+from tests.hosts.fleet import GRPC, Fleet
 from tests.hosts.network import Host
 from tests.waiting import until_blocking
 
@@ -171,6 +172,41 @@ def test_i3_the_workload_of_a_cut_off_host_ends_once_elsewhere(fleet: Fleet, tmp
     until_blocking(lambda: fleet.objects(f"job/{id}/") == [f"job/{id}/result.2"])
     (tmp_path / first).touch()
     assert fleet.end_of("job", fleet.submit_one("job"))["status"] == "completed"
+
+
+def test_an_edge_leaves_out_the_replica_whose_host_is_lost(fleet: Fleet) -> None:
+    """It notices within a minute, without DNS. Then a submit takes a second more at most."""
+    host = fleet.network.host("submit-2")
+    fleet.start_service("submit", host)
+    fleet.name("insula-submit", fleet.submit, host)
+    connections = ("ss", "-Htn", "state", "established", "sport", "=", f":{GRPC}")
+    until_blocking(lambda: fleet.post("/job").ok and host.run(*connections))
+    fleet.network.unplug(host)
+    until_blocking(lambda: all(_answered(fleet) for _ in range(10)), within_s=SILENT_S)
+    fleet.name("insula-submit", fleet.submit)
+    fleet.processes.pop("submit-2").end()
+
+
+def _answered(fleet: Fleet) -> bool:
+    try:
+        return fleet.post("/job", SMALL, timeout_s=5).status_code == 200
+    except requests.Timeout:
+        return False
+
+
+def test_redis_moves_to_another_host(fleet: Fleet, tmp_path: Path) -> None:
+    """The old host is gone in silence, and its volume is attached to the new one. The running workload ends once."""
+    id = fleet.submit_one("job", hold=str(tmp_path))
+    until_blocking((tmp_path / "runs").exists)
+    fleet.network.unplug(fleet.redis_host)
+    fleet.processes["redis"].end(signal.SIGKILL)
+    fleet.redis_host = fleet.network.host("redis-1")
+    fleet.start_redis()
+    fleet.name("insula-redis", fleet.redis_host)
+    (tmp_path / (tmp_path / "runs").read_text().strip()).touch()
+    assert fleet.end_of("job", id)["status"] == "completed"
+    assert fleet.history("job", id) == ONCE
+    assert fleet.end_of("job", accepted(fleet, SMALL, str(uuid4())))["status"] == "completed"
 
 
 def test_the_edge_follows_dns_when_submit_moves_to_another_host(fleet: Fleet) -> None:

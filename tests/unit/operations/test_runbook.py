@@ -12,6 +12,7 @@ import pytest
 from typer.main import get_command
 
 from insula.cli.main import app
+from insula.kubernetes.metadata import WORKER, name_of, selector
 from insula.settings import REDIS_URL
 from tests.runbook import RUNBOOK, block, section
 
@@ -23,9 +24,10 @@ PROMQL: Final = {
     "api_name", "failed", "h", "le", "m", "status",
 }  # fmt: skip
 """The functions, operators, labels and units of PromQL on the page."""
-OBJECTS: Final = {"insula-submit", "insula-results", "insula-edge", "insula-redis", "insula-admin", "insula-s3"}
-OTHERS: Final = {"keda-operator", "node-1"}
-"""Objects that are not Insula's."""
+FILES: Final = sorted(path for path in (ROOT / "k8s").rglob("*") if path.is_file() and path != RUNBOOK)
+MANIFESTS: Final = "".join(path.read_text(encoding="utf-8") for path in FILES)
+OBJECTS: Final = {*re.findall(r"\bname: (insula-[a-z0-9]+)", MANIFESTS), "keda-operator", "node-1"}
+"""The names of the parts' objects, and of two that are not Insula's."""
 NOT_OURS: Final = {"FLUSHALL", "READY", "PAUSED", "True"}
 """Words in capitals of Redis and Kubernetes."""
 SITUATIONS: Final = (
@@ -81,9 +83,12 @@ def test_its_objects_of_kubernetes_exist(words: list[str]) -> None:
     """A name is that of a part, or of an object of an API, `api-<name>`, and its pods."""
     named = [word.rpartition("/")[2] for word in words if re.fullmatch(r"[a-z]+/[a-z][a-z0-9-]*", word)]
     named += [word for word in words if re.fullmatch(r"(insula|api)-[a-z0-9-]+|[a-z]+-\d", word)]
-    assert [name for name in named if name not in OBJECTS | OTHERS and not name.startswith("api-my-api")] == []
+    assert [name for name in named if name not in OBJECTS and not name.startswith(name_of("my-api"))] == []
     if "-k" in words:
-        assert words[words.index("-k") + 1] in ("k8s/overlays/prod", "k8s/overlays/dev")
+        assert (ROOT / words[words.index("-k") + 1] / "kustomization.yaml").exists()
+    for label in (word for word in words if re.fullmatch(r"[a-z.]+/[a-z-]+=[a-z-]+", word)):
+        name, _, value = label.partition("=")
+        assert label == f"{name}={selector('my-api', WORKER).get(name)}" or f"{name}: {value}" in MANIFESTS
 
 
 def test_its_reasons_and_settings_exist() -> None:

@@ -1,10 +1,11 @@
-"""A workload whose attempt was lost is started again at once, not only after SCAN_S."""
+"""A workload whose attempt was lost is started again at once. An attempt that writes its outcome is not cancelled."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from insula.ledger import Claim, Claimant, Lease, LedgerPolicy, Payload
 from insula_worker.attempts import claiming
 from insula_worker.attempts.claiming import Claiming, Serving
+from tests.waiting import until
 
 
 @dataclass
@@ -69,3 +71,52 @@ async def test_a_lost_attempt_is_followed_by_another_at_once(monkeypatch: pytest
     claiming_task.cancel()
     with suppress(asyncio.CancelledError):
         await claiming_task
+
+
+class LosingQueue(Queue):
+    """A fake ledger whose leases are all lost at their first renewal."""
+
+    async def renew(self, _: str, leases: list[Lease]) -> list[Lease]:
+        return leases
+
+
+@pytest.mark.parametrize("writes", [True, False])
+async def test_a_lost_lease_stops_a_handler_but_not_the_write_of_its_outcome(*, writes: bool) -> None:
+    """A cancelled write to S3 would go on in its thread, and nothing would delete the object."""
+    begun, renewed, recycled, ended = asyncio.Event(), asyncio.Event(), list[str](), list[str]()
+    writing = set[Lease]()
+
+    async def run(claim: Claim) -> float | None:
+        if writes:
+            writing.add(claim.lease)
+        begun.set()
+        try:
+            await renewed.wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        ended.append("refused")
+        await asyncio.Event().wait()
+        return None
+
+    async def recycle(because: str) -> None:
+        recycled.append(because)
+
+    ready = asyncio.Event()
+    ready.set()
+    slot: Any = SimpleNamespace(ready=ready, busy_s=0.0, recycle=recycle)
+    payloads = SimpleNamespace(aside=0, waiting=set[str]())
+    attempts: Any = SimpleNamespace(run=run, payloads=payloads, writing=writing)
+    ledger: Any = LosingQueue(policy=LedgerPolicy(lease=timedelta(seconds=0.03)))
+    redis: Any = SilentRedis()
+    claims = Claiming(ledger, redis, "echo", "echo-0")
+    claims.serve(Serving(Claimant("echo-0", "v1", "127.0.0.1:1"), attempts, slot))
+    tasks = [asyncio.create_task(claims.claim_for_ever()), asyncio.create_task(claims.renew_for_ever())]
+    await asyncio.wait_for(begun.wait(), 60)
+    if writes:
+        asyncio.get_running_loop().call_later(0.1, renewed.set)  # after several renewals
+    await until(lambda: bool(ended))
+    assert (ended, recycled) == ((["refused"], []) if writes else (["cancelled"], ["its lease is lost"]))
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -60,6 +60,9 @@ class Attempts:
         `changed` is called when an attempt begins to wait for its payload.
         """
         self.payloads: Final = Payloads(objects, changed, patience)
+        self.writing: Final[set[Lease]] = set()
+        """The attempts whose handler has returned. Do not cancel them: S3 may be storing a result, and if its lease is
+        lost, the attempt deletes it."""
         self._ledger = ledger
         self._objects = objects
         self._slot = slot
@@ -71,6 +74,7 @@ class Attempts:
         log.info("processing workload...", extra={**_fields(claim), "attempt": lease.attempt})
         try:
             outcome = await _checked(await self._execute(claim))
+            self.writing.add(lease)
             await self._finish(claim, outcome)
         except LeaseLost:
             log.warning("lease lost", extra={"id": lease.id, "attempt": lease.attempt})
@@ -87,6 +91,8 @@ class Attempts:
             log.exception("unexpected error in an attempt", extra={"id": lease.id})
             await self._give_back(lease, f"the worker failed with {type(error).__name__}", blamed=True)
             return None
+        finally:
+            self.writing.discard(lease)
         return outcome.handler_s
 
     async def _execute(self, claim: Claim) -> Completed | Failed:

@@ -239,9 +239,12 @@ class Claiming:
             self.wake()
 
     async def _abandon(self, lease: Lease) -> None:
-        """Stop the attempt of a lost lease, unless a later lease of the same workload is held by now."""
+        """Stop the attempt of a lost lease, unless a later lease of the same workload is held by now.
+
+        If its handler has returned, the attempt ends by itself: its write is refused.
+        """
         held = self._held.get(lease.id)
-        if held is not None and held.lease == lease:
+        if held is not None and held.lease == lease and lease not in held.serving.attempts.writing:
             log.warning("lease lost", extra={"id": lease.id, "attempt": lease.attempt})
             runs = lease.id not in held.serving.attempts.payloads.waiting
             held.task.cancel()
