@@ -17,8 +17,7 @@ MEMORY_DEFAULT: Final = Quantity("512Mi")
 MEMORY_LIMIT_DEFAULT: Final = Quantity("8Gi")
 """Memory limit of the container without compute.mem, without the size of /dev/shm."""
 MEMORY_MARGIN: Final = Quantity("512Mi")
-"""Memory of the container beyond compute.mem, for the worker itself. The worker enforces compute.mem, and ends the
-workload with MEMORY_LIMIT. If the container had no more, the kernel would kill the handler first."""
+"""Memory of the container beyond that of handlers, for the worker itself."""
 GPU: Final = "nvidia.com/gpu"
 INFERENTIA: Final = "aws.amazon.com/neuron"
 _CANONICAL: Final = re.compile(r"[1-9][0-9]*(m|[kMGTPE]|[KMGTPE]i)?")
@@ -28,11 +27,13 @@ _LABEL_VALUE: Final = re.compile(r"[a-zA-Z0-9]([-_.a-zA-Z0-9]{0,61}[a-zA-Z0-9])?
 def resources(spec: ApiSpec) -> Object:
     """Return the requests and limits of the worker's container.
 
-    The CPU limit is the request, rounded up to whole cores. A memory volume counts as memory of the container.
+    The CPU limit is the request, rounded up to whole cores. The memory limit is a net: the worker enforces compute.mem,
+    and ends the workload with MEMORY_LIMIT. A worker that learns of a new version starts it beside the old one, unless
+    `max_surge` is 0, so the limit has room for two handlers. A memory volume counts as memory of the container.
     """
-    compute = spec.compute
+    compute, handlers = spec.compute, 1 if spec.update_strategy.in_place else 2
     shared = spec.handler.shm_size.bytes if spec.handler.shm_size else 0
-    memory = compute.mem.bytes + MEMORY_MARGIN.bytes if compute.mem else MEMORY_LIMIT_DEFAULT.bytes
+    memory = compute.mem.bytes * handlers + MEMORY_MARGIN.bytes if compute.mem else MEMORY_LIMIT_DEFAULT.bytes
     cores = int(compute.cpu.amount.to_integral_value(rounding=ROUND_CEILING))
     devices: Object = {GPU: str(compute.gpu)} if compute.gpu else {}
     devices |= {INFERENTIA: str(compute.inf)} if compute.inf else {}

@@ -58,14 +58,19 @@ def variables(found: list[Object]) -> dict[str, str]:
 
 
 def test_cpu_memory_and_devices_are_requests_and_limits(tmp_path: Path) -> None:
-    """The limit has room for the worker itself and for /dev/shm, so that the worker enforces `mem`, not the kernel."""
+    """The limit has room for the handlers of two versions, for the worker and for /dev/shm."""
     assert container_of(made(tmp_path))["resources"] == {
         "requests": {"cpu": "1500m", "memory": "4Gi", "nvidia.com/gpu": "2"},
-        "limits": {"cpu": "2", "memory": "6656Mi", "nvidia.com/gpu": "2"},
+        "limits": {"cpu": "2", "memory": "10752Mi", "nvidia.com/gpu": "2"},
     }
     assert pod_of(made(tmp_path))["tolerations"] == [
         {"effect": "NoSchedule", "key": "nvidia.com/gpu", "operator": "Exists"}
     ]
+
+
+def test_without_a_surge_the_limit_has_room_for_one_handler(tmp_path: Path) -> None:
+    config = f"{MINIMAL}  compute: {{mem: 1Gi}}\n  update_strategy: {{max_surge: 0}}\n"
+    assert container_of(made(tmp_path, config))["resources"]["limits"]["memory"] == "1536Mi"
 
 
 def test_inferentia_chips_are_neuron_devices(tmp_path: Path) -> None:

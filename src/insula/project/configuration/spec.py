@@ -151,7 +151,7 @@ class Compute:
         amount("20Mi", "quantity of bytes, such as `512Mi` or `2Gi`"),
         "Memory of the handler's processes. A workload that takes more fails with `MEMORY_LIMIT`. Not enforced for a "
         "handler that takes more before its first workload. On Kubernetes also the memory request; the limit of the "
-        "container is 512 MiB more, for the worker itself.",
+        "container has room for two handlers and the worker.",
     ] = None
     gpu: Annotated[int, integer(), "On Kubernetes, the devices `nvidia.com/gpu` of one replica.", NO_EFFECT] = 0
     inf: Annotated[int, integer(), "On Kubernetes, the devices `aws.amazon.com/neuron` of one replica.", NO_EFFECT] = 0
