@@ -16,6 +16,7 @@ CONFIGURATION: Final = "insula-stores"
 """ConfigMap with the addresses of Redis and S3, and the settings that all services share."""
 REDIS_SECRET: Final = "insula-redis"  # noqa: S105 - the name of a Secret
 S3_SECRET: Final = "insula-s3"  # noqa: S105 - the name of a Secret
+HANDLERS_S3_SECRET: Final = "insula-handlers-s3"  # noqa: S105 - the name of a Secret
 ADMIN_SECRET: Final = "insula-admin"  # noqa: S105 - the name of a Secret
 NODE_GROUP: Final = "insula/node-group"
 """Label of nodes; compute.node_groups lists its values."""

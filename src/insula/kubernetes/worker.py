@@ -22,6 +22,7 @@ from insula.kubernetes.options import (
     ADMIN_SECRET,
     CONFIGURATION,
     GRACE_MARGIN_S,
+    HANDLERS_S3_SECRET,
     METRICS_PORT,
     REDIS_SECRET,
     S3_SECRET,
@@ -33,6 +34,8 @@ from insula.project import ApiSpec
 CACHE: Final = "/var/cache/insula"
 SCRATCH: Final = "/var/lib/insula"
 """Folders that the worker's image names as INSULA_CACHE and INSULA_SCRATCH."""
+HANDLER_PREFIX: Final = "INSULA_HANDLER_"
+"""The worker passes INSULA_HANDLER_AWS_X to the handler as AWS_X."""
 PROGRESS_S: Final = 3600
 """Time after which a rollout counts as failed: installing packages and `__init__` may take long."""
 WORKERS_OWN: Final = re.compile(
@@ -112,11 +115,7 @@ def _pod(spec: ApiSpec, image: str, options: Options) -> Object:
             {
                 **confined_container(),
                 "env": _environment(spec, options),
-                # Without the Secret, the account of the pod has a role of the cloud.
-                "envFrom": [
-                    {"configMapRef": {"name": CONFIGURATION}},
-                    {"secretRef": {"name": S3_SECRET, "optional": True}},
-                ],
+                "envFrom": _stores(),
                 "image": image,
                 "livenessProbe": _probe("liveness", period_s=10, failures=3),
                 "name": WORKER,
@@ -141,6 +140,18 @@ def _probe(service: str, *, period_s: int, failures: int) -> Object:
     named: Object = {"service": service} if service else {}
     probe: Object = {"grpc": {"port": ADMIN_PORT, **named}, "periodSeconds": period_s, "timeoutSeconds": 5}
     return {"failureThreshold": failures, **probe}
+
+
+def _stores() -> list[Object]:
+    """Return the sources of the variables for the stores. A Secret may be missing: then a role of the pod counts.
+
+    The keys in the last one are the handlers' identity at S3, which has no access to Insula's own bucket.
+    """
+    return [
+        {"configMapRef": {"name": CONFIGURATION}},
+        {"secretRef": {"name": S3_SECRET, "optional": True}},
+        {"prefix": HANDLER_PREFIX, "secretRef": {"name": HANDLERS_S3_SECRET, "optional": True}},
+    ]
 
 
 def _environment(spec: ApiSpec, options: Options) -> list[Object]:

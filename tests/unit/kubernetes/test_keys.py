@@ -180,7 +180,11 @@ def test_secrets_are_variables_by_reference(tmp_path: Path) -> None:
         "INSULA_ADMIN_TOKEN": {"name": "insula-admin", "key": "token"},
         "INSULA_REDIS_PASSWORD": {"name": "insula-redis", "key": "worker-my-api"},
     }
-    assert {"secretRef": {"name": "insula-s3", "optional": True}} in container["envFrom"]
+    assert container["envFrom"] == [
+        {"configMapRef": {"name": "insula-stores"}},
+        {"secretRef": {"name": "insula-s3", "optional": True}},
+        {"prefix": "INSULA_HANDLER_", "secretRef": {"name": "insula-handlers-s3", "optional": True}},
+    ]
     assert variables(made(tmp_path))["INSULA_REDIS_USER"] == "insula-worker-my-api"
 
 

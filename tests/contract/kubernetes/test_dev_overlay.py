@@ -1,7 +1,8 @@
-"""The Redis of the dev overlay: its start script on a real Valkey, with the Secrets that its program prints."""
+"""The dev overlay: the start script of Redis on a real Valkey, with the Secrets that the overlay's program prints."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from redis.exceptions import AuthenticationError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from insula.access import service_acl, worker_acl
+from insula_local.seaweedfs import storage
 from tests.addresses import free_port
 from tests.unit.house.tree import ROOT
 from tests.unit.kubernetes.manifests import pods
@@ -138,4 +140,15 @@ def test_every_secret_key_that_a_pod_names_exists() -> None:
         wanted |= {(each["name"], each["key"]) for each in references if each}
     assert {("insula-redis", "worker-language-identifier"), ("insula-s3-identities", "identities.json")} <= wanted
     assert [each for each in wanted if each[1] not in made[each[0]]] == []
-    assert made["insula-s3"].keys() == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+
+
+def test_the_identities_of_s3_are_those_of_insula_up() -> None:
+    """Handlers have no access to Insula's own bucket, and nobody is anonymous."""
+    made = secrets()
+    ours, theirs = made["insula-s3"], made["insula-handlers-s3"]
+    key, secret = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"
+    keys = storage.Keys(ours[key], ours[secret], theirs[key], theirs[secret], token_key="")
+    wanted = json.loads(storage.identities(keys))
+    wanted["identities"] = [each for each in wanted["identities"] if each["name"] != "anonymous"]
+    wanted["policies"] = [each for each in wanted["policies"] if each["name"] != "anonymous"]
+    assert json.loads(made["insula-s3-identities"]["identities.json"]) == wanted
