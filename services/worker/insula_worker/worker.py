@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from contextlib import suppress
 from functools import lru_cache
 from typing import Final
@@ -49,6 +50,8 @@ from insula_worker.view import ViewSettings
 
 log = logging.getLogger(__name__)
 
+ENDING_S: Final = 15.0
+"""Seconds after the grace period in which a worker that is not alive has to end."""
 FOLLOW_S: Final = 1.0
 """Seconds between two reads of the wanted version from the registry."""
 
@@ -131,6 +134,8 @@ class Worker:
         reason = await until_stuck(self._claiming.pulse, stores.policy.lease.total_seconds(), answers_anew)
         log.error("worker not alive", extra={"error": reason})
         await self._server.set_alive(False)
+        end_s = self._settings.grace.total_seconds() + ENDING_S
+        asyncio.get_running_loop().call_later(end_s, os._exit, 1)  # whatever is stuck may keep the drain from its end
         raise PollLoopStuck(reason)
 
     async def _drain(self) -> None:

@@ -11,13 +11,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple, NoReturn
 
 import grpc
-from grpc_health.v1 import health_pb2
 
 from insula.errors import Unauthenticated
 from insula.rpc.addresses import unix_socket
+from insula.rpc.statuses import HEALTH
 
 _HEADER: Final = "authorization"
-_HEALTH: Final = f"/{health_pb2.DESCRIPTOR.services_by_name['Health'].full_name}/"
 
 
 def _bearer(token: str) -> str:
@@ -38,7 +37,7 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
         """Return the call's handler, or a handler that raises Unauthenticated."""
         details: Any = handler_call_details  # the stubs lack its attributes
         sent = "".join(str(value) for name, value in details.invocation_metadata or () if name == _HEADER)
-        if details.method.startswith(_HEALTH) or hmac.compare_digest(sent.encode(), self._wanted):
+        if details.method.startswith(HEALTH) or hmac.compare_digest(sent.encode(), self._wanted):
             return await continuation(handler_call_details)
         return grpc.stream_unary_rpc_method_handler(_refuse)
 

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -24,6 +24,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status as RpcStatus
 from grpc import StatusCode
+from grpc_health.v1 import health_pb2
 
 from insula import errors
 from insula.stores.disk import room_of
@@ -42,6 +43,8 @@ STATUS_CODE_BY_ERROR: Final = MappingProxyType(
         errors.LeaseLost: StatusCode.FAILED_PRECONDITION,
     }
 )
+HEALTH: Final = f"/{health_pb2.DESCRIPTOR.services_by_name['Health'].full_name}/"
+"""Start of the names of the health service's methods."""
 UNAVAILABLE_RETRY_S: Final = 2
 """The Retry-After when a store does not answer."""
 MESSAGE_S: Final = 10
@@ -129,8 +132,9 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         message, and returns INTERNAL for a malformed message.
         """
         handler: Any = await continuation(handler_call_details)
-        if handler is None:
-            return None
+        details: Any = handler_call_details  # the stubs lack its attributes
+        if handler is None or details.method.startswith(HEALTH):  # gRPC's own servicer writes to the context
+            return cast("grpc.RpcMethodHandler[Any, Any] | None", handler)
         streams = handler.response_streaming
         name = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if streams else 'unary'}"
         behaviour: Behaviour = getattr(handler, name)
