@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from insula.errors import NotFound, ObjectUnreadable, StoreUnavailable
 
 if TYPE_CHECKING:
+    from botocore.exceptions import ClientError
     from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import CompletedMultipartUploadTypeDef, CompletedPartTypeDef
 
@@ -180,7 +181,7 @@ class ObjectStore:
 
 def _translated(call: Callable[[], T]) -> T:
     """Run the call and translate its errors. Call it in a thread, because the first import of botocore is slow."""
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, SSLError
 
     try:
         return call()
@@ -188,7 +189,14 @@ def _translated(call: Callable[[], T]) -> T:
         # A reply to HEAD has no body, so the code is "404". A missing bucket has another code: it is a wrong set-up.
         if error.response.get("Error", {}).get("Code") in ("404", "NoSuchKey"):
             raise ObjectNotFound(str(error)) from error
-        raise StoreUnavailable("S3", str(error), summary="S3 refused the request") from error
+        advice = "; check the keys, and what their policy allows" if _status(error) == 403 else ""
+        raise StoreUnavailable("S3", f"{error}{advice}", summary="S3 refused the request") from error
+    except NoCredentialsError as error:
+        advice = "set them in AWS_*, name a file in AWS_SHARED_CREDENTIALS_FILE, or give the process a role"
+        raise StoreUnavailable("S3", f"{error}; {advice}", summary="there are no keys for S3") from error
+    except SSLError as error:
+        advice = "set AWS_CA_BUNDLE if a CA of your own has signed its certificate"
+        raise StoreUnavailable("S3", f"{error}; {advice}", summary="S3 cannot be reached over TLS") from error
     except (BotoCoreError, OSError) as error:
         raise StoreUnavailable("S3", str(error)) from error
 
@@ -197,9 +205,11 @@ def _is_overloaded(cause: BaseException | None) -> bool:
     """Whether S3 is overloaded. Then the error does not concern the object."""
     from botocore.exceptions import ClientError
 
-    if not isinstance(cause, ClientError):
-        return False
-    return cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (429, 503)
+    return isinstance(cause, ClientError) and _status(cause) in (429, 503)
+
+
+def _status(error: ClientError) -> int | None:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
 
 
 async def _parts(chunks: AsyncIterator[bytes]) -> AsyncIterator[tuple[bytes, bool]]:

@@ -14,7 +14,14 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, ReadOnlyError, RedisError
+from redis.exceptions import (
+    AuthenticationError,
+    NoPermissionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from insula.errors import InsulaError, StoreFull, StoreUnavailable
@@ -22,6 +29,7 @@ from insula.errors import InsulaError, StoreFull, StoreUnavailable
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
+DENIED_IN_SCRIPT: Final = "ACL failure in script"
 RELAXED: Final = "relaxed"
 DOORBELL_S: Final = 5
 """Seconds that a blocking read waits before it is repeated."""
@@ -126,10 +134,12 @@ def _careful(kind: type[AbstractConnection]) -> type[AbstractConnection]:
     async def read_response(self: Any, *arguments: Any, **options: Any) -> Any:
         try:
             return await plain.read_response(self, *arguments, **options)
-        except NoPermissionError as error:
-            raise NoPermissionError(f"user {self.username or 'default'}: {error}") from None
         except ReadOnlyError:
             self.mark_for_reconnect()
+            raise
+        except ResponseError as error:
+            if isinstance(error, NoPermissionError) or str(error).startswith(DENIED_IN_SCRIPT):
+                raise NoPermissionError(f"user {self.username or 'default'}: {error}") from None
             raise
 
     return type(kind.__name__, (kind,), {"read_response": read_response})
