@@ -42,6 +42,7 @@ ONE_STACK = (
     "rules",
     "seed_document",
     "stack",
+    "stores",
 )
 """Folders whose files share a stack, or a part of one."""
 

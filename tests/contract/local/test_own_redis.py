@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import trustme
@@ -15,36 +12,12 @@ from redis import Redis
 from tests.contract.local.test_refusals import check_refused, up
 from tests.http_api import HttpApi
 from tests.processes import descendants, environment
+from tests.relay import encrypted
 from tests.stack import running_stack
 from tests.valkey import running_valkey
 
 PROBE = Path(__file__).parents[2] / "projects" / "probe"
 PASSWORD = "only-the-services-may-read-this"
-
-
-@asynccontextmanager
-async def encrypted(port: int, authority: trustme.CA) -> AsyncGenerator[int]:
-    """Listen for TLS on a new port, and forward the decrypted bytes to `port` on this machine."""
-
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", port)
-        with suppress(OSError):
-            await asyncio.gather(copy(reader, inner_writer), copy(inner_reader, writer))
-
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert("localhost").configure_cert(context)
-    server = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-
-
-async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while piece := await reader.read(65536):
-        writer.write(piece)
-        await writer.drain()
-    writer.close()
 
 
 async def test_a_redis_with_tls_and_a_password_is_used_and_the_password_stays_secret(tmp_path: Path) -> None:

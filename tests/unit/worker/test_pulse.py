@@ -34,7 +34,7 @@ async def looked_at(pulse: Pulse, step: Callable[[], None], *, redis_answers: bo
         return redis_answers
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module.asyncio, "sleep", look)
+        patch.setattr(asyncio, "sleep", look)
         try:
             return await until_stuck(pulse, LEASE_S, answers)
         except asyncio.CancelledError:
