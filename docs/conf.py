@@ -29,6 +29,7 @@ CHAPTERS: Final = {
         "docs/images",
         "docs/kubernetes",
         "k8s/RUNBOOK",
+        "docs/redis-and-s3",
         "docs/architecture",
         "docs/settings",
         "docs/limits",

@@ -71,6 +71,13 @@ def read_insula(words: list[str]) -> None:
     assert [word for word in words if re.match(r"-\D", word) and word.partition("=")[0] not in options] == []
 
 
+def read_variables(block: Block) -> None:
+    """Each variable is a setting, or one of boto3."""
+    names = [line.partition("=")[0] for line in block.text.splitlines()]
+    settings = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+    assert [name for name in names if f"`{name}`" not in settings and not name.startswith("AWS_")] == []
+
+
 def read_unit(block: Block) -> None:
     """A service of systemd starts a command of insula."""
     unit = configparser.ConfigParser(interpolation=None)
@@ -123,6 +130,8 @@ KINDS: dict[str, Callable[[Block], object]] = {
     "bash": read_commands,
     "": read_commands,
     "console": str,  # test_readme.py runs it
+    "properties": read_variables,
+    "none": str,  # tests/contract/stores/test_access.py runs it
 }
 
 
