@@ -50,7 +50,7 @@ _OURS: Final = frozenset(
     name
     for variable in (ADMIN_TOKEN, REDIS_URL, REDIS_USER, REDIS_PASSWORD, REDIS_CA_FILE, S3_ADDRESSING)
     for name in (variable.name, f"{variable.name}_FILE")
-) | {"INSULA_ADVERTISE"}
+) | {"INSULA_ADVERTISE", "INSULA_BAKED", "INSULA_SCALER_LISTEN"}
 """Variables that no part inherits. The parts get the URL of Redis, with user, password and CA, in a file."""
 
 
