@@ -28,6 +28,7 @@ CHAPTERS: Final = {
         "docs/running-a-stack",
         "docs/images",
         "docs/kubernetes",
+        "docs/autoscaling",
         "k8s/RUNBOOK",
         "docs/redis-and-s3",
         "docs/architecture",

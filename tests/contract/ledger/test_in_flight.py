@@ -66,10 +66,11 @@ async def test_the_average_covers_the_window_and_older_samples_are_deleted(
 
 
 async def test_a_long_window_has_at_most_thirty_samples(redis: Redis) -> None:
-    """A window of an hour has slots of two minutes. The samples of a shorter window, before a deployment, count too."""
+    """A window of an hour has slots of two minutes, so this measurement adds no sample."""
     at_ms = await now_ms(redis)
-    await redis.hset(KEY, mapping={str(at_ms - at_ms % 120_000 - n * 120_000): 1 for n in range(1, 100)})
-    await InFlightMeter(redis).measure("echo", timedelta(hours=1))
+    await redis.hset(KEY, mapping={str(at_ms - at_ms % 120_000 - n * 120_000): 1 for n in range(100)})
+    await redis.expire(KEY, 60)
+    assert await InFlightMeter(redis).measure("echo", timedelta(hours=1)) == InFlight(now=0, average=1)
     assert await redis.hlen(KEY) == 30
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +47,7 @@ class Keda:
         self.values: list[tuple[float, float]] = []
         self.target = 0.0
         self.refusals: list[grpc.StatusCode] = []
+        self._stopped = asyncio.Event()
         self._metadata: dict[str, str] = trigger["metadata"]
         self._scale, self._poll_s, self._sync_s = scale, poll_s, sync_s
         self._object = ScaledObjectRef(name="api-scaled", namespace="ml", scalerMetadata=self._metadata)
@@ -70,6 +71,7 @@ class Keda:
             try:
                 yield
             finally:
+                self._stopped.set()
                 for task in tasks:
                     task.cancel()
 
@@ -83,12 +85,12 @@ class Keda:
                 retry_s = RETRY_S
             except grpc.aio.AioRpcError as error:
                 self.refusals.append(error.code())
-            await asyncio.sleep(retry_s)
+            await self._pause(retry_s)
             retry_s = min(2 * retry_s, RETRY_S_MAX)
 
     async def _poll(self, scaler: Any, request: GetMetricsRequest) -> None:
         while True:
-            await asyncio.sleep(self._poll_s)
+            await self._pause(self._poll_s)
             try:
                 await scaler.GetMetrics(request)
                 active = (await scaler.IsActive(self._object)).result
@@ -99,7 +101,7 @@ class Keda:
 
     async def _sync(self, scaler: Any, request: GetMetricsRequest) -> None:
         while True:
-            await asyncio.sleep(self._sync_s)
+            await self._pause(self._sync_s)
             if not self.replicas:
                 continue
             try:
@@ -110,6 +112,11 @@ class Keda:
             value = metric.metricValueFloat if metric.metricValueFloat > 0 else float(metric.metricValue)
             self.values.append((_now_s(), value))
             self._set("hpa", self.hpa.sync(_now_s(), value, self.target))
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
 
     def _set(self, cause: str, replicas: int) -> None:
         if replicas != (self.changes[-1].replicas if self.changes else 0):
