@@ -155,8 +155,9 @@ async def test_wrong_metadata_is_refused_with_a_text_that_names_the_key(scaler: 
 
 async def test_a_method_that_only_newer_kedas_call_is_unimplemented(replicas: tuple[Results, Results]) -> None:
     async with grpc.aio.insecure_channel(replicas[0].scaler) as channel:
-        call: Any = channel.unary_stream("/externalscaler.ExternalScaler/StreamMetricSpec")
-        assert (await refusal(call(b"").read()))[0] is grpc.StatusCode.UNIMPLEMENTED
+        untyped: Any = channel
+        stream = untyped.unary_stream("/externalscaler.ExternalScaler/StreamMetricSpec")(b"")
+        assert (await refusal(stream.read()))[0] is grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize("method", ["IsActive", "GetMetricSpec"])
