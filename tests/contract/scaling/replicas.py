@@ -39,7 +39,7 @@ class Results:
 
     def wait(self) -> None:
         """Return once the scaler reports SERVING."""
-        until_blocking(lambda: is_ready(self.scaler))
+        until_blocking(lambda: is_ready(self.scaler), shown=lambda: f"exit code {self.process.poll()} of {self.scaler}")
 
 
 @contextmanager
