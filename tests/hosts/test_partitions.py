@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from uuid import uuid4
 import pytest
 import requests
 
-from tests.hosts.fleet import GRPC, Fleet
+from insula.keys import ApiKeys
+from tests.hosts.fleet import GRPC, PUBLIC, Fleet
 from tests.hosts.network import Host
 from tests.waiting import until_blocking
 
@@ -192,6 +194,27 @@ def _answered(fleet: Fleet) -> bool:
         return fleet.post("/job", SMALL, timeout_s=5).status_code == 200
     except requests.Timeout:
         return False
+
+
+def test_submit_ends_the_uploads_of_an_edge_whose_host_is_lost(fleet: Fleet) -> None:
+    """An upload holds memory. Its connection, and idle ones of that edge, are closed within a minute."""
+
+    def begin() -> socket.socket:
+        connection = socket.create_connection((fleet.edge.address, PUBLIC))
+        head = "POST /job HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-blob\r\nContent-Length: 1000000\r\n\r\n"
+        connection.sendall(head.encode() + b"x" * 200_000)
+        return connection
+
+    uploads = ApiKeys("job").uploads
+    begun = fleet.in_redis(lambda redis: redis.zcard(uploads))
+    connections = ("ss", "-Htn", "state", "established", "sport", "=", f":{GRPC}")
+    with fleet.operator.call(begin):
+        until_blocking(lambda: fleet.in_redis(lambda redis: redis.zcard(uploads)) > begun)
+        fleet.network.unplug(fleet.edge)
+        assert fleet.edge.address in fleet.submit.run(*connections)
+        until_blocking(lambda: fleet.edge.address not in fleet.submit.run(*connections))
+    fleet.network.mend()
+    until_blocking(lambda: fleet.post("/job").status_code == 200)
 
 
 def test_redis_moves_to_another_host(fleet: Fleet, tmp_path: Path) -> None:

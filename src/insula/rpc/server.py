@@ -36,8 +36,8 @@ LIVENESS: Final = "liveness"
 """Name of the health service that is SERVING while the process works. The health service "" is the readiness: it is
 NOT_SERVING while the process cannot answer calls, for example because Redis is down (invariant I12)."""
 READY_EVERY_S: Final = 2.0
-KEEPALIVE_MS: Final = 60_000
-KEEPALIVE_TIMEOUT_MS: Final = 20_000
+KEEPALIVE_MS: Final = 20_000
+KEEPALIVE_TIMEOUT_MS: Final = 10_000
 """A peer that sends nothing for the first time gets a ping. Without a reply in the second, its connection is closed."""
 GRACE: Final = timedelta(seconds=5)
 """How long running calls may take after a stop is requested."""
@@ -78,6 +78,7 @@ class Server:
                 # clients also send pings. By default gRPC closes a connection with more than one ping in 5 minutes.
                 ("grpc.keepalive_time_ms", KEEPALIVE_MS),
                 ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
+                ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.max_ping_strikes", 0),
                 ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
                 ("grpc.max_metadata_size", METADATA_BYTES_MAX),
