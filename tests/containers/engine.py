@@ -16,6 +16,8 @@ from typing import Final
 
 REPOSITORY: Final = Path(__file__).parents[2]
 CACHE: Final = Path.home() / ".cache" / "insula-tests" / "containers"
+NAME: Final = f"insula-{hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:8]}"
+"""Of the store and of the networks. podman's DNS keeps one file for each name of a network, whatever the store."""
 BASE: Final = "docker.io/library/python:3.11-slim"
 DEBIAN: Final = "bookworm"
 PACKAGES: Final = "python3,python3-venv,python3-pip,ca-certificates"
@@ -116,7 +118,7 @@ def own_podman() -> Podman:
 
     Its path is short: conmon's sockets are below it, and with a long path each `podman run` waits 20 s at its end.
     """
-    return Podman(Path("/var/tmp", f"insula-{hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:8]}"))
+    return Podman(Path("/var/tmp", NAME))
 
 
 def import_base(podman: Podman) -> str:

@@ -10,11 +10,11 @@ from typing import Any, Final
 
 from scripts.compose_secrets import write
 from tests.addresses import free_port
-from tests.containers.engine import REPOSITORY, Podman
+from tests.containers.engine import NAME, REPOSITORY, Podman
 from tests.containers.images import EXAMPLE, S3, VALKEY
 from tests.http_api import HttpApi
 
-PROJECT: Final = "insula-tests"
+PROJECT: Final = NAME
 EXAMPLE_API: Final = "language-identifier"
 APIS: Final = (EXAMPLE_API, "caller", "hungry")
 LOCKED_DOWN: Final = ("--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges")
