@@ -61,8 +61,8 @@ class Valkey:
 def running_valkey(folder: Path, *options: str) -> Generator[Valkey]:
     """Run a server until the block ends."""
     valkey = Valkey(free_port(), folder, options)
-    valkey.start()
     try:
+        valkey.start()
         yield valkey
     finally:
         valkey.kill()
