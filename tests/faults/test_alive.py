@@ -8,7 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,21 +46,37 @@ async def send_to_an_outdated_address(self, batch):
 Coalescer._send = send_to_an_outdated_address
 """
 """The client of the loop keeps an address where no Redis is."""
+HANGS_AT_THE_END = f"""
+{HANGS}
+from insula_worker.attempts.claiming import Claiming
+async def finish(self, grace_s):
+    await asyncio.Event().wait()
+Claiming.finish = finish
+"""
+"""The loop hangs, and so does the drain."""
+FAULTS = {
+    "hangs": (HANGS, "the poll loop has not turned for 20 s"),
+    "outdated": (OUTDATED, "new connections to Redis work"),
+    "hangs-at-the-end": (HANGS_AT_THE_END, "the poll loop has not turned for 20 s"),
+}
+"""Each fault, and the reason with which the worker ends."""
 RUN = 'import runpy; runpy.run_module("insula_worker", run_name="__main__")'
 
 
 @contextmanager
 def faulty_worker(stack: Stack, folder: Path, fault: str) -> Generator[tuple[str, subprocess.Popen[bytes]]]:
     """Run one more worker of `probe`, with a fault and a lease of 2 s. Yield it and its address once it is ready."""
+    folder.mkdir()
     address = f"127.0.0.1:{free_port()}"
     settings = {
         "INSULA_REDIS_URL": stack.info["redis"],
         "INSULA_API": "probe",
-        "INSULA_WORKER": "faulty",
+        "INSULA_WORKER": folder.name,
         "INSULA_LISTEN": address,
         "INSULA_ADMIN_TOKEN": "token",
         "INSULA_SCRATCH": str(folder / "scratch"),
         "INSULA_LEASE_S": "2",
+        "INSULA_GRACE_S": "3",
     }
     environment = os.environ | stack.own_s3_env | settings
     command = [sys.executable, "-c", fault + RUN]
@@ -108,17 +125,18 @@ def outages(valkey: Valkey) -> list[tuple[Callable[[], object], Callable[[], obj
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [(HANGS, "the poll loop has not turned for 20 s"), (OUTDATED, "new connections to Redis work")],
-    ids=["hangs", "outdated address"],
-)
-def test_i12_alive_a_worker_whose_poll_loop_is_stuck_ends(
-    stack: Stack, tmp_path: Path, fault: str, reason: str
-) -> None:
+def test_i12_alive_a_worker_whose_poll_loop_is_stuck_ends(stack: Stack, tmp_path: Path) -> None:
     """Its liveness is NOT_SERVING, then it ends with an error, so that whoever started it starts another one."""
-    with faulty_worker(stack, tmp_path, fault) as (address, process):
-        (tmp_path / "moved").touch()
-        assert list(liveness(address, READY_S)) == [True, False]
-        assert process.wait(timeout=READY_S) == 1
-    assert (tmp_path / ERRORS).read_text().splitlines()[-1].startswith(f"worker: {reason}")
+    with ExitStack() as ending, ThreadPoolExecutor() as pool:
+        workers = {
+            name: ending.enter_context(faulty_worker(stack, tmp_path / name, fault))
+            for name, (fault, _) in FAULTS.items()
+        }
+        watches = {name: pool.submit(list, liveness(address, READY_S)) for name, (address, _) in workers.items()}
+        for name, (_, process) in workers.items():
+            (tmp_path / name / "moved").touch()
+            assert process.wait(timeout=READY_S) == 1
+            assert watches[name].result() == [True, False]
+    for name, (_, reason) in FAULTS.items():
+        last = (tmp_path / name / ERRORS).read_text().splitlines()[-1]
+        assert last.startswith(f"worker: {reason}"), name

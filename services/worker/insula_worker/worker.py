@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from insula.errors import ApiNotFound, ProjectInvalid, StoreFull, StoreUnavailable
 from insula.ledger import Claimant, WorkloadLedger
 from insula.phase import Phase
+from insula.printing import note
 from insula.project.configuration.spec import ApiSpec
 from insula.registry import REPORT_S, Registration, Registry
 from insula.rpc.server import Server
@@ -135,7 +136,7 @@ class Worker:
         log.error("worker not alive", extra={"error": reason})
         await self._server.set_alive(False)
         end_s = self._settings.grace.total_seconds() + ENDING_S
-        asyncio.get_running_loop().call_later(end_s, os._exit, 1)  # whatever is stuck may keep the drain from its end
+        asyncio.get_running_loop().call_later(end_s, _end_now, reason)
         raise PollLoopStuck(reason)
 
     async def _drain(self) -> None:
@@ -262,6 +263,16 @@ class Worker:
 
 class _Stopped(Exception):
     """Raised to cancel all tasks of a task group."""
+
+
+def _end_now(reason: str) -> None:
+    """End the process, because what is stuck also keeps the drain from its end. Print the tasks that do not end."""
+    try:
+        for task in asyncio.all_tasks():
+            note(f"does not end: {task!r}")
+        note(f"worker: {reason}")
+    finally:
+        os._exit(1)
 
 
 async def _stop(stopping: asyncio.Event) -> None:
