@@ -9,6 +9,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import grpc
@@ -114,11 +115,11 @@ class Suite:
 
 
 @contextmanager
-def running_suite(folder: Path, variables: Mapping[str, str], **options: Any) -> Generator[Suite]:
+def running_suite(variables: Mapping[str, str], **options: Any) -> Generator[Suite]:
     """Yield a suite without processes. At the end, kill those that were started."""
-    folder.mkdir(exist_ok=True)
     with ExitStack() as ending:
-        suite = Suite(folder, variables, **options)
+        folder = ending.enter_context(TemporaryDirectory())  # the path of a socket has 107 characters at most
+        suite = Suite(Path(folder), variables, **options)
         ending.callback(_kill, suite)
         yield suite
 

@@ -78,7 +78,7 @@ def test_the_services_run_a_workload_with_redis_7_over_tls(tmp_path: Path) -> No
         }
         admin = Redis.from_url(url, username="admin", password=PASSWORD, ssl_ca_certs=variables["INSULA_REDIS_CA_FILE"])
         until_blocking(lambda: answers(admin))
-        with running_suite(tmp_path / "suite", s3.variables | KEYS | variables) as suite:
+        with running_suite(s3.variables | KEYS | variables) as suite:
             for name in ("submit", "results"):
                 suite.start(name, {"INSULA_REDIS_USER": f"insula-{name}"})
             suite.command("deploy", str(write_project(tmp_path / "project", "a")))

@@ -32,9 +32,9 @@ def stop(process: subprocess.Popen[bytes]) -> int:
 class Results:
     """One replica of results with KEDA's scaler."""
 
-    def __init__(self, stores: Mapping[str, str], folder: str) -> None:
+    def __init__(self, stores: Mapping[str, str]) -> None:
         self.scaler = f"127.0.0.1:{free_port()}"
-        listens = {"INSULA_LISTEN": f"unix:{folder}/results-{free_port()}.sock", "INSULA_SCALER_LISTEN": self.scaler}
+        listens = {"INSULA_LISTEN": f"127.0.0.1:{free_port()}", "INSULA_SCALER_LISTEN": self.scaler}
         self.process = start("insula_results", {**stores, **listens})
 
     def wait(self) -> None:
@@ -43,9 +43,9 @@ class Results:
 
 
 @contextmanager
-def two_results(stores: Mapping[str, str], folder: str) -> Generator[tuple[Results, Results]]:
+def two_results(stores: Mapping[str, str]) -> Generator[tuple[Results, Results]]:
     """Run two replicas of results until the block ends."""
-    replicas = Results(stores, folder), Results(stores, folder)
+    replicas = Results(stores), Results(stores)
     try:
         for replica in replicas:
             replica.wait()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Generator
-from pathlib import Path
 from typing import Any, cast
 
 import grpc
@@ -38,8 +37,8 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Generator[Valkey]:
 
 
 @pytest.fixture(scope="module")
-def replicas(valkey: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Results, Results]]:
-    with two_results({"INSULA_REDIS_URL": valkey.url}, str(tmp_path_factory.mktemp("sockets"))) as found:
+def replicas(valkey: Valkey) -> Generator[tuple[Results, Results]]:
+    with two_results({"INSULA_REDIS_URL": valkey.url}) as found:
         yield found
 
 
@@ -243,9 +242,9 @@ async def test_an_outage_of_redis_changes_nothing(valkey: Valkey, scaler: Any, l
     stream.cancel()
 
 
-async def test_a_stream_ends_with_ok_when_its_replica_stops(valkey: Valkey, redis: Redis, tmp_path: Path) -> None:
+async def test_a_stream_ends_with_ok_when_its_replica_stops(valkey: Valkey, redis: Redis) -> None:
     """After an error KEDA would wait longer each time, for up to 60 s, before it opens the next stream."""
-    third = Results({"INSULA_REDIS_URL": valkey.url}, str(tmp_path))
+    third = Results({"INSULA_REDIS_URL": valkey.url})
     third.wait()
     async with grpc.aio.insecure_channel(third.scaler) as channel:
         stream: Any = ExternalScalerStub(channel).StreamIsActive(reference())

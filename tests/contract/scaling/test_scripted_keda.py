@@ -67,7 +67,7 @@ async def api(stack: Stack, stores: dict[str, str], tmp_path: Path) -> ApiSpec:
     [read] = read_project(project)
     address = f"127.0.0.1:{free_port()}"
     submit = start(
-        "insula_submit", {**stores, "INSULA_LISTEN": f"unix:{tmp_path}/submit.sock", "INSULA_ADMIN_LISTEN": address}
+        "insula_submit", {**stores, "INSULA_LISTEN": f"127.0.0.1:{free_port()}", "INSULA_ADMIN_LISTEN": address}
     )
     try:
         with AdminClient.at(address, TOKEN) as client:
@@ -90,7 +90,7 @@ class Deployment:
         """Start or stop workers."""
         while len(self.running) < replicas:
             name = f"worker-{len(self.running) + len(self.stopped)}"
-            places = {"INSULA_LISTEN": f"unix:{self._folder}/{name}.sock", "INSULA_SCRATCH": f"{self._folder}/{name}"}
+            places = {"INSULA_LISTEN": f"127.0.0.1:{free_port()}", "INSULA_SCRATCH": f"{self._folder}/{name}"}
             own = {"INSULA_API": "scaled", "INSULA_WORKER": name, **places}
             self.running.append(start("insula_worker", {**self._stores, **own}))
         while len(self.running) > replicas:
@@ -144,10 +144,10 @@ def path(counts: list[int]) -> list[int]:
 
 
 async def test_workers_follow_the_load_from_zero_and_back(
-    stack: Stack, stores: dict[str, str], api: ApiSpec, deployment: Deployment, tmp_path: Path
+    stack: Stack, stores: dict[str, str], api: ApiSpec, deployment: Deployment
 ) -> None:
     """Meanwhile one replica of results is killed, and Redis. Every workload is completed."""
-    with two_results(stores, str(tmp_path)) as replicas:
+    with two_results(stores) as replicas:
         addresses = "ipv4:" + ",".join(replica.scaler for replica in replicas)
         rendered = scaled_object(api, deployment="api-scaled", labels={}, scaler_address=addresses)
         keda = Keda(rendered, deployment.scale, POLL_S, SYNC_S)

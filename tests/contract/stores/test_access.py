@@ -67,13 +67,13 @@ def test_each_process_lives_its_whole_life_under_its_own_user(
     """Redis denies no command: from the first deployment to the last sweep, with a lost worker and a drain."""
     port = free_port()
     stores = {"INSULA_REDIS_URL": valkey.url, "INSULA_RETENTION_S": "5", "INSULA_LEASE_S": "2", **s3.variables, **KEYS}
-    with running_suite(tmp_path / "suite", stores) as suite, Redis.from_url(valkey.url) as client:
+    with running_suite(stores) as suite, Redis.from_url(valkey.url) as client:
         suite.start("submit", users["submit"])
         suite.start("results", users["results"] | {"INSULA_METRICS_LISTEN": f"127.0.0.1:{port}"})
         project = write_project(tmp_path / "project", "a", "b")
         suite.command("deploy", str(project))
-        advertised = tmp_path / "suite" / "elsewhere.sock"
-        advertised.symlink_to(tmp_path / "suite" / "b.sock")
+        advertised = suite.folder / "elsewhere.sock"
+        advertised.symlink_to(suite.folder / "b.sock")
         for api in ("a", "b"):
             suite.start(
                 api,

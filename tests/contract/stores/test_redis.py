@@ -71,7 +71,7 @@ async def test_the_services_run_a_workload_with_tls_users_and_passwords(
     """The password is in no log."""
 
     def run() -> str:
-        with running_suite(tmp_path / "suite", s3.variables | KEYS) as suite:
+        with running_suite(s3.variables | KEYS) as suite:
             for name in ("submit", "results"):
                 suite.start(name, redis.variables(f"insula-{name}"))
             suite.command("deploy", str(write_project(tmp_path / "project", "a")))

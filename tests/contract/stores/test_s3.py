@@ -38,7 +38,7 @@ def test_keys_of_roles_are_used(valkey: Valkey, s3: SeaweedFs, tmp_path: Path) -
     token.write_text(TOKEN)
     with (
         running_roles() as roles,
-        running_suite(tmp_path / "suite", {"INSULA_REDIS_URL": valkey.url, **s3.variables}) as suite,
+        running_suite({"INSULA_REDIS_URL": valkey.url, **s3.variables}) as suite,
     ):
         instance = {"AWS_EC2_METADATA_DISABLED": "false", "AWS_EC2_METADATA_SERVICE_ENDPOINT": roles.url}
         container = {
@@ -73,7 +73,7 @@ def test_the_bucket_may_be_in_the_host_name_and_the_keys_in_a_file(
         "AWS_SHARED_CREDENTIALS_FILE": str(keys),
     }
     inside = (str(bwrap), "--dev-bind", "/", "/", "--ro-bind", str(s3.hosts), "/etc/hosts", "--die-with-parent")
-    with running_suite(tmp_path / "suite", variables, inside=inside) as suite:
+    with running_suite(variables, inside=inside) as suite:
         run_a_workload(suite, tmp_path / "project", {}, {}, {})
 
 
@@ -94,7 +94,7 @@ def test_submit_ends_with_a_line_that_names_what_is_wrong(
         trustme.CA().cert_pem.write_to_path(tmp_path / "another")
         wrong = {"AWS_CA_BUNDLE": str(tmp_path / "another")}
     stores = {"INSULA_REDIS_URL": valkey.url, **s3.variables, **KEYS}
-    with running_suite(tmp_path / "suite", stores) as suite:
+    with running_suite(stores) as suite:
         suite.start("submit", wrong, ready=False)
         assert suite.processes["submit"].wait(timeout=END_S) == 1
         last = suite.log("submit").splitlines()[-1]
