@@ -49,7 +49,7 @@ class Sweeper:
                 await self.sweep()
             except (StoreUnavailable, StoreFull) as error:
                 self._steady = False
-                log.warning("sweep interrupted", extra={"error": str(error)})
+                log.warning("expired data not deleted, the next sweep will retry", extra={"error": str(error)})
 
     async def sweep(self) -> None:
         """Forget expired workloads, delete objects without a workload, drop deleted APIs that have no records."""
@@ -75,7 +75,7 @@ class Sweeper:
             log.info("expired data deleted", extra={"api": api.name, "workloads": forgotten, "uploads": deleted})
         if not api.live and await self._retention.drop(api.name):
             await self._registry.remove(api.name)
-            log.info("api removed", extra={"api": api.name})
+            log.info("last record of a deleted api removed", extra={"api": api.name})
 
     async def _forget_expired(self, api: str) -> int:
         """Forget page by page; returns how many. Raises StoreUnavailable if objects of a page could not be deleted."""

@@ -36,7 +36,8 @@ def describe(
 def _shown(release: Release, releases: Collection[Release], wanted: Deployed | Absent) -> tuple[Phase, str]:
     """Return the phase and reason to report for a release.
 
-    A release that failed in place is reported as starting until the previous version is ready or failing again.
+    With `max_surge: 0`, a release starts after the previous version has ended. If it fails, the previous version is
+    started again. Until that one is ready or failing, the failed release is reported as starting.
     """
     if release.role is Role.FAILED:
         before = (

@@ -88,7 +88,10 @@ def checked_value(kind: str, value: Any) -> float:
 
 
 def checked_tags(tags: object) -> Dict[str, str]:
-    """Return the tags as strings of at most TAG_CHARACTERS_MAX. Raises ValueError, or any exception of str()."""
+    """Return the tags as strings, each cut to TAG_CHARACTERS_MAX. Raises ValueError for no dictionary or too many tags.
+
+    If str() of a key or value raises, that exception is raised.
+    """
     if tags is None:
         return {}
     if not isinstance(tags, dict):

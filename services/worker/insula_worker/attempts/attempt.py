@@ -139,7 +139,7 @@ class Attempts:
     async def _store(self, lease: Lease, outcome: Completed | Failed) -> Result | Failure:
         """Write a large result or traceback to S3. Return the values for the workload's record.
 
-        Raises StoreUnavailable if S3 does not take a result. A failure is recorded without S3.
+        Raises StoreUnavailable if S3 does not take a result. If it does not take a traceback, the record keeps its end.
         """
         if isinstance(outcome, Failed):
             return await self._store_failure(lease, outcome)

@@ -70,9 +70,10 @@ def is_json_object(data: bytes) -> bool:
 
 
 def is_parsed_object(data: bytes) -> bool:
-    """Return the same by parsing, which takes several times the memory and allows about 1,000 levels.
+    """Return what is_json_object returns, by parsing.
 
-    For the Python of Debian 12: its `re` loses groups behind possessive quantifiers (gh-106052).
+    Parsing takes several times the memory and allows about 1,000 levels. It is for Python before 3.11.5, as in Debian
+    12, whose `re` loses groups behind possessive quantifiers (CPython issue gh-106052).
     """
     with suppress(ValueError, RecursionError):  # not JSON, or not UTF-8
         return isinstance(json.loads(data.decode(), parse_constant=_refuse), dict)
