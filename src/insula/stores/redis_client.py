@@ -23,6 +23,7 @@ from redis.exceptions import (
     ResponseError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from insula.errors import InsulaError, StoreFull, StoreUnavailable
 
@@ -128,8 +129,21 @@ def _careful(kind: type[AbstractConnection]) -> type[AbstractConnection]:
     """Return a kind of connection whose permission errors name the user, which those of Redis do for some commands.
 
     It is closed after a READONLY: a failover has made its server a replica, and a new connection finds the primary.
+
+    A send does not use `asyncio.wait_for`, as redis-py does. On Python 3.11 that function loses a cancellation that
+    arrives when the send has just ended (CPython issue gh-86296), and then a stopping process never ends.
     """
     plain: Any = kind
+
+    async def send_packed_command(self: Any, *arguments: Any, **options: Any) -> None:
+        timeout_s, self.socket_timeout = self.socket_timeout, None
+        try:
+            async with asyncio.timeout(timeout_s):
+                await plain.send_packed_command(self, *arguments, **options)
+        except TimeoutError:
+            raise RedisTimeoutError("Timeout writing to socket") from None
+        finally:
+            self.socket_timeout = timeout_s
 
     async def read_response(self: Any, *arguments: Any, **options: Any) -> Any:
         try:
@@ -142,7 +156,8 @@ def _careful(kind: type[AbstractConnection]) -> type[AbstractConnection]:
                 raise NoPermissionError(f"user {self.username or 'default'}: {error}") from None
             raise
 
-    return type(kind.__name__, (kind,), {"read_response": read_response})
+    careful = {"read_response": read_response, "send_packed_command": send_packed_command}
+    return type(kind.__name__, (kind,), careful)
 
 
 async def answers(redis: Redis) -> bool:

@@ -21,7 +21,7 @@ from insula.stores.redis_client import check_durability, connect
 from tests.contract.stores.seaweedfs import KEYS, SeaweedFs
 from tests.relay import encrypted, relaying
 from tests.suite import running_suite, write_project
-from tests.valkey import running_valkey
+from tests.valkey import Valkey, running_valkey
 
 PASSWORD = "only-the-services-may-read-this"
 USERS = {
@@ -131,3 +131,17 @@ async def test_after_a_failover_a_client_finds_the_primary(tmp_path: Path) -> No
             await client.aclose()
         with Redis.from_url(primary.url) as admin:
             assert admin.exists(ApiKeys("b").queue)
+
+
+async def test_a_cancelled_call_ends_whenever_it_is_cancelled(valkey: Valkey) -> None:
+    """On Python 3.11, redis-py loses a cancellation that arrives when a command has just been sent."""
+    client = connect(valkey.url)
+    await client.ping()  # the connection exists from now on
+    for turns in range(1, 20):
+        call = asyncio.ensure_future(client.xread({"nothing": "$"}, block=60_000))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait({call}, timeout=30)
+        assert call.cancelled(), f"it was cancelled in turn {turns}"
+    await client.aclose()
