@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 import grpc
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from insula.rpc.admin_client import AdminClient
 from insula.v1.results_service_pb2 import GetWorkloadRequest
@@ -24,6 +23,7 @@ from insula.v1.results_service_pb2_grpc import ResultsServiceStub
 from insula.v1.submit_service_pb2 import SubmitWorkloadRequest
 from insula.v1.submit_service_pb2_grpc import SubmitServiceStub
 from insula.v1.workload_pb2 import Workload
+from tests.health import is_ready
 from tests.waiting import until_blocking
 
 START_S: Final = 120
@@ -43,14 +43,7 @@ class Service:
     def serves(self) -> bool:
         """Whether its health is SERVING: for a worker, whether its handler is ready."""
         assert self.process.poll() is None, self.log.read_text()[-2000:]
-        with grpc.insecure_channel(self.address) as channel:
-            check = channel.unary_unary(
-                "/grpc.health.v1.Health/Check", HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
-            )
-            try:
-                return check(HealthCheckRequest(), timeout=5).status == HealthCheckResponse.SERVING
-            except grpc.RpcError:
-                return False
+        return is_ready(self.address)
 
     def stop(self) -> int:
         """Send SIGTERM and wait until it has ended. Return the exit code."""

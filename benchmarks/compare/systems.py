@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from benchmarks.compare.environment import Environment
@@ -50,22 +50,29 @@ class Running:
         return urlsplit(self.url).port or 80
 
 
-class System:
+class System(Protocol):
     """One of the compared systems."""
 
-    name: str
-    settings: str
+    @property
+    def name(self) -> str:
+        """Its name in the table."""
+        ...
+
+    @property
+    def settings(self) -> str:
+        """How it is run, in words."""
+        ...
 
     def version(self, environment: Environment) -> str:
         """Return the installed version."""
-        raise NotImplementedError
+        ...
 
     def running(self, environment: Environment, folder: Path) -> contextlib.AbstractAsyncContextManager[Running]:
         """Run the system, with its data in `folder`, until the block ends."""
-        raise NotImplementedError
+        ...
 
 
-class Insula(System):
+class Insula:
     """`insula up`, with its defaults: fsync on every write, metrics, the handler in a process of its own."""
 
     name = "Insula"
@@ -88,7 +95,7 @@ def _part(command: str) -> str:
 
 
 @dataclass(frozen=True)
-class Peer(System):
+class Peer:
     """A queue behind FastAPI and uvicorn, or behind Node's HTTP server. {port} in a command is the port of the API."""
 
     name: str

@@ -80,7 +80,7 @@ def render(
     tolerance: Tolerance = False,
     plain: Plain = False,
     acl: Annotated[
-        bool, typer.Option("--acl", help="Print the users of Redis instead: of the services, and of the APIs' workers.")
+        bool, typer.Option("--acl", help="Print the Redis users of the services and of the workers, and no objects.")
     ] = False,
 ) -> None:
     """Print a project's Kubernetes objects as YAML. The same project gives the same bytes."""

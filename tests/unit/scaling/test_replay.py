@@ -40,7 +40,7 @@ QUICK = replace(
 
 
 def trace(name: str) -> list[int]:
-    """Return the workloads in flight, one number for every 2 s."""
+    """Return the number of workloads in flight, every 2 s."""
     _, numbers = (TRACES / f"{name}.txt").read_text().splitlines()
     return [int(number) for number in numbers.split()]
 
