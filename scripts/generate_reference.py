@@ -52,7 +52,7 @@ file:
 
 ## Keys
 
-A key without a default may be left out. A replica is one worker with its handler process; on one machine each API has
+A key without a default may be left out. A replica is one worker with its handler processes; on one machine each API has
 one.
 """
 
@@ -93,6 +93,7 @@ The schema does not check these rules. `insula up` and `insula deploy` do.
 - `name` and `networking.endpoint` are unique in the file, and in all projects of one `insula up`.
 - `min_replicas` <= `init_replicas` <= `max_replicas`, and `target_replica_concurrency` <= `max_replica_concurrency`.
 - `max_surge` and `max_unavailable` are not both zero. `gpu` and `inf` are not both above zero.
+- `handler.max_memory_per_process` is less than `compute.mem`, which is the limit of all processes together.
 - `handler.models` is required for `type: tensorflow` and refused for `type: python`. It has exactly one of `path`,
   `paths` and `dir`. The names in `paths` differ.
 - An endpoint has at most {ENDPOINT_SEGMENTS_MAX} parts between slashes, no empty one, no `.` or `..`. These endpoints
@@ -105,6 +106,8 @@ DEFAULTS = {
     "handler.config": "`{}`",
     "autoscaling.init_replicas": "`min_replicas`",
     "compute.mem": "no limit",
+    "handler.max_requests_per_process": "no limit",
+    "handler.max_memory_per_process": "no limit",
     "networking.endpoint": "`/<name>`",
 }
 """Defaults that follow from something else."""

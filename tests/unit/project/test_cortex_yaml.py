@@ -24,6 +24,8 @@ def test_each_missing_key_has_cortex_default() -> None:
     assert dependencies.shell == "dependencies.sh"
     assert (handler.log_level, handler.python_path, handler.image) == ("info", None, None)
     assert (handler.shm_size, handler.models) == (None, None)
+    assert (handler.processes_per_replica, handler.threads_per_process, api.slots) == (1, 1, 1)
+    assert (handler.max_requests_per_process, handler.max_memory_per_process) == (None, None)
     assert (api.compute.cpu, api.compute.mem, api.compute.gpu, api.compute.inf) == (Quantity("200m"), None, 0, 0)
     assert (api.update_strategy.max_surge, api.update_strategy.max_unavailable) == ("25%", "25%")
     scaling = api.autoscaling
@@ -40,9 +42,14 @@ def test_null_is_the_same_as_leaving_a_key_out() -> None:
     assert spec("  compute:\n  networking: {endpoint: null}\n  autoscaling: {min_replicas: ~}\n") == spec()
 
 
-def test_keys_of_other_kinds_are_accepted_with_their_default() -> None:
-    one = "    processes_per_replica: 1\n    threads_per_process: ~\n    server_side_batching: null\n"
-    assert spec(one) == spec()
+def test_keys_of_other_kinds_are_accepted_without_a_value() -> None:
+    assert spec("    protobuf_path: ~\n    server_side_batching: null\n") == spec()
+
+
+def test_the_slots_are_those_of_all_processes() -> None:
+    assert spec("    processes_per_replica: 4\n    threads_per_process: 8\n").slots == 32
+    model = "    models: {path: s3://b/m}\n    processes_per_replica: 2\n    max_memory_per_process: 1Gi\n"
+    assert spec(model, TENSORFLOW).slots == 2
 
 
 def test_the_queue_limit_never_depends_on_current_replicas() -> None:

@@ -63,6 +63,17 @@ def test_json_is_canonical() -> None:
     assert same.to_json().startswith(b'{"autoscaling":{"downscale_stabilization_period":"300s"')
 
 
+def test_a_key_of_concurrency_is_in_the_json_only_with_a_value_of_its_own() -> None:
+    """A configuration without these keys keeps the version that it had before they existed."""
+    assert spec("    processes_per_replica: 1\n    threads_per_process: 1\n").to_json() == spec().to_json()
+    assert b"per_" not in spec().to_json()
+    handler = json.loads(spec("    threads_per_process: 2\n    max_memory_per_process: 1Gi\n").to_json())["handler"]
+    assert {key: value for key, value in handler.items() if "per_" in key} == {
+        "threads_per_process": 2,
+        "max_memory_per_process": "1Gi",
+    }
+
+
 def test_config_keeps_its_order() -> None:
     assert list(ApiSpec.from_json(spec("    config: {b: 1, a: 2}\n").to_json()).handler.config) == ["b", "a"]
 

@@ -52,8 +52,8 @@ COMPUTE_KEYS: Final[_Names] = MappingProxyType({
     "target_cpu_utilization": _moved("autoscaling.target_replica_concurrency"),
 })  # fmt: skip
 AUTOSCALING_KEYS: Final[_Names] = MappingProxyType({
-    "workers_per_replica": "an AsyncAPI has one process in each replica; set max_replicas",
-    "threads_per_worker": "an AsyncAPI runs one workload at a time in each replica; set max_replicas",
+    "workers_per_replica": _moved("handler.processes_per_replica"),
+    "threads_per_worker": _moved("handler.threads_per_process"),
     "target_queue_length": _moved("autoscaling.target_replica_concurrency"),
     "target_in_flight": "in Cortex 0.35 it is target_replica_concurrency",
     "max_concurrency": "in Cortex 0.35 it is max_replica_concurrency",

@@ -9,6 +9,7 @@ from insula.project.configuration.tree import Invalid
 
 if TYPE_CHECKING:
     from insula.project.configuration.spec import ApiSpec, Models
+    from insula.project.configuration.units import Quantity
 
 # The edge's URL patterns have this many segments, and its own paths take precedence over endpoints (both in envoy/).
 ENDPOINT_SEGMENTS_MAX: Final = 8
@@ -58,11 +59,19 @@ def completed(spec: ApiSpec) -> ApiSpec:
         raise Invalid("max_surge and max_unavailable cannot both be zero", ("update_strategy",))
     if spec.compute.gpu and spec.compute.inf:
         raise Invalid("gpu and inf cannot both be requested", ("compute",))
+    _check_memory(spec.handler.max_memory_per_process, spec.compute.mem)
     return replace(
         spec,
         autoscaling=replace(scaling, init_replicas=initial),
         networking=replace(spec.networking, endpoint=endpoint),
     )
+
+
+def _check_memory(process: Quantity | None, worker: Quantity | None) -> None:
+    """A process that may hold all of the worker's memory would meet the worker's limit before its own."""
+    if process and worker and process.amount >= worker.amount:
+        problem = f"must be less than compute.mem, which is {worker} (got {process})"
+        raise Invalid(problem, ("handler", "max_memory_per_process"))
 
 
 def _check_models(type: str, models: Models | None) -> None:

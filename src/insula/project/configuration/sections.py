@@ -6,14 +6,14 @@ The dataclass defines its keys: `name: Annotated[type, kind, meaning] = default`
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final, TypeVar, cast, get_args
 
 from insula.project.configuration.kinds import Kind, Schema, items, wrong_type
-from insula.project.configuration.tree import Invalid, Json, Node, plain, read_below
+from insula.project.configuration.tree import Invalid, Json, Node, read_below
 from insula.project.configuration.units import Quantity, format_duration
 
 NO_EFFECT: Final = "No effect on one machine."
@@ -81,11 +81,11 @@ class Section(Kind[_T_co]):
                 yield from key.kind.all_keys(f"{prefix}{name}.")
 
 
-def section(model: type[_T], elsewhere: Mapping[str, str] = _NONE, fixed: Mapping[str, Json] = _NONE) -> Section[_T]:
+def section(model: type[_T], elsewhere: Mapping[str, str] = _NONE, empty: Collection[str] = ()) -> Section[_T]:
     """Return the kind of a map whose keys are the fields of the dataclass `model`.
 
-    `fixed` keys are accepted only with one value or null, and have no effect. `elsewhere` are keys of other versions of
-    Cortex, each with the advice for the error.
+    `empty` keys are accepted only with null. `elsewhere` are keys of other versions of Cortex, each with the advice for
+    the error.
     """
     keys = {each.name: _key(each) for each in fields(cast("type[Any]", model))}
 
@@ -93,9 +93,9 @@ def section(model: type[_T], elsewhere: Mapping[str, str] = _NONE, fixed: Mappin
         if not isinstance(node.value, dict):
             raise wrong_type(node, "a map")
         for name, member in node.value.items():
-            if name in fixed:
-                _check_fixed(name, member, fixed[name])
-            elif name not in keys:
+            if name in empty and member.value is not None:
+                raise Invalid(f'key "{name}" is not supported', at=(name,))
+            if name not in keys and name not in empty:
                 raise Invalid(f'key "{name}" is not supported{_advice(name, keys, elsewhere)}', at=(name,))
         given = {name: member for name, member in node.value.items() if member.value is not None}
         values: dict[str, object] = {}
@@ -107,7 +107,7 @@ def section(model: type[_T], elsewhere: Mapping[str, str] = _NONE, fixed: Mappin
         return model(**values)
 
     members: dict[str, Json] = {name: key.schema for name, key in keys.items()}
-    members |= {name: {"enum": [None] if value is None else [value, None]} for name, value in fixed.items()}
+    members |= {name: {"enum": [None]} for name in sorted(empty)}
     required: list[Json] = [name for name, key in keys.items() if key.required]
     schema: Schema = {"type": "object", "additionalProperties": False, "properties": members}
     return Section(read, {**schema, "required": required} if required else schema, "map", keys)
@@ -123,12 +123,6 @@ def _key(each: Field[Any]) -> Key:
     default = each.default if each.default_factory is MISSING else each.default_factory()
     # Docstrings are None under `python -OO`.
     return Key(kind, " ".join(filter(None, notes)), default)
-
-
-def _check_fixed(name: str, member: Node, only: Json) -> None:
-    if plain(member) not in (None, only) or member.value is True:
-        but = "" if only is None else f" but for {only}"
-        raise Invalid(f'key "{name}" is not supported{but}', at=(name,))
 
 
 def _advice(name: str, keys: Mapping[str, Key], elsewhere: Mapping[str, str]) -> str:

@@ -51,13 +51,13 @@ _MODEL_NAME: Final = text(
     pattern=r"[-_.a-zA-Z0-9]+", rule="must consist of letters, digits, dashes, underscores and dots"
 )
 _S3_PATH: Final = text(pattern=r"s3://[^/]+(/.*)?", rule='must be an S3 path such as "s3://my-bucket/models/"')
-# Keys of Cortex' other kinds. For an AsyncAPI, Cortex accepted them with their default value only.
-_HANDLER_FIXED: Final[Mapping[str, Json]] = {
-    "processes_per_replica": 1,
-    "threads_per_process": 1,
-    "protobuf_path": None,
-    "server_side_batching": None,
-}
+# Keys of Cortex' other kinds. For an AsyncAPI, Cortex accepted them without a value only.
+_HANDLER_EMPTY: Final = frozenset({"protobuf_path", "server_side_batching"})
+# Keys that were added later. The canonical JSON lacks them at their default, so that a configuration without them keeps
+# the version that it had before.
+_ADDED: Final = frozenset(
+    {"processes_per_replica", "threads_per_process", "max_requests_per_process", "max_memory_per_process"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,24 @@ class Handler:
     env: Annotated[Mapping[str, str], ENVIRONMENT, "Environment variables of the handler. `.env` overrides them."] = (
         field(default_factory=dict[str, str], hash=False)
     )
+    processes_per_replica: Annotated[
+        int, integer(1, 100), "Handler processes of one worker; each calls the constructor once."
+    ] = 1
+    threads_per_process: Annotated[
+        int,
+        integer(1, 512),
+        "Workloads that one process runs at a time: each in a thread of its own or, with an `async def handle_async`, "
+        "on the process's event loop.",
+    ] = 1
+    max_requests_per_process: Annotated[
+        int | None, integer(1), "A process that has run this many workloads is replaced when it is idle."
+    ] = None
+    max_memory_per_process: Annotated[
+        Quantity | None,
+        amount("20Mi", "quantity of bytes, such as `512Mi` or `2Gi`"),
+        "A process that holds more memory after a workload is replaced when it is idle. Must be less than "
+        "`compute.mem`.",
+    ] = None
     log_level: Annotated[
         str,
         choice("debug", "info", "warning", "error"),
@@ -251,7 +269,7 @@ class ApiSpec:
         str, _NAME, "Name of the API, unique in the stack; other handlers reach it at `http://api-<name>:8888/`."
     ]
     kind: Annotated[str, choice(KIND), "Kind of the API; Insula runs only this kind."]
-    handler: Annotated[Handler, section(Handler, other_versions.HANDLER_KEYS, _HANDLER_FIXED), Handler.__doc__]
+    handler: Annotated[Handler, section(Handler, other_versions.HANDLER_KEYS, _HANDLER_EMPTY), Handler.__doc__]
     compute: Annotated[Compute, section(Compute, other_versions.COMPUTE_KEYS), Compute.__doc__] = Compute()
     autoscaling: Annotated[Autoscaling, section(Autoscaling, other_versions.AUTOSCALING_KEYS), Autoscaling.__doc__] = (
         Autoscaling()
@@ -260,6 +278,11 @@ class ApiSpec:
     networking: Annotated[Networking, section(Networking, other_versions.NETWORKING_KEYS), Networking.__doc__] = (
         Networking()
     )
+
+    @property
+    def slots(self) -> int:
+        """Workloads that one worker runs at a time."""
+        return self.handler.processes_per_replica * self.handler.threads_per_process
 
     @property
     def queue_limit(self) -> int:
@@ -331,7 +354,11 @@ def _json_of(value: object) -> Json:
         case tuple():
             return [_json_of(item) for item in cast("tuple[object, ...]", value)]
         case _ if dataclasses.is_dataclass(value):
-            members = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-            return {name: _json_of(member) for name, member in sorted(members.items())}
+            members = {each.name: (getattr(value, each.name), each.default) for each in dataclasses.fields(value)}
+            return {
+                name: _json_of(member)
+                for name, (member, default) in sorted(members.items())
+                if name not in _ADDED or member != default
+            }
         case _:
             return cast("Json", value)
