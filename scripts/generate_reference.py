@@ -53,7 +53,7 @@ file:
 ## Keys
 
 A key without a default may be left out. A replica is one worker with its handler processes; on one machine each API has
-one.
+one, or as many as `insula up --replicas` says.
 """
 
 WITHOUT_EFFECT = """\

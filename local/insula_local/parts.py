@@ -54,19 +54,32 @@ _OURS: Final = frozenset(
 """Variables that no part inherits. The parts get the URL of Redis, with user, password and CA, in a file."""
 
 
-def worker_name(api: str) -> str:
-    """Return the name of an API's worker. A worker with the same name as before reclaims its workloads at once."""
-    return f"{api}-0"
+@dataclass(frozen=True)
+class WorkerId:
+    """One of the workers of an API. `number` counts from 0."""
+
+    api: str
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the worker. A worker with the same name as before reclaims its workloads at once."""
+        return f"{self.api}-{self.number}"
+
+    @property
+    def short(self) -> str:
+        """The API, and for a further worker its number. An API's name has no dot, so that the text is unique."""
+        return f"{self.api}.{self.number}" if self.number else self.api
+
+    @property
+    def part(self) -> str:
+        """The name of the worker as a part."""
+        return f"worker {self.short}"
 
 
-def metrics_socket(api: str) -> str:
-    """Return the name of the socket for the metrics of an API's worker. Only these names have a dot."""
-    return f"metrics.{api}"
-
-
-def worker_part(api: str) -> str:
-    """Return the name of the API's worker as a part."""
-    return f"worker {api}"
+def metrics_socket(worker: str) -> str:
+    """Return the name of the socket for the metrics of a worker with this short name."""
+    return f"metrics.{worker}"
 
 
 @dataclass(frozen=True)
@@ -136,7 +149,11 @@ class Parts:
 
     def scrapes(self) -> Scrapes:
         """Return the server of the metrics address."""
-        return Scrapes(self.socket("results-metrics"), lambda api: self.socket(metrics_socket(api)))
+        return Scrapes(self.socket("results-metrics"), lambda worker: self.socket(metrics_socket(worker)))
+
+    def workers(self, api: str) -> list[WorkerId]:
+        """Return the workers of an API, at least one."""
+        return [WorkerId(api, number) for number in range(self.plan.replicas.get(api, 1))]
 
     def with_api(self, api: str) -> Parts:
         """Return the same stack with one more API, and add its short name to the hosts file of all handlers."""
@@ -220,24 +237,23 @@ class Parts:
         environment = {**part.environment, "INSULA_LOG_LEVEL": level if level.lower() == "debug" else "info"}
         return replace(part, environment=environment, take_log_line=take_log_line)
 
-    def worker(self, api: str, take_line: Callable[[str], None]) -> Part:
-        """Return the worker of one API as a part. `take_line` gets each line that it prints."""
-        name = worker_name(api)
+    def worker(self, worker: WorkerId, take_line: Callable[[str], None]) -> Part:
+        """Return a worker as a part. `take_line` gets each line that it prints."""
         variables = {
-            "INSULA_API": api,
-            "INSULA_WORKER": name,
-            "INSULA_LISTEN": self.address(f"worker.{api}"),
-            "INSULA_METRICS_LISTEN": self.address(metrics_socket(api)),
+            "INSULA_API": worker.api,
+            "INSULA_WORKER": worker.name,
+            "INSULA_LISTEN": self.address(f"worker.{worker.short}"),
+            "INSULA_METRICS_LISTEN": self.address(metrics_socket(worker.short)),
             "INSULA_HOSTS_FILE": str(self.data.run / "hosts"),
-            "INSULA_SCRATCH": str(self.data.run / name),
+            "INSULA_SCRATCH": str(self.data.run / worker.name),
             "INSULA_HIDDEN": json.dumps([str(self.data.path), str(self.data.sockets)]),
             "INSULA_ISOLATION": self.settings.isolation,
             "INSULA_GRACE_S": str(WORKER_GRACE_S),
             **{f"INSULA_HANDLER_{variable}": value for variable, value in self.handlers_s3.items()},
         }
-        command = (*_python("insula_worker"), api)  # its name is there for `ps`
+        command = (*_python("insula_worker"), worker.short)  # its name is there for `ps`
         environment = self._stores() | variables
-        part = self._part(worker_part(api), command, environment, probes.running())
+        part = self._part(worker.part, command, environment, probes.running())
         return replace(part, stop_s=WORKER_STOP_S, take_line=take_line, announced=False)
 
     def envoy(self) -> Part:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +22,8 @@ from insula_local.settings import INTERNAL_PORT, Refused, Settings
 CONNECT_S: Final = 3
 DATA_PATH_BYTES_MAX: Final = 480
 """SQLite's limit of a path is 512 bytes (sqlite3: MAX_PATHNAME). Its longest file name is filer.db-journal."""
+REPLICAS_MAX: Final = 100
+"""Most workers of one API on this machine: the default of `autoscaling.max_replicas`."""
 ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.\[\]:_-]+")
 """The format of the Origin header: scheme, host and optional port, in lower case, without a path."""
 
@@ -36,7 +38,8 @@ def check(settings: Settings, directories: Iterable[Path]) -> Plan:
     check_cache(settings)
     if settings.redis_url is not None:
         check_redis(settings.redis_url)
-    return Plan(settings, projects, programs, settings.payload_bytes_max)
+    replicas = read_replicas(settings.replicas, [project.spec.name for project in projects])
+    return Plan(settings, projects, programs, settings.payload_bytes_max, replicas)
 
 
 def read_projects(directories: Iterable[Path]) -> tuple[Project, ...]:
@@ -58,6 +61,21 @@ def read_projects(directories: Iterable[Path]) -> tuple[Project, ...]:
                 f"{project.config_path}. Set networking.endpoint of one of them to another path."
             )
     return projects
+
+
+def read_replicas(texts: Sequence[str], apis: Collection[str]) -> dict[str, int]:
+    """Return the number of workers in each text `API=N`. Raises Refused for another form, API or number."""
+    found: dict[str, int] = {}
+    for text in texts:
+        api, _, number = text.partition("=")
+        if not (number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= REPLICAS_MAX):
+            raise Refused(
+                f"--replicas {text!r} is refused: write API=N, where N is a whole number from 1 to {REPLICAS_MAX}."
+            )
+        if api not in apis:
+            raise Refused(f"--replicas {text} is refused: no project has an API {api}. There is {', '.join(apis)}.")
+        found[api] = int(number)
+    return found
 
 
 def _read(directory: Path, *, name: bool) -> list[Project]:

@@ -1,7 +1,7 @@
 """The metrics address for Prometheus. Forwards each scrape to the Unix socket of a part.
 
 GET /results/metrics         the queues of all APIs
-GET /workers/<api>/metrics   an API's worker and its handler
+GET /workers/<api>/metrics   an API's worker and its handler; <api>.1 is its second worker
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from insula.telemetry.metrics import SCRAPE_S, response
 
 RESULTS: Final = "/results/metrics"
 PIECE_BYTES: Final = 64 * 1024
-_REQUEST: Final = re.compile(rb"(GET|HEAD) (?:/results|/workers/(?P<api>[a-z0-9-]+))/metrics[? ]")
+_REQUEST: Final = re.compile(rb"(GET|HEAD) (?:/results|/workers/(?P<worker>[a-z0-9-]+(?:\.[0-9]+)?))/metrics[? ]")
 
 
-def worker_path(api: str) -> str:
-    """Return the path for the metrics of an API's worker."""
-    return f"/workers/{api}/metrics"
+def worker_path(worker: str) -> str:
+    """Return the path for the metrics of a worker with this short name."""
+    return f"/workers/{worker}/metrics"
 
 
 class Scrapes:
     """The server of the metrics address. It serves one request for each connection."""
 
     def __init__(self, results: Path, worker: Callable[[str], Path]) -> None:
-        """`results` is the socket with the metrics of results; `worker` returns the socket of an API's worker."""
+        """`results` is the socket with the metrics of results; `worker` returns that of a worker's short name."""
         self._results = results
         self._worker = worker
         self._server: asyncio.Server | None = None
@@ -55,9 +55,11 @@ class Scrapes:
         writer.close()
 
     async def _relay(self, request: re.Match[bytes], writer: asyncio.StreamWriter) -> None:
-        api = request["api"]
+        worker = request["worker"]
         try:
-            answer, asked = await asyncio.open_unix_connection(self._worker(api.decode()) if api else self._results)
+            answer, asked = await asyncio.open_unix_connection(
+                self._worker(worker.decode()) if worker else self._results
+            )
         except OSError:
             writer.write(response("503 Service Unavailable", "this part is not running\n"))
             return

@@ -1,12 +1,12 @@
 """The order in which parts start and stop.
 
     Valkey ──────────────┐
-    SeaweedFS ── bucket ─┴─ results, submit ── deploy ── worker per API ── up
+    SeaweedFS ── bucket ─┴─ results, submit ── deploy ── workers of each API ── up
     Envoy
 
-A worker is started when its API is deployed. The stop has the reverse order: the edge closes its listeners for callers,
-the workers give unfinished workloads back, the edge and the services end, and the stores end last. Handlers can reach
-S3 through the edge until they have ended.
+Workers are started when their API is deployed. The stop has the reverse order: the edge closes its listeners for
+callers, the workers give unfinished workloads back, the edge and the services end, and the stores end last. Handlers
+can reach S3 through the edge until they have ended.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Final
 
 from insula.phase import ApiState
@@ -23,7 +24,7 @@ from insula.project.consent import Confirmations
 from insula_local import envoy_admin, scrapes
 from insula_local.api import LocalApi
 from insula_local.machine.disk import DiskWatch
-from insula_local.parts import Parts, worker_part
+from insula_local.parts import Parts, WorkerId
 from insula_local.rollout.rollout import Rollout
 from insula_local.seaweedfs import filer
 from insula_local.seaweedfs.storage import BUCKET
@@ -49,6 +50,7 @@ class Stack:
         self._announce: Final = announce
         self._disk: Final = DiskWatch(parts.data.path)
         self._running: Final[dict[str, Supervised]] = {}
+        self._workers: Final[dict[str, WorkerId]] = {}
         self._scrapes: Final = parts.scrapes()
         self._group: Final = asyncio.TaskGroup()
         self._began: Final = time.monotonic()
@@ -61,6 +63,7 @@ class Stack:
             self,
             confirmations=Confirmations(parts.settings.cache) if parts.settings.ask else None,
             all_apis=parts.settings.redis_url is None,  # on the user's own Redis, other stacks may have APIs
+            replicas=parts.plan.replicas,
         )
         self._rollout.expect(parts.plan.projects)
 
@@ -141,7 +144,11 @@ class Stack:
             s3_endpoint=parts.s3_endpoint,
             s3_environment=parts.handlers_s3,
             results_metrics=parts.metrics_url(scrapes.RESULTS),
-            worker_metrics={name: parts.metrics_url(scrapes.worker_path(name)) for name in self._rollout.apis},
+            worker_metrics={
+                worker.short: parts.metrics_url(scrapes.worker_path(worker.short))
+                for api in self._rollout.apis
+                for worker in parts.workers(api)
+            },
             data=parts.data.path,
             seconds=self._elapsed_s(),
             apis=tuple(self._rollout.apis.values()),
@@ -159,18 +166,20 @@ class Stack:
             self._rollout.deployed(fields["api"], fields["version"], fields["endpoint"])
 
     def api_deployed(self, api: LocalApi) -> None:
-        """Show that a version was deployed. The first version of an API starts its worker."""
+        """Show that a version was deployed. The first version of an API starts its workers."""
         if self._stop.is_set():
             return
         if self._exit_code is not None:
             api.since = time.monotonic()
             self._view.deployed(api.name)
-        if worker_part(api.name) not in self._running:
-            self._parts = self._parts.with_api(api.name)
-            self._start(self._parts.worker(api.name, lambda line: self._on_worker_line(api.name, line)))
+        self._parts = self._parts.with_api(api.name)
+        for worker in self._parts.workers(api.name):
+            if worker.part not in self._running:
+                self._workers[worker.part] = worker
+                self._start(self._parts.worker(worker, partial(self._on_worker_line, worker)))
 
-    def _on_worker_line(self, api: str, line: str) -> None:
-        self._view.worker_line(api, line, self._running[worker_part(api)].pid)
+    def _on_worker_line(self, worker: WorkerId, line: str) -> None:
+        self._view.worker_line(worker.api, line, self._running[worker.part].pid)
 
     def api_slow(self, api: LocalApi) -> None:
         """Show that an API has been in one phase for a while."""
@@ -210,7 +219,7 @@ class Stack:
             self._rollout.settle(api, ApiState.FAILING, "\n".join(words))
 
     def _api_of(self, part: str) -> LocalApi | None:
-        return next((api for api in self._rollout.apis.values() if worker_part(api.name) == part), None)
+        return self._rollout.apis[self._workers[part].api] if part in self._workers else None
 
     def _on_signal(self, number: signal.Signals) -> None:
         if not self._stop.is_set():

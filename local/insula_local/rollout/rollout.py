@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Protocol
 
 from insula.errors import ProjectInvalid
@@ -26,6 +27,7 @@ LOOK_EVERY_S: Final = 0.1
 LOOK_AGAIN_EVERY_S: Final = 1.0
 """The pause while no API is pending and one is failing. The worker of a failing API retries by itself."""
 
+_SETTLED: Final = frozenset({Phase.READY, Phase.FAILING})
 _CHANNEL: Final = (
     # By default gRPC waits at least a second after a refused connection. Submit and workers start in less time.
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -38,7 +40,7 @@ class Audience(Protocol):
     """Receives each change of an API's state."""
 
     def api_deployed(self, api: LocalApi) -> None:
-        """A version of the API is registered. Start its worker unless it is running."""
+        """A version of the API is registered. Start its workers unless they are running."""
 
     def api_slow(self, api: LocalApi) -> None:
         """The API's worker has been in one phase for A_MOMENT_S. Called at each read until the phase changes."""
@@ -58,16 +60,19 @@ class Rollout:
         *,
         confirmations: Confirmations | None = None,
         all_apis: bool = True,
+        replicas: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         """Report the state of APIs to `audience`: of every API with `all_apis`, else of those that it deploys itself.
 
-        With `confirmations`, a project is deployed only if its dependencies.sh is confirmed.
+        With `confirmations`, a project is deployed only if its dependencies.sh is confirmed. An API has as many workers
+        as `replicas` has for it, else one.
         """
         self.apis: Final[dict[str, LocalApi]] = {}
         self._public_url = public_url
         self._audience = audience
         self._confirmations = confirmations
         self._all_apis = all_apis
+        self._replicas = replicas
         self._client = AdminClient.at(admin, options=_CHANNEL)
         self._workers: Final[dict[str, AdminClient]] = {}
         self._news = asyncio.Event()
@@ -168,31 +173,34 @@ class Rollout:
         return LOOK_EVERY_S if ApiState.PENDING in states else LOOK_AGAIN_EVERY_S
 
     def _ask(self, ours: Set[str] | None) -> list[tuple[Api, list[Worker]]]:
-        """Return each API of `ours`, or all APIs, with the reports of its workers; no reports if one does not answer.
+        """Return each API of `ours`, or all APIs, with the reports of those of its workers that answer.
 
         The workers are asked too, because the registry may still have reports of a killed stack's workers.
         """
         return [(api, self._describe_all(api)) for api in self._client.apis() if ours is None or api.name in ours]
 
     def _describe_all(self, api: Api) -> list[Worker]:
-        try:
-            return [release for worker in api.workers for release in self._describe(worker.address)]
-        except (AdminRefused, AdminUnavailable) as error:
-            log.debug("worker unavailable", extra={"api": api.name, "error": str(error)})
-            return []
+        addresses = dict.fromkeys(worker.address for worker in api.workers)
+        return [release for address in addresses for release in self._describe(address)]
 
     def _describe(self, address: str) -> Iterable[Worker]:
         if address not in self._workers:
             self._workers[address] = AdminClient.at(address, options=_CHANNEL)
-        return self._workers[address].releases()
+        try:
+            return self._workers[address].releases()
+        except (AdminRefused, AdminUnavailable) as error:
+            log.debug("worker unavailable", extra={"address": address, "error": str(error)})
+            return []
 
     def _judge(self, registered: Api, workers: Iterable[Worker]) -> ApiState:
         """Report changes of one API to the audience. Return the last reported state."""
         api = self._take_up(registered.name, registered.version, registered.endpoint)
-        worker = next((worker for worker in workers if worker.version == api.version), Worker())
-        if worker.phase == registered.state:
+        releases = [worker for worker in workers if worker.version == api.version]
+        settled = {worker.name for worker in releases if worker.phase in _SETTLED}
+        if len(settled) >= self._replicas.get(api.name, 1) and registered.state in {one.phase for one in releases}:
             self.settle(api, ApiState(registered.state), registered.reason)
             return api.state
+        worker = next((one for one in releases if one.name not in settled), Worker())
         progress = worker.reason if worker.phase == Phase.INSTALLING else ""
         if api.state == ApiState.PENDING and api.lingers(worker.phase, progress, time.monotonic()):
             self._audience.api_slow(api)

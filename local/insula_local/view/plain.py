@@ -37,7 +37,7 @@ _CONTENT_TYPES: Final = {".json": "application/json", ".txt": "text/plain; chars
 class Announcement:
     """The addresses and the APIs of a stack, for a user or a program.
 
-    `results_metrics` and `worker_metrics` are URLs for Prometheus; the latter has one for each API.
+    `results_metrics` and `worker_metrics` are URLs for Prometheus; the latter has one for each worker.
     """
 
     public: str

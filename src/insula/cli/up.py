@@ -87,6 +87,14 @@ Watch = Annotated[bool, typer.Option("--watch", help="Deploy a project again whe
 Yes = Annotated[
     bool, typer.Option("--yes", help="Do not ask before the dependencies.sh of a project runs on this machine.")
 ]
+Replicas = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--replicas",
+        metavar="API=N",
+        help="Workers of this API. May be repeated, once for each API. Default: one.",
+    ),
+]
 Isolated = Annotated[
     Isolation,
     typer.Option(
@@ -111,6 +119,7 @@ def up(
     verbose: Verbose = False,
     watch: Watch = False,
     yes: Yes = False,
+    replicas: Replicas = None,
     isolation: Isolated = Isolation.AUTO,
 ) -> None:
     """Start Envoy, Valkey, SeaweedFS, the services and the APIs of these projects. Ctrl-C stops them."""
@@ -136,6 +145,7 @@ def up(
         anyone_may_call=anyone_may_call,
         cors_origins=tuple(cors_origins or ["*"]),
         address_requests_per_s=address_requests_per_s,
+        replicas=tuple(replicas or ()),
     )
     directories = dict.fromkeys(_located(path) for path in projects or [Path.cwd()])
     try:

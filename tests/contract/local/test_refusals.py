@@ -112,6 +112,20 @@ def test_a_cors_origin_that_no_browser_sends_is_refused(project: Path, origin: s
     check_refused(up(project, "--cors-origin", origin), f"--cors-origin {origin!r} is refused")
 
 
+@pytest.mark.parametrize("text", ["api=0", "api=101", "api=-1", "api=two", "api", "=2", "api=1.5", "api=²"])
+def test_a_number_of_workers_that_cannot_be_is_refused(project: Path, text: str) -> None:
+    """So is an API that no project has. The last number for an API counts."""
+    with pytest.raises(
+        Refused,
+        match="write API=N, where N is a whole number from 1 to 100" if text != "=2" else "no project has an API",
+    ):
+        preflight.read_replicas([text], ["api"])
+    assert preflight.read_replicas(["api=3", "api=100"], ["api", "other"]) == {"api": 100}
+    check_refused(
+        up(project, "--replicas", "ap=2"), "--replicas ap=2 is refused: no project has an API ap. There is api."
+    )
+
+
 def test_two_apis_with_the_same_name_are_refused(tmp_path: Path) -> None:
     """The error names both files."""
     one, two = write_project(tmp_path / "one"), write_project(tmp_path / "two")

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import quote
 
-from insula_local.parts import Parts
+from insula_local.parts import Parts, WorkerId
 from scripts.reference import settings
 
 
@@ -20,7 +20,7 @@ def test_the_page_of_settings_names_the_variables_that_a_user_may_set(parts: Par
     given |= of_redis
     plan = replace(parts.plan, settings=replace(parts.settings, environment=given))
     own = replace(parts, plan=plan)
-    made = {"submit": own.submit(print), "results": own.results(), "worker": own.worker("api", print)}
+    made = {"submit": own.submit(print), "results": own.results(), "worker": own.worker(WorkerId("api"), print)}
     passed = {
         name
         for part, names in variables.items()

@@ -1,4 +1,4 @@
-"""Finds the keys of cortex.yaml that have no effect with `insula up`, which runs one worker for each API."""
+"""Finds the keys of cortex.yaml that have no effect with `insula up`, which does not scale."""
 
 from __future__ import annotations
 
