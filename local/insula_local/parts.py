@@ -15,7 +15,7 @@ from insula.settings import ADMIN_TOKEN, REDIS_CA_FILE, REDIS_PASSWORD, REDIS_UR
 from insula_local.datadir import DataDirectory
 from insula_local.machine import hosts, ports
 from insula_local.machine.enclosure import enclosed
-from insula_local.plan import Plan
+from insula_local.plan import Plan, WorkerId
 from insula_local.scrapes import Scrapes
 from insula_local.seaweedfs import storage
 from insula_local.settings import INTERNAL_PORT, Settings
@@ -52,29 +52,6 @@ _OURS: Final = frozenset(
     for name in (variable.name, f"{variable.name}_FILE")
 ) | {"INSULA_ADVERTISE", "INSULA_BAKED", "INSULA_SCALER_LISTEN"}
 """Variables that no part inherits. The parts get the URL of Redis, with user, password and CA, in a file."""
-
-
-@dataclass(frozen=True)
-class WorkerId:
-    """One of the workers of an API. `number` counts from 0."""
-
-    api: str
-    number: int = 0
-
-    @property
-    def name(self) -> str:
-        """The name of the worker. A worker with the same name as before reclaims its workloads at once."""
-        return f"{self.api}-{self.number}"
-
-    @property
-    def short(self) -> str:
-        """The API, and for a further worker its number. An API's name has no dot, so that the text is unique."""
-        return f"{self.api}.{self.number}" if self.number else self.api
-
-    @property
-    def part(self) -> str:
-        """The name of the worker as a part."""
-        return f"worker {self.short}"
 
 
 def metrics_socket(worker: str) -> str:
@@ -150,10 +127,6 @@ class Parts:
     def scrapes(self) -> Scrapes:
         """Return the server of the metrics address."""
         return Scrapes(self.socket("results-metrics"), lambda worker: self.socket(metrics_socket(worker)))
-
-    def workers(self, api: str) -> list[WorkerId]:
-        """Return the workers of an API, at least one."""
-        return [WorkerId(api, number) for number in range(self.plan.replicas.get(api, 1))]
 
     def with_api(self, api: str) -> Parts:
         """Return the same stack with one more API, and add its short name to the hosts file of all handlers."""
@@ -250,6 +223,7 @@ class Parts:
             "INSULA_ISOLATION": self.settings.isolation,
             "INSULA_GRACE_S": str(WORKER_GRACE_S),
             **{f"INSULA_HANDLER_{variable}": value for variable, value in self.handlers_s3.items()},
+            **self.plan.devices.get(worker, {}),
         }
         command = (*_python("insula_worker"), worker.short)  # its name is there for `ps`
         environment = self._stores() | variables

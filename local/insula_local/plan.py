@@ -11,10 +11,33 @@ from insula_local.settings import Settings
 
 
 @dataclass(frozen=True)
+class WorkerId:
+    """One of the workers of an API. `number` counts from 0."""
+
+    api: str
+    number: int = 0
+
+    @property
+    def name(self) -> str:
+        """The name of the worker. A worker with the same name as before reclaims its workloads at once."""
+        return f"{self.api}-{self.number}"
+
+    @property
+    def short(self) -> str:
+        """The API, and for a further worker its number. An API's name has no dot, so that the text is unique."""
+        return f"{self.api}.{self.number}" if self.number else self.api
+
+    @property
+    def part(self) -> str:
+        """The name of the worker as a part."""
+        return f"worker {self.short}"
+
+
+@dataclass(frozen=True)
 class Plan:
     """The settings, the projects, the programs, the payload limit of the edge, and the workers of APIs.
 
-    An API without an entry in `replicas` has one worker.
+    An API without an entry in `replicas` has one worker. `devices` has the variables with the accelerators of a worker.
     """
 
     settings: Settings
@@ -22,3 +45,8 @@ class Plan:
     programs: Programs
     payload_bytes_max: int
     replicas: Mapping[str, int] = field(default_factory=dict[str, int])
+    devices: Mapping[WorkerId, Mapping[str, str]] = field(default_factory=dict[WorkerId, Mapping[str, str]])
+
+    def workers(self, api: str) -> list[WorkerId]:
+        """Return the workers of an API, at least one."""
+        return [WorkerId(api, number) for number in range(self.replicas.get(api, 1))]

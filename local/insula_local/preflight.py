@@ -6,13 +6,16 @@ import ipaddress
 import os
 import re
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from insula.cache import ENVIRONMENTS
+from insula.devices import visible_devices, worker_variables
 from insula.errors import ProjectInvalid
 from insula.process.isolation import IsolationMissing, find_sandbox
 from insula.project import Project, read_project
+from insula.project.env_file import read_env
 from insula_local import datadir
 from insula_local.machine import binaries, ports
 from insula_local.machine.disk import check_room
@@ -39,7 +42,7 @@ def check(settings: Settings, directories: Iterable[Path]) -> Plan:
     if settings.redis_url is not None:
         check_redis(settings.redis_url)
     replicas = read_replicas(settings.replicas, [project.spec.name for project in projects])
-    return Plan(settings, projects, programs, settings.payload_bytes_max, replicas)
+    return with_devices(Plan(settings, projects, programs, settings.payload_bytes_max, replicas))
 
 
 def read_projects(directories: Iterable[Path]) -> tuple[Project, ...]:
@@ -76,6 +79,20 @@ def read_replicas(texts: Sequence[str], apis: Collection[str]) -> dict[str, int]
             raise Refused(f"--replicas {text} is refused: no project has an API {api}. There is {', '.join(apis)}.")
         found[api] = int(number)
     return found
+
+
+def with_devices(plan: Plan, root: Path = Path("/")) -> Plan:
+    """Return the plan with the machine's accelerators dealt to the workers of its projects.
+
+    A worker of another API, deployed later or earlier, sees all of them. `root` has the machine's /dev and /sys.
+    """
+    visible = visible_devices(plan.settings.environment, root)
+    if not visible:
+        return plan
+    owns = {each.spec.name: {**each.spec.handler.env, **read_env(each.root)}.keys() for each in plan.projects}
+    workers = [(worker, each.spec) for each in plan.projects for worker in plan.workers(each.spec.name)]
+    dealt = worker_variables([(spec.compute, owns[spec.name]) for _, spec in workers], visible)
+    return replace(plan, devices=dict(zip((worker for worker, _ in workers), dealt, strict=True)))
 
 
 def _read(directory: Path, *, name: bool) -> list[Project]:

@@ -24,7 +24,8 @@ from insula.project.consent import Confirmations
 from insula_local import envoy_admin, scrapes
 from insula_local.api import LocalApi
 from insula_local.machine.disk import DiskWatch
-from insula_local.parts import Parts, WorkerId
+from insula_local.parts import Parts
+from insula_local.plan import WorkerId
 from insula_local.rollout.rollout import Rollout
 from insula_local.seaweedfs import filer
 from insula_local.seaweedfs.storage import BUCKET
@@ -147,7 +148,7 @@ class Stack:
             worker_metrics={
                 worker.short: parts.metrics_url(scrapes.worker_path(worker.short))
                 for api in self._rollout.apis
-                for worker in parts.workers(api)
+                for worker in parts.plan.workers(api)
             },
             data=parts.data.path,
             seconds=self._elapsed_s(),
@@ -173,7 +174,7 @@ class Stack:
             api.since = time.monotonic()
             self._view.deployed(api.name)
         self._parts = self._parts.with_api(api.name)
-        for worker in self._parts.workers(api.name):
+        for worker in self._parts.plan.workers(api.name):
             if worker.part not in self._running:
                 self._workers[worker.part] = worker
                 self._start(self._parts.worker(worker, partial(self._on_worker_line, worker)))

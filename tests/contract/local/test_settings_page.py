@@ -3,7 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import quote
 
-from insula_local.parts import Parts, WorkerId
+from insula_local.parts import Parts
+from insula_local.plan import WorkerId
 from scripts.reference import settings
 
 

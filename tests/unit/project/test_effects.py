@@ -11,12 +11,10 @@ def test_defaults_need_no_warning() -> None:
 
 
 def test_keys_without_effect_are_in_one_warning() -> None:
-    """The memory limit and the queue limit have an effect."""
+    """The memory limit, the GPUs and the queue limit have an effect."""
     more = "  compute: {gpu: 1, cpu: 500m, mem: 1Gi}\n  autoscaling: {min_replicas: 2, max_replica_concurrency: 5}\n"
     keys = ineffective_keys(spec(more))
-    assert keys == ("compute.cpu", "compute.gpu", "autoscaling.min_replicas")
-    assert warning("my-api", keys) == (
-        "my-api: compute.cpu, compute.gpu, autoscaling.min_replicas have no effect on one machine"
-    )
+    assert keys == ("compute.cpu", "autoscaling.min_replicas")
+    assert warning("my-api", keys) == ("my-api: compute.cpu, autoscaling.min_replicas have no effect on one machine")
     only = ineffective_keys(spec("  autoscaling: {init_replicas: 2}\n"))
     assert warning("my-api", only) == "my-api: autoscaling.init_replicas has no effect on one machine"

@@ -156,7 +156,7 @@ class Handler:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Resources of one replica. On one machine, only `mem` has an effect."""
+    """Resources of one replica, for all its processes. On one machine `mem`, `gpu` and `inf` have an effect."""
 
     cpu: Annotated[
         Quantity,
@@ -171,8 +171,18 @@ class Compute:
         "handler that takes more before its first workload. On Kubernetes also the memory request; the limit of the "
         "container has room for two handlers and the worker.",
     ] = None
-    gpu: Annotated[int, integer(), "On Kubernetes, the devices `nvidia.com/gpu` of one replica.", NO_EFFECT] = 0
-    inf: Annotated[int, integer(), "On Kubernetes, the devices `aws.amazon.com/neuron` of one replica.", NO_EFFECT] = 0
+    gpu: Annotated[
+        int,
+        integer(),
+        "GPUs of one replica. Each handler process gets its own if there are enough. On Kubernetes, the devices "
+        "`nvidia.com/gpu`.",
+    ] = 0
+    inf: Annotated[
+        int,
+        integer(),
+        "Neuron devices of one replica. Each handler process gets cores of its own if there are enough. On Kubernetes, "
+        "the devices `aws.amazon.com/neuron`.",
+    ] = 0
     node_groups: Annotated[
         tuple[str, ...],
         TEXTS,

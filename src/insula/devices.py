@@ -1,0 +1,153 @@
+"""Deals the accelerators of the machine: to the workers of a stack, and to the processes of a worker.
+
+A program sees the devices that a variable of its environment names: CUDA_VISIBLE_DEVICES for NVIDIA,
+HIP_VISIBLE_DEVICES for AMD, NEURON_RT_VISIBLE_CORES for AWS Neuron. Nothing is dealt of a kind that the machine does
+not have, or whose variable the user has set for the handler.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from insula.project.configuration.spec import Compute
+
+CUDA: Final = "CUDA_VISIBLE_DEVICES"
+HIP: Final = "HIP_VISIBLE_DEVICES"
+ROCR: Final = "ROCR_VISIBLE_DEVICES"
+NEURON: Final = "NEURON_RT_VISIBLE_CORES"
+CHOSEN_BY: Final = {CUDA: {CUDA}, HIP: {HIP, ROCR, CUDA}, NEURON: {NEURON, "NEURON_RT_NUM_CORES"}}
+"""For each variable that is dealt, those with which a user chooses the same devices. HIP reads CUDA's too."""
+
+Device = tuple[str, ...]
+"""The words that name one device: one index or UUID, or the indices of a Neuron device's cores."""
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """The devices that one variable can name."""
+
+    variable: str
+    devices: tuple[Device, ...]
+
+    def asked(self, compute: Compute) -> int:
+        """Return how many of them one worker gets."""
+        return compute.inf if self.variable == NEURON else compute.gpu
+
+
+def visible_devices(environment: Mapping[str, str], root: Path = Path("/")) -> tuple[Devices, ...]:
+    """Return the devices that a program with this environment sees. `root` has the machine's /dev and /sys."""
+    found = (
+        Devices(CUDA, _named(_singles(_nvidia(root)), environment.get(CUDA))),
+        Devices(HIP, _hip(_amd(root), environment)),
+        Devices(NEURON, _named(_neuron(root), environment.get(NEURON))),
+    )
+    return tuple(kind for kind in found if kind.devices)
+
+
+def worker_variables(
+    workers: Sequence[tuple[Compute, Collection[str]]], visible: Sequence[Devices]
+) -> list[dict[str, str]]:
+    """Return the variables of each worker of a stack, given its `compute` and the variables that its API sets itself.
+
+    A worker gets as many devices as it asks for. If all workers together ask for more than there are, some share one.
+    """
+    decks = [(kind, itertools.cycle(kind.devices)) for kind in visible]
+    return [
+        {
+            kind.variable: _text(itertools.islice(deck, min(asked, len(kind.devices))))
+            for kind, deck in decks
+            if (asked := kind.asked(compute)) and CHOSEN_BY[kind.variable].isdisjoint(own)
+        }
+        for compute, own in workers
+    ]
+
+
+def device_variables(
+    process: int, processes: int, compute: Compute, own: Collection[str], visible: Sequence[Devices]
+) -> dict[str, str]:
+    """Return the variables of one process of a worker; `process` counts from 0.
+
+    `visible` are the worker's devices, `own` the names of the variables that the API sets itself. Each process gets the
+    same number of devices. All processes share the worker's devices, so that nothing is set, if there is one process or
+    fewer devices than processes. A core of a Neuron device counts as a device, because processes cannot share it.
+    """
+    variables = dict[str, str]()
+    for kind in visible:
+        devices = kind.devices[: kind.asked(compute)]
+        if kind.variable == NEURON:
+            devices = _singles(word for device in devices for word in device)
+        each = len(devices) // processes
+        if processes > 1 and each and CHOSEN_BY[kind.variable].isdisjoint(own):
+            variables[kind.variable] = _text(devices[process * each : (process + 1) * each])
+    return variables
+
+
+def _text(devices: Sequence[Device] | Iterator[Device]) -> str:
+    return ",".join(word for device in devices for word in device)
+
+
+def _singles(words: Sequence[str] | Iterator[str]) -> tuple[Device, ...]:
+    return tuple((word,) for word in words)
+
+
+def _named(devices: tuple[Device, ...], names: str | None) -> tuple[Device, ...]:
+    """Return the devices that a variable names: all of the machine without the variable, none if the machine has none.
+
+    A list ends at its first invalid word, such as -1. Neuron's variable may hold a range such as 0-3.
+    """
+    if names is None or not devices:
+        return devices
+    words = itertools.takewhile(lambda word: word and not word.startswith("-"), map(str.strip, names.split(",")))
+    given = [each for word in words for each in _spread(word)]
+    size = len(devices[0])
+    return tuple(tuple(given[first : first + size]) for first in range(0, len(given), size))
+
+
+def _spread(word: str) -> Sequence[str]:
+    limits = re.fullmatch(r"([0-9]{1,4})-([0-9]{1,4})", word)
+    return [str(index) for index in range(int(limits[1]), int(limits[2]) + 1)] if limits else [word]
+
+
+def _hip(machine: int, environment: Mapping[str, str]) -> tuple[Device, ...]:
+    """Return the devices as HIP counts them: from 0, among those that ROCR_VISIBLE_DEVICES leaves."""
+    left = _named(_singles(map(str, range(machine))), environment.get(ROCR))
+    return _named(_singles(map(str, range(len(left)))), environment.get(HIP, environment.get(CUDA)))
+
+
+def _nvidia(root: Path) -> list[str]:
+    return [str(index) for index in range(len(_numbered(root / "dev", "nvidia")))]
+
+
+def _amd(root: Path) -> int:
+    """Return the number of AMD's GPUs. A CPU has no SIMD units. Nodes that a container may not use cannot be read."""
+    nodes = (root / "sys/class/kfd/kfd/topology/nodes").glob("*/properties")
+    return sum(bool(re.search(r"^simd_count [1-9]", _read(node), re.MULTILINE)) for node in nodes)
+
+
+def _neuron(root: Path) -> tuple[Device, ...]:
+    """Return the devices with the indices of their cores; none if the driver does not report its cores."""
+    drivers = root / "sys/devices/virtual/neuron_device"
+    counts = [_read(drivers / name / "core_count").strip() for name in _numbered(root / "dev", "neuron")]
+    if not all(count.isdigit() and int(count) for count in counts):
+        return ()
+    index = itertools.count()
+    return tuple(tuple(str(next(index)) for _ in range(int(count))) for count in counts)
+
+
+def _numbered(folder: Path, word: str) -> list[str]:
+    """Return the names in the folder that consist of the word and a number, by their number."""
+    names = [path.name for path in folder.glob(f"{word}[0-9]*") if path.name.removeprefix(word).isdigit()]
+    return sorted(names, key=lambda name: int(name.removeprefix(word)))
+
+
+def _read(path: Path) -> str:
+    """Return the text of a file; empty if it cannot be read."""
+    try:
+        return path.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return ""
