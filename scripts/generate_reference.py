@@ -105,6 +105,7 @@ The schema does not check these rules. `insula up` and `insula deploy` do.
 DEFAULTS = {
     "handler.config": "`{}`",
     "autoscaling.init_replicas": "`min_replicas`",
+    "autoscaling.target_replica_concurrency": "1",
     "compute.mem": "no limit",
     "handler.max_requests_per_process": "no limit",
     "handler.max_memory_per_process": "no limit",

@@ -25,7 +25,7 @@ class Cortex:
     def decide(self, now_s: float, in_flight: float) -> int:
         """Return the new number of replicas, from the workloads in flight averaged over the window."""
         scaling, current = self.scaling, self.replicas
-        raw = in_flight / scaling.target_replica_concurrency
+        raw = in_flight / scaling.target
         wanted = math.ceil(raw)
         if current * (1 - scaling.downscale_tolerance) < raw < current * (1 + scaling.upscale_tolerance):
             wanted = current

@@ -71,7 +71,7 @@ class ScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
     ) -> GetMetricSpecResponse:
         """The name of the metric, and the API's target_replica_concurrency."""
         scaling = await self._scaling(request)
-        target = _target(request) or scaling.target_replica_concurrency
+        target = _target(request) or scaling.target
         return GetMetricSpecResponse(metricSpecs=[MetricSpec(metricName=_metric(request), targetSizeFloat=target)])
 
     async def GetMetrics(

@@ -39,7 +39,7 @@ def scaled_object(
     """
     scaling = spec.autoscaling
     # The service knows the target too. As part of the manifest, a new target makes KEDA write a new HPA.
-    metadata = {"scalerAddress": scaler_address, "api": spec.name, "target": str(scaling.target_replica_concurrency)}
+    metadata = {"scalerAddress": scaler_address, "api": spec.name, "target": str(scaling.target)}
     idle_s = _seconds(scaling.window + scaling.downscale_stabilization_period)
     return {
         "apiVersion": "keda.sh/v1alpha1",

@@ -61,6 +61,14 @@ def test_initial_replicas_follow_the_minimum() -> None:
     assert spec("  autoscaling: {min_replicas: 3}\n").autoscaling.init_replicas == 3
 
 
+def test_the_target_of_the_autoscaler_follows_the_slots() -> None:
+    """A target of one workload would start a replica for each slot. The largest default is the limit of the target."""
+    slots = "    processes_per_replica: 4\n    threads_per_process: 8\n"
+    assert spec(slots).autoscaling.target_replica_concurrency == 32
+    assert spec(slots + "  autoscaling: {target_replica_concurrency: 1}\n").autoscaling.target_replica_concurrency == 1
+    assert spec(slots + "  autoscaling: {max_replica_concurrency: 9}\n").autoscaling.target_replica_concurrency == 9
+
+
 def test_environment_values_are_the_text_in_the_file() -> None:
     env = spec("    env: {A: yes, B: 0123, C: 1.50, D: , E: 'x'}\n").handler.env
     assert env == {"A": "yes", "B": "0123", "C": "1.50", "D": "", "E": "x"}

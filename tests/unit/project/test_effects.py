@@ -18,3 +18,9 @@ def test_keys_without_effect_are_in_one_warning() -> None:
     assert warning("my-api", keys) == ("my-api: compute.cpu, autoscaling.min_replicas have no effect on one machine")
     only = ineffective_keys(spec("  autoscaling: {init_replicas: 2}\n"))
     assert warning("my-api", only) == "my-api: autoscaling.init_replicas has no effect on one machine"
+
+
+def test_a_default_that_follows_another_key_needs_no_warning() -> None:
+    assert ineffective_keys(spec("    threads_per_process: 8\n  autoscaling: {min_replicas: 1}\n")) == ()
+    chosen = spec("    threads_per_process: 8\n  autoscaling: {target_replica_concurrency: 4}\n")
+    assert ineffective_keys(chosen) == ("autoscaling.target_replica_concurrency",)

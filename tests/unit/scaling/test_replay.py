@@ -102,7 +102,7 @@ def replay(in_flight: list[int], scaling: Autoscaling, *, tolerance: bool = True
         if now and not in_flight[max(0, number - 1)]:
             hpa.poll(now_s, active=True)  # pushed
         if now_s % SYNC_S < EVERY_S:
-            before, target = hpa.replicas, scaling.target_replica_concurrency
+            before, target = hpa.replicas, scaling.target
             after = hpa.sync(now_s, average, target)
             within = abs(average / target - before) <= before * (scaling.upscale_tolerance if tolerance else 0.1)
             found.decisions.append(Decision(now_s, before, after, before if within else math.ceil(average / target)))

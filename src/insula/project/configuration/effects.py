@@ -5,6 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Final
 
+from insula.project.configuration.rules import target_default
 from insula.project.configuration.sections import NO_EFFECT
 from insula.project.configuration.spec import API, ApiSpec
 
@@ -16,10 +17,10 @@ _DEFAULTS: Final = ApiSpec.from_json(
 
 def ineffective_keys(spec: ApiSpec) -> tuple[str, ...]:
     """Return the keys that have no effect on one machine, and a value other than their default."""
-    keys = [key for key in WITHOUT_EFFECT if attrgetter(key)(spec) != attrgetter(key)(_DEFAULTS)]
-    if spec.autoscaling.init_replicas == spec.autoscaling.min_replicas:  # its default
-        keys = [key for key in keys if key != "autoscaling.init_replicas"]
-    return tuple(keys)
+    defaults: dict[str, object] = {key: attrgetter(key)(_DEFAULTS) for key in WITHOUT_EFFECT}
+    defaults["autoscaling.init_replicas"] = spec.autoscaling.min_replicas
+    defaults["autoscaling.target_replica_concurrency"] = target_default(spec)
+    return tuple(key for key in WITHOUT_EFFECT if attrgetter(key)(spec) != defaults[key])
 
 
 def warning(name: str, keys: tuple[str, ...]) -> str:

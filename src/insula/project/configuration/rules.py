@@ -45,6 +45,8 @@ def completed(spec: ApiSpec) -> ApiSpec:
     _check_models(spec.handler.type, spec.handler.models)
     scaling = spec.autoscaling
     low, high, target = scaling.min_replicas, scaling.max_replicas, scaling.target_replica_concurrency
+    if target is None:
+        target = target_default(spec)
     initial = low if scaling.init_replicas is None else scaling.init_replicas
     if low > high:
         raise Invalid(f"min_replicas cannot be greater than max_replicas ({low} > {high})", ("autoscaling",))
@@ -62,7 +64,7 @@ def completed(spec: ApiSpec) -> ApiSpec:
     _check_memory(spec.handler.max_memory_per_process, spec.compute.mem)
     return replace(
         spec,
-        autoscaling=replace(scaling, init_replicas=initial),
+        autoscaling=replace(scaling, init_replicas=initial, target_replica_concurrency=target),
         networking=replace(spec.networking, endpoint=endpoint),
     )
 
@@ -72,6 +74,11 @@ def _check_memory(process: Quantity | None, worker: Quantity | None) -> None:
     if process and worker and process.amount >= worker.amount:
         problem = f"must be less than compute.mem, which is {worker} (got {process})"
         raise Invalid(problem, ("handler", "max_memory_per_process"))
+
+
+def target_default(spec: ApiSpec) -> float:
+    """Return the `target_replica_concurrency` of a spec without one: as many workloads as a replica runs at a time."""
+    return float(min(spec.slots, spec.autoscaling.max_replica_concurrency))
 
 
 def _check_models(type: str, models: Models | None) -> None:

@@ -211,9 +211,14 @@ class Autoscaling:
     max_replica_concurrency: Annotated[
         int, integer(1, 30_000), "The queue takes this number times `max_replicas` workloads; more get 429."
     ] = 1024
+    # None only until `rules.completed`.
     target_replica_concurrency: Annotated[
-        float, number(above=0), "Workloads, waiting and running, that one replica should have.", NO_EFFECT
-    ] = 1.0
+        float | None,
+        number(above=0),
+        "Workloads, waiting and running, that one replica should have. By default as many as it runs at a time, "
+        "`processes_per_replica` times `threads_per_process`.",
+        NO_EFFECT,
+    ] = None
     window: Annotated[
         timedelta,
         duration(minimum=timedelta(seconds=10), multiple_of=timedelta(seconds=10)),
@@ -246,6 +251,11 @@ class Autoscaling:
         "`insula render --tolerance`; otherwise the share is that of the cluster, 10 %.",
         NO_EFFECT,
     ] = 0.05
+
+    @property
+    def target(self) -> float:
+        """The `target_replica_concurrency`. It is that of a replica with one slot until `rules.completed`."""
+        return self.target_replica_concurrency or 1.0
 
 
 @dataclass(frozen=True, slots=True)
