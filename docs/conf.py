@@ -19,6 +19,7 @@ CHAPTERS: Final = {
         "docs/glossary",
         "docs/writing-a-handler",
         "docs/cortex-yaml",
+        "docs/concurrency",
         "docs/python-client",
         "docs/cli",
         "docs/errors",

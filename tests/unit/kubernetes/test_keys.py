@@ -73,6 +73,19 @@ def test_without_a_surge_the_limit_has_room_for_one_handler(tmp_path: Path) -> N
     assert container_of(made(tmp_path, config))["resources"]["limits"]["memory"] == "1536Mi"
 
 
+def test_slots_change_the_target_of_the_scaler_and_nothing_else(tmp_path: Path) -> None:
+    """The resources are those of the whole worker, however many processes it has."""
+    slots = "    processes_per_replica: 4\n    threads_per_process: 8\n    max_memory_per_process: 1Gi\n"
+    compute = "  compute: {cpu: 4, mem: 6Gi, gpu: 4}\n"
+    plain = made(tmp_path / "plain", f"{MINIMAL}{compute}")
+    several = made(tmp_path / "several", f"{MINIMAL}{slots}{compute}")
+    assert container_of(several)["resources"] == container_of(plain)["resources"]
+    assert [only(found, "ScaledObject")["spec"]["triggers"][0]["metadata"]["target"] for found in (plain, several)] == [
+        "1.0",
+        "32.0",
+    ]
+
+
 def test_inferentia_chips_are_neuron_devices(tmp_path: Path) -> None:
     resources = container_of(made(tmp_path, f"{MINIMAL}  compute: {{inf: 1}}\n"))["resources"]
     assert (resources["requests"]["aws.amazon.com/neuron"], resources["limits"]["aws.amazon.com/neuron"]) == ("1", "1")
