@@ -60,7 +60,7 @@ async def test_a_new_api_is_served_and_other_handlers_reach_it_and_it_survives_a
     caller, late = write(tmp_path / "caller", "caller"), write(tmp_path / "late", "late")
     (caller / "handler.py").write_text(CALLER)
     for project in (caller, late):
-        save(project / "cortex.yaml", (project / "cortex.yaml").read_text().replace("}}", "}, compute: {gpu: 1}}"))
+        save(project / "cortex.yaml", (project / "cortex.yaml").read_text().replace("}}", "}, compute: {cpu: 1}}"))
     printed = tmp_path / "stderr"
     with printed.open("wb") as stderr:
         unreachable = "http://127.0.0.1:1"
@@ -73,7 +73,7 @@ async def test_a_new_api_is_served_and_other_handlers_reach_it_and_it_survives_a
             INSULA_LOG_LEVEL="error",
         ) as stack:
             await late_is_served(stack, late, printed)
-    assert "insula up: caller: compute.gpu has no effect on one machine\n" in printed.read_text()
+    assert "insula up: caller: compute.cpu has no effect on one machine\n" in printed.read_text()
     async with running_stack([caller], data=tmp_path / "data") as stack:
         assert [api["name"] for api in stack.info["apis"]] == ["caller", "late"]
         assert version_of(f"{stack.public}/late") == 1
@@ -83,7 +83,7 @@ async def late_is_served(stack: Stack, late: Path, printed: Path) -> None:
     """Deploy `late`, call it from outside and from the older handler, and deploy it twice more."""
     deployed = deploy(late, stack.info["admin"])
     assert (deployed.returncode, deployed.stdout) == (0, "late ready\n"), deployed.stderr
-    assert deployed.stderr.startswith("insula deploy: late: compute.gpu has no effect on one machine\n")
+    assert deployed.stderr.startswith("insula deploy: late: compute.cpu has no effect on one machine\n")
     await until(lambda: ready_lines(printed, "late") == 1, within_s=30)
     assert version_of(f"{stack.public}/late") == 1
     chained = HttpApi(f"{stack.public}/caller").run(b'{"callee": "late"}', "application/json")
