@@ -40,15 +40,15 @@ async def run(settings: Settings) -> None:
 
     # The edge sends reflection here, so this process describes both services that the edge lets through.
     described = ["insula.v1.ResultsService", SUBMIT.services_by_name["SubmitService"].full_name]
-    server = Server(settings.listen, described, stores_folder=stores.folder)
+    server = Server(settings.listen, described, http_address=settings.http_listen, stores_folder=stores.folder)
     apis, updates = RegistryCache(registry, tombstones=True), Updates(blocking_redis)
     servicer = ResultsServicer(ledger, objects, apis, updates)
-    results_service_pb2_grpc.add_ResultsServiceServicer_to_server(servicer, server.grpc)
+    server.add(results_service_pb2_grpc.add_ResultsServiceServicer_to_server, servicer)
     servers = [server]
     if settings.scaler_listen is not None:
         scaler = Server(settings.scaler_listen, [EXTERNAL_SCALER.services_by_name["ExternalScaler"].full_name])
         scaler_servicer = ScalerServicer(apis, InFlightMeter(redis), updates, scaler.stopping)
-        externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server(scaler_servicer, scaler.grpc)
+        scaler.add(externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server, scaler_servicer)
         servers.append(scaler)
     scrapes: MetricsServer | None = None
     if settings.metrics_listen is not None:

@@ -10,16 +10,21 @@ from insula.settings import StoreSettings
 from insula.variables import Text
 
 LISTEN: Final = Text("INSULA_LISTEN", "`host:port` or `unix:PATH` of ResultsService", required=True)
+HTTP_LISTEN: Final = Text(
+    "INSULA_HTTP_LISTEN",
+    "`host:port` or `unix:PATH` where the edge calls the same service over HTTP/1.1; none without it",
+)
 METRICS_LISTEN: Final = Text("INSULA_METRICS_LISTEN", "`host:port` or `unix:PATH` for Prometheus; none without it")
 SCALER_LISTEN: Final = Text("INSULA_SCALER_LISTEN", "`host:port` or `unix:PATH` of KEDA's scaler; none without it")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The addresses are host:port or unix:PATH. Without the last two there are no metrics and no scaler for KEDA."""
+    """The addresses are host:port or unix:PATH. Each but `listen` may be None."""
 
     stores: StoreSettings
     listen: str
+    http_listen: str | None
     metrics_listen: str | None
     scaler_listen: str | None
 
@@ -29,6 +34,7 @@ class Settings:
         return cls(
             stores=StoreSettings.read(environment),
             listen=LISTEN.read(environment),
+            http_listen=HTTP_LISTEN.read(environment) or None,
             metrics_listen=METRICS_LISTEN.read(environment) or None,
             scaler_listen=SCALER_LISTEN.read(environment) or None,
         )

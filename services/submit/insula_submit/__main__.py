@@ -30,17 +30,23 @@ async def run(settings: Settings) -> None:
     ledger = WorkloadLedger(redis, settings.stores.policy)
     registry = Registry(redis)
 
-    public = Server(settings.listen, ["insula.v1.SubmitService"], stores_folder=stores.folder)
+    public = Server(
+        settings.listen,
+        ["insula.v1.SubmitService"],
+        http_address=settings.http_listen,
+        stores_folder=stores.folder,
+    )
     objects = ObjectStore(stores.bucket)
     admission = Admission(ledger, objects, payload_bytes_max=settings.payload_bytes_max, stores_folder=stores.folder)
-    submit_service_pb2_grpc.add_SubmitServiceServicer_to_server(
-        SubmitServicer(admission, RegistryCache(registry, tombstones=False)), public.grpc
+    public.add(
+        submit_service_pb2_grpc.add_SubmitServiceServicer_to_server,
+        SubmitServicer(admission, RegistryCache(registry, tombstones=False)),
     )
     admin = Server(
         settings.admin_listen, ["insula.v1.ApiService"], token=settings.admin_token, stores_folder=stores.folder
     )
     apis = ApiServicer(registry, ledger, bundles, objects)
-    api_service_pb2_grpc.add_ApiServiceServicer_to_server(apis, admin.grpc)
+    admin.add(api_service_pb2_grpc.add_ApiServiceServicer_to_server, apis)
     await serve([public, admin], partial(answers, redis))
     await redis.aclose()
 

@@ -10,18 +10,23 @@ from insula.settings import PAYLOAD_BYTES_MAX, StoreSettings, admin_token
 from insula.variables import Text
 
 LISTEN: Final = Text("INSULA_LISTEN", "`host:port` or `unix:PATH` of SubmitService", required=True)
+HTTP_LISTEN: Final = Text(
+    "INSULA_HTTP_LISTEN",
+    "`host:port` or `unix:PATH` where the edge calls the same service over HTTP/1.1; none without it",
+)
 ADMIN_LISTEN: Final = Text("INSULA_ADMIN_LISTEN", "`host:port` or `unix:PATH` of ApiService", required=True)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """`listen` and `admin_listen` are host:port or unix:PATH; the payload limit should be the edge's too.
+    """The addresses are host:port or unix:PATH; the payload limit should be the edge's too.
 
     `admin_token` is what callers of ApiService must send, None on a Unix socket.
     """
 
     stores: StoreSettings
     listen: str
+    http_listen: str | None
     admin_listen: str
     admin_token: str | None
     payload_bytes_max: int
@@ -33,6 +38,7 @@ class Settings:
         return cls(
             stores=StoreSettings.read(environment),
             listen=LISTEN.read(environment),
+            http_listen=HTTP_LISTEN.read(environment) or None,
             admin_listen=admin_listen,
             admin_token=admin_token(environment, admin_listen),
             payload_bytes_max=PAYLOAD_BYTES_MAX.read(environment),

@@ -8,7 +8,7 @@ import signal
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar, cast
 
 import grpc
 from google.protobuf import descriptor_pool
@@ -21,10 +21,12 @@ from grpc_reflection.v1alpha import reflection
 
 from insula.errors import InsulaError
 from insula.rpc.admin import TokenInterceptor
+from insula.rpc.http1 import HttpServer
 from insula.rpc.statuses import ErrorInterceptor
 
 log = logging.getLogger(__name__)
 
+Servicer = TypeVar("Servicer")
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
 """Largest payload in one message. A larger one is sent in pieces."""
 MESSAGE_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + 64 * 1024
@@ -54,19 +56,29 @@ class Server:
     """A server at one address, with its services, health and reflection."""
 
     def __init__(
-        self, address: str, services: Sequence[str], *, token: str | None = None, stores_folder: Path | None = None
+        self,
+        address: str,
+        services: Sequence[str],
+        *,
+        http_address: str | None = None,
+        token: str | None = None,
+        stores_folder: Path | None = None,
     ) -> None:
         """`address` is host:port or unix:PATH. `services` are the full names of the services that reflection describes.
 
-        With a `token`, every call except the health service's must send it. For `stores_folder` see ErrorInterceptor.
+        At `http_address` the edge calls the same servicers over HTTP/1.1, see insula.rpc.http1. With a `token`, every
+        call except the health service's must send it; HTTP/1.1 has no tokens. For `stores_folder` see ErrorInterceptor.
         """
+        assert token is None or http_address is None, "an admin service needs its token"
         self.address: Final = address
         self.stopping: Final = asyncio.Event()
         """Set when the server begins to stop. A stream without an end of its own then returns."""
         self._health = health_aio.HealthServicer()
         tokens = [TokenInterceptor(token)] if token is not None else []
+        errors = ErrorInterceptor(stores_folder)
+        self._http = HttpServer(http_address, errors.wrapped) if http_address is not None else None
         self.grpc: Final = grpc.aio.server(
-            interceptors=[ErrorInterceptor(stores_folder), *tokens],
+            interceptors=[errors, *tokens],
             options=[
                 ("grpc.so_reuseport", 0),
                 # With probes, each connection's window grows to the bandwidth-delay product, and its data is in memory.
@@ -89,6 +101,12 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self.grpc)
         reflection.enable_server_reflection(services, self.grpc, _descriptions(services))
 
+    def add(self, register: Callable[[Servicer, grpc.aio.Server], None], servicer: Servicer) -> None:
+        """Add a servicer with its generated function add_..._to_server."""
+        register(servicer, self.grpc)
+        if self._http is not None:
+            register(servicer, cast("grpc.aio.Server", self._http))
+
     async def start(self) -> None:
         """Start listening. Readiness is NOT_SERVING until `set_serving(True)`. Raises PortTaken."""
         await self.set_serving(False)
@@ -98,6 +116,11 @@ class Server:
         except RuntimeError as error:
             raise PortTaken(self.address) from error
         await self.grpc.start()
+        if self._http is not None:
+            try:
+                await self._http.start()
+            except OSError as error:
+                raise PortTaken(self._http.address) from error
 
     async def set_serving(self, serving: bool) -> None:
         """Set the readiness. Once the server stops, it stays NOT_SERVING."""
@@ -111,7 +134,10 @@ class Server:
         """Report NOT_SERVING, refuse new calls, and let running calls finish within GRACE."""
         self.stopping.set()
         await self.set_serving(False)
-        await self.grpc.stop(GRACE.total_seconds())
+        stops = [self.grpc.stop(GRACE.total_seconds())]
+        if self._http is not None:
+            stops.append(self._http.stop(GRACE.total_seconds()))
+        await asyncio.gather(*stops)
 
     async def _set_health(self, service: str, good: bool) -> None:
         status = health_pb2.HealthCheckResponse

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, NoReturn, cast
+from typing import Any, Final, NoReturn
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -126,15 +126,18 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the method's handler. An unknown method stays unknown.
-
-        Every method is registered with gRPC as a stream of bytes, because gRPC never replies to a unary call without a
-        message, and returns INTERNAL for a malformed message.
-        """
-        handler: Any = await continuation(handler_call_details)
+        """Wrap the method's handler. An unknown method stays unknown."""
+        handler = await continuation(handler_call_details)
         details: Any = handler_call_details  # the stubs lack its attributes
         if handler is None or details.method.startswith(HEALTH):  # gRPC's own servicer writes to the context
-            return cast("grpc.RpcMethodHandler[Any, Any] | None", handler)
+            return handler
+        return self.wrapped(handler)
+
+    def wrapped(self, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
+        """Return the handler of a method, with requests as a stream of bytes, and with errors mapped to statuses.
+
+        gRPC never replies to a unary call without a message, and returns INTERNAL for a malformed message.
+        """
         streams = handler.response_streaming
         name = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if streams else 'unary'}"
         behaviour: Behaviour = getattr(handler, name)

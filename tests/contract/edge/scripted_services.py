@@ -8,7 +8,7 @@ import hashlib
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import grpc
 from google.api.httpbody_pb2 import HttpBody
@@ -17,6 +17,8 @@ from google.rpc.status_pb2 import Status
 from grpc.aio import ServicerContext
 from grpc_reflection.v1alpha import reflection
 
+from insula.rpc.http1 import HttpServer
+from insula.rpc.statuses import ErrorInterceptor
 from insula.v1.results_service_pb2 import (
     DownloadWorkloadRequest,
     GetWorkloadRequest,
@@ -33,6 +35,7 @@ from insula.v1.submit_service_pb2 import (
 )
 from insula.v1.submit_service_pb2_grpc import SubmitServiceServicer, add_SubmitServiceServicer_to_server
 from insula.v1.workload_pb2 import Workload
+from tests.addresses import free_port
 
 WORKLOAD_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 Request = TypeVar("Request")
@@ -57,8 +60,7 @@ class Refusal:
             for detail in self.details:
                 status.details.add().Pack(detail)
             trailers.append(("grpc-status-details-bin", status.SerializeToString()))
-        context.set_trailing_metadata(tuple(trailers))
-        await context.abort(self.code, self.message)
+        await context.abort(self.code, self.message, tuple(trailers))
 
 
 @dataclass
@@ -172,7 +174,9 @@ class ScriptedServer:
     run: Callable[[Coroutine[None, None, None]], None]
     register: Callable[[grpc.aio.Server], None]
     port: int = 0
+    http_port: int = field(default_factory=free_port)
     server: grpc.aio.Server | None = None
+    http: HttpServer | None = None
 
     def start(self) -> None:
         self.run(self._start())
@@ -187,10 +191,14 @@ class ScriptedServer:
         self.server.add_generic_rpc_handlers((AnswersEverything(),))
         self.port = self.server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self.server.start()
+        self.http = HttpServer(f"127.0.0.1:{self.http_port}", ErrorInterceptor().wrapped)
+        self.register(cast("grpc.aio.Server", self.http))
+        await self.http.start()
 
     async def _stop(self) -> None:
         assert self.server is not None
-        await self.server.stop(None)
+        assert self.http is not None
+        await asyncio.gather(self.server.stop(None), self.http.stop(0))
 
 
 class ScriptedServices:

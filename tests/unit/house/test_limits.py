@@ -14,7 +14,8 @@ ELSEWHERE = ("src/insula/client/", "src/insula/cli/", "src/insula/v1/")
 INTERNAL = {
     "a part of what has a limit of its own": {
         "BATCH_MAX", "BODY_BYTES_MAX", "DIRECTORY_BYTES_MAX", "MARK_BYTES_MAX", "MESSAGE_BYTES_MAX",
-        "METADATA_BYTES_MAX", "MESSAGE_CHARACTERS_MAX", "PIECE_BYTES_MAX", "TOGETHER_MS_MAX", "WAITING_MAX", "_RUN_MAX",
+        "METADATA_BYTES_MAX", "MESSAGE_CHARACTERS_MAX", "PIECE_BYTES_MAX", "REQUEST_BYTES_MAX", "TOGETHER_MS_MAX",
+        "WAITING_MAX", "_RUN_MAX",
     },
     "how much of a value, a reason or a progress line a text shows": {
         "COMPLAINT_CHARS_MAX", "PROGRESS_CHARACTERS_MAX", "REASON_CHARS_MAX", "SHOWN_CHARACTERS_MAX",
