@@ -1,7 +1,7 @@
 """The edge: one Envoy configuration for every API, and the descriptor set that Envoy uses for transcoding.
 
 Only renders configuration; it starts no process. The configuration has no names of APIs, so a deployment does not
-change it. On Kubernetes, envsubst fills the same placeholders of the same envoy.yaml.
+change it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from typing import Final
 
 from insula.rpc.addresses import unix_socket
 
 __all__ = ["EdgeAddresses", "bundled_folder", "render", "render_s3", "render_s3_stream"]
+
+TEMPLATES: Final = ("envoy", "clusters")
 
 
 def bundled_folder() -> Path:
@@ -27,10 +30,12 @@ def bundled_folder() -> Path:
 class EdgeAddresses:
     """The settings of one edge: its listeners, its services, its allowed callers and its limits.
 
-    The listeners' addresses are IP addresses. `submit`, `results` and `admin` are host:port or unix:PATH; `submit` and
-    `results` must be of one kind. If a host name has several addresses, all are used. In-cluster callers expect that
-    internal_port is 8888. `cors_origins` are the origins whose pages may read replies; "*" is any.
-    `address_requests_per_s` limits each client address; 0 means no limit.
+    The listeners' addresses are IP addresses. Those of the services and `admin` are host:port or unix:PATH, all
+    services of one kind. If a host name has several addresses, all are used. Requests of HTTP go to `submit_http` and
+    `results_http` (insula.rpc.http1), except for payloads over 32 KiB or of unknown length. If these two are empty, all
+    requests go to `submit` and `results` over gRPC. In-cluster callers expect that internal_port is 8888.
+    `cors_origins` are the origins whose pages may read replies; "*" is any. `address_requests_per_s` limits each client
+    address; 0 means no limit.
     """
 
     public_address: str
@@ -39,6 +44,8 @@ class EdgeAddresses:
     submit: str
     results: str
     admin: str
+    submit_http: str = ""
+    results_http: str = ""
     internal_port: int = 8888
     folder: Path = field(default_factory=bundled_folder)
     payload_bytes_max: int = 2 << 30
@@ -46,13 +53,17 @@ class EdgeAddresses:
     address_requests_per_s: int = 0
 
     def placeholders(self) -> Mapping[str, object]:
-        """Return the value of each ${NAME} in envoy.yaml."""
+        """Return the value of each ${NAME} in envoy.yaml and clusters.yaml."""
         origins, limit = list(self.cors_origins), self.address_requests_per_s
         derived = {"cors_origins", "address_requests_per_s"}
         return {name.upper(): value for name, value in vars(self).items() if name not in derived} | {
             "ADMIN": _address(self.admin),
             "SUBMIT": _address(self.submit),
             "RESULTS": _address(self.results),
+            "SUBMIT_HTTP": _address(self.submit_http or self.submit),
+            "RESULTS_HTTP": _address(self.results_http or self.results),
+            "SUBMIT_CLUSTER": "submit_http" if self.submit_http else "submit",
+            "RESULTS_CLUSTER": "results_http" if self.results_http else "results",
             "UPSTREAM_TYPE": "STRICT_DNS" if unix_socket(self.submit) is None else "STATIC",
             "CORS_ORIGINS": json.dumps([{"exact": origin} for origin in origins]),
             "ADDRESS_LIMIT_DISABLED": json.dumps(limit == 0),
@@ -62,7 +73,7 @@ class EdgeAddresses:
 
 def render(edge: EdgeAddresses) -> str:
     """Return Envoy's configuration as YAML, for `envoy -c FILE`. The name of FILE must end with .yaml."""
-    return _template(edge.folder, "envoy.yaml").substitute(edge.placeholders())
+    return "".join(_template(edge.folder, f"{name}.yaml").substitute(edge.placeholders()) for name in TEMPLATES)
 
 
 def render_s3(address: str, port: int, upstream: str) -> str:

@@ -200,11 +200,13 @@ class Parts:
 
     def results(self) -> Part:
         """Return the part results."""
-        return self._service("results", INSULA_LISTEN="results", INSULA_METRICS_LISTEN="results-metrics")
+        listens = {"INSULA_LISTEN": "results", "INSULA_HTTP_LISTEN": "results-http"}
+        return self._service("results", **listens, INSULA_METRICS_LISTEN="results-metrics")
 
     def submit(self, take_log_line: Callable[[str], None]) -> Part:
         """Return the part submit, which serves ApiService too. `take_log_line` gets each line of its log."""
-        part = self._service("submit", INSULA_LISTEN="submit", INSULA_ADMIN_LISTEN="submit-admin")
+        listens = {"INSULA_LISTEN": "submit", "INSULA_HTTP_LISTEN": "submit-http"}
+        part = self._service("submit", **listens, INSULA_ADMIN_LISTEN="submit-admin")
         level = part.environment.get("INSULA_LOG_LEVEL", "info")
         # Deployments are logged at this level.
         environment = {**part.environment, "INSULA_LOG_LEVEL": level if level.lower() == "debug" else "info"}
@@ -242,6 +244,8 @@ class Parts:
             internal_port=INTERNAL_PORT,
             submit=self.address("submit"),
             results=self.address("results"),
+            submit_http=self.address("submit-http"),
+            results_http=self.address("results-http"),
             admin=self.address("envoy-admin"),
             payload_bytes_max=self.plan.payload_bytes_max,
             cors_origins=self.settings.cors_origins,

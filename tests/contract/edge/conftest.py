@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterator, Mapping
 
 import pytest
 import pytest_asyncio
@@ -21,11 +21,31 @@ def started_services() -> Generator[ScriptedServices]:
     services.stop()
 
 
+WAYS = pytest.mark.parametrize("way", ["http", "grpc"])
+"""How requests of HTTP reach the services: short ones over HTTP/1.1, or all over gRPC. The answers are the same."""
+
+
 @pytest.fixture(scope="package")
-def edge(started_services: ScriptedServices, tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningEdge]:
-    running = RunningEdge(started_services, tmp_path_factory.mktemp("edge"))
+def edges(
+    started_services: ScriptedServices, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Mapping[str, RunningEdge]]:
+    running = {
+        way: RunningEdge(started_services, tmp_path_factory.mktemp(way), http=way == "http") for way in ("http", "grpc")
+    }
     yield running
-    running.stop()
+    for each in running.values():
+        each.stop()
+
+
+@pytest.fixture
+def way() -> str:
+    """Return the way of the shipped stack. Tests with the mark WAYS run both ways."""
+    return "http"
+
+
+@pytest.fixture
+def edge(edges: Mapping[str, RunningEdge], way: str) -> RunningEdge:
+    return edges[way]
 
 
 @pytest.fixture

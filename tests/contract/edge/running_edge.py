@@ -100,9 +100,14 @@ class RunningEdge:
         *,
         cors_origins: Sequence[str] = ("*",),
         address_requests_per_s: int = 0,
+        http: bool = True,
     ) -> None:
-        """Start Envoy with its files in `folder`. `source` holds another configuration than the shipped one."""
+        """Start Envoy with its files in `folder`. `source` holds another configuration than the shipped one.
+
+        With `http`, requests of HTTP reach the services over HTTP/1.1, otherwise over gRPC.
+        """
         public, internal, self.admin_port = free_ports(3)
+        self.clusters = {name: f"{name}_http" if http else name for name in ("submit", "results")}
         self.public, self.internal = Listener(public), Listener(internal)
         self.configuration = folder / "envoy.yaml"
         self.addresses = EdgeAddresses(
@@ -112,6 +117,8 @@ class RunningEdge:
             internal_port=internal,
             submit=f"127.0.0.1:{services.submit_server.port}",
             results=f"127.0.0.1:{services.results_server.port}",
+            submit_http=f"127.0.0.1:{services.submit_server.http_port}" if http else "",
+            results_http=f"127.0.0.1:{services.results_server.http_port}" if http else "",
             admin=f"127.0.0.1:{self.admin_port}",
             payload_bytes_max=PAYLOAD_BYTES_MAX,
             folder=source or bundled_folder(),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import grpc
 
 from tests.contract.edge import raw
+from tests.contract.edge.conftest import WAYS
 from tests.contract.edge.running_edge import Listener, RunningEdge
 from tests.contract.edge.scripted_services import Refusal, ScriptedResults
+
+pytestmark = WAYS
 
 MIB = 1 << 20
 MEMORY_GROWTH_MB_MAX = 24

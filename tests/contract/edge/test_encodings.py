@@ -10,8 +10,11 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
 
+from tests.contract.edge.conftest import WAYS
 from tests.contract.edge.running_edge import Listener
 from tests.contract.edge.scripted_services import Refusal, ScriptedServices
+
+pytestmark = WAYS
 
 BODY = gzip.compress(b'{"a": 1}' * 10_000)
 

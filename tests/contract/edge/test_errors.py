@@ -10,8 +10,11 @@ import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
+from tests.contract.edge.conftest import WAYS
 from tests.contract.edge.running_edge import Listener
 from tests.contract.edge.scripted_services import Refusal, ScriptedServices
+
+pytestmark = WAYS
 
 QUEUE_FULL = Refusal(
     grpc.StatusCode.RESOURCE_EXHAUSTED,

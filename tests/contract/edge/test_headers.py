@@ -8,6 +8,7 @@ import pytest
 from insula.v1.results_service_pb2 import GetWorkloadRequest
 from insula.v1.results_service_pb2_grpc import ResultsServiceStub
 from tests.contract.edge import raw
+from tests.contract.edge.conftest import WAYS
 from tests.contract.edge.running_edge import Listener
 from tests.contract.edge.scripted_services import ScriptedServices
 
@@ -29,6 +30,7 @@ def listener(request: pytest.FixtureRequest, public: Listener, internal: Listene
     return public if request.param == "public" else internal
 
 
+@WAYS
 @pytest.mark.parametrize("name", OF_GRPC)
 def test_grpc_headers_of_a_plain_http_request_are_dropped(
     listener: Listener, services: ScriptedServices, name: str
@@ -71,6 +73,7 @@ def test_malformed_metadata_of_one_caller_does_not_affect_the_calls_of_others(
             ResultsServiceStub(channel).GetWorkload(GetWorkloadRequest(api="a", id="1"), timeout=10)
 
 
+@WAYS
 def test_a_request_id_that_is_too_long_or_not_visible_ascii_is_replaced(
     listener: Listener, services: ScriptedServices
 ) -> None:
@@ -103,6 +106,7 @@ def test_an_unknown_transfer_coding_is_a_client_error(listener: Listener) -> Non
     assert b'"malformed request"' in reply.body
 
 
+@WAYS
 def test_request_trailers_of_plain_http_reach_no_service(public: Listener, services: ScriptedServices) -> None:
     """If the trailers had a header of gRPC, the service's gRPC library would refuse the call."""
     headers = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/predict/1"), (b":authority", b"localhost")]

@@ -8,6 +8,7 @@ import pytest
 
 from insula.v1.submit_service_pb2 import SubmitWorkloadRequest
 from tests.contract.edge import raw
+from tests.contract.edge.conftest import WAYS
 from tests.contract.edge.running_edge import Listener
 from tests.contract.edge.scripted_services import WORKLOAD_ID, ScriptedServices
 
@@ -23,6 +24,7 @@ def answers(listener: Listener, data: bytes) -> list[raw.RawReply]:
     return raw.http1(("127.0.0.1", listener.port), data)
 
 
+@WAYS
 def test_a_submit_and_a_read_need_no_host(listener: Listener, services: ScriptedServices) -> None:
     """HTTP/1.0 does not require Host. It has no chunks, so the end of the connection ends the answer."""
     [submitted] = answers(listener, HEAD + b"Content-Length: 5\r\n\r\nhello")
@@ -41,6 +43,7 @@ def test_the_host_selects_the_api_in_http_1_0_too(internal: Listener, services: 
     assert services.submit.uploads[0].first.api == "echo"
 
 
+@WAYS
 def test_a_connection_is_kept_alive_for_a_client_that_asks(listener: Listener, services: ScriptedServices) -> None:
     """`ab -k` asks for it. The answer has a length and `Connection: keep-alive`."""
     kept = HEAD + b"Connection: Keep-Alive\r\nContent-Length: 5\r\n\r\nhello"

@@ -11,8 +11,11 @@ import pytest
 
 from insula.v1.results_service_pb2 import GetWorkloadRequest
 from insula.v1.results_service_pb2_grpc import ResultsServiceStub
+from tests.contract.edge.conftest import WAYS
 from tests.contract.edge.running_edge import Listener, RunningEdge
 from tests.contract.edge.scripted_services import ScriptedServices
+
+pytestmark = WAYS
 
 MIB = 1 << 20
 
@@ -40,9 +43,9 @@ def test_a_request_waits_for_a_restart(public: Listener, stopped: ScriptedServic
     servers = {"submit": stopped.submit_server, "results": stopped.results_server}
     with ThreadPoolExecutor() as pool:
         for cluster, call in calls.items():
-            before = edge.statistic(f"cluster.{cluster}.upstream_rq_retry")
+            before = edge.statistic(f"cluster.{edge.clusters[cluster]}.upstream_rq_retry")
             reply = pool.submit(call)
-            await_retry(edge, cluster, before)
+            await_retry(edge, edge.clusters[cluster], before)
             servers[cluster].start()
             assert reply.result(timeout=60).status == 200
     assert len(stopped.submit.uploads) == len(stopped.results.downloads) == 1

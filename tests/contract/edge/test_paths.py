@@ -6,8 +6,11 @@ import grpc
 import pytest
 
 from insula.project.configuration.rules import ENDPOINTS_RESERVED
+from tests.contract.edge.conftest import WAYS
 from tests.contract.edge.running_edge import Listener
 from tests.contract.edge.scripted_services import Refusal, ScriptedResults, ScriptedServices, ScriptedSubmit
+
+pytestmark = WAYS
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,11 @@ from google.protobuf.descriptor import Descriptor
 
 from insula.v1.results_service_pb2 import DownloadWorkloadRequest
 from insula.v1.submit_service_pb2 import UploadWorkloadRequest
+from tests.contract.edge.conftest import WAYS
 from tests.contract.edge.running_edge import Listener
 from tests.contract.edge.scripted_services import ScriptedServices
+
+pytestmark = WAYS
 
 VALUE = "ZXZpbA=="  # valid base64, so that a field of bytes could accept it
 

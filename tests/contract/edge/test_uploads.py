@@ -8,8 +8,13 @@ import json
 import pytest
 
 from insula.ids import new_id
+from tests.contract.edge import raw
+from tests.contract.edge.conftest import WAYS
 from tests.contract.edge.running_edge import PAYLOAD_BYTES_MAX, Listener, RunningEdge
 from tests.contract.edge.scripted_services import WORKLOAD_ID, ScriptedSubmit
+from tests.waiting import until_blocking
+
+pytestmark = WAYS
 
 MIB = 1 << 20
 MEMORY_GROWTH_MB_MAX = 24
@@ -110,3 +115,21 @@ def test_a_request_id_that_is_a_workloads_id_is_not_changed(public: Listener, in
     id = new_id()
     assert public.post("/predict", x_request_id=id).headers["x-request-id"] == id
     assert internal.post("/", host="api-predict:8888", x_request_id=id).headers["x-request-id"] == id
+
+
+def test_slow_callers_of_short_bodies_occupy_no_connection_to_the_service(
+    public: Listener, submit: ScriptedSubmit, edge: RunningEdge
+) -> None:
+    """The edge makes the call when the whole body has arrived."""
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n"
+    slow = [raw.connect(("127.0.0.1", public.port)) for _ in range(100)]
+    for connection in slow:
+        connection.sendall(head + b"a")
+    assert public.post("/predict").status == 200
+    until_blocking(lambda: edge.statistic("http.public.downstream_rq_active") == 100)
+    assert len(submit.uploads) == 1 if edge.clusters["submit"] == "submit_http" else 101
+    for connection in slow:
+        connection.sendall(b"b")
+        assert raw.receive(connection).startswith(b"HTTP/1.1 200")
+        connection.close()
+    assert len(submit.uploads) == 101
