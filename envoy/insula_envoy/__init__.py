@@ -31,21 +31,21 @@ class EdgeAddresses:
     """The settings of one edge: its listeners, its services, its allowed callers and its limits.
 
     The listeners' addresses are IP addresses. Those of the services and `admin` are host:port or unix:PATH, all
-    services of one kind. If a host name has several addresses, all are used. Requests of HTTP go to `submit_http` and
-    `results_http` (insula.rpc.http1), except for payloads over 32 KiB or of unknown length. If these two are empty, all
-    requests go to `submit` and `results` over gRPC. In-cluster callers expect that internal_port is 8888.
-    `cors_origins` are the origins whose pages may read replies; "*" is any. `address_requests_per_s` limits each client
-    address; 0 means no limit.
+    services of one kind. A service has one address for each of its processes; calls spread over them, and over all
+    addresses of a host name. Requests of HTTP go to `submit_http` and `results_http` (insula.rpc.http1), except for
+    payloads over 32 KiB or of unknown length. If these two are empty, all requests go to `submit` and `results` over
+    gRPC. In-cluster callers expect that internal_port is 8888. `cors_origins` are the origins whose pages may read
+    replies; "*" is any. `address_requests_per_s` limits each client address; 0 means no limit.
     """
 
     public_address: str
     public_port: int
     internal_address: str
-    submit: str
-    results: str
+    submit: Sequence[str]
+    results: Sequence[str]
     admin: str
-    submit_http: str = ""
-    results_http: str = ""
+    submit_http: Sequence[str] = ()
+    results_http: Sequence[str] = ()
     internal_port: int = 8888
     folder: Path = field(default_factory=bundled_folder)
     payload_bytes_max: int = 2 << 30
@@ -58,13 +58,13 @@ class EdgeAddresses:
         derived = {"cors_origins", "address_requests_per_s"}
         return {name.upper(): value for name, value in vars(self).items() if name not in derived} | {
             "ADMIN": _address(self.admin),
-            "SUBMIT": _address(self.submit),
-            "RESULTS": _address(self.results),
-            "SUBMIT_HTTP": _address(self.submit_http or self.submit),
-            "RESULTS_HTTP": _address(self.results_http or self.results),
+            "SUBMIT": _endpoints(self.submit),
+            "RESULTS": _endpoints(self.results),
+            "SUBMIT_HTTP": _endpoints(self.submit_http or self.submit),
+            "RESULTS_HTTP": _endpoints(self.results_http or self.results),
             "SUBMIT_CLUSTER": "submit_http" if self.submit_http else "submit",
             "RESULTS_CLUSTER": "results_http" if self.results_http else "results",
-            "UPSTREAM_TYPE": "STRICT_DNS" if unix_socket(self.submit) is None else "STATIC",
+            "UPSTREAM_TYPE": "STRICT_DNS" if unix_socket(self.submit[0]) is None else "STATIC",
             "CORS_ORIGINS": json.dumps([{"exact": origin} for origin in origins]),
             "ADDRESS_LIMIT_DISABLED": json.dumps(limit == 0),
             "ADDRESS_REQUESTS": limit or 1,
@@ -89,6 +89,10 @@ def render_s3_stream(address: str, port: int, upstream: str) -> str:
 
 def _template(folder: Path, name: str) -> Template:
     return Template((folder / name).read_text(encoding="utf-8"))
+
+
+def _endpoints(addresses: Sequence[str]) -> str:
+    return f"[{', '.join(f'{{endpoint: {{address: {_address(address)}}}}}' for address in addresses)}]"
 
 
 def _address(address: str) -> str:

@@ -89,8 +89,8 @@ def edge() -> Mapping[str, Any]:
         public_address="0.0.0.0",  # noqa: S104 - nothing listens there
         public_port=8080,
         internal_address="127.0.0.1",
-        submit="localhost:1",
-        results="localhost:2",
+        submit=["localhost:1"],
+        results=["localhost:2"],
         admin="localhost:3",
     )
     parsed: Mapping[str, Any] = yaml.safe_load(render(addresses))

@@ -101,11 +101,14 @@ class RunningEdge:
         cors_origins: Sequence[str] = ("*",),
         address_requests_per_s: int = 0,
         http: bool = True,
+        more: Sequence[ScriptedServices] = (),
     ) -> None:
         """Start Envoy with its files in `folder`. `source` holds another configuration than the shipped one.
 
         With `http`, requests of HTTP reach the services over HTTP/1.1, otherwise over gRPC.
+        `more` are further processes of the same services.
         """
+        processes = (services, *more)
         public, internal, self.admin_port = free_ports(3)
         self.clusters = {name: f"{name}_http" if http else name for name in ("submit", "results")}
         self.public, self.internal = Listener(public), Listener(internal)
@@ -115,10 +118,10 @@ class RunningEdge:
             public_port=public,
             internal_address="127.0.0.1",
             internal_port=internal,
-            submit=f"127.0.0.1:{services.submit_server.port}",
-            results=f"127.0.0.1:{services.results_server.port}",
-            submit_http=f"127.0.0.1:{services.submit_server.http_port}" if http else "",
-            results_http=f"127.0.0.1:{services.results_server.http_port}" if http else "",
+            submit=[f"127.0.0.1:{each.submit_server.port}" for each in processes],
+            results=[f"127.0.0.1:{each.results_server.port}" for each in processes],
+            submit_http=[f"127.0.0.1:{each.submit_server.http_port}" for each in processes if http],
+            results_http=[f"127.0.0.1:{each.results_server.http_port}" for each in processes if http],
             admin=f"127.0.0.1:{self.admin_port}",
             payload_bytes_max=PAYLOAD_BYTES_MAX,
             folder=source or bundled_folder(),
