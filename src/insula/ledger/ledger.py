@@ -30,6 +30,8 @@ _RECLAIM: Final = scripts.load("reclaim")
 _CANCEL: Final = scripts.load("cancel")
 _REOPEN: Final = scripts.load("reopen")
 
+_SUSPECT: Final = 2
+"""Says to requeue.lua that an attempt was lost together with others."""
 CLOSE_PAGE: Final = 500
 """Waiting workloads that `close` cancels in one round trip."""
 IDEMPOTENCY_S: Final = 24 * 3600
@@ -158,23 +160,33 @@ class WorkloadLedger:
 
         Raises LeaseLost if a later attempt holds the workload; then nothing is written.
         """
-        status = Status.FAILED if isinstance(outcome, Failure) else Status.COMPLETED
-        kind, value = render(outcome)
-        traceback = (outcome.traceback, outcome.traceback_object) if isinstance(outcome, Failure) else ("", "")
-        arguments = (lease.id, lease.attempt, lease.entry, status, self.policy.retention_s, kind, value, *traceback)
-        if word(Finished, "finish", await self._run(_FINISH, lease.api, *arguments)) is Finished.LOST:
+        if await self.finish_all([(lease, outcome)]):
             raise LeaseLost(lease.id, lease.attempt)
 
-    async def requeue(self, lease: Lease, *, lost: str | None = None) -> Status:
+    async def finish_all(self, outcomes: Sequence[tuple[Lease, Result | Failure]]) -> set[Lease]:
+        """End attempts at workloads of one API, as `finish` does. Returns the leases that were lost."""
+        arguments: list[str | bytes | int] = []
+        for lease, outcome in outcomes:
+            status = Status.FAILED if isinstance(outcome, Failure) else Status.COMPLETED
+            traceback = (outcome.traceback, outcome.traceback_object) if isinstance(outcome, Failure) else ("", "")
+            arguments += (lease.id, lease.attempt, lease.entry, status, *render(outcome), *traceback)
+        reply = await self._run(_FINISH, outcomes[0][0].api, self.policy.retention_s, *arguments)
+        replies = cast(list[object], reply) if isinstance(reply, list) else [reply]
+        words = [word(Finished, "finish", one) for one in replies]
+        return {lease for (lease, _), one in zip(outcomes, words, strict=True) if one is Finished.LOST}
+
+    async def requeue(self, lease: Lease, *, lost: str | None = None, suspect: bool = False) -> Status:
         """Return an attempt's workload to the front of the queue. Safe to repeat.
 
         `lost` is a sentence with the reason if the attempt was lost with its process (invariant I5), else None.
+        `suspect` says that the process had begun other attempts, too: the workload has to run alone in a process.
 
         Returns IN_QUEUE. Returns FAILED if the workload has now lost `max_deliveries` attempts; the failure has the
         sentence and the number of attempts. Returns CANCELLED if the API is deleted.
         Raises LeaseLost if a later attempt holds the workload.
         """
-        arguments = (lease.id, lease.attempt, lease.entry, int(lost is not None), self.policy.max_deliveries)
+        counted = _SUSPECT if suspect else int(lost is not None)
+        arguments = (lease.id, lease.attempt, lease.entry, counted, self.policy.max_deliveries)
         reply = await self._run(_REQUEUE, lease.api, *arguments, lost or "", self.policy.retention_s)
         match word(Requeued, "requeue", reply):
             case Requeued.WAITS:
@@ -187,17 +199,26 @@ class WorkloadLedger:
                 raise LeaseLost(lease.id, lease.attempt)
 
     async def reclaim(
-        self, api: str, claimant: Claimant, *, count: int, held: Collection[str], expired: bool, own_lost: bool
+        self,
+        api: str,
+        claimant: Claimant,
+        *,
+        count: int,
+        held: Collection[str],
+        expired: bool,
+        own_lost: bool,
+        suspects: int = 1,
     ) -> list[Claim]:
-        """Start up to `count` > 0 attempts on workloads that no worker runs.
+        """Start up to `count` > 0 attempts on workloads that no worker runs, at most `suspects` of them on suspects.
 
         These were given back, or Redis has them under our name but they are not in `held`, or their lease has expired.
         `expired` allows taking over expired leases of other workers. `own_lost` counts workloads under our name that
-        are not in `held` as lost attempts; set it only when the worker process was restarted.
+        are not in `held` as lost attempts; set it only when the worker process was restarted. If a lost worker had
+        several attempts, all of them become suspects, and none counts as lost.
         """
         lease_ms = self.policy.lease_ms if expired else 0
         who = (claimant.worker, count, claimant.version, claimant.address)
-        limits = (lease_ms, int(own_lost), self.policy.max_deliveries, self.policy.retention_s)
+        limits = (lease_ms, int(own_lost), self.policy.max_deliveries, self.policy.retention_s, suspects)
         rows = cast(list[list[bytes | int]], await self._run(_RECLAIM, api, *who, *limits, *held))
         return [Claim.parse(api, row) for row in rows]
 

@@ -62,11 +62,15 @@ class Lease:
 
 @dataclass(frozen=True)
 class Claim:
-    """One started attempt: its lease, its payload and its trace."""
+    """One started attempt: its lease, its payload and its trace.
+
+    A `suspect` was in a process that ended with several attempts in it. It has to run alone in a process.
+    """
 
     lease: Lease
     payload: Payload
     traceparent: str
+    suspect: bool = False
 
     @classmethod
     def parse(cls, api: str, row: list[bytes | int]) -> Self:
@@ -80,7 +84,7 @@ class Claim:
             object=s3_key or None,
         )
         lease = Lease(api, _text(row[0]), int(row[1]), _text(row[2]))
-        return cls(lease, payload, fields.get(b"traceparent", b"").decode())
+        return cls(lease, payload, fields.get(b"traceparent", b"").decode(), b"suspect" in fields)
 
 
 @dataclass(frozen=True)

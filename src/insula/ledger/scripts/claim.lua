@@ -13,8 +13,9 @@ local newest = redis.call('XREVRANGE', queue, '+', '-', 'COUNT', 1)
 local answer = {newest[1] and newest[1][1] or '0-0'}
 if not read then return answer end
 for _, entry in ipairs(read[1][2]) do
-  if redis.call('HGET', workload_prefix .. entry[2][2], 'status') == 'in_queue' then
-    answer[#answer + 1] = start_attempt(entry, version, worker)
+  local record = redis.call('HMGET', workload_prefix .. entry[2][2], 'status', 'attempt')
+  if record[1] == 'in_queue' then
+    answer[#answer + 1] = start_attempt(entry, record[2], version, worker)
   else
     drop_entry(entry[1])
   end

@@ -1,17 +1,27 @@
 #!lua flags=allow-oom
--- finish: end one attempt, exactly once, if the caller still holds the workload.
--- ARGV[2]  id                        ARGV[3]  attempt, the fencing token      ARGV[4]  entry id
--- ARGV[5]  completed or failed       ARGV[6]  retention, seconds > 0
--- ARGV[7]  kind of the outcome: result, object or failure
--- ARGV[8]  the outcome: the result, or its S3 key, or the failure's reason (one word), a space and its message
--- ARGV[9]  a failure's traceback, UTF-8, or ''      ARGV[10] S3 key of a longer traceback, or ''
--- Returns  1 finished now · 0 already finished by this attempt · -1 lease lost, nothing written
--- Cost     O(log N) for the ended zset, N the buckets in it.
-local id, attempt, entry, status, retention_s = ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
-local now, holder = state_of(id)
-if holder ~= attempt then return -1 end
-if now == 'completed' or now == 'failed' then return 0 end
-if now ~= 'in_progress' then return -1 end
-local kept = {traceback = ARGV[9], traceback_object = ARGV[10]}
-end_workload(id, entry, now, status, attempt, retention_s, ARGV[7], ARGV[8], kept)
-return 1
+-- finish: end attempts, each exactly once, and only if the caller still holds the workload.
+-- ARGV[2]  retention, seconds > 0
+-- ARGV[3…] for each attempt eight values:
+--          id · attempt, the fencing token · entry id · completed or failed
+--          · kind of the outcome: result, object or failure
+--          · the outcome: the result, or its S3 key, or the failure's reason (one word), a space and its message
+--          · a failure's traceback, UTF-8, or '' · S3 key of a longer traceback, or ''
+-- Returns  per attempt 1 finished now · 0 already finished by this attempt · -1 lease lost, nothing written
+-- Cost     O(attempts · log N) for the ended zset, N the buckets in it. Safe to repeat.
+local retention_s = tonumber(ARGV[2])
+
+local function finish(id, attempt, entry, status, kind, outcome, traceback, traceback_object)
+  local live, others = live_record(workload_prefix .. id)
+  local now, holder = live.status, live.attempt
+  if not now then now, holder = state_of(id) end
+  if holder ~= attempt then return -1 end
+  if now == 'completed' or now == 'failed' then return 0 end
+  if now ~= 'in_progress' then return -1 end
+  local kept = {traceback = traceback, traceback_object = traceback_object}
+  end_record(id, live, others, entry, now, status, attempt, retention_s, kind, outcome, kept)
+  return 1
+end
+
+local answer = {}
+for i = 3, #ARGV, 8 do answer[#answer + 1] = finish(unpack(ARGV, i, i + 7)) end
+return answer

@@ -5,10 +5,16 @@
 local queue, ended, counts, updates, dead, uploads, closed = unpack(KEYS)
 local workload_prefix, ended_prefix, dead_prefix = ARGV[1] .. 'workload:', ARGV[1] .. 'ended:', ARGV[1] .. 'dead:'
 local RETURNED = 'returned'  -- consumer that holds entries given back until the next reclaim
+local SUSPECTS = 'suspects'  -- the same for suspects: workloads whose process ended with several attempts in it
+
+local script_ms  -- the time does not change during a script
 
 local function now_ms()
-  local time = redis.call('TIME')
-  return string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+  if not script_ms then
+    local time = redis.call('TIME')
+    script_ms = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+  end
+  return script_ms
 end
 
 -- Each live workload has its own hash. Millions of ended workloads are kept, so those submitted within the same 4.096 s
@@ -46,9 +52,22 @@ local function publish(id, status, attempt)
   redis.call('XADD', updates, 'MAXLEN', '~', 10000, '*', 'id', id, 'status', status, 'attempt', attempt)
 end
 
+-- Written once for all workloads of a script: changes of the counts, and entries that were delivered and have ended.
+local moved, dropped = {}, {}
+
+local function write_collected()
+  for status, number in pairs(moved) do
+    if number ~= 0 then redis.call('HINCRBY', counts, status, number) end
+  end
+  for i = 1, #dropped, 1000 do
+    local last = math.min(i + 999, #dropped)
+    redis.call('XACK', queue, 'workers', unpack(dropped, i, last))
+    redis.call('XDEL', queue, unpack(dropped, i, last))
+  end
+end
+
 local function count(id, from, to, attempt)
-  redis.call('HINCRBY', counts, from, -1)
-  redis.call('HINCRBY', counts, to, 1)
+  moved[from], moved[to] = (moved[from] or 0) - 1, (moved[to] or 0) + 1
   publish(id, to, attempt)
 end
 
@@ -66,7 +85,7 @@ end
 -- Fields of a live workload. Other fields come from a later version: every script keeps them, also in the ended record.
 local FIELDS = {
   status = true, attempt = true, lost = true, lost_why = true, submitted_ms = true, started_ms = true, version = true,
-  worker = true, entry = true, content_type = true, payload_bytes = true, payload_object = true,
+  worker = true, entry = true, content_type = true, payload_bytes = true, payload_object = true, suspect = true,
 }
 
 -- live_record: returns two tables, the known fields of a live workload and the unknown ones.
@@ -79,11 +98,21 @@ local function live_record(key)
   return record, others
 end
 
--- end_workload: the only way a record becomes terminal. `kind` and `outcome` as in finish; retention in seconds.
--- `kept` is nil or a table of further fields for the ended record; fields with the value '' are left out.
-local function end_workload(id, entry, from, to, attempt, retention_s, kind, outcome, kept)
-  local key, bucket, at = workload_prefix .. id, ended_key(id), now_ms()
-  local live, others = live_record(key)
+local kept_buckets = {}
+
+-- keep_bucket: make a bucket known to the sweeper, once in a script.
+local function keep_bucket(bucket, id, at, retention_s)
+  if kept_buckets[bucket] then return end
+  kept_buckets[bucket] = true
+  redis.call('EXPIRE', bucket, retention_s + 86400)  -- if the sweeper has not deleted it before
+  redis.call('ZADD', ended, 'LT', at, string.sub(id, 1, BUCKET_CHARS))
+end
+
+-- end_record: the only way a record becomes terminal. `live` and `others` as in live_record, `kind` and `outcome` as in
+-- finish; retention in seconds. `kept` is nil or a table of further fields for the ended record; fields with the value
+-- '' are left out.
+local function end_record(id, live, others, entry, from, to, attempt, retention_s, kind, outcome, kept)
+  local bucket, at = ended_key(id), now_ms()
   local object, submitted_ms = live.payload_object, live.submitted_ms or at
   if to == 'cancelled' and object then  -- no worker will delete its payload
     redis.call('ZADD', uploads, 0, object)
@@ -99,12 +128,16 @@ local function end_workload(id, entry, from, to, attempt, retention_s, kind, out
   local words = {to, attempt, objects, submitted_ms, started, ended_after, live.version or '-', kind}
   if next(others) then words[#words + 1] = cjson.encode(others) end
   redis.call('HSET', bucket, string.sub(id, BUCKET_CHARS + 1), table.concat(words, ' ') .. '\n' .. outcome)
-  redis.call('EXPIRE', bucket, retention_s + 86400)  -- if the sweeper has not deleted it before
-  redis.call('ZADD', ended, 'LT', at, string.sub(id, 1, BUCKET_CHARS))
-  redis.call('DEL', key)
+  keep_bucket(bucket, id, at, retention_s)
+  redis.call('DEL', workload_prefix .. id)
   count(id, from, to, attempt)
-  drop_entry(entry)
+  if from == 'in_progress' then dropped[#dropped + 1] = entry else drop_entry(entry) end
   return at
+end
+
+local function end_workload(id, ...)
+  local live, others = live_record(workload_prefix .. id)
+  return end_record(id, live, others, ...)
 end
 
 -- bury: end a workload that has no deliveries left. Its entry is kept as a hash until it is redriven or dropped.
@@ -130,15 +163,14 @@ local function lose(id, why)
   return lost, why .. ' in the last of ' .. lost .. ' attempts'
 end
 
--- start_attempt: lease one delivered entry to a worker. `entry` is {entry id, {field, value, …}}.
--- Returns {id, attempt, entry id, field, value, …}.
-local function start_attempt(entry, version, worker)
+-- start_attempt: lease one delivered entry to a worker. `entry` is {entry id, {field, value, …}}. `last` is the number
+-- of the workload's last attempt. Returns {id, attempt, entry id, field, value, …}.
+local function start_attempt(entry, last, version, worker)
   local fields = entry[2]
-  local id = fields[2]  -- submit writes the id first
-  local key = workload_prefix .. id
-  local attempt = redis.call('HINCRBY', key, 'attempt', 1)
-  redis.call('HSET', key, 'started_ms', now_ms(), 'version', version, 'worker', worker)
-  set_status(id, 'in_queue', 'in_progress', attempt)
+  local id, attempt = fields[2], (last or 0) + 1  -- submit writes the id first
+  redis.call('HSET', workload_prefix .. id, 'status', 'in_progress', 'attempt', attempt, 'started_ms', now_ms(),
+    'version', version, 'worker', worker)
+  count(id, 'in_queue', 'in_progress', attempt)
   local claim = {id, attempt, entry[1]}
   for i = 3, #fields do claim[#claim + 1] = fields[i] end
   return claim

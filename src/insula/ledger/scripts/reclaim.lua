@@ -1,49 +1,97 @@
 #!lua flags=allow-oom
--- reclaim: start new attempts on workloads that no worker runs, oldest first: entries given back, entries that are
--- pending under this consumer but not held by it, and, if allowed, entries of others whose lease has expired.
+-- reclaim: start new attempts on workloads that no worker runs, oldest first: entries given back, entries that are pending
+-- under this consumer but not held by it, entries of others whose lease has expired if allowed, and suspects.
 -- ARGV[2]  consumer, the worker's name     ARGV[3]  most claims, > 0
 -- ARGV[4]  version the worker runs         ARGV[5]  address of the worker's admin port
 -- ARGV[6]  lease, ms; 0 leaves others' entries alone (one lease long after an outage, invariant I4)
 -- ARGV[7]  1 if the consumer's own entries count as lost (its process died), 0 if not (a reply was lost)
 -- ARGV[8]  most lost attempts, > 0         ARGV[9]  retention, seconds > 0
--- ARGV[10…] ids the consumer holds
--- Returns  {claim, …} as claim does. A workload with no deliveries left ends failed, in the dead zset.
+-- ARGV[10] most suspects among the claims, >= 0
+-- ARGV[11…] ids the consumer holds
+-- Returns  {claim, …} as claim does, with the field suspect for suspects. A workload with no deliveries left ends
+--          failed, in the dead zset.
 -- Cost     O(pending entries of the API): XPENDING walks them.
 local consumer, count, version, worker = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local lease_ms, own_lost, lost_max, retention_s = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
-local held = set_of(ARGV, 10)
+local suspects_left = tonumber(ARGV[10])
+local LOST_TOGETHER = 1024  -- attempts of a lost worker that are looked at together
+local held = set_of(ARGV, 11)
 local answer = {}
 
-local function take(pending)
+-- running_of: returns for each owner in a list of pending entries how many of its workloads run, without those held.
+local function running_of(list)
+  local running = {}
+  for _, pending in ipairs(list) do
+    local owner = pending[2]
+    local entry = redis.call('XRANGE', queue, pending[1], pending[1])[1]
+    local id = entry and entry[2][2]
+    if id and not (owner == consumer and held[id]) and redis.call('HGET', workload_prefix .. id, 'status') == 'in_progress' then
+      running[owner] = (running[owner] or 0) + 1
+    end
+  end
+  return running
+end
+
+-- lose_worker: count the attempt of a lost worker, or make its workload a suspect if the worker had several.
+-- Returns true if the workload is in the queue again.
+local function lose_worker(id, entry, owner, attempt, suspect, several)
+  if several and not suspect then
+    redis.call('HSET', workload_prefix .. id, 'suspect', 1)
+    set_status(id, 'in_progress', 'in_queue', attempt)
+    redis.call('XCLAIM', queue, 'workers', SUSPECTS, 0, entry, 'JUSTID')
+    return false
+  end
+  local times, why = lose(id, 'the worker ' .. owner .. ' was lost')
+  if times >= lost_max then return bury(id, entry, 'in_progress', attempt, why, retention_s) end
+  set_status(id, 'in_progress', 'in_queue', attempt)
+  return true
+end
+
+local function take(pending, running)
   local entry_id, owner = pending[1], pending[2]
   local entry = redis.call('XRANGE', queue, entry_id, entry_id)[1]
   if not entry then return redis.call('XACK', queue, 'workers', entry_id) end
   local id = entry[2][2]
   if owner == consumer and held[id] then return end
-  local record = redis.call('HMGET', workload_prefix .. id, 'status', 'attempt')
-  local status, attempt = record[1], record[2]
+  local record = redis.call('HMGET', workload_prefix .. id, 'status', 'attempt', 'suspect')
+  local status, attempt, suspect = record[1], record[2], record[3]
   if status == 'in_progress' then
     if owner ~= consumer or own_lost == '1' then
-      local times, why = lose(id, 'the worker ' .. owner .. ' was lost')
-      if times >= lost_max then return bury(id, entry_id, status, attempt, why, retention_s) end
+      if not lose_worker(id, entry_id, owner, attempt, suspect, running[owner] > 1) then return end
+    else
+      set_status(id, 'in_progress', 'in_queue', attempt)
     end
-    set_status(id, 'in_progress', 'in_queue', attempt)
   elseif status ~= 'in_queue' then
     return drop_entry(entry_id)
   end
+  if suspect then
+    if suspects_left == 0 then return redis.call('XCLAIM', queue, 'workers', SUSPECTS, 0, entry_id, 'JUSTID') end
+    suspects_left = suspects_left - 1
+  end
   redis.call('XCLAIM', queue, 'workers', consumer, 0, entry_id, 'JUSTID')
   held[id] = true
-  answer[#answer + 1] = start_attempt(entry, version, worker)
+  local claim = start_attempt(entry, attempt, version, worker)
+  if suspect then claim[#claim + 1], claim[#claim + 2] = 'suspect', '1' end
+  answer[#answer + 1] = claim
 end
 
-local function take_all(pending)
-  for _, one in ipairs(pending) do
-    if #answer < count then take(one) end
+local function take_all(list, running)
+  for _, pending in ipairs(list) do
+    if #answer < count then take(pending, running) end
   end
 end
 
-local mine = count + #ARGV - 9
-take_all(redis.call('XPENDING', queue, 'workers', '-', '+', count, RETURNED))
-take_all(redis.call('XPENDING', queue, 'workers', '-', '+', mine, consumer))
-if lease_ms > 0 then take_all(redis.call('XPENDING', queue, 'workers', 'IDLE', lease_ms, '-', '+', mine)) end
+local function pending_of(number, owner)
+  return redis.call('XPENDING', queue, 'workers', '-', '+', number, owner)
+end
+
+local mine = count + #ARGV - 10 + LOST_TOGETHER
+take_all(pending_of(count, RETURNED))
+local own = pending_of(mine, consumer)
+take_all(own, own_lost == '1' and running_of(own) or {})
+if lease_ms > 0 then
+  local expired = redis.call('XPENDING', queue, 'workers', 'IDLE', lease_ms, '-', '+', mine)
+  take_all(expired, running_of(expired))
+end
+if suspects_left > 0 then take_all(pending_of(suspects_left, SUSPECTS)) end
 return answer

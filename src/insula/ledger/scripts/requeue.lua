@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- requeue: return a held workload to the front of the queue. The next reclaim of any worker starts it again.
 -- ARGV[2]  id                         ARGV[3]  attempt, the fencing token     ARGV[4]  entry id
--- ARGV[5]  1 if the attempt was lost because its runner died, 0 if it is given back
+-- ARGV[5]  1 if the attempt was lost because its runner died, 2 if others were lost with it, 0 if it is given back
 -- ARGV[6]  most lost attempts, > 0    ARGV[7]  why it was lost, one sentence  ARGV[8]  retention, seconds > 0
 -- Returns  1 back in the queue · 2 no deliveries left: failed, in the dead zset · 3 cancelled, the API is deleted
 --          · -1 lease lost
@@ -25,6 +25,8 @@ if redis.call('EXISTS', closed) == 1 then  -- no worker will claim it
   end_workload(id, entry, 'in_progress', 'cancelled', attempt, tonumber(ARGV[8]), 'none', '')
   return 3
 end
+if lost == 2 then redis.call('HSET', workload_prefix .. id, 'suspect', 1) end
+local suspect = redis.call('HGET', workload_prefix .. id, 'suspect')
 set_status(id, 'in_progress', 'in_queue', attempt)
-redis.call('XCLAIM', queue, 'workers', RETURNED, 0, entry, 'JUSTID')
+redis.call('XCLAIM', queue, 'workers', suspect and SUSPECTS or RETURNED, 0, entry, 'JUSTID')
 return 1
