@@ -20,6 +20,7 @@ from insula.process.isolation import Isolation, find_sandbox
 from insula_worker.environments.environment import ensure_environment
 from insula_worker.environments.key import EnvironmentInputs
 from insula_worker.logs.worker_log import WorkerLog
+from insula_worker.runners.messages import Outcome
 from insula_worker.runners.process import RunnerLaunch, RunnerProcess
 from insula_worker.view import View, ViewSettings
 
@@ -40,10 +41,14 @@ async def launch(isolation: Isolation, folder: Path) -> RunnerLaunch:
     return RunnerLaunch(python, project, view, isolation, "handler.py", None, {}, dict(os.environ))
 
 
+def ignore(number: int, outcome: Outcome) -> None:
+    """No job is given, so there is no answer."""
+
+
 async def start_s(launch: RunnerLaunch, log: WorkerLog) -> float:
     """Start and stop a runner. Return how long the start took."""
     began = time.perf_counter()
-    runner = await RunnerProcess.start(launch, start_timeout_s=60, lines=log)
+    runner = await RunnerProcess.start(launch, start_timeout_s=60, lines=log, on_answer=ignore)
     took_s = time.perf_counter() - began
     await runner.stop(5)
     return took_s

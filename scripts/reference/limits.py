@@ -32,10 +32,10 @@ from insula_runner.handler import metrics as pushed
 from insula_submit import admission, envelope, submit_servicer
 from insula_worker import backoff
 from insula_worker import metrics as kept
-from insula_worker.attempts import attempt, claiming, json_object, payloads
+from insula_worker.attempts import claiming, json_object, outcomes, payloads
 from insula_worker.environments.environment import BUILD_TIMEOUT_S
 from insula_worker.logs import line, ring, stdout_writer
-from insula_worker.runners import memory
+from insula_worker.runners import pool, runner
 from insula_worker.settings import GRACE_S, START_TIMEOUT_S
 
 INTRODUCTION: Final = """\
@@ -222,8 +222,8 @@ QUEUE: Final = (
         f"`{MAX_DELIVERIES.name}`",
     ),
     Limit(
-        "workloads that a worker holds besides the running one",
-        f"{claiming.AHEAD_MAX}, and as many as the handler finishes in {span(claiming.AHEAD_S)}, by its recent average",
+        "workloads that a process of a handler gets besides the running ones",
+        f"{runner.AHEAD_MAX}, and as many as it finishes in {span(runner.AHEAD_S)}, by its recent average",
         "they wait in the queue",
     ),
     Limit(
@@ -253,7 +253,7 @@ HANDLER: Final = (
     ),
     Limit(
         "memory of the handler's processes",
-        f"`compute.mem`, measured every {span(memory.LOOK_S)}",
+        f"`compute.mem`, measured every {span(pool.LOOK_S)}",
         "the workload fails with `MEMORY_LIMIT`, and the handler starts again; "
         "not enforced for a handler that has more before its first workload",
         "`compute.mem` in cortex.yaml; none without it",
@@ -275,20 +275,23 @@ HANDLER: Final = (
         f"{json_object.DEPTH_MAX:,}; Python's encoder stops at about 1,000",
         "the workload fails with `RESULT_INVALID`",
     ),
-    Limit("`error.message` of a failed workload", f"{attempt.MESSAGE_CHARS_MAX:,} characters", "the end is cut off"),
+    Limit("`error.message` of a failed workload", f"{outcomes.MESSAGE_CHARS_MAX:,} characters", "the end is cut off"),
     Limit(
         "traceback that is kept with a failed workload",
-        size(attempt.TRACEBACK_BYTES_MAX),
-        f"the beginning is cut off; over {size(attempt.TRACEBACK_INLINE_BYTES_MAX)} it is kept in S3",
+        size(outcomes.TRACEBACK_BYTES_MAX),
+        f"the beginning is cut off; over {size(outcomes.TRACEBACK_INLINE_BYTES_MAX)} it is kept in S3",
     ),
     Limit("traceback in the log", f"{user_code.TRACEBACK_CHARACTERS_MAX:,} characters", "the beginning is cut off"),
     Limit("payload kept in Redis", size(admission.INLINE_BYTES_MAX), "a larger one is kept in S3"),
-    Limit("result kept in Redis", size(attempt.RESULT_INLINE_BYTES_MAX), "a larger one is kept in S3"),
-    Limit("traceback kept in Redis", size(attempt.TRACEBACK_INLINE_BYTES_MAX), "a larger one is kept in S3"),
+    Limit("result kept in Redis", size(outcomes.RESULT_INLINE_BYTES_MAX), "a larger one is kept in S3"),
+    Limit("traceback kept in Redis", size(outcomes.TRACEBACK_INLINE_BYTES_MAX), "a larger one is kept in S3"),
     Limit(
         "payload that a worker keeps in memory",
         size(payloads.PAYLOAD_MEMORY_BYTES),
         "a larger one is kept in a temporary file",
+    ),
+    Limit(
+        "payloads from S3 that a worker holds", size(payloads.HELD_BYTES_MAX), "others wait; a larger one runs alone"
     ),
 )
 LOGS: Final = (

@@ -1,7 +1,8 @@
-"""The handler's process: `python insula_runner/__main__.py DESCRIPTOR`, with the folder `startup` on its PYTHONPATH.
+"""The handler's process: `python insula_runner/__main__.py STREAM JOB_QUEUE`, two descriptors.
 
-A handler can import only those modules of ours that `startup/sitecustomize.py` finds; so can its child processes. A
-child of multiprocessing's spawn or forkserver runs this file again, as `__mp_main__`.
+The folder `startup` is on its PYTHONPATH. A handler can import only those modules of ours that its `sitecustomize.py`
+finds; so can its child processes. A child of multiprocessing's spawn or forkserver runs this file again, as
+`__mp_main__`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ if __name__ == "__main__":
     sys.path[:] = [entry for entry in sys.path if entry != HERE]
     from insula_runner.session import main
 
-    main(int(sys.argv[1]), os.environ)
+    main(int(sys.argv[1]), int(sys.argv[2]), os.environ)
 elif __name__ == "__mp_main__":
     from insula_runner.handler.standard_logging import write_as_lines
     from insula_runner.output import buffer_by_line

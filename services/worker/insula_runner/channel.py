@@ -1,4 +1,4 @@
-"""The runner's end of the socket to its supervisor.
+"""The runner's end of the stream to its supervisor.
 
 Any thread of this process may use it. Programs that the process starts do not inherit it. In a forked child it is
 closed.
@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 from collections import deque
-from typing import Callable, Deque, Optional
+from typing import Deque, Optional
 
 from insula_runner.frames import RECEIVE_BYTES, Buffer, Frame, FrameBuffer, Header, encode_frame
 
@@ -25,7 +25,6 @@ class Channel:
         self._write_lock = threading.Lock()
         self._received: Deque[Frame] = deque()
         self._buffer = FrameBuffer()
-        self._space = bytearray(RECEIVE_BYTES)
         self.closed = False
         os.register_at_fork(after_in_child=self._abandon)
 
@@ -43,24 +42,11 @@ class Channel:
         with self._write_lock:
             self._socket.sendall(frame)
 
-    @property
-    def has_frame(self) -> bool:
-        """Whether a whole frame was read already. If False, there may still be one in the socket."""
-        return bool(self._received)
-
-    def receive(self, wait: Optional[Callable[[int], None]] = None) -> Optional[Frame]:
-        """Return the next frame, or None if the supervisor has closed its side. Raises FrameInvalid.
-
-        If `wait` is given, it is called with the descriptor. It has to return once there are bytes to read.
-        """
-        space = memoryview(self._space)
+    def receive(self) -> Optional[Frame]:
+        """Return the next frame, or None if the supervisor has closed its side. Raises FrameInvalid."""
         while not self._received:
-            if wait is not None:
-                wait(self._socket.fileno())
-            if self.closed:
-                raise SystemExit(0)  # a forked child that did not end, but returned to our code
-            received_bytes = self._socket.recv_into(space)
-            if received_bytes == 0:
+            data = self._socket.recv(RECEIVE_BYTES)
+            if not data:
                 return None
-            self._received.extend(self._buffer.feed(space[:received_bytes]))
+            self._received.extend(self._buffer.feed(data))
         return self._received.popleft()

@@ -1,4 +1,4 @@
-"""The wire format between the supervisor and a runner: length-prefixed frames over an inherited socket pair.
+"""The wire format between the supervisor and a runner: length-prefixed frames over two inherited socket pairs.
 
 This module encodes frames and checks their sizes. It uses no socket and does not interpret a frame. One frame is
 
@@ -6,14 +6,15 @@ This module encodes frames and checks their sizes. It uses no socket and does no
 
     supervisor -> runner                                     runner -> supervisor
     start   body: JSON of how to load the handler            ready
-    job     id, trace_id, content_type, payload_bytes,       refused    body: JSON {message, traceback}
-            direct_hosts (optional); body: payload
-    chunk   body: more of the payload of the last job        result     id, handler_s; body: the result's JSON bytes
-    abort   the last job's payload will not be completed     failure    id, handler_s, reason; body: as refused
+                                                             refused    body: JSON {message, traceback}
+    job     job, id, trace_id, content_type,                 result     job, handler_s; body: the result's JSON bytes
+            direct_hosts (optional); body: payload           failure    job, handler_s, reason; body: as refused
                                                              metric     kind, name, value, tags
 
-The runner answers jobs in the order in which they were written. An aborted job has no answer. A payload has any number
-of chunks; its size is not limited here. The format is JSON and not pickle, because user code controls one side.
+A job travels as one message of a socket pair of its own, the job queue. The descriptor of a file travels with the
+message instead of a payload that is too large for it. All other frames are written to a stream. Jobs begin in the order
+in which they were written; their answers name them by number. The format is JSON and not pickle, because user code
+controls one side.
 
 The output of user code does not use the socket but two pipes. The marks in that output are defined here as well.
 """
@@ -27,7 +28,8 @@ from typing import Any, Dict, List, NamedTuple, Union, cast
 HEADER_BYTES_MAX = 1 << 20
 RESULT_BYTES_MAX = 64 << 20
 BODY_BYTES_MAX = RESULT_BYTES_MAX
-CHUNK_BYTES = 256 << 10  # a payload beyond this travels in several frames
+JOB_BYTES_MAX = 128 << 10  # one message of the job queue
+PAYLOAD_INLINE_BYTES_MAX = 64 << 10  # a payload beyond this travels as a file
 RECEIVE_BYTES = 256 << 10  # read from the socket at once
 
 MARK_START = "\0"
@@ -90,6 +92,14 @@ def decode_header(encoded: bytes) -> Header:
         if isinstance(named.get("type"), str):
             return named
     raise FrameInvalid('a frame header is not an object with a "type"')
+
+
+def decode_frame(message: Buffer) -> Frame:
+    """Return the frame that the message consists of. Raises FrameInvalid."""
+    frames = FrameBuffer().feed(message)
+    if len(frames) != 1:
+        raise FrameInvalid(f"a message of {len(message)} bytes has {len(frames)} frames, not one")
+    return frames[0]
 
 
 class FrameBuffer:

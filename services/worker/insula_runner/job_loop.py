@@ -1,20 +1,29 @@
-"""The job loop: calls `handle_async` for one workload after the other, and sends one answer for each."""
+"""The job loop: calls `handle_async` for each job of the queue, and sends one answer for each.
+
+With one slot, jobs run one after the other on the main thread. With several, a plain handler runs in as many threads,
+and a coroutine in as many tasks of the one event loop.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import inspect
-import io
 import json
+import os
+import threading
 import time
-from typing import Any, Callable, Dict, Iterable, MutableMapping, Optional, Tuple, Type
+import traceback
+from functools import partial
+from typing import Any, Callable, Dict, Generator, Iterable, List, MutableMapping, Set, Tuple, Type, Union
 
 from insula_runner.channel import Channel
-from insula_runner.frames import Frame, FrameInvalid
 from insula_runner.handler.event_loop import EventLoop
-from insula_runner.output import Output
+from insula_runner.job_source import Job, JobSource
+from insula_runner.output import LineMarks, PositionMarks
 from insula_runner.payload import PayloadInvalid, decode_payload
 from insula_runner.result import ResultInvalid, ResultTooLarge, encode_result
-from insula_runner.user_code import Raised, call_user_code, leave_if_forked
+from insula_runner.user_code import Raised, Returned, call_user_code, describe, leave_if_forked
 
 REASON_BY_ERROR: Dict[Type[BaseException], str] = {
     PayloadInvalid: "PAYLOAD_INVALID",
@@ -24,71 +33,202 @@ REASON_BY_ERROR: Dict[Type[BaseException], str] = {
 HANDLER_ERROR = "HANDLER_ERROR"
 
 
-class Jobs:
-    """Runs jobs on one handler instance until the supervisor closes the channel."""
+class Answers:
+    """Calls the handler's method with the arguments that it declares, and sends the answers."""
 
     def __init__(
         self,
         channel: Channel,
-        output: Output,
-        loop: EventLoop,
         handle_async: Callable[..., Any],
         arguments: Tuple[str, ...],
         environment: MutableMapping[str, str],
     ) -> None:
         """`environment` is os.environ."""
-        self._channel = channel
-        self._output = output
+        self.channel = channel
         self._handle_async = handle_async
         self._takes_payload = "payload" in arguments
         self._takes_request_id = "request_id" in arguments
-        self._loop = loop
         self._environment = environment
 
-    def serve(self) -> None:
-        """Answer jobs in order until end of file. Raises FrameInvalid, and OSError if the supervisor has ended."""
-        while True:
-            if not self._channel.has_frame:
-                self._output.end()  # if there is a next job, its `begin` marks the end as well: half the writes
-            frame = self._receive()
-            if frame is None:
-                call_user_code(self._loop.close)
-                return
-            if frame.type != "job":
-                raise FrameInvalid(f"expected a job, got {frame.type!r}")
-            header, payload = frame.header, receive_payload(self._receive, frame)
-            del frame
-            if payload is not None:
-                self._answer(header, payload)
+    def begin(self, job: Job) -> None:
+        """Do what has to be done before the handler is called for this job."""
+        if job.direct_hosts:
+            reach_directly(job.direct_hosts, self._environment)
 
-    def _receive(self) -> Optional[Frame]:
-        return self._channel.receive(self._loop.wait_readable if self._loop.runs else None)
-
-    def _answer(self, header: Dict[str, Any], payload: bytes) -> None:
-        reach_directly(header.get("direct_hosts", ()), self._environment)
-        self._output.begin(header["id"], header.get("trace_id", ""))
-        started = time.perf_counter()
-        outcome = call_user_code(lambda: self._perform(header, payload))
-        leave_if_forked(self._channel, outcome)
-        answer = {"id": header["id"], "handler_s": time.perf_counter() - started}
-        if isinstance(outcome, Raised):
-            reason = reason_of(outcome.error)
-            self._channel.send({"type": "failure", "reason": reason, **answer}, failure_body(outcome, reason))
-        else:
-            self._channel.send({"type": "result", **answer}, outcome.value)
-
-    def _perform(self, header: Dict[str, Any], payload: bytes) -> bytes:
-        """Decode the payload, call the handler, encode the result. Any step may raise."""
+    def call(self, job: Job) -> Any:
+        """Decode the payload and call the handler. Return what it returned, which may be an awaitable."""
         arguments = {}
-        decoded = decode_payload(header["content_type"], payload)
+        decoded = decode_payload(job.content_type, job.payload)
         if self._takes_payload:
             arguments["payload"] = decoded
         if self._takes_request_id:
-            arguments["request_id"] = header["id"]
-        result = self._handle_async(**arguments)
-        if inspect.isawaitable(result):
-            result = self._loop.finish(result)
-        return encode_result(result)
+            arguments["request_id"] = job.id
+        return self._handle_async(**arguments)
+
+    def send(self, job: Job, outcome: Union[Returned, Raised], started: float) -> None:
+        """Send the answer: the encoded result that was returned, or the exception. `started` is by perf_counter."""
+        leave_if_forked(self.channel, outcome)
+        answer = {"job": job.number, "handler_s": time.perf_counter() - started}
+        if isinstance(outcome, Raised):
+            reason = reason_of(outcome.error)
+            self.channel.send({"type": "failure", "reason": reason, **answer}, failure_body(outcome, reason))
+        else:
+            self.channel.send({"type": "result", **answer}, outcome.value)
+
+
+def serve_in_turn(source: JobSource, answers: Answers, loop: EventLoop, output: PositionMarks) -> None:
+    """Answer jobs one after the other until the end of the queue. Raises FrameInvalid.
+
+    If the handler has a loop, it runs while there is no job.
+    """
+    while True:
+        try:
+            job = source.take_now()
+        except BlockingIOError:
+            output.end()  # if there is a next job, its `begin` marks the end as well: half the writes
+            job = source.take(loop.wait_readable if loop.runs else None)
+        if job is None:
+            return
+        answers.begin(job)
+        output.begin(job.id, job.trace_id)
+        started = time.perf_counter()
+        answers.send(job, call_user_code(partial(perform, answers, job, loop)), started)
+
+
+def perform(answers: Answers, job: Job, loop: EventLoop) -> bytes:
+    """Call the handler, wait for its coroutine if it returned one, and encode the result. Any step may raise."""
+    result = answers.call(job)
+    if inspect.isawaitable(result):
+        result = loop.finish(result)
+    return encode_result(result)
+
+
+def serve_in_threads(source: JobSource, answers: Answers, output: LineMarks, slots: int) -> None:
+    """Answer jobs in as many threads as there are slots, until the end of the queue.
+
+    A job has a copy of the main thread's context, so it sees the context variables that `__init__` has set, and no
+    other job's. Raises the first error of a thread that is not the handler's.
+    """
+    errors: List[BaseException] = []
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        loop = EventLoop()  # for a handler that is no coroutine, but returns one
+        try:
+            while True:
+                job = source.take()
+                if job is None:
+                    break
+                context.copy().run(answer, job, loop)
+            call_user_code(loop.close)
+        except BaseException as error:  # noqa: BLE001 - the main thread raises it
+            leave_child(answers.channel, error)
+            errors.append(error)
+            source.end()
+
+    def answer(job: Job, loop: EventLoop) -> None:
+        answers.begin(job)
+        started = time.perf_counter()
+        with output.of(job.id, job.trace_id):
+            outcome = call_user_code(partial(perform, answers, job, loop))
+        answers.send(job, outcome, started)
+
+    threads = [threading.Thread(target=work, name=f"handler-{number}") for number in range(slots)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            with interrupts_reported():
+                thread.join()
+    if errors:
+        raise errors[0]
+
+
+@contextlib.contextmanager
+def interrupts_reported() -> Generator[None, None, None]:
+    """Print a KeyboardInterrupt of user code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        traceback.print_exc()
+
+
+def leave_child(channel: Channel, error: BaseException) -> None:
+    """End a child process that user code forked in this thread, without the clean-up of the parent's main thread."""
+    if not channel.closed:
+        return
+    if not isinstance(error, SystemExit):
+        traceback.print_exception(type(error), error, error.__traceback__)
+        os._exit(1)
+    os._exit(error.code if isinstance(error.code, int) else int(error.code is not None))
+
+
+class Tasks:
+    """Answers jobs in tasks of the event loop, at most `slots` at a time."""
+
+    def __init__(self, source: JobSource, answers: Answers, loop: EventLoop, output: LineMarks, slots: int) -> None:
+        self._source = source
+        self._answers = answers
+        self._loop = loop
+        self._output = output
+        self._slots = slots
+        self._context = contextvars.copy_context()
+        self._running: Set[Any] = set()
+        self._ended = False
+
+    def serve(self) -> None:
+        """Answer jobs until the end of the queue. Raises FrameInvalid.
+
+        A KeyboardInterrupt of user code is reported, and fails no job: it is not known which one it is meant for.
+        """
+        while not self._ended:
+            with interrupts_reported():
+                self._loop.finish(self._serve())
+
+    async def _serve(self) -> None:
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        while True:
+            if len(self._running) >= self._slots:
+                await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+                continue
+            try:
+                job = self._source.take_now()
+            except BlockingIOError:
+                await readable(loop, self._source.fileno())
+                continue
+            if job is None:
+                break
+            task = self._context.copy().run(loop.create_task, self._answer(job))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        if self._running:
+            await asyncio.wait(self._running)
+        self._ended = True
+
+    async def _answer(self, job: Job) -> None:
+        self._answers.begin(job)
+        started = time.perf_counter()
+        with self._output.of(job.id, job.trace_id):
+            try:
+                result = self._answers.call(job)
+                if inspect.isawaitable(result):
+                    result = await result
+                outcome: Union[Returned, Raised] = Returned(encode_result(result))
+            except BaseException as error:  # noqa: BLE001 - the attempt boundary: user code may raise anything at all
+                outcome = describe(error)
+        self._answers.send(job, outcome, started)
+
+
+async def readable(loop: Any, descriptor: int) -> None:
+    """Wait until the descriptor is readable."""
+    future: Any = loop.create_future()
+    loop.add_reader(descriptor, lambda: future.done() or future.set_result(None))
+    try:
+        await future
+    finally:
+        loop.remove_reader(descriptor)
 
 
 def reach_directly(hosts: Iterable[str], environment: MutableMapping[str, str]) -> None:
@@ -98,30 +238,6 @@ def reach_directly(hosts: Iterable[str], environment: MutableMapping[str, str]) 
         new = [host for host in hosts if host not in known]
         if new and known != ["*"]:
             environment[name] = ",".join([*known, *new])
-
-
-def receive_payload(receive: Callable[[], Optional[Frame]], job: Frame) -> Optional[bytes]:
-    """Read the chunks of a job, and return its whole payload; None if the supervisor aborted the job.
-
-    Raises FrameInvalid, and EOFError if the supervisor closes the channel before the last chunk.
-    """
-    payload_bytes = job.header["payload_bytes"]
-    if len(job.body) == payload_bytes:
-        return job.body
-    assembled = io.BytesIO()
-    assembled.write(job.body)
-    while assembled.tell() < payload_bytes:
-        frame = receive()
-        if frame is None:
-            raise EOFError("the supervisor closed the channel within a payload")
-        if frame.type == "abort":
-            return None
-        if frame.type != "chunk":
-            raise FrameInvalid(
-                f"the payload of a job is incomplete: expected a frame of type 'chunk', got {frame.type!r}"
-            )
-        assembled.write(frame.body)
-    return assembled.getvalue()
 
 
 def reason_of(error: BaseException) -> str:

@@ -1,19 +1,21 @@
 """Marks in the output of user code, by which the supervisor finds the workload of each line.
 
-Descriptors 1 and 2 are pipes to the supervisor. At the start and the end of a workload one line, the mark, is written
-to each pipe. So the position of a line in its pipe gives its workload, independent of the socket. The marks are written
-through copies of the descriptors, because user code may close or replace its stdout.
+Descriptors 1 and 2 are pipes to the supervisor. A mark is a line that names the workload of the lines after it in the
+same pipe. Marks are written through copies of the descriptors, because user code may close or replace its stdout.
 """
 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import io
 import os
 import sys
+import threading
 from functools import partial
-from typing import Any, List
+from typing import Any, Callable, Dict, Generator, List, Optional
 
+from cortex_internal.lib.log import LINE_BYTES_MAX
 from insula_runner.frames import encode_mark
 from insula_runner.user_code import call_user_code
 
@@ -21,18 +23,22 @@ STREAMS = ("stdout", "stderr", "__stdout__", "__stderr__")
 LINE_BUFFERED = 1  # _IOLBF in glibc, musl and the BSDs
 
 
-class Output:
-    """The runner's copies of the two pipes. Without a token there are no pipes and no marks."""
+class PositionMarks:
+    """Marks at the start and the end of each workload, for one workload at a time.
+
+    So the position of a line gives its workload, whoever wrote it: Python, C code or another program.
+    """
 
     def __init__(self, token: str) -> None:
+        """Without a token there are no pipes and no marks."""
         self._token = token
         self._open = False
         self._descriptors = duplicates((1, 2)) if token else []
 
     @property
-    def descriptor(self) -> int | None:
-        """The copy of stdout as it was when the runner started; None without a token."""
-        return self._descriptors[0] if self._descriptors else None
+    def write(self) -> Optional[Callable[[bytes], None]]:
+        """Writes to stdout as it was when the runner started; None without a token."""
+        return partial(write_all, self._descriptors[0]) if self._descriptors else None
 
     def begin(self, id: str, trace_id: str) -> None:
         """Mark that the following output belongs to this workload, and no longer to the previous one."""
@@ -56,6 +62,130 @@ class Output:
                 os.write(descriptor, mark)
 
 
+class LineMarks:
+    """Marks around the lines that Python code prints, for several workloads at a time.
+
+    A context variable has the workload. What C code and other programs write belongs to no workload.
+    """
+
+    def __init__(self, token: str) -> None:
+        """Replace stdout and stderr. Without a token they are kept, and there are no marks."""
+        self._token = token
+        self._current: contextvars.ContextVar[Optional[Workload]] = contextvars.ContextVar("workload", default=None)
+        self._streams: List[MarkedStream] = []
+        descriptors = duplicates((1, 2)) if token else []
+        if len(descriptors) < 2:
+            return
+        end = encode_mark(token, "", "")
+        self._streams = [MarkedStream(number, copy, end, self._current) for number, copy in enumerate(descriptors, 1)]
+        for name, stream in zip(("stdout", "stderr"), self._streams):
+            replace_stream(name, stream)
+
+    @property
+    def write(self) -> Optional[Callable[[bytes], None]]:
+        """Writes whole lines to stdout as it was when the runner started; None without a token."""
+        return self._streams[0].put if self._streams else None
+
+    @contextlib.contextmanager
+    def of(self, id: str, trace_id: str) -> Generator[None, None, None]:
+        """Attribute what this context prints in the `with` block to a workload."""
+        workload = Workload(encode_mark(self._token, id, trace_id))
+        before = self._current.set(workload)
+        try:
+            yield
+        finally:
+            for stream in self._streams:
+                stream.finish_line(workload)
+            self._current.reset(before)
+
+
+class Workload:
+    """The mark of a workload, and the beginning of a line for each stream, by its number."""
+
+    def __init__(self, mark: bytes) -> None:
+        self.mark = mark
+        self.begun: Dict[int, bytearray] = {}
+
+
+class MarkedStream(io.RawIOBase):
+    """Writes each whole line of a workload with a mark before and after it, in one piece."""
+
+    def __init__(
+        self, number: int, descriptor: int, end: bytes, current: contextvars.ContextVar[Optional[Workload]]
+    ) -> None:
+        """`number` is the descriptor that user code knows, `descriptor` our copy. `end` is the mark of no workload."""
+        super().__init__()
+        self._number = number
+        self._descriptor = descriptor
+        self._end = end
+        self._current = current
+        self._unlock()
+        os.register_at_fork(after_in_child=self._unlock)
+
+    def _unlock(self) -> None:
+        self._lock = threading.Lock()
+
+    def writable(self) -> bool:
+        """It is writable."""
+        return True
+
+    def fileno(self) -> int:
+        """Return the descriptor that user code knows."""
+        return self._number
+
+    def isatty(self) -> bool:
+        """It is a pipe."""
+        return False
+
+    def write(self, data: Any) -> int:
+        """Write the whole lines, and keep the rest until its line ends. Outside a workload, write all at once."""
+        text = bytes(data)
+        workload = self._current.get()
+        if workload is None:
+            self._write(text)
+            return len(text)
+        begun = workload.begun.setdefault(self._number, bytearray())
+        begun += text
+        end = len(begun) if len(begun) > LINE_BYTES_MAX else begun.rfind(b"\n") + 1
+        if end:
+            lines = bytes(begun[:end])
+            del begun[:end]
+            self._write(workload.mark + lines + self._end)
+        return len(text)
+
+    def put(self, lines: bytes) -> None:
+        """Write whole lines of the current workload."""
+        workload = self._current.get()
+        self._write(lines if workload is None else workload.mark + lines + self._end)
+
+    def finish_line(self, workload: Workload) -> None:
+        """Write what the workload has printed without a newline."""
+        begun = workload.begun.pop(self._number, None)
+        if begun:
+            self._write(workload.mark + bytes(begun) + self._end)
+
+    def _write(self, text: bytes) -> None:
+        with self._lock:
+            write_all(self._descriptor, text)
+
+
+def replace_stream(name: str, stream: MarkedStream) -> None:
+    """Make sys.stdout or sys.stderr write to the stream, with the encoding that it had."""
+    old: Any = getattr(sys, name)
+    encoding, errors = getattr(old, "encoding", "utf-8"), getattr(old, "errors", "backslashreplace")
+    buffer: Any = stream  # a raw stream will do, as with `python -u`
+    text = io.TextIOWrapper(buffer, encoding, errors, write_through=True)
+    setattr(sys, name, text)
+    setattr(sys, f"__{name}__", text)
+
+
+def write_all(descriptor: int, text: bytes) -> None:
+    """Write all bytes, in one piece if the pipe has room."""
+    rest = memoryview(text)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
 def duplicates(descriptors: Any) -> List[int]:
     """Return copies of descriptors. Programs that user code starts do not inherit them."""
     copies: List[int] = []
@@ -67,10 +197,9 @@ def duplicates(descriptors: Any) -> List[int]:
 
 def flush_all() -> None:
     """Flush the buffers of Python's streams. User code may have replaced the streams, so any error is possible."""
-    for name in STREAMS:
-        stream = getattr(sys, name, None)
-        if stream is not None:
-            call_user_code(partial(flush, stream))
+    streams = {id(stream): stream for stream in (getattr(sys, name, None) for name in STREAMS) if stream is not None}
+    for stream in streams.values():
+        call_user_code(partial(flush, stream))
 
 
 def flush(stream: Any) -> None:

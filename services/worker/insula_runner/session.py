@@ -6,7 +6,8 @@ import inspect
 import json
 import os
 import sys
-from typing import Any, Dict, MutableMapping, NamedTuple, Optional
+from functools import partial
+from typing import Any, Callable, Dict, MutableMapping, NamedTuple, Optional, Union
 
 from cortex_internal.lib import log
 from insula_runner.channel import Channel
@@ -17,8 +18,9 @@ from insula_runner.handler.handler_module import import_handler
 from insula_runner.handler.metrics import MetricsClient
 from insula_runner.handler.standard_logging import write_as_lines
 from insula_runner.handler.tensorflow_client import ModelInvalid, ModelOrder, TensorFlowClient
-from insula_runner.job_loop import Jobs
-from insula_runner.output import Output, buffer_by_line
+from insula_runner.job_loop import Answers, Tasks, serve_in_threads, serve_in_turn
+from insula_runner.job_source import JobSource
+from insula_runner.output import LineMarks, PositionMarks, buffer_by_line
 from insula_runner.user_code import Raised, call_user_code, leave_if_forked
 
 HANDLER_VARIABLE = "INSULA_HANDLER_FILE"  # read by startup/sitecustomize.py
@@ -28,6 +30,7 @@ OOM_SCORE = "500"  # of 1000: when memory runs out, the kernel takes the handler
 class Start(NamedTuple):
     """The start frame's body. Paths are relative to the working directory, the project's root.
 
+    `slots` jobs run at a time.
     `mark_token` identifies the marks in the output; without it there are no marks.
     `process` is this process' id on the machine, 0 if it is unknown: in a process namespace getpid() is another one.
     `models` are the fields of a ModelOrder, for a handler of the type tensorflow.
@@ -36,9 +39,18 @@ class Start(NamedTuple):
     handler_path: str
     python_path: Optional[str]
     config: Dict[str, Any]
+    slots: int = 1
     mark_token: str = ""
     process: int = 0
     models: Optional[Dict[str, Any]] = None
+
+
+class Loaded(NamedTuple):
+    """The handler's instance, behind its answers. `awaits` is true if handle_async is a coroutine function."""
+
+    answers: Answers
+    loop: EventLoop
+    awaits: bool
 
 
 class Refusal(Exception):
@@ -49,33 +61,34 @@ class Refusal(Exception):
         self.traceback = traceback
 
 
-def main(descriptor: int, environment: MutableMapping[str, str]) -> None:
-    """Load the handler, send `ready`, and run jobs until the supervisor closes the channel.
+def main(descriptor: int, jobs_descriptor: int, environment: MutableMapping[str, str]) -> None:
+    """Load the handler, send `ready`, and run jobs until the supervisor ends the job queue.
 
     `environment` is os.environ, so child processes of user code inherit what is set in it.
     """
     prefer_as_oom_victim()
     buffer_by_line()
     channel = Channel(descriptor)
+    source = JobSource(jobs_descriptor)
     try:
-        jobs = start(channel, environment)
-        if jobs is not None:
-            jobs.serve()
+        serve = start(channel, source, environment)
+        if serve is not None:
+            serve()
     except (BrokenPipeError, ConnectionResetError, EOFError):
         # The supervisor has ended, so there is no receiver for an answer.
         sys.exit(1)
 
 
-def start(channel: Channel, environment: MutableMapping[str, str]) -> Optional[Jobs]:
-    """Answer the start frame. Return the jobs, or None if the handler was refused."""
+def start(channel: Channel, source: JobSource, environment: MutableMapping[str, str]) -> Optional[Callable[[], None]]:
+    """Answer the start frame. Return the function that serves jobs, or None if the handler was refused."""
     frame = channel.receive()
     if frame is None:
         return None
     if frame.type != "start":
         raise FrameInvalid(f"expected start, got {frame.type!r}")
     order = Start(**json.loads(frame.body))
-    output = Output(order.mark_token)
-    log.write_to(output.descriptor)
+    output = PositionMarks(order.mark_token) if order.slots == 1 else LineMarks(order.mark_token)
+    log.write_by(output.write)
     log.known_as(order.process or os.getpid())
     write_as_lines()
     path = os.path.abspath(order.handler_path)
@@ -86,16 +99,27 @@ def start(channel: Channel, environment: MutableMapping[str, str]) -> Optional[J
     # For Python programs that a handler starts. The user's own entries come first.
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (environment.get("PYTHONPATH"), root)))
     try:
-        jobs = load(channel, output, order, path, environment)
+        handler = load(channel, order, path, environment)
     except Refusal as refusal:
         body = json.dumps({"message": str(refusal), "traceback": refusal.traceback})
         channel.send({"type": "refused"}, body.encode("ascii"))
         return None
     channel.send({"type": "ready"})
-    return jobs
+    return partial(serve_jobs, source, handler, output, order.slots)
 
 
-def load(channel: Channel, output: Output, order: Start, path: str, environment: MutableMapping[str, str]) -> Jobs:
+def serve_jobs(source: JobSource, handler: Loaded, output: Union[PositionMarks, LineMarks], slots: int) -> None:
+    """Answer jobs until the end of the queue, then close the handler's loop."""
+    if isinstance(output, PositionMarks):
+        serve_in_turn(source, handler.answers, handler.loop, output)
+    elif handler.awaits:
+        Tasks(source, handler.answers, handler.loop, output, slots).serve()
+    else:
+        serve_in_threads(source, handler.answers, output, slots)
+    call_user_code(handler.loop.close)
+
+
+def load(channel: Channel, order: Start, path: str, environment: MutableMapping[str, str]) -> Loaded:
     """Import the handler's module, check its class and create the instance. Raises Refusal."""
     init = INIT if order.models is None else INIT_WITH_MODELS
     imported = call_user_code(lambda: import_handler(path, order.handler_path, init))
@@ -122,7 +146,8 @@ def load(channel: Channel, output: Output, order: Start, path: str, environment:
         raise Refusal(text, made.traceback)
     if awaits:
         loop.adopt()  # __init__ may have set another
-    return Jobs(channel, output, loop, made.value.handle_async, handler.handle_async_arguments, environment)
+    answers = Answers(channel, made.value.handle_async, handler.handle_async_arguments, environment)
+    return Loaded(answers, loop, awaits)
 
 
 def load_models(channel: Channel, order: ModelOrder, environment: MutableMapping[str, str]) -> TensorFlowClient:

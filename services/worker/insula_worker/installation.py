@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from insula.bundles import Bundles
+from insula.devices import device_variables, visible_devices
 from insula.errors import InsulaError
 from insula.project.configuration.spec import ApiSpec
+from insula.project.configuration.units import Quantity
 from insula.project.env_file import read_env
 from insula.registry import Registration, version_of
 from insula.stores.object_keys import bundle_object
@@ -88,9 +90,25 @@ async def install(
         config=spec.handler.config,
         environment=activated(inputs, python.parents[1]),
         log_level=spec.handler.log_level,
-        memory_bytes=spec.compute.mem.bytes if spec.compute.mem is not None else None,
+        memory_bytes=_bytes(spec.compute.mem),
         models=fetched,
+        processes=spec.handler.processes_per_replica,
+        slots=spec.handler.threads_per_process,
+        requests_max=spec.handler.max_requests_per_process,
+        process_memory_bytes=_bytes(spec.handler.max_memory_per_process),
+        devices=_devices(spec, project, settings),
     )
+
+
+def _devices(spec: ApiSpec, project: Path, settings: Settings) -> list[dict[str, str]]:
+    """Return the variables with the accelerators of each handler process."""
+    own, visible = {*spec.handler.env, *read_env(project)}, visible_devices(settings.handler_environment)
+    processes = spec.handler.processes_per_replica
+    return [device_variables(number, processes, spec.compute, own, visible) for number in range(processes)]
+
+
+def _bytes(quantity: Quantity | None) -> int | None:
+    return quantity.bytes if quantity is not None else None
 
 
 def environment_inputs(spec: ApiSpec, version: str, project: Path, given: Mapping[str, str]) -> EnvironmentInputs:

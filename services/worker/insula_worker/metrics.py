@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from insula.status import Status
@@ -16,6 +17,7 @@ from insula.telemetry.metrics import Instrument, Telemetry
 from insula.telemetry.prometheus_text import handler_instrument, label_name, metric_name
 from insula_worker.logs.worker_log import WorkerLog
 from insula_worker.runners.messages import Metric
+from insula_worker.runners.observers import Ended
 from insula_worker.runners.process import labels
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class WorkerMetrics:
 
     def __init__(self, telemetry: Telemetry, api: str, log: WorkerLog) -> None:
         self._of_api = {"api_name": api, "api_kind": labels(api)["apiKind"]}
+        self._of_end = {status: {**self._of_api, "status": status.value} for status in Status}
         self._latency = telemetry.histogram(LATENCY)
         self._count = telemetry.counter(REQUEST_COUNT)
         self._telemetry = telemetry
@@ -69,11 +72,12 @@ class WorkerMetrics:
         """Read the number of running handlers for the next scrape. Runs on the event loop."""
         self._active = self._running()
 
-    def ended(self, status: Status, handler_s: float) -> None:
-        """Count a workload that ended here."""
-        of_end = {**self._of_api, "status": status.value}
-        self._count.add(1, of_end)
-        self._latency.record(handler_s, of_end)
+    def ended(self, ends: Sequence[Ended]) -> None:
+        """Count workloads that ended here."""
+        for status, number in Counter(status for status, _ in ends).items():
+            self._count.add(number, self._of_end[status])
+        for status, handler_s in ends:
+            self._latency.record(handler_s, self._of_end[status])
 
 
 class HandlerMetrics:

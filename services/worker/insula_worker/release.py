@@ -17,14 +17,14 @@ from insula_worker.decision import Observed, Role, Target
 from insula_worker.installation import install, uninstall
 from insula_worker.runners.neighbours import Neighbours
 from insula_worker.runners.observers import Observers
+from insula_worker.runners.pool import LEAVE_S, RunnerPool
 from insula_worker.runners.process import RunnerLaunch
-from insula_worker.runners.slot import STOPPING, RunnerSlot
+from insula_worker.runners.runner import STOPPING
 from insula_worker.settings import Settings
 from insula_worker.view import ViewSettings, remove
 
 log = logging.getLogger(__name__)
 
-LEAVE_S: Final = 3.0
 VERSION_CHARACTERS: Final = 16
 """Leading characters of a version in the name of its folder."""
 REASON_CHARS_MAX: Final = 16 * 1024
@@ -38,7 +38,7 @@ def remove_leftovers(scratch: Path) -> None:
 
 
 class Release:
-    """Owns the files and the runner of a version. Calls `changed` at each new phase."""
+    """Owns the files and the runners of a version. Calls `changed` at each new phase."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Release:
         self.number: Final = next(_releases)
         self.target: Final = target
         self.role = Role.CANDIDATE
-        self.slot: Final = RunnerSlot(
+        self.pool: Final = RunnerPool(
             self._enter, settings.start_timeout.total_seconds(), observers, Neighbours(settings.hosts_file)
         )
         self.phase = Phase.INSTALLING
@@ -76,7 +76,7 @@ class Release:
         return self._launch is not None and not self._may_start.is_set()
 
     def observe(self) -> Observed:
-        """Return the current state of the release. It has one runner."""
+        """Return the current state of the release. Its phase is that of all its runners together."""
         return Observed(self.number, self.target, self.role, (self.phase,), self.waits)
 
     def start(self) -> None:
@@ -89,13 +89,13 @@ class Release:
         self._enter(Phase.DRAINING, "")
 
     async def end(self, leave_s: float = LEAVE_S, because: str = STOPPING) -> None:
-        """Stop the runner and remove the files. Its running workloads are given back, with `because` as the reason.
+        """Stop the runners and remove the files. Its running workloads are given back, with `because` as the reason.
 
         An idle handler may take `leave_s` to exit, LEAVE_S at most.
         """
         self._keeping.cancel()
         await asyncio.wait({self._keeping})
-        await self.slot.stop(min(leave_s, LEAVE_S), because)
+        await self.pool.stop(min(leave_s, LEAVE_S), because)
         await uninstall(self._folder, self._launch)
 
     async def _keep(self) -> None:
@@ -103,7 +103,7 @@ class Release:
         if self.waits:
             self._changed()
             await self._may_start.wait()
-        await self.slot.keep(self._launch)
+        await self.pool.keep(self._launch)
 
     async def _install(self) -> RunnerLaunch:
         """Install the version. Retry with backoff until it succeeds."""

@@ -21,9 +21,7 @@ from insula.rpc.server import Server
 from insula.stores.objects import ObjectStore
 from insula.stores.redis_client import answers, connect
 from insula.v1 import worker_service_pb2
-from insula_worker.attempts.attempt import Attempts
-from insula_worker.attempts.claiming import Claiming, Serving
-from insula_worker.attempts.payloads import Patience
+from insula_worker.attempts.claiming import Claiming
 from insula_worker.attempts.pulse import PollLoopStuck, until_stuck
 from insula_worker.decision import (
     Absent,
@@ -45,7 +43,7 @@ from insula_worker.decision import (
 from insula_worker.description import describe
 from insula_worker.release import Release
 from insula_worker.runners.observers import Observers
-from insula_worker.runners.slot import STOPPING
+from insula_worker.runners.runner import STOPPING
 from insula_worker.settings import Settings
 from insula_worker.view import ViewSettings
 
@@ -73,11 +71,10 @@ class Worker:
         self._settings = settings
         self._views = views
         self._registry = Registry(redis, migrates=False)
-        self._ledger = WorkloadLedger(redis, settings.stores.policy)
-        self._objects = objects
+        ledger = WorkloadLedger(redis, settings.stores.policy)
         self._observers = observers
         self._server = server
-        self._claiming = Claiming(self._ledger, blocking_redis, settings.api, settings.worker)
+        self._claiming = Claiming(ledger, objects, blocking_redis, settings.api, settings.worker, observers)
         self._registration: Registration | None = None
         self._wanted: Deployed | Absent = Absent.NOT_DEPLOYED
         self._releases: dict[int, Release] = {}
@@ -93,7 +90,7 @@ class Worker:
             self._releases.values(),
             self._wanted,
             self._settings,
-            lambda release: self._claiming.running_in(release.slot),
+            lambda release: self._claiming.running_in(release.pool),
         )
 
     @property
@@ -216,9 +213,7 @@ class Worker:
     def _promote(self, release: Release) -> None:
         release.role = Role.SERVING
         claimant = Claimant(self._settings.worker, release.target.version, self._settings.advertised)
-        ended, changed = self._observers.ended, self._claiming.wake
-        attempts = Attempts(self._ledger, self._objects, release.slot, ended, changed, Patience())
-        self._claiming.serve(Serving(claimant, attempts, release.slot))
+        self._claiming.serve(release.pool, claimant)
 
     def _retire(
         self, release: Release, group: asyncio.TaskGroup, role: Role, grace_s: float | None, because: str
@@ -235,7 +230,7 @@ class Worker:
     async def _end_when_idle(self, release: Release, grace_s: float | None, because: str) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                await self._claiming.idle_in(release.slot)
+                await self._claiming.idle_in(release.pool)
         await release.end(because=because)
         del self._releases[release.number], self._ending[release]
         self._changed.set()

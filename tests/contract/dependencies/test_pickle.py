@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from insula_worker.runners.messages import Completed
-from insula_worker.runners.process import HandlerStartFailed, RunnerLaunch, RunnerProcess
-from tests.contract.runner.conftest import START_TIMEOUT_S, job
+from insula_worker.runners.process import HandlerStartFailed, RunnerLaunch
 from tests.handler_output import Printed
 from tests.http_api import HttpApi
+from tests.running import Running, job
 from tests.stack import running_stack
 from tests.views import open_view
 
@@ -55,18 +55,18 @@ def write(launch: RunnerLaunch, source: str, what: str = "Handler") -> None:
 
 async def answer(launch: RunnerLaunch) -> object:
     """Start the handler, and return its result for one payload."""
-    runner = await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S, lines=Printed())
+    runner = await Running.start(launch, lines=Printed())
     try:
         outcome = await runner.run(job(b'{"a": 1}'))
     finally:
-        await runner.stop(0)
+        await runner.process.stop(0)
     assert isinstance(outcome, Completed), outcome
     return json.loads(outcome.result_json)
 
 
 async def refusal(launch: RunnerLaunch) -> str:
     with pytest.raises(HandlerStartFailed) as refused:
-        await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S, lines=Printed())
+        await Running.start(launch, lines=Printed())
     return str(refused.value)
 
 

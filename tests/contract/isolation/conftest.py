@@ -18,13 +18,14 @@ import pytest_asyncio
 from insula.process.isolation import Sandbox
 from insula_worker.environments.environment import ensure_environment
 from insula_worker.environments.key import EnvironmentInputs
-from insula_worker.runners.messages import Completed, Job
-from insula_worker.runners.process import RunnerLaunch, RunnerProcess
+from insula_worker.runners.messages import Completed
+from insula_worker.runners.process import RunnerLaunch
 from insula_worker.view import View, ViewSettings
 from tests.environments import remove_environments
 from tests.handler_output import Printed
 from tests.http_api import HttpApi
 from tests.ordinary_user import ROOT, OrdinaryUser, ordinary_user
+from tests.running import Running, job
 from tests.stack import Stack, running_stack
 from tests.views import complete_sandbox
 
@@ -45,14 +46,14 @@ class Handler:
 class Handler:
     """A started handler that executes the code in its payload."""
 
-    def __init__(self, runner: RunnerProcess, launch: RunnerLaunch) -> None:
+    def __init__(self, runner: Running, launch: RunnerLaunch) -> None:
         self.runner = runner
         self.launch = launch
 
     async def found(self, code: str) -> Any:
         """Run the code in the handler. Return the value of its variable `found`."""
         payload = json.dumps(textwrap.dedent(code)).encode()
-        outcome = await self.runner.run(Job("1", "application/json", payload, len(payload)))
+        outcome = await self.runner.run(job(payload))
         assert isinstance(outcome, Completed), outcome
         return json.loads(outcome.result_json)["found"]
 
@@ -105,8 +106,8 @@ class Api:
 
     async def start_again(self, launch: RunnerLaunch) -> Handler:
         """Start another handler of a prepared release, as after a crash."""
-        runner = await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S, lines=Printed())
-        self.machine.ending.push_async_callback(runner.stop, 0)
+        runner = await Running.start(launch, lines=Printed())
+        self.machine.ending.push_async_callback(runner.process.stop, 0)
         return Handler(runner, launch)
 
     async def stop(self) -> None:

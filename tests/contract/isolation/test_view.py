@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.runners.connection import RunnerDied
-from insula_worker.runners.memory import bytes_over
-from insula_worker.runners.messages import Job
+from insula_worker.runners.memory import Measured, bytes_over
 from tests.contract.isolation.conftest import Machine
 from tests.processes import descendants
+from tests.running import RunnerDied, job
 from tests.waiting import until
 
 
@@ -28,11 +27,11 @@ async def test_tmp_and_shared_memory_are_new_at_each_start_and_tmp_is_on_disk(ma
     handler = await api.start()
     assert await handler.found(make) == [True, "1777"]
     with pytest.raises(RunnerDied):
-        await handler.runner.run(Job("1", "application/json", b'"import os; os._exit(9)"', 24))
-    assert await handler.runner.wait_exit() == "ended with code 9"
+        await handler.runner.run(job(b'"import os; os._exit(9)"'))
+    assert await handler.runner.process.wait_exit() == "ended with code 9"
     again = await api.start_again(handler.launch)
     assert await again.found(make) == [True, "1777"]
-    await again.runner.stop(0)
+    await again.runner.process.stop(0)
     assert not list(api.folder.glob("tmp.*"))
     assert not Path("/tmp/model").exists()
 
@@ -74,11 +73,13 @@ async def test_orphans_are_reaped_and_daemons_end_with_the_handler(machine: Mach
     assert await handler.found(leave) == "reaped"
 
     def sleeping() -> list[int]:
-        return [pid for pid, command in descendants(handler.runner.pid).items() if command.startswith("sleep 4242")]
+        return [
+            pid for pid, command in descendants(handler.runner.process.pid).items() if command.startswith("sleep 4242")
+        ]
 
     await until(sleeping)  # its command line changes only at exec
     daemon = os.pidfd_open(sleeping()[0])
-    await handler.runner.stop(0)
+    await handler.runner.process.stop(0)
     ended, _, _ = select.select([daemon], [], [], 0)  # without a wait: it must have ended before `stop` returned
     os.close(daemon)
     assert ended
@@ -108,9 +109,10 @@ async def test_the_processes_that_isolate_a_handler_do_not_count_as_its_memory(m
         found = int(pss.split()[1]) * 1024
     """
     own = await handler.found(look)
-    counted = bytes_over(handler.runner.pid, 1, handler.runner.generations)
+    process = handler.runner.process
+    [counted] = bytes_over([Measured(process.pid, process.generations)], 1)
     assert abs(counted - own) < 2 << 20
-    assert bytes_over(handler.runner.pid, 1) > counted
+    assert bytes_over([Measured(process.pid)], 1) > [counted]
 
 
 async def test_a_signal_and_an_exit_code_above_128_are_distinguished(machine: Machine) -> None:
@@ -123,6 +125,6 @@ async def test_a_signal_and_an_exit_code_above_128_are_distinguished(machine: Ma
     ):
         payload = f'"import os; {code}"'.encode()
         with pytest.raises(RunnerDied):
-            await handler.runner.run(Job("1", "application/json", payload, len(payload)))
-        assert await handler.runner.wait_exit() == end
+            await handler.runner.run(job(payload))
+        assert await handler.runner.process.wait_exit() == end
         handler = await api.start_again(handler.launch)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from insula.errors import LeaseLost, NotFound, ObjectUnreadable, StoreUnavailable
+from insula.errors import NotFound, ObjectUnreadable, StoreUnavailable
 from insula.ids import new_id
 from insula.ledger import Claimant, Failure, Lease, LedgerPolicy, Payload, Result, Workload, WorkloadLedger
+from insula.phase import Phase
 from insula.status import Status
 from insula.stores import tracebacks
 from insula.stores.object_keys import payload_object, traceback_object
@@ -26,12 +27,11 @@ from insula.stores.objects import Bucket, ObjectNotFound, ObjectStore
 from insula.stores.redis_client import connect, connect_blocking
 from insula_local.parts import Parts
 from insula_local.seaweedfs.storage import BUCKET
-from insula_worker.attempts.attempt import Attempts
-from insula_worker.attempts.claiming import Claiming, Serving
+from insula_worker.attempts.claiming import Claiming
 from insula_worker.attempts.payloads import Patience
 from insula_worker.runners.observers import Observers
+from insula_worker.runners.pool import RunnerPool
 from insula_worker.runners.process import RunnerLaunch
-from insula_worker.runners.slot import RunnerSlot
 from tests.contract.local.conftest import Bench, prepare
 from tests.contract.local.test_refusals import write_project
 from tests.failing_s3 import FailingS3, failing_s3
@@ -74,9 +74,14 @@ class Worker:
     ledger: WorkloadLedger
     objects: ObjectStore
     claiming: Claiming
-    attempts: Attempts
     clock: Clock
     claims: asyncio.Task[None]
+
+    @property
+    def waiting(self) -> set[str]:
+        """The workloads that wait for S3."""
+        assert self.claiming.serving is not None
+        return self.claiming.serving.attempts.payloads.waiting
 
     async def submit(self, *, large: bool, body: bytes = b"x" * 100) -> str:
         """Submit a workload and return its id. A large payload is in S3, a small one in Redis."""
@@ -134,20 +139,20 @@ async def worker(bench: Bench, parts: Parts, tmp_path: Path, monkeypatch: pytest
             monkeypatch.setenv(name, value)
         redis, blocking_redis = connect(parts.redis_url), connect_blocking(parts.redis_url)
         ledger, objects, clock = WorkloadLedger(redis, LedgerPolicy(lease=LEASE)), ObjectStore(Bucket(BUCKET)), Clock()
-        claiming = Claiming(ledger, blocking_redis, API, "echo-0")
-        slot = RunnerSlot(lambda _phase, _reason: claiming.wake(), 30, Observers(Printed()))
-        patience = Patience(pause_s=0.05, pause_s_max=0.05, clock=clock)
-        attempts = Attempts(ledger, objects, slot, lambda _status, _seconds: None, claiming.wake, patience)
-        claiming.serve(Serving(Claimant("echo-0", "v1", "127.0.0.1:1"), attempts, slot))
-        begun = (claiming.claim_for_ever(), slot.keep(launch), claiming.renew_for_ever())
+        observers, patience = Observers(Printed()), Patience(pause_s=0.05, pause_s_max=0.05, clock=clock)
+        claiming = Claiming(ledger, objects, blocking_redis, API, "echo-0", observers, patience)
+        ready = asyncio.Event()
+        pool = RunnerPool(lambda phase, _: ready.set() if phase is Phase.READY else None, 30, observers)
+        claiming.serve(pool, Claimant("echo-0", "v1", "127.0.0.1:1"))
+        begun = (claiming.claim_for_ever(), pool.keep(launch), claiming.renew_for_ever())
         tasks = [asyncio.create_task(work) for work in begun]
-        await asyncio.wait_for(slot.ready.wait(), 30)
-        yield Worker(proxy, ledger, objects, claiming, attempts, clock, tasks[0])
+        await asyncio.wait_for(ready.wait(), 30)
+        yield Worker(proxy, ledger, objects, claiming, clock, tasks[0])
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
         await claiming.finish(1)
-        await slot.stop(1)
+        await pool.stop(1)
         await claiming.settle()
         await redis.aclose()
         await blocking_redis.aclose()
@@ -182,7 +187,7 @@ async def test_workloads_complete_after_an_outage_of_any_length(worker: Worker, 
     worker.clock.step_s = 10_000
     worker.proxy.pattern, worker.proxy.status = EVERY_READ, status
     waiting = [await worker.submit(large=True) for _ in range(4)]
-    await until(lambda: len(worker.attempts.payloads.waiting) == 4 and worker.proxy.failures > 20)
+    await until(lambda: len(worker.waiting) == 4 and worker.proxy.failures > 20)
     quick = await worker.ended(await worker.submit(large=False))
     assert quick.status is Status.COMPLETED, "the runner is free"
     for id in waiting:
@@ -199,7 +204,7 @@ async def test_a_drain_requeues_workloads_that_wait_for_s3(worker: Worker) -> No
     """They are requeued at once, because another worker may reach S3. No delivery is lost."""
     worker.proxy.pattern, worker.proxy.status = EVERY_READ, 403
     id = await worker.submit(large=True)
-    await until(lambda: worker.attempts.payloads.waiting)
+    await until(lambda: worker.waiting)
     worker.claims.cancel()
     await asyncio.wait({worker.claims})
     async with asyncio.timeout(30):
@@ -248,15 +253,13 @@ async def test_a_failure_is_recorded_while_s3_cannot_store_its_traceback(worker:
 async def test_i3_one_end_a_stale_attempt_leaves_no_traceback(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first attempt loses its lease after it has stored its traceback."""
     stored: list[set[str]] = []
-    finish = worker.ledger.finish
+    finish = worker.ledger.finish_all
 
-    async def lose_once(lease: Lease, outcome: Result | Failure) -> None:
+    async def lose_once(outcomes: Sequence[tuple[Lease, Result | Failure]]) -> set[Lease]:
         stored.append(await worker.objects.keys(f"{API}/"))
-        if len(stored) == 1:
-            raise LeaseLost(lease.id, lease.attempt)
-        await finish(lease, outcome)
+        return {lease for lease, _ in outcomes} if len(stored) == 1 else await finish(outcomes)
 
-    monkeypatch.setattr(worker.ledger, "finish", lose_once)
+    monkeypatch.setattr(worker.ledger, "finish_all", lose_once)
     id = await worker.submit(large=False, body=FAIL)
     ended = await worker.ended(id)
     first, second = (traceback_object(API, id, attempt) for attempt in (1, 2))

@@ -6,24 +6,21 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from insula_worker.runners.messages import Completed, Failed, Job, Metric
-from insula_worker.runners.process import RunnerLaunch, RunnerProcess
+from insula_worker.runners.process import RunnerLaunch
 from tests.handler_output import Printed
+from tests.running import Running
 from tests.views import isolated_view, open_view
 
 START_TIMEOUT_S = 30
 
-Start = Callable[..., Awaitable[RunnerProcess]]
 
-
-def job(payload: bytes = b"{}", content_type: str = "application/json", id: str = "1") -> Job:
-    """A job whose payload is in memory."""
-    return Job(id, content_type, payload, len(payload))
+Start = Callable[..., Awaitable[Running]]
 
 
 def handler(*lines: str) -> str:
@@ -34,15 +31,15 @@ def handler(*lines: str) -> str:
     )
 
 
-async def result(runner: RunnerProcess, task: Job) -> dict[str, object]:
+async def result(runner: Running, task: Job, hosts: Sequence[str] = ()) -> dict[str, object]:
     """The dictionary that the job's handler returned."""
-    outcome = await runner.run(task)
+    outcome = await runner.run(task, hosts)
     assert isinstance(outcome, Completed), outcome
     answer: dict[str, object] = json.loads(outcome.result_json)
     return answer
 
 
-async def failure(runner: RunnerProcess, task: Job) -> Failed:
+async def failure(runner: Running, task: Job) -> Failed:
     """How the job failed."""
     outcome = await runner.run(task)
     assert isinstance(outcome, Failed), outcome
@@ -69,19 +66,17 @@ def launch(tmp_path: Path, request: pytest.FixtureRequest) -> RunnerLaunch:
 @pytest.fixture
 async def start(launch: RunnerLaunch) -> AsyncIterator[Start]:
     """Start a runner with this source, with the given launch or the default one. All runners are stopped at the end."""
-    started: list[RunnerProcess] = []
+    started: list[Running] = []
 
     async def start_runner(
         source: str, changed: RunnerLaunch = launch, on_metric: Callable[[Metric], None] | None = None
-    ) -> RunnerProcess:
+    ) -> Running:
         path = changed.project / changed.handler_path
         path.write_text(textwrap.dedent(source), encoding="utf-8")
-        runner = await RunnerProcess.start(
-            changed, start_timeout_s=START_TIMEOUT_S, lines=Printed(), on_metric=on_metric
-        )
+        runner = await Running.start(changed, lines=Printed(), on_metric=on_metric)
         started.append(runner)
         return runner
 
     yield start_runner
     for runner in started:
-        await runner.stop(0)
+        await runner.process.stop(0)

@@ -13,8 +13,9 @@ import pytest
 
 from insula_worker.runners.messages import Completed, Failed
 from insula_worker.runners.process import RunnerLaunch
-from tests.contract.runner.conftest import Start, handler, job, result
+from tests.contract.runner.conftest import Start, handler, result
 from tests.processes import descendants
+from tests.running import job
 from tests.waiting import until
 
 CHILDREN = """
@@ -150,12 +151,12 @@ async def test_children_end_with_their_runner(start: Start) -> None:
     assert isinstance(outcome, Completed)
 
     def sleeping() -> list[int]:  # exec closes what Popen waits for a moment before the command line is there
-        return [pid for pid, command in descendants(runner.pid).items() if command.startswith("sleep")]
+        return [pid for pid, command in descendants(runner.process.pid).items() if command.startswith("sleep")]
 
     await until(sleeping)
     child = os.pidfd_open(sleeping()[0])
-    os.kill(runner.pid, signal.SIGKILL)
-    await runner.wait_exit()
+    os.kill(runner.process.pid, signal.SIGKILL)
+    await runner.process.wait_exit()
     ended, _, _ = await asyncio.to_thread(select.select, [child], [], [], 10)
     os.close(child)
     assert ended

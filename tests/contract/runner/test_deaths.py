@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-from collections.abc import AsyncIterator
 
 import pytest
 
-from insula_worker.runners.connection import RunnerDied
-from insula_worker.runners.messages import Completed, Job
-from tests.contract.runner.conftest import Start, handler, job
+from insula_worker.runners.messages import Completed
+from tests.contract.runner.conftest import Start, handler
+from tests.running import RunnerDied, job
 
 
 @pytest.mark.parametrize(
@@ -32,7 +29,7 @@ async def test_a_death_is_described_to_every_waiting_job(start: Start, line: str
     runner = await start(handler(line))
     ends = await asyncio.gather(*(runner.run(job(id=str(id))) for id in range(3)), return_exceptions=True)
     assert [end.reason for end in ends if isinstance(end, RunnerDied)] == [reason] * 3
-    assert await runner.wait_exit() == reason
+    assert await runner.process.wait_exit() == reason
 
 
 async def test_answers_given_before_the_death_are_not_lost(start: Start) -> None:
@@ -43,32 +40,18 @@ async def test_answers_given_before_the_death_are_not_lost(start: Start) -> None
     assert [type(end) for end in ends] == [Completed] * 3 + [RunnerDied] * 2
 
 
-async def test_a_job_for_a_dead_runner_is_refused(start: Start) -> None:
+async def test_a_dead_runner_takes_no_job(start: Start) -> None:
     runner = await start(handler("return {}"))
-    await runner.stop(0)
-    with pytest.raises(RunnerDied):
-        await runner.run(job())
-    with pytest.raises(RunnerDied):
-        await runner.run(job(b"x" * 1_000_000, "image/png"))
+    await runner.process.stop(0)
+    assert not runner.process.put(b"never sent")
 
 
-async def test_a_kill_while_a_large_payload_is_written_ends_the_write(start: Start) -> None:
-    """The runner is not reading: the writer hangs in flow control until the death is noticed."""
-    runner = await start(handler("import signal; signal.pause()"))
-    filling = asyncio.Event()
-
-    async def endless() -> AsyncIterator[bytes]:
-        for _ in range(2_000):
-            filling.set()
-            yield b"x" * 1_000_000
-
-    first = asyncio.create_task(runner.run(job(id="first")))
-    second = asyncio.create_task(runner.run(Job("second", "image/png", endless(), 2_000_000_000)))
-    await filling.wait()
-    os.kill(runner.pid, signal.SIGKILL)
-    for waiting in (first, second):
-        with pytest.raises(RunnerDied, match="SIGKILL"):
-            await waiting
+async def test_the_jobs_that_a_death_leaves_have_not_begun(start: Start) -> None:
+    runner = await start(handler("import os", "if payload == 3: os._exit(1)", "return {}"))
+    answers = [runner.put(job(b"%d" % number)) for number in range(1, 8)]
+    await runner.process.wait_exit()
+    assert [answer.done() for answer in answers] == [True] * 2 + [False] * 5
+    assert runner.process.take_back() == [4, 5, 6, 7]
 
 
 @pytest.mark.parametrize(
@@ -97,17 +80,17 @@ async def test_stop_lets_written_jobs_finish_within_the_grace(start: Start) -> N
     runner = await start(handler("return {}"))
     answers = [asyncio.create_task(runner.run(job(id=str(number)))) for number in range(10)]
     await asyncio.wait(answers, timeout=0)
-    await runner.stop(30)
+    await runner.process.stop(30)
     assert [type(await answer) for answer in answers] == [Completed] * 10
-    assert await runner.wait_exit() == "ended with code 0"
-    await runner.stop(0)
+    assert await runner.process.wait_exit() == "ended with code 0"
+    await runner.process.stop(0)
 
 
 async def test_stop_kills_a_handler_that_does_not_end(start: Start) -> None:
     runner = await start(handler("while True: pass"))
     running = asyncio.create_task(runner.run(job()))
     await asyncio.wait({running}, timeout=0)
-    await runner.stop(0.2)
+    await runner.process.stop(0.2)
     with pytest.raises(RunnerDied, match="SIGKILL"):
         await running
 

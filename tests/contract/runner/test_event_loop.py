@@ -12,7 +12,8 @@ import pytest
 
 from insula_worker.runners.messages import Failed
 from insula_worker.runners.process import RunnerLaunch
-from tests.contract.runner.conftest import Start, failure, job, result
+from tests.contract.runner.conftest import Start, failure, result
+from tests.running import job
 from tests.waiting import until
 
 KEEPS_A_SESSION = """
@@ -181,7 +182,7 @@ async def test_an_interrupt_ends_the_coroutine_it_hits(start: Start, launch: Run
     )
     interrupted = asyncio.create_task(runner.run(job()))
     await until((launch.project / "begun").exists)
-    os.kill(runner.own_pid, signal.SIGINT)
+    os.kill(runner.process.own_pid, signal.SIGINT)
     outcome = await interrupted
     assert isinstance(outcome, Failed)
     assert outcome.message == "KeyboardInterrupt"
@@ -253,5 +254,5 @@ async def test_background_tasks_end_with_the_runner(start: Start, launch: Runner
         """
     )
     assert await result(runner, job()) == {}
-    assert await runner.stop(30)
+    assert await runner.process.stop(30)
     assert (launch.project / "cleaned").exists()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from insula_runner.frames import PAYLOAD_INLINE_BYTES_MAX
 from insula_worker.attempts.json_object import is_json_object
-from insula_worker.runners.messages import Completed, Job, Metric
+from insula_worker.runners.messages import Completed, Metric
 from insula_worker.runners.process import RunnerLaunch
-from tests.contract.runner.conftest import Start, failure, handler, job, result
+from tests.contract.runner.conftest import Start, failure, handler, result
+from tests.running import job
+from tests.waiting import until
 
 ECHO = """
 class Handler:
@@ -96,51 +99,51 @@ async def test_jobs_given_at_once_are_answered_in_order(start: Start) -> None:
     assert answers == [{"number": number} for number in range(500)]
 
 
-async def test_a_large_payload_is_streamed_whole(start: Start) -> None:
-    """50 MB from an iterator, between small jobs that do not get in its way."""
-    blocks = [bytes([number]) * 1_000_000 for number in range(50)]
-
-    async def stream() -> AsyncIterator[bytes]:
-        for block in blocks:
-            yield block
-
+async def test_a_payload_in_a_file_arrives_whole(start: Start, tmp_path: Path) -> None:
+    """50 MB, between small jobs."""
+    content = b"".join(bytes([number]) * 1_000_000 for number in range(50))
+    (tmp_path / "payload").write_bytes(content)
     runner = await start(
         handler("import hashlib", "return {'bytes': len(payload), 'sha256': hashlib.sha256(payload).hexdigest()}")
     )
-    large = Job("large", "application/octet-stream", stream(), 50_000_000)
     small = [job(b"x", "image/png", id=str(number)) for number in range(20)]
-    first, *rest = await asyncio.gather(result(runner, large), *(result(runner, task) for task in small))
-    assert first == {"bytes": 50_000_000, "sha256": hashlib.sha256(b"".join(blocks)).hexdigest()}
+    with (tmp_path / "payload").open("rb") as file:
+        large = job(file, "application/octet-stream")
+        first, *rest = await asyncio.gather(result(runner, large), *(result(runner, task) for task in small))
+    assert first == {"bytes": 50_000_000, "sha256": hashlib.sha256(content).hexdigest()}
     assert [answer["bytes"] for answer in rest] == [1] * 20
 
 
-async def test_a_payload_that_breaks_off_leaves_the_runner_usable(start: Start) -> None:
-    async def broken() -> AsyncIterator[bytes]:
-        yield b"x" * 1_000_000
-        raise ConnectionError
-
-    runner = await start(ECHO)
-    with pytest.raises(ConnectionError):
-        await runner.run(Job("broken", "image/png", broken(), 5_000_000))
-    assert (await result(runner, job(b"1")))["payload"] == "1"
+async def test_the_largest_payload_of_a_message_arrives(start: Start) -> None:
+    runner = await start(handler("return {'bytes': len(payload)}"))
+    answer = await result(runner, job(b"x" * PAYLOAD_INLINE_BYTES_MAX, "image/png"))
+    assert answer == {"bytes": PAYLOAD_INLINE_BYTES_MAX}
 
 
-@pytest.mark.parametrize("announced_bytes", [0, 99_999, 100_001])
-async def test_a_payload_of_another_length_is_refused(start: Start, announced_bytes: int) -> None:
-    runner = await start(ECHO)
-    with pytest.raises(ValueError, match="bytes of its record"):
-        await runner.run(Job("odd", "image/png", b"x" * 100_000, announced_bytes))
-    assert (await result(runner, job(b"1")))["payload"] == "1"
-
-
-async def test_a_cancelled_job_does_not_disturb_the_next(start: Start) -> None:
-    """Its late answer is dropped."""
-    runner = await start(handler("return {'number': payload}"))
-    given_up = asyncio.create_task(runner.run(job(b"1", id="given up")))
-    follower = asyncio.create_task(result(runner, job(b"2", id="follower")))
-    await asyncio.wait({given_up}, timeout=0)
-    given_up.cancel()
-    assert await follower == {"number": 2}
+async def test_jobs_that_have_not_begun_are_taken_back(start: Start, launch: RunnerLaunch) -> None:
+    """The one that runs is answered. The runner does not see the others, also not one whose payload is a file."""
+    runner = await start(
+        handler(
+            "import pathlib, time",
+            "pathlib.Path('begun').touch()",
+            "while not pathlib.Path('go').exists(): time.sleep(0.01)",
+            "return {'number': payload}",
+        )
+    )
+    first = runner.put(job(b"1"))
+    await until((launch.project / "begun").exists)
+    for number in range(2, 6):
+        _ = runner.put(job(b"%d" % number))
+    with (launch.project / "handler.py").open("rb") as file:
+        _ = runner.put(job(file))
+    assert runner.process.take_back() == [2, 3, 4, 5, 6]
+    assert runner.process.take_back() == []
+    last = runner.put(job(b"7"))
+    (launch.project / "go").touch()
+    assert [one.result_json for one in await asyncio.gather(first, last) if isinstance(one, Completed)] == [
+        b'{"number": 1}',
+        b'{"number": 7}',
+    ]
 
 
 async def test_metrics_reach_the_worker(start: Start) -> None:
@@ -184,5 +187,5 @@ async def test_a_job_names_hosts_that_are_reached_without_a_proxy(start: Start, 
         replace(launch, environment=own),
     )
     expected = {"NO_PROXY": "own,api-early,api-late", "no_proxy": "api-early,api-late"}
-    assert await result(runner, replace(job(), direct_hosts=("api-early", "api-late"))) == expected
+    assert await result(runner, job(), ["api-early", "api-late"]) == expected
     assert await result(runner, job()) == expected

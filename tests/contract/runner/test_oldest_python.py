@@ -13,7 +13,8 @@ import pytest
 
 from insula_worker.runners.messages import Completed, Failed
 from insula_worker.runners.process import RunnerLaunch
-from tests.contract.runner.conftest import Start, job
+from tests.contract.runner.conftest import Start
+from tests.running import job
 
 
 def find_python38() -> Path | None:
@@ -60,5 +61,5 @@ async def test_every_part_of_the_runner_works_on_python_38(start: Start, launch:
     failed = await runner.run(job(b"1"))
     assert isinstance(failed, Failed)
     assert failed.message == "TypeError: object of type 'int' has no len()"
-    await runner.stop(10)
-    assert await runner.wait_exit() == "ended with code 0"
+    await runner.process.stop(10)
+    assert await runner.process.wait_exit() == "ended with code 0"

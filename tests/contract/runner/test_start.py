@@ -13,17 +13,18 @@ import pytest
 
 from insula_runner.aws import GIVEN_VARIABLE
 from insula_worker.runners.messages import Completed
-from insula_worker.runners.process import HandlerStartFailed, RunnerLaunch, RunnerProcess
-from tests.contract.runner.conftest import Start, handler, job
+from insula_worker.runners.process import HandlerStartFailed, RunnerLaunch
+from tests.contract.runner.conftest import Start, handler
 from tests.handler_output import Printed
 from tests.processes import descendants
+from tests.running import Running, job
 from tests.views import isolated_view
 from tests.waiting import until
 
 BASE_PYTHON = Path(getattr(sys, "_base_executable", sys.executable))
 
 
-async def ask(runner: RunnerProcess) -> dict[str, object]:
+async def ask(runner: Running) -> dict[str, object]:
     outcome = await runner.run(job())
     assert isinstance(outcome, Completed), outcome
     answer: dict[str, object] = json.loads(outcome.result_json)
@@ -182,7 +183,7 @@ async def test_a_start_that_takes_too_long_is_ended(launch: RunnerLaunch) -> Non
     (launch.project / "handler.py").write_text("import time\nopen('begun', 'w').close()\ntime.sleep(99)")
     for limit_s in (1, 5, 25):  # a slow machine may not even have begun
         with pytest.raises(HandlerStartFailed, match=rf"handler\.py was not ready within {limit_s} s"):
-            await RunnerProcess.start(launch, start_timeout_s=limit_s, lines=Printed())
+            await Running.start(launch, start_timeout_s=limit_s, lines=Printed())
         if (launch.project / "begun").exists():
             break
     assert runners() <= others
@@ -200,7 +201,7 @@ async def test_a_launch_failure_is_named(launch: RunnerLaunch, field: str) -> No
     else:
         broken = replace(launch, project=launch.project / "nowhere")
     with pytest.raises(HandlerStartFailed, match="the handler's process"):
-        await RunnerProcess.start(broken, start_timeout_s=30, lines=Printed())
+        await Running.start(broken, start_timeout_s=30, lines=Printed())
 
 
 async def test_the_handler_sees_the_hosts_file_given(start: Start, launch: RunnerLaunch, tmp_path: Path) -> None:
@@ -237,7 +238,7 @@ async def test_prints_and_log_lines_come_out_at_once(start: Start, capfd: pytest
     await until(both_came)
     printed, logged = lines
     assert printed["message"] == "printed {}"
-    assert (logged["message"], logged["payload"], logged["process"]) == ("logged", {}, runner.own_pid)
+    assert (logged["message"], logged["payload"], logged["process"]) == ("logged", {}, runner.process.own_pid)
     assert logged["labels"] == {"apiName": "echo", "apiKind": "AsyncAPI"}
 
 

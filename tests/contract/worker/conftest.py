@@ -15,8 +15,10 @@ import pytest
 
 from insula_worker.logs.worker_log import WorkerLog
 from insula_worker.runners.messages import Job, Metric
-from insula_worker.runners.process import RunnerLaunch, RunnerProcess, labels
+from insula_worker.runners.process import RunnerLaunch, labels
 from insula_worker.view import View
+from tests import running
+from tests.running import Running
 from tests.views import isolated_view
 
 START_TIMEOUT_S = 30
@@ -35,13 +37,12 @@ class Printed:
         return [json.loads(line) for line in self.path.read_text(encoding="ascii").splitlines()]
 
 
-Start = Callable[..., Awaitable[RunnerProcess]]
+Start = Callable[..., Awaitable[Running]]
 
 
 def job(id: str, payload: str = "{}") -> Job:
     """A job with a payload of JSON, and a trace."""
-    encoded = payload.encode()
-    return Job(id, "application/json", encoded, len(encoded), trace_id=f"trace-of-{id}")
+    return running.job(payload.encode(), id=id, trace_id=f"trace-of-{id}")
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ async def printed(tmp_path: Path) -> AsyncIterator[Printed]:
 @pytest.fixture
 async def start(printed: Printed, tmp_path: Path) -> AsyncIterator[Start]:
     """Start a runner of a handler whose handle_async has these lines. All are stopped at the end."""
-    started: list[RunnerProcess] = []
+    started: list[Running] = []
     project = tmp_path / "project"
     project.mkdir()
 
@@ -67,9 +68,12 @@ async def start(printed: Printed, tmp_path: Path) -> AsyncIterator[Start]:
         log: WorkerLog = printed.log,
         view: Callable[[Path], View] = isolated_view,
         log_level: str = "info",
-    ) -> RunnerProcess:
+        slots: int = 1,
+        keyword: str = "def",
+    ) -> Running:
         body = textwrap.indent(textwrap.dedent("\n".join(lines)), " " * 8)
-        source = f"""import ctypes, logging.config, multiprocessing, os, subprocess, sys, threading, time, warnings
+        source = f"""import asyncio, ctypes, logging.config, multiprocessing, os, subprocess, sys, threading, time
+import warnings
 from cortex_internal.lib.log import logger as log
 
 class Handler:
@@ -77,7 +81,7 @@ class Handler:
         print("made")
         self.metrics = metrics_client
 
-    def handle_async(self, payload, request_id):
+    {keyword} handle_async(self, payload, request_id):
 {body}
         return {{}}
 """
@@ -92,11 +96,12 @@ class Handler:
             config={},
             environment={"PATH": os.environ["PATH"]},
             log_level=log_level,
+            slots=slots,
         )
-        runner = await RunnerProcess.start(launch, start_timeout_s=START_TIMEOUT_S, on_metric=on_metric, lines=log)
+        runner = await Running.start(launch, on_metric=on_metric, lines=log)
         started.append(runner)
         return runner
 
     yield start_runner
     for runner in started:
-        await runner.stop(0)
+        await runner.process.stop(0)

@@ -90,8 +90,7 @@ async def test_a_handlers_metrics_reach_a_scrape(start: Start, telemetry: Teleme
 
 
 async def test_our_own_metrics_have_their_documented_names(address: str, metrics: WorkerMetrics) -> None:
-    metrics.ended(Status.COMPLETED, 0.2)
-    metrics.ended(Status.FAILED, 7)
+    metrics.ended([(Status.COMPLETED, 0.2), (Status.FAILED, 7)])
     found = await scrape(address)
     names = {"cortex_async_active", "cortex_async_latency_bucket", "cortex_async_request_count"}
     assert names <= found["names"].keys()

@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from insula_worker.logs.worker_log import WorkerLog
-from insula_worker.runners.connection import RunnerDied
 from insula_worker.runners.messages import Completed
-from insula_worker.runners.process import RunnerProcess, labels
+from insula_worker.runners.process import labels
 from tests.contract.worker.conftest import Printed, Start, job
 from tests.processes import memory_mb
+from tests.running import RunnerDied, Running
 from tests.views import open_view
 
 LIMIT_MB = 10
 
 
-async def run(runner: RunnerProcess, id: str, payload: str = "{}") -> None:
+async def run(runner: Running, id: str, payload: str = "{}") -> None:
     """Run one job to its good end."""
     assert isinstance(await runner.run(job(id, payload)), Completed)
 
@@ -42,11 +42,11 @@ async def test_everything_a_handler_writes_becomes_a_line_of_its_workload(start:
         """
     )
     await run(runner, "one")
-    await runner.stop(5)
+    await runner.process.stop(5)
     made, *lines = printed.lines()
     assert (made["message"], "id" in made) == ("made", False)
     assert {(line["process"], line["labels"]["apiName"], line["labels"]["apiKind"]) for line in lines} == {
-        (runner.own_pid, "echo", "AsyncAPI")
+        (runner.process.own_pid, "echo", "AsyncAPI")
     }
     assert {line["traceId"] for line in lines} == {"trace-of-one"}
     level_of = {line["message"]: line["levelname"] for line in lines}
@@ -74,7 +74,7 @@ async def test_500_workloads_on_both_streams_are_told_apart_exactly(start: Start
         """
     )
     await asyncio.gather(*(run(runner, str(number)) for number in range(500)))
-    await runner.stop(5)
+    await runner.process.stop(5)
     _, *lines = printed.lines()
     assert all(line["message"].split()[1] == line["id"] for line in lines)
     assert len(lines) == sum(3 * (number % 7) + 2 for number in range(500))
@@ -86,7 +86,7 @@ async def test_between_workloads_lines_belong_to_none(start: Start, printed: Pri
         """
         def waits():
             runner = sys._current_frames()[threading.main_thread().ident]
-            return os.path.exists("answered") and runner.f_code.co_name == "receive"
+            return os.path.exists("answered") and runner.f_back.f_code.co_name == "take"
         def wait():
             while not waits():
                 time.sleep(0.05)
@@ -98,7 +98,7 @@ async def test_between_workloads_lines_belong_to_none(start: Start, printed: Pri
     )
     await run(runner, "one")
     (tmp_path / "project" / "answered").touch()
-    assert await runner.wait_exit() == "ended with code 0"
+    assert await runner.process.wait_exit() == "ended with code 0"
     assert [(line["message"], line.get("id")) for line in printed.lines()[1:]] == [("in time", "one"), ("late", None)]
 
 
@@ -118,7 +118,7 @@ async def test_closed_and_replaced_streams_hurt_nobody(start: Start, printed: Pr
     )
     for id in ("replaced", "closed", "next"):
         await run(runner, id)
-    await runner.stop(5)
+    await runner.process.stop(5)
     assert [(line["message"], line["id"]) for line in printed.lines()[1:]] == [
         (id, id) for id in ("replaced", "closed", "next")
     ]
@@ -165,7 +165,7 @@ async def test_100_mb_pass_without_growing_the_worker(start: Start, printed: Pri
     Path("/proc/self/clear_refs").write_text("5")
     await run(runner, "one")
     assert memory_mb(os.getpid(), "VmHWM") - before_mb < LIMIT_MB
-    await runner.stop(5)
+    await runner.process.stop(5)
     printed.log.close()
     with printed.path.open("rb") as file:
         written = sum(b'"message": "xxx' in found[:200] for found in file)

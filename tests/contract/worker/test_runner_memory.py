@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import subprocess
 import sys
 
-from insula_worker.runners.memory import wait_until_over
+from insula_worker.runners.memory import Measured, bytes_over
+from tests.waiting import until
 
 SHARED_MB = 150
 MODEL_AND_POOL = f"""
@@ -35,13 +35,11 @@ async def test_what_forked_children_share_counts_once() -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         assert [process.stdout.readline() for _ in range(4)] == ["read\n"] * 4
-        over = asyncio.create_task(wait_until_over(process.pid, (3 * SHARED_MB) << 20))
-        done, _ = await asyncio.wait({over}, timeout=1)  # four looks
-        assert not done
+        measured = [Measured(process.pid)]
+        assert bytes_over(measured, (3 * SHARED_MB) << 20) == []
         process.stdin.write("\n" * 4)
         process.stdin.flush()
-        async with asyncio.timeout(20):
-            assert await over > (3 * SHARED_MB) << 20
+        await until(lambda: bool(bytes_over(measured, (3 * SHARED_MB) << 20)))
     finally:
         process.kill()
         process.communicate()  # its children read an end of file, and go

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from insula_worker.runners.messages import Completed
-from insula_worker.runners.process import RunnerProcess
 from tests.contract.worker.conftest import Printed, Start, job
+from tests.running import Running
 
 
-async def lines_of(runner: RunnerProcess, printed: Printed) -> list[dict[str, Any]]:
+async def lines_of(runner: Running, printed: Printed) -> list[dict[str, Any]]:
     """Run one job and return the lines it made."""
     assert isinstance(await runner.run(job("one")), Completed)
-    await runner.stop(5)
+    await runner.process.stop(5)
     return [line for line in printed.lines() if line.get("id") == "one"]
 
 
@@ -33,7 +33,7 @@ async def test_a_record_is_a_line_with_its_loggers_name(start: Start, printed: P
     assert line == {
         "levelname": "INFO",
         "message": "score 0.5",
-        "process": runner.own_pid,
+        "process": runner.process.own_pid,
         "labels": {"apiName": "echo", "apiKind": "AsyncAPI"},
         "name": "app.model",
         "step": 3,

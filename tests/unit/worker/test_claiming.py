@@ -1,28 +1,35 @@
-"""A workload whose attempt was lost is started again at once. An attempt that writes its outcome is not cancelled."""
+"""A workload whose attempt was lost is started again at once. An attempt that writes its outcome is not stopped."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from insula.ledger import Claim, Claimant, Lease, LedgerPolicy, Payload
+from insula.ledger import Claim, Claimant, Failure, Lease, LedgerPolicy, Payload, Result
+from insula.status import Status
 from insula_worker.attempts import claiming
-from insula_worker.attempts.claiming import Claiming, Serving
+from insula_worker.attempts.claiming import Claiming
+from insula_worker.runners.messages import Completed, Job, Unfinished
+from insula_worker.runners.observers import Observers
+from tests.handler_output import Printed
 from tests.waiting import until
 
 
 @dataclass
 class Queue:
-    """A fake ledger with one workload. Each reclaim returns it, and each claim returns nothing."""
+    """A fake ledger with one workload. Each reclaim returns it until it has ended, and each claim returns nothing."""
 
-    attempts: list[int] = field(default_factory=list[int])
     policy: LedgerPolicy = field(default_factory=LedgerPolicy)
+    attempts: list[int] = field(default_factory=list[int])
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    writes: asyncio.Event = field(default_factory=asyncio.Event)
+    loses: bool = False
 
     async def open(self, *_: object) -> None:
         pass
@@ -35,6 +42,37 @@ class Queue:
     async def claim(self, *_: object, **__: object) -> tuple[str, list[Claim]]:
         return "1-0", []
 
+    async def requeue(self, *_: object, **__: object) -> Status:
+        return Status.IN_QUEUE
+
+    async def renew(self, _: str, leases: list[Lease]) -> list[Lease]:
+        return leases if self.loses else []
+
+    async def finish_all(self, outcomes: Sequence[tuple[Lease, Result | Failure]]) -> set[Lease]:
+        self.ended.set()
+        await self.writes.wait()
+        return {lease for lease, _ in outcomes} if self.loses else set()
+
+
+class Pool:
+    """A fake pool with one slot. `run` ends each job, or keeps it."""
+
+    def __init__(self, run: Callable[[Job, int], None]) -> None:
+        self.changed: Callable[[], None] = lambda: None
+        self.dropped: list[str] = []
+        self.single, self.room, self.room_for_suspects, self.running = True, 1, 1, 0
+        self._run = run
+        self._given = 0
+
+    def give(self, jobs: Iterable[Job]) -> None:
+        for job in jobs:
+            self._given, self.room = self._given + 1, 0
+            self._run(job, self._given)
+
+    async def drop(self, job: Job, because: str) -> None:
+        self.dropped.append(because)
+        job.ended(Unfinished(because))
+
 
 class SilentRedis:
     """A fake Redis whose commands block forever, because no entry is added to the queue."""
@@ -43,80 +81,51 @@ class SilentRedis:
         await asyncio.Event().wait()
 
 
+@asynccontextmanager
+async def running(queue: Queue, pool: Pool) -> AsyncGenerator[None]:
+    ledger: Any = queue
+    redis: Any = SilentRedis()
+    objects: Any = None
+    release: Any = pool
+    claims = Claiming(ledger, objects, redis, "echo", "echo-0", Observers(Printed()))
+    claims.serve(release, Claimant("echo-0", "v1", "127.0.0.1:1"))
+    tasks = [asyncio.create_task(claims.claim_for_ever()), asyncio.create_task(claims.renew_for_ever())]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 @pytest.mark.parametrize("lost", [1, 2])
 async def test_a_lost_attempt_is_followed_by_another_at_once(monkeypatch: pytest.MonkeyPatch, lost: int) -> None:
     monkeypatch.setattr(claiming, "SCAN_S", 3600.0)
-    queue, completed = Queue(), asyncio.Event()
+    queue = Queue()
+    queue.writes.set()
 
-    async def run(claim: Claim) -> float | None:
-        await asyncio.sleep(0)  # so that the claiming waits for an entry when the attempt is lost
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        if claim.lease.attempt <= lost:
-            return None
-        completed.set()
-        return 0.001
+    def end(job: Job, number: int) -> None:
+        pool.room = 1
+        job.ended(Unfinished("lost") if number <= lost else Completed(b"{}", 0.001))
 
-    ready = asyncio.Event()
-    ready.set()
-    slot: Any = SimpleNamespace(ready=ready, busy_s=0.0)
-    attempts: Any = SimpleNamespace(run=run, payloads=SimpleNamespace(aside=0))
-    ledger: Any = queue
-    redis: Any = SilentRedis()
-    claims = Claiming(ledger, redis, "echo", "echo-0")
-    claims.serve(Serving(Claimant("echo-0", "v1", "127.0.0.1:1"), attempts, slot))
-    claiming_task = asyncio.create_task(claims.claim_for_ever())
-    await asyncio.wait_for(completed.wait(), 60)
+    def run(job: Job, number: int) -> None:
+        # Later, so that the claiming waits for an entry when the attempt is lost.
+        asyncio.get_running_loop().call_later(0.02, end, job, number)
+
+    pool = Pool(run)
+    async with running(queue, pool):
+        await asyncio.wait_for(queue.ended.wait(), 60)
     assert queue.attempts == list(range(1, lost + 2))
-    claiming_task.cancel()
-    with suppress(asyncio.CancelledError):
-        await claiming_task
-
-
-class LosingQueue(Queue):
-    """A fake ledger whose leases are all lost at their first renewal."""
-
-    async def renew(self, _: str, leases: list[Lease]) -> list[Lease]:
-        return leases
 
 
 @pytest.mark.parametrize("writes", [True, False])
 async def test_a_lost_lease_stops_a_handler_but_not_the_write_of_its_outcome(*, writes: bool) -> None:
-    """A cancelled write to S3 would go on in its thread, and nothing would delete the object."""
-    begun, renewed, recycled, ended = asyncio.Event(), asyncio.Event(), list[str](), list[str]()
-    writing = set[Lease]()
-
-    async def run(claim: Claim) -> float | None:
+    """The write is refused by the ledger."""
+    queue = Queue(LedgerPolicy(lease=timedelta(seconds=0.03)), loses=True)
+    pool = Pool(lambda job, _: job.ended(Completed(b"{}", 0.001)) if writes else None)
+    async with running(queue, pool):
         if writes:
-            writing.add(claim.lease)
-        begun.set()
-        try:
-            await renewed.wait()
-        except asyncio.CancelledError:
-            ended.append("cancelled")
-            raise
-        ended.append("refused")
-        await asyncio.Event().wait()
-        return None
-
-    async def recycle(because: str) -> None:
-        recycled.append(because)
-
-    ready = asyncio.Event()
-    ready.set()
-    slot: Any = SimpleNamespace(ready=ready, busy_s=0.0, recycle=recycle)
-    payloads = SimpleNamespace(aside=0, waiting=set[str]())
-    attempts: Any = SimpleNamespace(run=run, payloads=payloads, writing=writing)
-    ledger: Any = LosingQueue(policy=LedgerPolicy(lease=timedelta(seconds=0.03)))
-    redis: Any = SilentRedis()
-    claims = Claiming(ledger, redis, "echo", "echo-0")
-    claims.serve(Serving(Claimant("echo-0", "v1", "127.0.0.1:1"), attempts, slot))
-    tasks = [asyncio.create_task(claims.claim_for_ever()), asyncio.create_task(claims.renew_for_ever())]
-    await asyncio.wait_for(begun.wait(), 60)
-    if writes:
-        asyncio.get_running_loop().call_later(0.1, renewed.set)  # after several renewals
-    await until(lambda: bool(ended))
-    assert (ended, recycled) == ((["refused"], []) if writes else (["cancelled"], ["its lease is lost"]))
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.wait_for(queue.ended.wait(), 60)
+            asyncio.get_running_loop().call_later(0.1, queue.writes.set)  # after several renewals
+            await queue.writes.wait()
+        else:
+            await until(lambda: bool(pool.dropped))
+    assert pool.dropped == ([] if writes else ["its lease is lost"])

@@ -6,23 +6,26 @@ from pathlib import Path
 
 import pytest
 
-from insula_worker.attempts.claiming import AHEAD_MAX, capacity
 from insula_worker.attempts.payloads import Patience
 from insula_worker.backoff import PAUSE_S_MAX, pause_s
 from insula_worker.installation import given_beside, marked
 from insula_worker.release import remove_leftovers
+from insula_worker.runners.runner import AHEAD_MAX, ahead
 from insula_worker.settings import Settings
 
 
 @pytest.mark.parametrize(
-    ("handler_s", "claims"), [(None, 1), (10.0, 1), (0.2, 1), (0.05, 3), (0.01, 11), (0.0, 1 + AHEAD_MAX)]
+    ("job_s", "slots", "jobs"),
+    [(None, 1, 0), (10.0, 1, 0), (0.2, 1, 0), (0.05, 1, 2), (0.01, 1, 10), (0.0, 1, AHEAD_MAX), (1.0, 100, 10)],
 )
-def test_i6_a_worker_claims_ahead_only_what_it_finishes_within_100_ms(handler_s: float | None, claims: int) -> None:
-    assert capacity(handler_s, busy_s=0.0) == claims
+def test_i6_a_worker_claims_ahead_only_what_it_finishes_within_100_ms(
+    job_s: float | None, slots: int, jobs: int
+) -> None:
+    assert ahead(job_s, quiet_s=0.0, slots=slots) == jobs
 
 
 def test_i6_nothing_is_claimed_ahead_while_the_running_workload_takes_long() -> None:
-    assert capacity(0.001, busy_s=0.2) == 1
+    assert ahead(0.001, quiet_s=0.2, slots=1) == 0
 
 
 def test_the_backoff_doubles_up_to_its_limit() -> None:

@@ -16,8 +16,8 @@ from insula_worker.decision import Target
 from insula_worker.environments.key import EnvironmentFailed
 from insula_worker.release import Release
 from insula_worker.runners.observers import Observers
+from insula_worker.runners.pool import RunnerPool
 from insula_worker.runners.process import RunnerLaunch
-from insula_worker.runners.slot import RunnerSlot
 from insula_worker.settings import Settings
 from insula_worker.view import ViewSettings
 from tests.handler_output import Printed
@@ -38,7 +38,7 @@ async def test_a_failed_installation_is_not_a_failure_in_place(tmp_path: Path, m
 
     kept = asyncio.Event()
 
-    async def keep(slot: RunnerSlot, launch: RunnerLaunch) -> None:
+    async def keep(pool: RunnerPool, launch: RunnerLaunch) -> None:
         kept.set()
         await asyncio.Event().wait()
 
@@ -46,7 +46,7 @@ async def test_a_failed_installation_is_not_a_failure_in_place(tmp_path: Path, m
 
     monkeypatch.setattr(release, "install", install)
     monkeypatch.setattr(release, "uninstall", uninstall)
-    monkeypatch.setattr(RunnerSlot, "keep", keep)
+    monkeypatch.setattr(RunnerPool, "keep", keep)
     changed = asyncio.Event()
     environment = {"INSULA_API": "a", "INSULA_LISTEN": "unix:/nowhere", "INSULA_REDIS_URL": "redis://127.0.0.1:1"}
     settings = Settings.read({**environment, "INSULA_SCRATCH": str(tmp_path), "HOME": str(tmp_path)})

@@ -16,7 +16,7 @@ def test_each_instrument_is_exported_with_the_kind_and_the_labels_that_it_declar
     log = cast(WorkerLog, SimpleNamespace(lines_too_long=1, lines_unread=2))
     worker = metrics.WorkerMetrics(telemetry, "greeter", log)
     worker.observe_active(lambda: 1)
-    worker.ended(Status.COMPLETED, 0.1)
+    worker.ended([(Status.COMPLETED, 0.1)])
     text = telemetry.render()
     kinds = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     for instrument in (each for each in vars(metrics).values() if isinstance(each, Instrument)):

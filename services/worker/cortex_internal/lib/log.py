@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import sys
-from typing import Any, Dict, List, Mapping, Optional, cast
+from typing import Any, Callable, Dict, List, Mapping, Optional, cast
 
 LINE_BYTES_MAX = 5_000_000
 RESERVED_KEYS = ("asctime", "levelname", "message", "labels", "process")
@@ -93,11 +93,11 @@ def sayable(value: Any) -> Any:
 
 
 class StdoutHandler(logging.Handler):
-    """Writes each line at once to `descriptor`, or to the current sys.stdout if there is none."""
+    """Writes each line at once by `write_line`, or to the current sys.stdout without it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.descriptor: Optional[int] = None
+        self.write_line: Optional[Callable[[bytes], None]] = None
         self.dropped_lines = 0
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -114,13 +114,11 @@ class StdoutHandler(logging.Handler):
             self.handleError(record)
 
     def _write(self, line: str) -> None:
-        if self.descriptor is None:
+        if self.write_line is None:
             sys.stdout.write(line)
             sys.stdout.flush()
-            return
-        rest = memoryview(line.encode("ascii"))
-        while rest:
-            rest = rest[os.write(self.descriptor, rest) :]
+        else:
+            self.write_line(line.encode("ascii"))
 
     def _refuse(self, record: logging.LogRecord, keys: List[str]) -> str:
         names = ", ".join(f'"{key}"' for key in keys)
@@ -162,11 +160,11 @@ def make_logger(environment: Mapping[str, str]) -> logging.Logger:
 logger = make_logger(os.environ)
 
 
-def write_to(descriptor: Optional[int]) -> None:
-    """Make the logger write to this descriptor, independent of sys.stdout; None means sys.stdout again."""
+def write_by(write_line: Optional[Callable[[bytes], None]]) -> None:
+    """Make the logger write its lines by this function, independent of sys.stdout; None means sys.stdout again."""
     for handler in logger.handlers:
         if isinstance(handler, StdoutHandler):
-            handler.descriptor = descriptor
+            handler.write_line = write_line
 
 
 def known_as(process: int) -> None:

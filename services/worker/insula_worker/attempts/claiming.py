@@ -1,10 +1,10 @@
-"""Claims as many workloads as the runner has room for, renews their leases, and drains the worker."""
+"""Claims as many workloads as the runners have room for, renews their leases, and drains the worker."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,17 +14,20 @@ from redis.asyncio import Redis
 from insula.errors import StoreFull, StoreUnavailable
 from insula.ledger import Claim, Claimant, Lease, WorkloadLedger
 from insula.ledger.doorbell import Doorbell
-from insula_worker.attempts.attempt import Attempts
+from insula.stores.objects import ObjectStore
+from insula_worker.attempts.attempt import Attempt
+from insula_worker.attempts.attempts import Attempts
+from insula_worker.attempts.outcomes import Outcomes
+from insula_worker.attempts.payloads import Patience, Payloads, Room
 from insula_worker.attempts.pulse import Pulse
-from insula_worker.runners.slot import RunnerSlot
+from insula_worker.attempts.workload_lines import WorkloadLines
+from insula_worker.runners.observers import Observers
+from insula_worker.runners.pool import RunnerPool
 
 log = logging.getLogger(__name__)
 
 SCAN_S: Final = 2.0
 """Seconds between two searches for claimed workloads that no worker runs any more."""
-AHEAD_S: Final = 0.1
-AHEAD_MAX: Final = 63
-"""A worker claims workloads ahead only if it expects to finish them within AHEAD_S (invariant I6)."""
 OUTAGE_RETRY_S: Final = 0.5
 GIVE_BACK_S: Final = 2.0
 """How long a drain waits for Redis while giving workloads back. The leases of the other workloads expire."""
@@ -47,52 +50,64 @@ class _Taken:
 class Serving:
     """The version that runs the claimed workloads.
 
-    `claimant` names the worker and the version. `attempts` runs the workloads in the runner of `slot`.
+    `claimant` names the worker and the version. `attempts` runs the workloads.
     """
 
     claimant: Claimant
     attempts: Attempts
-    slot: RunnerSlot
-
-
-@dataclass(frozen=True)
-class _Held:
-    """A running attempt and its lease."""
-
-    lease: Lease
-    serving: Serving
-    task: asyncio.Task[None]
 
 
 class Claiming:
     """Claims workloads of one API under the name of one worker."""
 
-    def __init__(self, ledger: WorkloadLedger, blocking_redis: Redis, api: str, worker: str) -> None:
+    def __init__(
+        self,
+        ledger: WorkloadLedger,
+        objects: ObjectStore,
+        blocking_redis: Redis,
+        api: str,
+        worker: str,
+        observers: Observers,
+        patience: Patience | None = None,
+    ) -> None:
+        """`patience` is for payloads that S3 did not return."""
         self.pulse: Final = Pulse()
         self._ledger = ledger
+        self._objects = objects
         self._doorbell = Doorbell(blocking_redis, api)
         self._api = api
         self._worker = worker
-        self._serving: Serving | None = None
-        self._held: dict[str, _Held] = {}
+        self._lines = WorkloadLines(observers.lines, api)
+        self._outcomes = Outcomes(ledger, objects, observers, self._lines, self._ended)
+        self._payload_room = Room()
+        self._patience = patience or Patience()
+        self.serving: Serving | None = None
+        """The version that workloads are claimed for; see `serve`."""
+        self._held: dict[str, tuple[Attempt, Attempts]] = {}
         self._changed = asyncio.Event()
-        self._handler_s: float | None = None
         self._scan_at = 0.0  # when the next search for workloads that no worker runs is due
+        self._queue_empty = False
         self._entry_wait: asyncio.Timeout | None = None
         self._predecessor = True  # the first reclaim finds the claims of a killed worker with our name
+        self._fewer = asyncio.Event()
 
-    def serve(self, serving: Serving | None) -> None:
-        """Claim for this version from now on, or for none. Running attempts continue in their slots."""
-        self._serving, self._handler_s = serving, None
+    def serve(self, pool: RunnerPool | None, claimant: Claimant | None = None) -> None:
+        """Claim for this release from now on, or for none. Running attempts continue where they are."""
+        self.serving = None
+        if pool is not None and claimant is not None:
+            pool.changed = self.wake
+            payloads = Payloads(self._objects, self.wake, self._patience)
+            attempts = Attempts(pool, payloads, self._payload_room, self._outcomes, self._answered)
+            self.serving = Serving(claimant, attempts)
         self.wake()
 
     def wake(self) -> None:
         """Check again whether there is room. Call it when this may have changed, such as when a runner is ready."""
         self._changed.set()
 
-    def running_in(self, slot: RunnerSlot) -> int:
-        """Number of running attempts in a slot."""
-        return sum(held.serving.slot is slot for held in self._held.values())
+    def running_in(self, pool: RunnerPool) -> int:
+        """Number of attempts in a pool that have not ended."""
+        return sum(attempts.pool is pool for _, attempts in self._held.values())
 
     async def claim_for_ever(self) -> None:
         """Claim until cancelled. Running attempts continue after that; `finish` waits for them."""
@@ -137,16 +152,14 @@ class Claiming:
             self._entry_wait = None
 
     async def _room(self) -> tuple[Serving, int]:
-        """Wait until a ready runner has room. Return its version, and the number of claims it has room for."""
+        """Wait until a ready runner has room. Return the version, and the number of claims there is room for."""
         lease_s = self._ledger.policy.lease.total_seconds()
         while True:
             self.pulse.turned()
-            serving = self._serving
-            if serving is not None and serving.slot.ready.is_set():
-                held = self.running_in(serving.slot) - serving.attempts.payloads.aside
-                room = capacity(self._handler_s, serving.slot.busy_s) - held
+            if self.serving is not None:
+                room = self.serving.attempts.room - self._outcomes.storing
                 if room > 0:
-                    return serving, room
+                    return self.serving, room
             self._changed.clear()
             with suppress(TimeoutError):  # the turns show that the loop is alive
                 async with asyncio.timeout(lease_s):
@@ -161,7 +174,7 @@ class Claiming:
         pause_s = period_s
         while True:
             await asyncio.sleep(pause_s)
-            leases = [held.lease for held in self._held.values()]
+            leases = [attempt.lease for attempt, _ in self._held.values()]
             try:
                 lost = await self._ledger.renew(self._worker, leases) if leases else []
                 pause_s = period_s
@@ -176,21 +189,26 @@ class Claiming:
 
         Cancel `claim_for_ever` first.
         """
-        await self._wait_for(list(self._held.values()), grace_s)
+        for attempts in {attempts for _, attempts in self._held.values()}:
+            attempts.payloads.stop_waiting()
+        await self._wait_while(lambda: bool(self._held), grace_s)
 
     async def settle(self) -> None:
         """Wait until the attempts of stopped runners are given back, GIVE_BACK_S at most (invariant I7)."""
-        await self._wait_for(list(self._held.values()), GIVE_BACK_S)
+        await self._wait_while(lambda: bool(self._held), GIVE_BACK_S)
 
-    async def idle_in(self, slot: RunnerSlot) -> None:
-        """Wait until the slot has no running attempt. Its attempts that wait for S3 are given back."""
-        await self._wait_for([held for held in self._held.values() if held.serving.slot is slot], None)
+    async def idle_in(self, pool: RunnerPool) -> None:
+        """Wait until the pool has no attempt. Its attempts that wait for S3 are given back."""
+        for attempts in {attempts for _, attempts in self._held.values() if attempts.pool is pool}:
+            attempts.payloads.stop_waiting()
+        await self._wait_while(lambda: self.running_in(pool) > 0, None)
 
-    async def _wait_for(self, attempts: list[_Held], timeout_s: float | None) -> None:
-        for held in attempts:
-            held.serving.attempts.payloads.stop_waiting()
-        if attempts:
-            await asyncio.wait([held.task for held in attempts], timeout=timeout_s)
+    async def _wait_while(self, busy: Callable[[], bool], timeout_s: float | None) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while busy():
+                    self._fewer.clear()
+                    await self._fewer.wait()
 
     async def _claim(self, serving: Serving, room: int) -> _Taken:
         newest, claims = await self._ledger.claim(self._api, serving.claimant, count=room)
@@ -198,7 +216,13 @@ class Claiming:
 
     async def _reclaim(self, serving: Serving, room: int, *, expired: bool) -> _Taken:
         claims = await self._ledger.reclaim(
-            self._api, serving.claimant, count=room, held=self._held, expired=expired, own_lost=self._predecessor
+            self._api,
+            serving.claimant,
+            count=room,
+            suspects=serving.attempts.pool.room_for_suspects,
+            held=self._held,
+            expired=expired,
+            own_lost=self._predecessor,
         )
         self._predecessor = self._predecessor and len(claims) == room  # if so, there may be further ones
         return _Taken(claims, None)
@@ -219,44 +243,43 @@ class Claiming:
 
     async def _start_all(self, serving: Serving, call: Coroutine[Any, Any, _Taken]) -> str | None:
         taken = await call
-        for claim in taken.claims:
-            task = asyncio.create_task(self._run(serving, claim), name=claim.lease.id)
-            self._held[claim.lease.id] = _Held(claim.lease, serving, task)
+        now = asyncio.get_running_loop().time()
+        begun = [Attempt(claim, now) for claim in taken.claims]
+        self._held.update((attempt.lease.id, (attempt, serving.attempts)) for attempt in begun)
+        self._lines.begun(begun)
+        serving.attempts.run(begun)
+        self._queue_empty = taken.newest is not None
         return taken.newest
 
-    async def _run(self, serving: Serving, claim: Claim) -> None:
-        try:
-            handler_s = await serving.attempts.run(claim)
-            if handler_s is None:
+    def _answered(self, attempt: Attempt) -> None:
+        """Claim again, because there is room for another workload. After a suspect, look for the next one.
+
+        If a single runner runs suspects and others wait, the others get as much time as the suspect took.
+        """
+        self.wake()
+        if attempt.claim.suspect and self.serving is not None:
+            if self._queue_empty or not self.serving.attempts.pool.single:
                 self._scan_at_once()
             else:
-                previous_s = handler_s if self._handler_s is None else self._handler_s
-                self._handler_s = 0.8 * previous_s + 0.2 * handler_s
-        finally:
-            held = self._held.get(claim.lease.id)
-            if held is not None and held.lease == claim.lease:
-                del self._held[claim.lease.id]
-            self.wake()
+                now = asyncio.get_running_loop().time()
+                self._scan_at = min(self._scan_at, 2 * now - attempt.claimed_at)
+
+    def _ended(self, attempt: Attempt, *, here: bool) -> None:
+        held = self._held.get(attempt.lease.id)
+        if held is not None and held[0] is attempt:
+            del self._held[attempt.lease.id]
+        self._fewer.set()
+        if not here:
+            self._scan_at_once()
+        self.wake()
 
     async def _abandon(self, lease: Lease) -> None:
         """Stop the attempt of a lost lease, unless a later lease of the same workload is held by now.
 
         If its handler has returned, the attempt ends by itself: its write is refused.
         """
-        held = self._held.get(lease.id)
-        if held is not None and held.lease == lease and lease not in held.serving.attempts.writing:
+        attempt, attempts = self._held.get(lease.id, (None, None))
+        if attempt is not None and attempts is not None and attempt.lease == lease and not attempt.answered:
             log.warning("lease lost", extra={"id": lease.id, "attempt": lease.attempt})
-            runs = lease.id not in held.serving.attempts.payloads.waiting
-            held.task.cancel()
-            if runs:
-                await held.serving.slot.recycle("its lease is lost")
-
-
-def capacity(handler_s: float | None, busy_s: float) -> int:
-    """Return how many claims to hold at the same time: the running one, and those that fit into AHEAD_S.
-
-    `handler_s` is the recent average of the handler's run times, None before the first. `busy_s` is the run time of the
-    current one so far. Both are in seconds.
-    """
-    expected_s = max(handler_s or 0.0, busy_s, 1e-6)
-    return 1 if handler_s is None else 1 + min(AHEAD_MAX, int(AHEAD_S / expected_s))
+            del self._held[lease.id]
+            await attempts.drop(attempt)

@@ -1,19 +1,20 @@
-"""Reads payloads from S3 for attempts, and waits during an outage of S3.
+"""Reads payloads from S3 into files, and waits during an outage of S3.
 
 While S3 does not return a payload, the attempt keeps its lease and retries. It occupies no runner, so other attempts
-continue.
+continue. The payloads that a worker holds at the same time have HELD_BYTES_MAX at most.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from tempfile import SpooledTemporaryFile
-from typing import Final
+from tempfile import TemporaryFile
+from typing import IO, Final, cast
 
 from insula.errors import InsulaError, ObjectUnreadable, StoreUnavailable
 from insula.stores.objects import ObjectStore
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 PAYLOAD_MEMORY_BYTES: Final = 8 * 1024 * 1024
 """A larger payload is kept on disk until the handler takes it."""
+HELD_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Most bytes of the payloads from S3 that the attempts of a worker hold. A larger payload is read when no other one is
+held."""
 WAITING_MAX: Final = 16
 """Attempts that may wait for S3 without reducing the room for claims. All of them read at once when S3 answers."""
 
@@ -58,8 +62,32 @@ class WaitEnded(InsulaError):
     """The worker no longer waits for S3. Another worker may run the workload."""
 
 
+class Room:
+    """Bytes that may be held at the same time. Who came first gets room first."""
+
+    def __init__(self, bytes_max: int = HELD_BYTES_MAX) -> None:
+        self._bytes_max = bytes_max
+        self._held_bytes = 0
+        self._turn = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    @asynccontextmanager
+    async def hold(self, size_bytes: int) -> AsyncGenerator[None]:
+        """Wait until there is room for so many bytes, or until nothing is held. Hold them in the `async with` block."""
+        async with self._turn:
+            while self._held_bytes and self._held_bytes + size_bytes > self._bytes_max:
+                self._freed.clear()
+                await self._freed.wait()
+            self._held_bytes += size_bytes
+        try:
+            yield
+        finally:
+            self._held_bytes -= size_bytes
+            self._freed.set()
+
+
 class Payloads:
-    """Reads the payloads of one slot's attempts."""
+    """Reads the payloads of one release's attempts."""
 
     def __init__(self, objects: ObjectStore, changed: Callable[[], None], patience: Patience) -> None:
         """`changed` is called when an attempt begins to wait."""
@@ -78,8 +106,8 @@ class Payloads:
         """Raise WaitEnded in every attempt that waits for S3 now or would wait later."""
         self._leaving.set()
 
-    async def read(self, id: str, key: str) -> SpooledTemporaryFile[bytes]:
-        """Return the object as a file, positioned at its start, for the workload `id`. The caller closes the file.
+    async def read(self, id: str, key: str, size_bytes: int) -> IO[bytes]:
+        """Return the object as a file for the workload `id`. It has `size_bytes` bytes. The caller closes the file.
 
         Raises ObjectNotFound, PayloadUnreadable, WaitEnded.
         """
@@ -87,7 +115,7 @@ class Payloads:
         try:
             while True:
                 try:
-                    return await self._read(key)
+                    return await self._read(key, size_bytes)
                 except StoreUnavailable as error:
                     failures += 1
                     if isinstance(error, ObjectUnreadable):
@@ -111,16 +139,19 @@ class Payloads:
                 "otherwise; the payload is kept"
             ) from error
 
-    async def _read(self, key: str) -> SpooledTemporaryFile[bytes]:
-        spool = SpooledTemporaryFile[bytes](max_size=PAYLOAD_MEMORY_BYTES)
+    async def _read(self, key: str, size_bytes: int) -> IO[bytes]:
+        file = _file_of(size_bytes)
+        read_bytes = 0
         try:
             async for chunk in self._objects.read(key):
-                await _write(spool, chunk)
+                read_bytes += len(chunk)
+                if read_bytes <= size_bytes:
+                    await _write(file, chunk)
+            _check_size(read_bytes, size_bytes)
         except BaseException:
-            spool.close()
+            file.close()
             raise
-        spool.seek(0)
-        return spool
+        return file
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -130,9 +161,27 @@ class Payloads:
             raise WaitEnded("the worker no longer waits for S3")
 
 
-async def _write(spool: SpooledTemporaryFile[bytes], chunk: bytes) -> None:
+def _check_size(read_bytes: int, size_bytes: int) -> None:
+    if read_bytes != size_bytes:
+        raise PayloadUnreadable(f"the stored payload has {read_bytes} bytes, not the {size_bytes} bytes of its record")
+
+
+def _file_of(size_bytes: int) -> IO[bytes]:
+    """Return an empty file without a name, in memory if it is small."""
+    if size_bytes > PAYLOAD_MEMORY_BYTES:
+        return cast("IO[bytes]", TemporaryFile(buffering=0))
+    return os.fdopen(os.memfd_create("payload"), "w+b", buffering=0)
+
+
+async def _write(file: IO[bytes], chunk: bytes) -> None:
     """Write in a thread. Raises StoreUnavailable if this machine's disk is full, so that the read is retried."""
     try:
-        await asyncio.to_thread(spool.write, chunk)
+        await asyncio.to_thread(_write_all, file.fileno(), chunk)
     except OSError as error:
         raise StoreUnavailable("disk", str(error), summary="the payload cannot be kept on this machine") from error
+
+
+def _write_all(descriptor: int, chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

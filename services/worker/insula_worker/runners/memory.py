@@ -1,36 +1,35 @@
-"""Measures the memory of a runner and everything it started, and compares it with the limit."""
+"""Measures the memory of runners and of everything they started, and compares it with a limit."""
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-LOOK_S: Final = 0.25
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
-async def wait_until_over(pid: int, limit_bytes: int, ours: int = 0) -> int:
-    """Wait until `bytes_over` returns more than 0, and return its value. It is called every LOOK_S seconds."""
-    while True:
-        if used_bytes := await asyncio.to_thread(bytes_over, pid, limit_bytes, ours):
-            return used_bytes
-        await asyncio.sleep(LOOK_S)
-
-
-def bytes_over(pid: int, limit_bytes: int, ours: int = 0) -> int:
-    """Return the bytes that the process and its descendants use if they exceed `limit_bytes`, else 0.
+class Measured(NamedTuple):
+    """A process that is measured with its descendants.
 
     The first `ours` generations do not count: they isolate the handler. The process itself is the first generation.
+    """
+
+    pid: int
+    ours: int = 0
+
+
+def bytes_over(processes: Sequence[Measured], limit_bytes: int) -> list[int]:
+    """Return the bytes that each process and its descendants use if their sum exceeds `limit_bytes`, else nothing.
+
     Shared memory counts once, such as a model loaded before a fork. The exact sum is slow, because the kernel walks all
     pages for it. It is read only if the resident memory exceeds the limit.
     """
-    if _sum(pid, _resident_bytes, ours) <= limit_bytes:
-        return 0
-    used_bytes = _sum(pid, _own_bytes, ours)
-    return used_bytes if used_bytes > limit_bytes else 0
+    if sum(_sum(pid, _resident_bytes, ours) for pid, ours in processes) <= limit_bytes:
+        return []
+    used_bytes = [_sum(pid, _own_bytes, ours) for pid, ours in processes]
+    return used_bytes if sum(used_bytes) > limit_bytes else []
 
 
 def _sum(pid: int, of: Callable[[Path], int], ours: int) -> int:

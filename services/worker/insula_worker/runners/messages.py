@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from enum import Enum, auto
+from typing import IO, Any, Final, cast
 
 from insula.reason import Reason
-from insula_runner.frames import Frame, Header
+from insula_runner.frames import Frame, Header, encode_frame
 
 RUNNER_REASONS: Final[frozenset[str]] = frozenset(
     {Reason.HANDLER_ERROR, Reason.PAYLOAD_INVALID, Reason.RESULT_INVALID, Reason.RESULT_TOO_LARGE}
@@ -17,20 +18,36 @@ RUNNER_REASONS: Final[frozenset[str]] = frozenset(
 """Reasons that a runner may send. The supervisor and the ledger set all other reasons."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
-    """One attempt, as it is sent to the runner. `payload` has exactly `payload_bytes` bytes, in pieces of any size.
+    """One attempt for a runner. `ended` is called once, with its outcome or the reason why it has none.
 
     `id` and `trace_id` mark the handler's output during this job. Each has no spaces and 200 characters at most.
-    `direct_hosts` are hosts that the runner's process reaches without a proxy from this job on.
+    `payload` is in memory, or a file, from its start to its end. A `suspect` runs alone in its process.
+    `given_at` is set by the runner that gets the job, in seconds by the loop's clock.
     """
 
     id: str
+    trace_id: str
     content_type: str
-    payload: bytes | AsyncIterator[bytes]
-    payload_bytes: int
-    trace_id: str = ""
-    direct_hosts: tuple[str, ...] = ()
+    payload: bytes | IO[bytes]
+    suspect: bool
+    ended: Callable[[Outcome | Unfinished], None]
+    given_at: float = 0.0
+
+
+def encode_job(number: int, job: Job, direct_hosts: Sequence[str]) -> tuple[bytes, int | None]:
+    """Return the message of a job for the job queue, and the descriptor of its file, None if the payload is in it.
+
+    `direct_hosts` are hosts that the runner's process reaches without a proxy from this job on.
+    """
+    header: Header = {"type": "job", "job": number, "id": job.id, "trace_id": job.trace_id}
+    header["content_type"] = job.content_type
+    if direct_hosts:
+        header["direct_hosts"] = direct_hosts
+    if isinstance(job.payload, bytes):
+        return encode_frame(header, job.payload), None
+    return encode_frame(header), job.payload.fileno()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +76,22 @@ class Failed:
 
 
 Outcome = Completed | Failed
+
+
+class Blame(Enum):
+    """What the end of a process says about an attempt that was in it."""
+
+    NONE = auto()  # it did not begin, or we ended the process
+    LOST = auto()  # it ran alone
+    SUSPECT = auto()  # another job may be the cause; it runs alone next time
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An attempt without an outcome. `reason` is a sentence's end: "the workload was", or the end of its process."""
+
+    reason: str
+    blame: Blame = Blame.NONE
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from insula.status import Status
 from insula_worker.runners.messages import Metric
 from insula_worker.runners.output import LineTaker
 
+Ended = tuple[Status, float]
+"""The status of a workload that ended, and the handler's run time in seconds."""
+
 
 def _ignore_metric(metric: Metric) -> None:
     """Do nothing: metrics are disabled."""
 
 
-def _ignore_end(status: Status, handler_s: float) -> None:
+def _ignore_ends(ends: Sequence[Ended]) -> None:
     """Do nothing: metrics are disabled."""
 
 
@@ -22,9 +25,9 @@ def _ignore_end(status: Status, handler_s: float) -> None:
 class Observers:
     """Callbacks on the event loop. They must not block or raise.
 
-    `lines` receives the handlers' output.
+    `lines` receives the handlers' output and the lines of workloads. `ended` receives workloads that ended here.
     """
 
     lines: LineTaker
     metric: Callable[[Metric], None] = _ignore_metric
-    ended: Callable[[Status, float], None] = _ignore_end
+    ended: Callable[[Sequence[Ended]], None] = _ignore_ends

@@ -11,17 +11,19 @@ import asyncio
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import insula_runner
 from insula.errors import InsulaError
 from insula.process.exit_code import describe_end
-from insula_runner.frames import Frame, encode_frame
+from insula_runner.frames import Frame
 from insula_worker.runners.connection import RunnerConnection
-from insula_worker.runners.messages import Job, Metric, Outcome, storable
+from insula_worker.runners.job_queue import JobQueue
+from insula_worker.runners.messages import Metric, Outcome, storable
 from insula_worker.runners.output import LineTaker, RunnerOutput
 from insula_worker.view import View
 from insula_worker.view.program import Program
@@ -58,7 +60,9 @@ class RunnerLaunch:
 
     `environment` is the complete environment; only Cortex' own CORTEX_* variables are added to it.
     `handler_path` and `python_path` are relative to `project`, the working directory. All other paths are absolute.
-    `memory_bytes` limits the memory of the handler and of the processes that it starts.
+    `memory_bytes` limits the memory of all processes of the API's handlers, and of those that they start.
+    `processes` runners are started, each with `slots` jobs at a time. A runner is replaced after `requests_max` jobs,
+    or when it uses `process_memory_bytes`; None means never. `devices` has the variables of each runner's accelerators.
     """
 
     python: Path
@@ -72,6 +76,17 @@ class RunnerLaunch:
     log_level: str = "info"
     memory_bytes: int | None = None
     models: RunnerModels | None = None
+    processes: int = 1
+    slots: int = 1
+    requests_max: int | None = None
+    process_memory_bytes: int | None = None
+    devices: Sequence[Mapping[str, str]] = ()
+
+    def of_process(self, number: int) -> RunnerLaunch:
+        """Return the launch of one of the runners, counted from 0."""
+        if not self.devices:
+            return self
+        return replace(self, environment={**self.environment, **self.devices[number]})
 
     @property
     def labels(self) -> dict[str, str]:
@@ -92,6 +107,7 @@ class RunnerProcess:
         program: Program,
         own_pid: int,
         connection: RunnerConnection,
+        queue: JobQueue,
         output: RunnerOutput,
         end: Callable[[], None],
     ) -> None:
@@ -100,10 +116,13 @@ class RunnerProcess:
         """Pid of the handler's own process on this machine; 0 if it is unknown."""
         self._program = program
         self._connection = connection
+        self._queue = queue
         self._output = output
         self._remove = end
         output.read(own_pid)
         self._death = ""
+        self._alive = True
+        self._left: list[int] = []
         self._watcher = asyncio.create_task(self._watch(), name=f"runner {program.pid}")
 
     @classmethod
@@ -113,17 +132,19 @@ class RunnerProcess:
         *,
         start_timeout_s: float,
         lines: LineTaker,
+        on_answer: Callable[[int, Outcome], None],
         on_metric: Callable[[Metric], None] | None = None,
     ) -> RunnerProcess:
         """Start a runner, and return it once the handler's __init__ has returned.
 
         Raises HandlerStartFailed; no process is left then.
+        `on_answer` is called with the number and the outcome of each job. It raises KeyError for an unknown number.
         `on_metric` is called on the event loop for each metric that the handler pushes. It must not block or raise.
         `lines` receives the handler's output.
         """
         output = RunnerOutput(launch.labels, lines)
         try:
-            runner = await cls._spawn(launch, on_metric, output)
+            runner = await cls._spawn(launch, on_answer, on_metric, output)
         except BaseException:
             output.abandon()
             raise
@@ -140,48 +161,51 @@ class RunnerProcess:
 
     @classmethod
     async def _spawn(
-        cls, launch: RunnerLaunch, on_metric: Callable[[Metric], None] | None, output: RunnerOutput
+        cls,
+        launch: RunnerLaunch,
+        on_answer: Callable[[int, Outcome], None],
+        on_metric: Callable[[Metric], None] | None,
+        output: RunnerOutput,
     ) -> RunnerProcess:
         ours, theirs = socket.socketpair()
-        stdout, stderr = output.writing_ends
-        with theirs:
-            loop = asyncio.get_running_loop()
-            _, connection = await loop.create_connection(lambda: RunnerConnection(on_metric), sock=ours)
+        with theirs, ExitStack() as undoing:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                lambda: RunnerConnection(on_answer, on_metric), sock=ours
+            )
+            undoing.callback(connection.close)
+            queue = JobQueue()
+            undoing.callback(queue.close)
+            inherited = [theirs.fileno(), queue.reading_end]
             try:
                 begin, tmp = await asyncio.to_thread(launch.view.start)
+                stdout, stderr = output.writing_ends
                 program = await Program.start(
                     begin,
-                    _command(launch, theirs.fileno()),
+                    _command(launch, inherited),
                     launch.project,
                     _environment(launch),
                     stdout=stdout,
                     stderr=stderr,
-                    keep=[theirs.fileno()],
+                    keep=inherited,
                 )
             except OSError as error:
-                connection.close()
                 raise HandlerStartFailed(f"the handler's process cannot be started: {error}") from error
-            except BaseException:
-                connection.close()
-                raise
-        try:
+            undoing.callback(program.kill)
             own_pid = await program.command_pid()
-        except BaseException:
-            connection.close()
-            program.kill()
-            raise
-        return cls(program, own_pid, connection, output, lambda: launch.view.end(tmp))
+            undoing.pop_all()
+        return cls(program, own_pid, connection, queue, output, lambda: launch.view.end(tmp))
 
     async def _become_ready(self, launch: RunnerLaunch) -> None:
         order = {
             "handler_path": launch.handler_path,
             "python_path": launch.python_path,
             "config": dict(launch.config),
+            "slots": launch.slots,
             "mark_token": self._output.token,
             "process": self.own_pid,
             "models": _models(launch.models) if launch.models is not None else None,
         }
-        self._connection.write(encode_frame({"type": "start"}, json.dumps(order).encode()))
+        self._connection.write({"type": "start"}, json.dumps(order).encode())
         started = self._connection.started
         either: set[asyncio.Future[Any]] = {started, self._watcher}
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
@@ -199,13 +223,14 @@ class RunnerProcess:
         """Number of processes from `pid` down to the handler's process, which is not counted."""
         return self._program.generations
 
-    async def run(self, job: Job) -> Outcome:
-        """Run one job. Concurrent jobs are written immediately; they run and are answered in the order of the calls.
+    def put(self, message: bytes, file: int | None = None) -> bool:
+        """Add a job to the runner's queue, see JobQueue. Return False if it is full, or the runner has ended."""
+        return self._alive and self._queue.put(message, file)
 
-        Raises RunnerDied if the runner ends first. The handler may or may not have begun the job then.
-        If the call is cancelled, the answer is dropped but the handler continues; `stop(0)` ends it.
-        """
-        return await self._connection.run(job)
+    def take_back(self) -> list[int]:
+        """Return the numbers of the jobs that have not begun. The runner does not begin them any more."""
+        left, self._left = self._left, []
+        return self._queue.take_back() if self._alive else left
 
     async def wait_exit(self) -> str:
         """Wait until the runner has ended. Return how it ended, such as "ended with code 1"."""
@@ -215,10 +240,10 @@ class RunnerProcess:
     async def stop(self, grace_s: float) -> bool:
         """End the runner and every process that it started. Return, after their end, whether it ended without SIGKILL.
 
-        Jobs already written are still answered within `grace_s`. With 0 the runner is killed at once. Safe to repeat.
+        Jobs in its queue are still answered within `grace_s`. With 0 the runner is killed at once. Safe to repeat.
         """
         if grace_s > 0 and not self._watcher.done():
-            self._connection.finish_writing()
+            self._queue.end()
             await asyncio.wait({self._watcher}, timeout=grace_s)
         left = self._watcher.done()
         if not left:  # otherwise its pid may belong to another process by now
@@ -227,14 +252,15 @@ class RunnerProcess:
         return left
 
     async def _watch(self) -> None:
-        """Wait until the process and the socket have both ended, then fail the waiting jobs with the reason."""
+        """Wait until the process and the socket have both ended."""
         try:
             self._death = await self._end()
         finally:
             self._program.kill()
             self._connection.close()
             self._output.finish()
-        self._connection.fail(self._death)
+            self._alive, self._left = False, self._queue.take_back()
+            self._queue.close()
         await asyncio.to_thread(self._remove)
 
     async def _end(self) -> str:
@@ -251,9 +277,9 @@ class RunnerProcess:
         return self._connection.fault or describe_end(await exited)
 
 
-def _command(launch: RunnerLaunch, descriptor: int) -> list[str]:
+def _command(launch: RunnerLaunch, descriptors: list[int]) -> list[str]:
     # faulthandler prints the Python traceback on a segmentation fault in an extension.
-    return [str(launch.python), "-X", "faulthandler", str(RUNNER), str(descriptor)]
+    return [str(launch.python), "-X", "faulthandler", str(RUNNER), *map(str, descriptors)]
 
 
 def _environment(launch: RunnerLaunch) -> dict[str, str]:

@@ -1,0 +1,205 @@
+"""The runners of one release: hands out jobs, watches their memory, and replaces them one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from insula.phase import Phase
+from insula_worker.runners.memory import Measured, bytes_over
+from insula_worker.runners.messages import Job
+from insula_worker.runners.neighbours import Neighbours
+from insula_worker.runners.observers import Observers
+from insula_worker.runners.process import RunnerLaunch, RunnerProcess
+from insula_worker.runners.runner import STOPPING, Runner, give_back
+
+log = logging.getLogger(__name__)
+
+LOOK_S: Final = 0.25
+"""Seconds between two looks at the memory."""
+LEAVE_S: Final = 3.0
+"""Most seconds that an idle process may take to exit."""
+
+
+class RunnerPool:
+    """Starts the runners with `keep`, and gives each job to the runner with the most room."""
+
+    def __init__(
+        self,
+        enter: Callable[[Phase, str], None],
+        start_timeout_s: float,
+        observers: Observers,
+        neighbours: Neighbours | None = None,
+    ) -> None:
+        """Call `enter` with each new phase of the runners together, and the reason of a failure, empty without one.
+
+        `neighbours` are the hosts that the handler reaches without a proxy, including those added after its start.
+        """
+        self.changed: Callable[[], None] = _nothing
+        """Called when there may be more room."""
+        self._enter = enter
+        self._start_timeout_s = start_timeout_s
+        self._observers = observers
+        self._neighbours = neighbours or Neighbours(None)
+        self._runners: list[Runner] = []
+        self._limit_bytes: int | None = None
+        self._enforced = True
+        self._phase: Phase | None = None
+        self._due = asyncio.Event()
+
+    async def keep(self, launch: RunnerLaunch) -> None:
+        """Keep all runners running until cancelled. Never returns."""
+        self._limit_bytes = launch.memory_bytes
+        self._runners = [
+            Runner(
+                launch.of_process(number),
+                self._phase_changed,
+                self._runner_changed,
+                self._start_timeout_s,
+                self._observers,
+                self._neighbours,
+                self._weigh_loaded,
+            )
+            for number in range(launch.processes)
+        ]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._replace_for_ever())
+            if launch.memory_bytes is not None or launch.process_memory_bytes is not None:
+                group.create_task(self._watch_memory(launch.process_memory_bytes))
+            for runner in self._runners:
+                group.create_task(runner.keep())
+
+    @property
+    def running(self) -> int:
+        """Number of jobs in the runners."""
+        return sum(runner.running for runner in self._runners)
+
+    @property
+    def takes_jobs(self) -> bool:
+        """Whether a runner may be given jobs."""
+        return any(runner.takes_jobs for runner in self._runners)
+
+    @property
+    def room(self) -> int:
+        """Number of jobs to claim now. 0 while all runners have enough."""
+        if not any(runner.needs_jobs for runner in self._runners):
+            return 0
+        return sum(runner.room for runner in self._runners)
+
+    @property
+    def room_for_suspects(self) -> int:
+        """Number of suspects to claim now. One runner at most runs them, so that the other ones go on."""
+        return int(self.takes_jobs and all(runner.reserved_for is None for runner in self._runners))
+
+    @property
+    def single(self) -> bool:
+        """Whether there is only one runner, so that a suspect holds up all other workloads."""
+        return len(self._runners) == 1
+
+    def give(self, jobs: Iterable[Job]) -> None:
+        """Give each job to a runner. If no runner takes jobs, they end unfinished."""
+        for job in jobs:
+            takers = [runner for runner in self._runners if runner.takes_jobs]
+            if not takers:
+                give_back([job], "no process of the handler is ready")
+            elif job.suspect:
+                others = min(takers, key=lambda runner: runner.running).run_alone(job)
+                self.give(others)
+            else:
+                max(takers, key=lambda runner: (runner.room, -runner.running)).give(job)
+
+    async def drop(self, job: Job, because: str) -> None:
+        """Stop a job, if that stops no other one. A job that has begun in a process with others goes on."""
+        for runner in self._runners:
+            if runner.has(job):
+                taken = runner.take_back()
+                if job in taken:
+                    give_back([job], because)
+                elif runner.running == 1:
+                    await runner.kill(because)
+                self.give(other for other in taken if other is not job)
+
+    async def stop(self, leave_s: float, because: str = STOPPING) -> None:
+        """End all runners and start no other ones. Cancel `keep` first."""
+        await asyncio.gather(*(runner.stop(leave_s, because) for runner in self._runners))
+
+    def _phase_changed(self, phase: Phase, reason: str) -> None:
+        """Enter FAILING if a runner does, READY once all are ready, and STARTING otherwise."""
+        phases = {runner.phase for runner in self._runners}
+        if phase is not Phase.FAILING:
+            if Phase.FAILING in phases:
+                return
+            phase = Phase.READY if phases == {Phase.READY} else Phase.STARTING
+            if phase is self._phase:
+                return
+        self._phase = phase
+        self._enter(phase, reason)
+
+    def _runner_changed(self) -> None:
+        if any(runner.due for runner in self._runners):
+            self._due.set()
+        self.changed()
+
+    async def _replace_for_ever(self) -> None:
+        """Replace runners that are due, one after the other, so that the others go on."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            for runner in self._runners:
+                if runner.due:
+                    await runner.replace(LEAVE_S)
+
+    def _measured(self) -> dict[Runner, Measured]:
+        ready = [(runner, runner.process) for runner in self._runners]
+        return {runner: Measured(process.pid, process.generations) for runner, process in ready if process is not None}
+
+    async def _weigh_loaded(self, process: RunnerProcess) -> None:
+        """Do not enforce compute.mem if it is exceeded before there is a workload: none could ever run.
+
+        Cortex ran such a handler, because it only reserved the memory.
+        """
+        if self._limit_bytes is None or self.running:
+            return
+        measured = [*self._measured().values(), Measured(process.pid, process.generations)]
+        loaded_bytes = sum(await asyncio.to_thread(bytes_over, measured, self._limit_bytes))
+        self._enforced = not loaded_bytes
+        if loaded_bytes:
+            log.warning(
+                "memory limit not enforced: the loaded handler already exceeds compute.mem",
+                extra={"loaded_mib": loaded_bytes >> 20, "compute_mem_mib": self._limit_bytes >> 20},
+            )
+
+    async def _watch_memory(self, process_bytes: int | None) -> None:
+        """End the largest process if all of them exceed compute.mem. Replace one that exceeds `process_bytes`.
+
+        A workload that exceeds compute.mem alone fails without a retry, which would exceed it again.
+        """
+        while True:
+            await asyncio.sleep(LOOK_S)
+            measured = self._measured()
+            if self._limit_bytes is not None and self._enforced:
+                used = await asyncio.to_thread(bytes_over, list(measured.values()), self._limit_bytes)
+                if used:
+                    await self._end_largest(dict(zip(measured, used, strict=True)), self._limit_bytes)
+            if process_bytes is not None:
+                await self._look_for_large(measured, process_bytes)
+
+    async def _end_largest(self, used: dict[Runner, int], limit_bytes: int) -> None:
+        largest = max(used, key=lambda runner: used[runner])
+        whole = sum(used.values())
+        reason = f"the handler used {whole >> 20} MiB of memory; compute.mem allows {limit_bytes >> 20} MiB"
+        await largest.end_over_memory(reason)
+
+    async def _look_for_large(self, measured: dict[Runner, Measured], limit_bytes: int) -> None:
+        for runner, one in measured.items():
+            used = await asyncio.to_thread(bytes_over, [one], limit_bytes)
+            if used and not runner.due:
+                allowed = f"max_memory_per_process allows {limit_bytes >> 20} MiB"
+                runner.due = f"it uses {used[0] >> 20} MiB of memory; {allowed}"
+                self._due.set()
+
+
+def _nothing() -> None:
+    """Do nothing: nobody waits for room."""
