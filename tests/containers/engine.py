@@ -18,6 +18,8 @@ REPOSITORY: Final = Path(__file__).parents[2]
 CACHE: Final = Path.home() / ".cache" / "insula-tests" / "containers"
 NAME: Final = f"insula-{hashlib.sha256(str(REPOSITORY).encode()).hexdigest()[:8]}"
 """Of the store and of the networks. podman's DNS keeps one file for each name of a network, whatever the store."""
+DNS: Final = Path("/run/containers/networks/aardvark-dns")
+"""podman's files of names and addresses, one for each network of the machine."""
 BASE: Final = "docker.io/library/python:3.11-slim"
 DEBIAN: Final = "bookworm"
 PACKAGES: Final = "python3,python3-venv,python3-pip,ca-certificates"
@@ -106,6 +108,17 @@ class Podman:
         if done.returncode != 0:
             raise PodmanFailed(f"{command}: exit code {done.returncode}\n{done.stdout}")
         return done.stdout
+
+    def forget_dead_networks(self) -> None:
+        """Remove the files with names of networks that do not exist.
+
+        A run that was killed leaves them. podman's DNS answers from them on each later network with the same gateway.
+        """
+        files = [file for file in DNS.glob("*") if file.suffix != ".pid"]
+        networks = self("network", "ls", "--format", "{{.Name}}").split()
+        for file in files:
+            if file.name not in networks:
+                file.unlink(missing_ok=True)
 
     def has_image(self, name: str) -> bool:
         """Whether the store has the image."""

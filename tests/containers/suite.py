@@ -13,21 +13,24 @@ from tests.addresses import free_port
 from tests.containers.engine import NAME, REPOSITORY, Podman
 from tests.containers.images import EXAMPLE, S3, VALKEY
 from tests.http_api import HttpApi
+from tests.waiting import until_blocking
 
-PROJECT: Final = NAME
 EXAMPLE_API: Final = "language-identifier"
 APIS: Final = (EXAMPLE_API, "caller", "hungry")
 LOCKED_DOWN: Final = ("--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges")
+GERMAN: Final = json.dumps({"text": "Guten Tag, wie geht es Ihnen heute?"}).encode()
+REGISTERED_S: Final = 120
 NO_INDEX: Final = ("-e", "PIP_NO_INDEX=1")
 """With it pip installs nothing, so a worker that starts has no need of pip."""
 
 
 @dataclass
 class Suite:
-    """The stack. `started` are the containers beside those of Compose."""
+    """The stack. `project` is its name in Compose. `started` are the containers beside those of Compose."""
 
     podman: Podman
     secrets: Path
+    project: str = NAME
     port: int = field(default_factory=free_port)
     started: list[str] = field(default_factory=list[str])
 
@@ -35,7 +38,7 @@ class Suite:
         """Run podman-compose with the stack's parameters."""
         program = Path(sys.executable).with_name("podman-compose")
         return self.podman.run(
-            [program, "-p", PROJECT, *arguments],
+            [program, "-p", self.project, *arguments],
             INSULA_SECRETS=str(self.secrets),
             INSULA_PORT=f"127.0.0.1:{self.port}",
             REDIS_IMAGE=VALKEY,
@@ -43,10 +46,10 @@ class Suite:
             WORKER_IMAGE=EXAMPLE,
         )
 
-    def up(self) -> None:
-        """Start the stack. The first time, make its secrets."""
+    def up(self, *services: str) -> None:
+        """Start these services of the stack, or all. The first time, make its secrets."""
         write(self.secrets, APIS)
-        self.compose("up", "-d", "--no-build")
+        self.compose("up", "-d", "--no-build", *services)
 
     def down(self, *options: str) -> None:
         """Stop the stack; with `-v` remove its data too."""
@@ -54,6 +57,12 @@ class Suite:
             self.podman("rm", "-f", "-t", "0", name, check=False)
         self.started.clear()
         self.compose("down", *options)
+        self.podman.forget_dead_networks()
+
+    @property
+    def network(self) -> str:
+        """The network that handlers are in."""
+        return f"{self.project}_handlers"
 
     def api(self, name: str) -> HttpApi:
         """Return the API at the published port of the edge."""
@@ -61,11 +70,11 @@ class Suite:
 
     def container(self, service: str) -> str:
         """Return the name of the container of a service of compose.yaml."""
-        return f"{PROJECT}_{service}_1"
+        return f"{self.project}_{service}_1"
 
     def start_worker(self, api: str, image: str, *options: str) -> str:
         """Start a worker as compose.yaml does, and return the name of its container."""
-        name = f"{PROJECT}-{api}"
+        name = f"{self.project}-{api}"
         self.started.append(name)
         variables = {
             "INSULA_API": api,
@@ -75,15 +84,15 @@ class Suite:
         }
         words = [word for key, value in variables.items() for word in ("-e", f"{key}={value}")]
         secrets = ("--env-file", str(self.secrets / f"worker-{api}.env"))
-        network = ("--network", f"{PROJECT}_handlers")
+        network = ("--network", self.network)
         self.podman("run", "-d", "--name", name, *network, *LOCKED_DOWN, *secrets, *words, *options, image)
         return name
 
     def register(self, image: str, *options: str, check: bool = True) -> str:
         """Register the project in an image, as a Kubernetes Job does, and return what the command wrote."""
         command = ("--entrypoint", "insula", *options, image, "deploy", "/opt/insula/project")
-        network, secrets = f"{PROJECT}_handlers", str(self.secrets / "register.env")
-        arguments = ("--rm", "--network", network, *LOCKED_DOWN, "--env-file", secrets, *command)
+        secrets = str(self.secrets / "register.env")
+        arguments = ("--rm", "--network", self.network, *LOCKED_DOWN, "--env-file", secrets, *command)
         return self.podman("run", *arguments, "--admin", "insula-submit:8081", check=check)
 
     def execute(self, container: str, code: str, *options: str) -> str:
@@ -94,6 +103,18 @@ class Suite:
         """Return podman's record of the container's state."""
         found: dict[str, Any] = json.loads(self.podman("inspect", "--format", "{{json .State}}", container))
         return found
+
+
+def identify(suite: Suite) -> str:
+    """Submit a workload to the example, again until the API is registered, and return its id."""
+
+    def submitted() -> str:
+        try:
+            return suite.api(EXAMPLE_API).submit(GERMAN, "application/json")
+        except (AssertionError, OSError):
+            return ""
+
+    return until_blocking(submitted, REGISTERED_S, lambda: suite.compose("logs"))
 
 
 def examples(name: str) -> str:

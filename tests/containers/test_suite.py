@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -11,14 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.containers.images import image
-from tests.containers.suite import EXAMPLE_API, NO_INDEX, PROJECT, Suite
+from tests.containers.suite import EXAMPLE_API, GERMAN, NO_INDEX, Suite, identify
 from tests.waiting import until_blocking
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
 
 READY_S = 120
-CALLER = f"{PROJECT}-caller"
-GERMAN = json.dumps({"text": "Guten Tag, wie geht es Ihnen heute?"}).encode()
 HEALTH = """
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -26,18 +23,6 @@ with grpc.insecure_channel("{address}") as channel:
     health = health_pb2_grpc.HealthStub(channel)
     print(*(health.Check(health_pb2.HealthCheckRequest(service=name), timeout=5).status for name in ("", "liveness")))
 """
-
-
-def identify(suite: Suite) -> str:
-    """Submit a workload to the example, which is retried until it is registered, and return its id."""
-
-    def submitted() -> str:
-        try:
-            return suite.api(EXAMPLE_API).submit(GERMAN, "application/json")
-        except (AssertionError, OSError):
-            return ""
-
-    return until_blocking(submitted, READY_S, lambda: suite.compose("logs"))
 
 
 @pytest.fixture(scope="module")
@@ -205,14 +190,14 @@ def test_sigterm_lets_the_edge_finish_an_upload(suite: Suite) -> None:
 def test_a_script_that_needs_root_fails_in_a_plain_worker_with_the_advice(suite: Suite, in_containers: str) -> None:
     """Pip is used here, in a volume for the cache."""
     identify(suite)
-    suite.podman("rm", "-f", "-t", "0", CALLER, check=False)
-    suite.start_worker("caller", image("worker"))
+    suite.podman("rm", "-f", "-t", "0", f"{suite.project}-caller", check=False)
+    caller = suite.start_worker("caller", image("worker"))
     suite.register(in_containers, check=False)
-    logs = until_blocking(lambda: failing(suite), 300, lambda: suite.podman("logs", CALLER))
+    logs = until_blocking(lambda: failing(suite, caller), 300, lambda: suite.podman("logs", caller))
     assert "Permission denied" in logs or "Read-only file system" in logs
     assert "build an image: insula build" in logs
 
 
-def failing(suite: Suite) -> str:
-    lines = suite.podman("logs", CALLER).splitlines()
+def failing(suite: Suite, container: str) -> str:
+    lines = suite.podman("logs", container).splitlines()
     return next((line for line in lines if '"phase": "failing"' in line), "")
