@@ -106,9 +106,18 @@ def test_a_worker_can_neither_read_nor_write_the_keys_of_another_api(port: int, 
 
 
 def test_each_user_has_its_own_password(port: int, passwords: dict[str, str]) -> None:
-    assert len(set(passwords.values())) == len(passwords) == 4
+    assert len(set(passwords.values())) == len(passwords) == 5
     with pytest.raises(AuthenticationError):
         Redis(port=port, username="insula-worker-a", password=passwords["worker-b"]).ping()
+
+
+def test_an_operator_may_run_the_commands_of_the_runbook(port: int, passwords: dict[str, str]) -> None:
+    """The services and workers may not: the test above."""
+    operator = client(port, "operator", passwords)
+    assert operator.config_set("auto-aof-rewrite-percentage", "100")
+    assert "aof_enabled" in operator.info("persistence")
+    assert operator.slowlog_get(10) == []
+    assert "insula-operator" in str(operator.acl_list())
 
 
 def test_the_reply_to_a_write_is_sent_after_it_is_on_disk(port: int, passwords: dict[str, str]) -> None:

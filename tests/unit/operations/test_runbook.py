@@ -28,6 +28,8 @@ FILES: Final = sorted(path for path in (ROOT / "k8s").rglob("*") if path.is_file
 MANIFESTS: Final = "".join(path.read_text(encoding="utf-8") for path in FILES)
 OBJECTS: Final = {*re.findall(r"\bname: (insula-[a-z0-9]+)", MANIFESTS), "keda-operator", "node-1"}
 """The names of the parts' objects, and of two that are not Insula's."""
+USERS: Final = {f"insula-{path.stem}" for path in FILES if path.suffix == ".acl"}
+"""The users of the dev overlay's Redis."""
 NOT_OURS: Final = {"FLUSHALL", "READY", "PAUSED", "True"}
 """Words in capitals of Redis and Kubernetes."""
 SITUATIONS: Final = (
@@ -80,10 +82,10 @@ def test_its_commands_and_their_options_exist() -> None:
 
 @pytest.mark.parametrize("words", [words for words in commands("kubectl") if len(words) > 1], ids=" ".join)
 def test_its_objects_of_kubernetes_exist(words: list[str]) -> None:
-    """A name is that of a part, or of an object of an API, `api-<name>`, and its pods."""
+    """A name is that of a part, of a user, or of an object of an API, `api-<name>`, and its pods."""
     named = [word.rpartition("/")[2] for word in words if re.fullmatch(r"[a-z]+/[a-z][a-z0-9-]*", word)]
     named += [word for word in words if re.fullmatch(r"(insula|api)-[a-z0-9-]+|[a-z]+-\d", word)]
-    assert [name for name in named if name not in OBJECTS and not name.startswith(name_of("my-api"))] == []
+    assert [name for name in named if name not in OBJECTS | USERS and not name.startswith(name_of("my-api"))] == []
     if "-k" in words:
         assert (ROOT / words[words.index("-k") + 1] / "kustomization.yaml").exists()
     for label in (word for word in words if re.fullmatch(r"[a-z.]+/[a-z-]+=[a-z-]+", word)):
