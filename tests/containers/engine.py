@@ -62,6 +62,7 @@ class Podman:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder: Final = folder
         volumes = ", ".join(f'"{path}:{path}:ro"' for path in SHARED if Path(path).exists())
         (folder / "containers.conf").write_text(CONTAINERS_CONF.format(volumes=volumes))
         (folder / "registries.conf").write_text(REGISTRIES_CONF)
@@ -79,6 +80,7 @@ class Podman:
         done = subprocess.run(
             ["podman", *arguments],
             env=self.environment,
+            cwd=self._folder,  # conmon makes a file `oom` there if a container runs out of memory
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
