@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import os
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Final, TypeVar
 
@@ -20,6 +22,9 @@ LOG_LEVEL: Final = Text("INSULA_LOG_LEVEL", "least level that is logged: `debug`
 MAPPED_BYTES: Final = 64 * 1024
 """gRPC's buffers for the pieces of a payload are at least this large. Small objects on the same heap would keep freed
 buffers from being returned to the kernel."""
+THREADS_END_S: Final = 3.0
+"""Seconds for which a service that has drained waits for its threads. A name lookup may take a minute, and no other
+thread has work left: its caller was cancelled or has the result."""
 _M_MMAP_THRESHOLD: Final = -3  # malloc.h
 _PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
 
@@ -57,8 +62,16 @@ def run_service(
     give_memory_back()
     logs.configure(name, LOG_LEVEL.read(environment))
     failure: BaseException | None = None
+    waiting = threading.Timer(THREADS_END_S, os._exit, [0])  # asyncio.run waits for the threads without a limit
+    waiting.daemon = True
+
+    async def drained() -> None:
+        await run(read(environment))
+        waiting.start()
+
     try:
-        asyncio.run(run(read(environment)))
+        asyncio.run(drained())
+        waiting.cancel()
     except* InsulaError as errors:  # a task group raises its error in a group
         failure = errors.exceptions[0]
         while isinstance(failure, BaseExceptionGroup):

@@ -1,0 +1,38 @@
+"""A service that has drained ends soon, also if one of its threads waits for DNS."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from insula.process.service import THREADS_END_S
+
+SERVICE = """
+import asyncio, sys, time
+from insula.process.service import run_service
+
+async def run(seconds):
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, seconds)
+    await asyncio.sleep(0.1)
+    print("drained", flush=True)
+
+run_service("worker", {}, lambda _: float(sys.argv[1]), run)
+"""
+
+
+def seconds_of(thread_s: float) -> float:
+    """Return how long a service takes whose thread ends after `thread_s`. Its exit code is 0."""
+    begun = time.monotonic()
+    command = [sys.executable, "-c", SERVICE, str(thread_s)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "drained\n"
+    return time.monotonic() - begun
+
+
+def test_a_service_does_not_wait_for_a_thread_that_does_not_end() -> None:
+    assert seconds_of(50) < 30
+
+
+def test_a_service_waits_for_a_thread_that_ends_soon() -> None:
+    assert 1 < seconds_of(1) < THREADS_END_S + 20
