@@ -76,7 +76,9 @@ async def install(
     view = await asyncio.to_thread(View, views, folder, project)
     try:
         fetched = await fetch_models(models, folder / "models", inputs.variables, view) if models is not None else None
-        python = await ensure_environment(inputs, settings.cache, view, baked=settings.baked, tell=tell)
+        python = await ensure_environment(
+            inputs, settings.cache, view, baked=settings.baked, version=registration.version, tell=tell
+        )
     except BaseException:
         view.close()
         raise

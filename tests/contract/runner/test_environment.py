@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from insula.cache import ENVIRONMENTS, cache_folder
+from insula_worker.environments.baked import name_version
 from insula_worker.environments.environment import READY_MARK, ensure_environment
 from insula_worker.environments.key import EnvironmentFailed, EnvironmentInputs, environment_key
 from tests.environments import remove_environments
@@ -77,6 +78,24 @@ async def test_dependencies_sh_runs_before_pip_in_the_environment_and_with_its_v
     assert (inputs.project / "token").read_text() == "t\n"
     assert (inputs.project / "which").read_text() == f"{python.with_name('pip')}\n"
     assert logged(cache).index("dependencies.sh") < logged(cache).index("requirements.txt")
+
+
+async def test_the_image_of_another_version_serves_a_version_only_if_it_has_its_environment(
+    inputs: EnvironmentInputs, cache: Path, tmp_path: Path
+) -> None:
+    """For its own version a worker may build one: the key of an editable requirement differs in each copy."""
+
+    async def python_of(version: str) -> Path:
+        view = open_view(inputs.project)
+        return await ensure_environment(inputs, cache, view, baked=tmp_path / ENVIRONMENTS, version=version)
+
+    await ensure_environment(inputs, tmp_path, open_view(inputs.project))
+    name_version(tmp_path / ENVIRONMENTS, "1")
+    assert [(await python_of(version)).is_relative_to(tmp_path) for version in ("1", "2")] == [True, True]
+    (inputs.project / "requirements.txt").write_text("# others\n")
+    with pytest.raises(EnvironmentFailed, match=r"built for another version .* insula build$"):
+        await python_of("2")
+    assert (await python_of("1")).is_relative_to(cache)
 
 
 async def test_a_failed_build_says_why_and_is_tried_again(inputs: EnvironmentInputs, cache: Path) -> None:

@@ -1,7 +1,7 @@
-"""The files of a project that its dependencies.sh wrote when a container image was built.
+"""What an image of `insula build` has beside its environments: files of its project, and the versions of its APIs.
 
-They lie next to the environment in the image, and are copied into each unpacked copy of the project: the script does
-not run again.
+The files are those that dependencies.sh wrote when the image was built. They are copied into each unpacked copy of the
+project: the script does not run again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
+_VERSION: Final = ".version"
 Snapshot = Mapping[Path, tuple[int, int, int]]
 """Size, time of change and mode of each file and folder, by its path in the project."""
 
@@ -44,6 +46,17 @@ def restore(environment: Path, project: Path) -> None:
     """Copy the stored files of a baked environment, if there are any, into an unpacked project."""
     if (store := _store(environment)).is_dir():
         shutil.copytree(store, project, symlinks=True, dirs_exist_ok=True)
+
+
+def name_version(environments: Path, version: str) -> None:
+    """Note that the image holds this version of an API."""
+    (environments / f"{version}{_VERSION}").touch()
+
+
+def of_other_versions(environments: Path, version: str) -> bool:
+    """Whether the image holds a project, and this version is of none of its APIs. False for the plain worker image."""
+    versions = {path.stem for path in environments.glob(f"*{_VERSION}")}
+    return bool(versions) and version not in versions
 
 
 def _store(environment: Path) -> Path:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from insula.cache import ENVIRONMENTS
-from insula_worker.environments.baked import restore
+from insula_worker.environments.baked import of_other_versions, restore
 from insula_worker.environments.base_copy import Base, empty
 from insula_worker.environments.installed import missing
 from insula_worker.environments.key import (
@@ -45,6 +45,10 @@ PROGRESS_CHARACTERS_MAX = 200
 READY_MARK = ".insula-ready"
 SHELL = "bash"
 ROOT_ADVICE = "this container has no root; if the script needs root, build an image: insula build"
+OTHER_IMAGE = (
+    "the image of this worker was built for another version of the project and lacks the environment of this one; "
+    "build an image of this version: insula build"
+)
 _QUIET = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_PROGRESS_BAR": "off"}
 
 log = logging.getLogger(__name__)
@@ -60,13 +64,15 @@ async def ensure_environment(
     view: View,
     *,
     baked: Path | None = None,
+    version: str = "",
     timeout_s: float = BUILD_TIMEOUT_S,
     tell: Callable[[str], None] = _ignore,
 ) -> Path:
     """Return the Python of the environment for these inputs. Build the environment if it does not exist.
 
     `baked` is the read-only folder with the environments of a container image, None outside of one. An environment in
-    it is used as it is: its dependencies.sh ran when the image was built, and the files that it wrote are restored.
+    it is used as it is: its dependencies.sh ran when the image was built, and the files that it wrote are restored. An
+    image of other versions than `version` builds no environment: its dependencies.sh may have changed the image.
 
     The steps run in the release's `view`, which from now on has this environment. dependencies.sh runs in every new
     copy of a project, also if the environment exists, because its changes of files are not kept. `cache` is an absolute
@@ -84,6 +90,8 @@ async def ensure_environment(
         await asyncio.to_thread(restore, baked / key, inputs.project)
         await asyncio.to_thread(view.take, baked / key, target)
         return _python(baked / key)
+    if baked is not None and await asyncio.to_thread(of_other_versions, baked, version):
+        raise EnvironmentFailed(OTHER_IMAGE)
     await asyncio.to_thread(view.take, target)
     if script is None and await asyncio.to_thread(_is_ready, inputs, target):
         return python
