@@ -27,7 +27,7 @@ test: ## check, then every test against the real stack (about 14 minutes)
 	@scripts/setup dev
 	@checked=0; $(PYTHON_IN_VENV) -m scripts.check || checked=1; $(PYTHON_IN_VENV) -m pytest $(PARALLEL) --ignore tests/unit && exit $$checked
 
-test-containers: ## as root: the images and the Compose stack; installs podman
+test-containers: ## as root: the images, the Compose stack and several hosts; installs podman (about 10 minutes)
 	@scripts/setup dev
 	@scripts/setup containers
 	@$(PYTHON_IN_VENV) -m pytest -m containers $(wildcard tests/containers tests/hosts)
