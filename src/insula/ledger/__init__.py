@@ -1,7 +1,7 @@
 """The ledger: the queue and the records of workloads, and every operation that changes them."""
 
 from insula.ledger.ledger import Claimant, LedgerPolicy, WorkloadLedger
-from insula.ledger.records import Accepted, Claim, Failure, Idempotency, Lease, Payload, Result, Workload
+from insula.ledger.records import Accepted, Claim, Failure, Idempotency, Lease, Payload, Result, Submission, Workload
 
 __all__ = [
     "Accepted",
@@ -13,6 +13,7 @@ __all__ = [
     "LedgerPolicy",
     "Payload",
     "Result",
+    "Submission",
     "Workload",
     "WorkloadLedger",
 ]

@@ -11,18 +11,30 @@ from typing import Final, cast
 
 from redis.asyncio import Redis
 
-from insula.errors import ApiNotFound, IdempotencyConflict, LeaseLost, QueueFull, StoreUnavailable
+from insula.errors import ApiNotFound, IdempotencyConflict, InsulaError, LeaseLost, QueueFull, StoreUnavailable
 from insula.keys import ApiKeys
 from insula.ledger import scripts
 from insula.ledger.coalescer import Coalescer
-from insula.ledger.records import Accepted, Claim, Failure, Idempotency, Lease, Payload, Result, Workload, render
-from insula.ledger.replies import Done, Finished, Renewed, Requeued, Submitted, UnknownReply, word
+from insula.ledger.records import (
+    Accepted,
+    Claim,
+    Failure,
+    Idempotency,
+    Lease,
+    Payload,
+    Result,
+    Submission,
+    Workload,
+    render,
+)
+from insula.ledger.replies import Done, Finished, Renewed, Requeued, Submitted, word
 from insula.status import Status
 
 _OPEN: Final = scripts.load("open")
 _CLOSE: Final = scripts.load("close")
 _SUBMIT: Final = scripts.load("submit")
 _CLAIM: Final = scripts.load("claim")
+_READ: Final = scripts.load("read")
 _RENEW: Final = scripts.load("renew")
 _FINISH: Final = scripts.load("finish")
 _REQUEUE: Final = scripts.load("requeue")
@@ -34,6 +46,10 @@ _SUSPECT: Final = 2
 """Says to requeue.lua that an attempt was lost together with others."""
 CLOSE_PAGE: Final = 500
 """Waiting workloads that `close` cancels in one round trip."""
+SUBMISSIONS_MAX: Final = 256
+"""Most workloads that one run of submit.lua accepts. Redis serves no other client meanwhile."""
+READS_MAX: Final = 1000
+"""Most workloads that one run of read.lua reads. Redis serves no other client meanwhile."""
 IDEMPOTENCY_S: Final = 24 * 3600
 """How long an Idempotency-Key is remembered, unless the retention is shorter."""
 UPLOAD_S: Final = 24 * 3600
@@ -114,29 +130,35 @@ class WorkloadLedger:
         traceparent: str = "",
         idempotency: Idempotency | None = None,
     ) -> Accepted:
-        """Accept one workload. When this returns, it is on disk (invariant I1). Safe to repeat with the same id.
+        """Accept one workload, as `submit_many` does. Raises its error."""
+        submission = Submission(id, payload, idempotency)
+        [answer] = await self.submit_many(api, [submission], queue_limit=queue_limit, traceparent=traceparent)
+        if isinstance(answer, Accepted):
+            return answer
+        raise answer
+
+    async def submit_many(
+        self, api: str, submissions: Sequence[Submission], *, queue_limit: int, traceparent: str = ""
+    ) -> list[Accepted | InsulaError]:
+        """Accept 1 to SUBMISSIONS_MAX workloads of one content type, and return the answer to each, in order.
+
+        When this returns, the accepted ones are on disk (invariant I1). Safe to repeat with the same ids.
 
         If a workload was accepted with the same `idempotency` within the last 24 h, its id is returned, and nothing is
-        stored. Raises QueueFull if `queue_limit` workloads wait or run, StoreFull at Redis' memory limit, ApiNotFound
-        if the API is closed, IdempotencyConflict if the key was used for another request.
+        stored. The answer is QueueFull if `queue_limit` workloads wait or run, ApiNotFound if the API is closed,
+        IdempotencyConflict if the key was used for another request, StoreUnavailable if an upload took too long.
+        Raises StoreFull at Redis' memory limit; then nothing is stored.
         """
-        size, inline, s3_key = payload.size_bytes, payload.inline or b"", payload.object or ""
-        remembered = (ApiKeys(api).idempotency(idempotency.key), idempotency.request) if idempotency else ("", "")
-        arguments = (id, queue_limit, payload.content_type, traceparent, size, inline, s3_key, *remembered)
-        reply = cast(list[bytes | int], await self._run(_SUBMIT, api, *arguments, self._remember_s, UPLOAD_S))
-        match reply:
-            case [Submitted.ACCEPTED, bytes(accepted), int(depth)]:
-                return Accepted(accepted.decode(), depth)
-            case [Submitted.QUEUE_FULL]:
-                raise QueueFull(api, queue_limit, retry_after=FULL_RETRY)
-            case [Submitted.API_DELETED]:
-                raise ApiNotFound(api)
-            case [Submitted.CONFLICT]:
-                raise IdempotencyConflict(api)
-            case [Submitted.UPLOAD_GONE]:
-                raise StoreUnavailable("S3", summary=UPLOAD_TOO_SLOW)
-            case _:
-                raise UnknownReply("submit", reply)
+        arguments: list[str | bytes | int] = []
+        for id, payload, idempotency in submissions:
+            arguments += (id, payload.size_bytes, payload.inline or b"", payload.object or "")
+            arguments += (ApiKeys(api).idempotency(idempotency.key), idempotency.request) if idempotency else ("", "")
+        common = (queue_limit, submissions[0].payload.content_type, traceparent, self._remember_s, UPLOAD_S)
+        depth, *answers = cast(list[bytes | int], await self._run(_SUBMIT, api, *common, *arguments))
+        return [
+            _submitted(api, submission.id, answer, int(depth), queue_limit)
+            for submission, answer in zip(submissions, answers, strict=True)
+        ]
 
     async def claim(self, api: str, claimant: Claimant, *, count: int) -> tuple[str, list[Claim]]:
         """Start up to `count` > 0 attempts on the oldest waiting workloads.
@@ -264,6 +286,13 @@ class WorkloadLedger:
         gone = workload.ended_ms is not None and workload.ended_ms / 1000 + self.policy.retention_s <= time.time()
         return None if gone else workload
 
+    async def read_many(self, api: str, ids: Sequence[str]) -> list[Workload | None]:
+        """Return the records of up to READS_MAX workloads, as `read` does for one."""
+        replies = cast("list[bytes | list[bytes | None] | None]", await self._run(_READ, api, *ids))
+        gone_ms = (time.time() - self.policy.retention_s) * 1000
+        found = [Workload.parse(api, id, reply) for id, reply in zip(ids, replies, strict=True)]
+        return [one if one and (one.ended_ms is None or one.ended_ms > gone_ms) else None for one in found]
+
     async def counts(self, api: str) -> dict[Status, int]:
         """Return the exact number of workloads of the API in each status."""
         statuses = tuple(Status)
@@ -273,3 +302,20 @@ class WorkloadLedger:
     async def _run(self, script: scripts.Script, api: str, *arguments: str | bytes | int) -> object:
         keys = ApiKeys(api)
         return await self._commands.evaluate(script, *keys.all, keys.prefix, *arguments, key_count=len(keys.all))
+
+
+def _submitted(api: str, id: str, answer: bytes | int, depth: int, queue_limit: int) -> Accepted | InsulaError:
+    """Return the meaning of one answer of submit.lua about the workload `id`."""
+    if isinstance(answer, bytes):
+        return Accepted(answer.decode(), depth)
+    match word(Submitted, "submit", answer):
+        case Submitted.ACCEPTED:
+            return Accepted(id, depth)
+        case Submitted.QUEUE_FULL:
+            return QueueFull(api, queue_limit, retry_after=FULL_RETRY)
+        case Submitted.API_DELETED:
+            return ApiNotFound(api)
+        case Submitted.CONFLICT:
+            return IdempotencyConflict(api)
+        case Submitted.UPLOAD_GONE:
+            return StoreUnavailable("S3", summary=UPLOAD_TOO_SLOW)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Final, Self, cast
+from typing import Final, NamedTuple, Self, cast
 
 from insula.ids import made_ms
 from insula.status import Status
@@ -42,8 +42,15 @@ class Idempotency:
     request: str
 
 
-@dataclass(frozen=True)
-class Accepted:
+class Submission(NamedTuple):
+    """A workload to accept: its id, its payload, and its Idempotency-Key if it has one."""
+
+    id: str
+    payload: Payload
+    idempotency: Idempotency | None = None
+
+
+class Accepted(NamedTuple):
     """The id of an accepted workload, and the number of workloads in the API's queue, this one included."""
 
     id: str
@@ -123,6 +130,16 @@ class Workload:
     ended_ms: int | None
     result: Result | None
     failure: Failure | None
+
+    @classmethod
+    def parse(cls, api: str, id: str, reply: bytes | list[bytes | None] | None) -> Self | None:
+        """Parse the reply of read.lua about one workload; None if there is none."""
+        if isinstance(reply, bytes):
+            return cls.parse_ended(api, id, reply)
+        if reply is None:
+            return None
+        fields = zip((b"status", b"attempt", b"version", b"submitted_ms", b"started_ms"), reply, strict=True)
+        return cls.parse_live(api, id, {name: value for name, value in fields if value is not None})
 
     @classmethod
     def parse_live(cls, api: str, id: str, record: dict[bytes, bytes]) -> Self:

@@ -15,7 +15,7 @@ class UnknownReply(RuntimeError):
 
 
 class Submitted(IntEnum):
-    """The first element of submit's reply."""
+    """The answer of submit about one workload, unless it is an id."""
 
     ACCEPTED = 1
     QUEUE_FULL = 0

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Collection
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
 
 from insula.errors import StoreUnavailable
 from insula.keys import ApiKeys
+from insula.status import Status
 from insula.stores.redis_client import DOORBELL_S, redis_errors
 
 log = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 BATCH: Final = 1000
 """Most updates in one read."""
 RETRY_S: Final = 0.5
+ENDED: Final = frozenset(status.encode() for status in Status if status.ended)
 ANY: Final = ""
 """Stands for the id of every workload of an API."""
 
@@ -56,12 +58,49 @@ class Updates:
                 del self._feeds[api]
                 feed.reader.cancel()
 
+    @asynccontextmanager
+    async def watch_ends(self, api: str, ids: Collection[str]) -> AsyncGenerator[Ends]:
+        """Yield the ends of these workloads. No end after entering the context is missed, unless Redis was out."""
+        async with self.watch(api):
+            ends, feed = Ends(ids), self._feeds[api]
+            feed.ends.add(ends)
+            try:
+                yield ends
+            finally:
+                feed.ends.discard(ends)
+
+
+class Ends:
+    """Collects the ids of workloads that end."""
+
+    def __init__(self, ids: Collection[str]) -> None:
+        self._awaited = set(ids)
+        self._ended: list[str] = []
+        self._bell = asyncio.Event()
+
+    def add(self, id: str) -> None:
+        """Note that a workload has ended, if it is one of these."""
+        if id in self._awaited:
+            self._awaited.discard(id)
+            self._ended.append(id)
+            self._bell.set()
+
+    async def take(self, timeout_s: float) -> list[str]:
+        """Return the ids that have ended since the last call. Waits for at least one, or for `timeout_s`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._bell.wait()
+        self._bell.clear()
+        ended, self._ended = self._ended, []
+        return ended
+
 
 class _Feed:
     """The update stream of one API."""
 
     def __init__(self, redis: Redis, api: str) -> None:
         self.bells: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self.ends: set[Ends] = set()
         self.started = asyncio.Event()
         self._redis: Any = redis  # redis-py leaves the replies of stream commands untyped
         self._stream = ApiKeys(api).updates
@@ -84,7 +123,11 @@ class _Feed:
                 continue
             for entry, fields in entries:
                 position = entry
-                self._ring(fields[b"id"].decode())
+                id = fields[b"id"].decode()
+                self._ring(id)
+                if self.ends and fields[b"status"] in ENDED:
+                    for ends in self.ends:
+                        ends.add(id)
             if entries:
                 self._ring(ANY)
 

@@ -137,8 +137,8 @@ async def test_an_unknown_reply_of_a_script_raises_unknown_reply(
     def answer(name: str, text: str) -> None:
         monkeypatch.setattr(steps, name, Script(text))
 
-    answer("_SUBMIT", "return {-9}")
-    with pytest.raises(UnknownReply, match=r"submit\.lua returned \[-9\]"):
+    answer("_SUBMIT", "return {0, -9}")
+    with pytest.raises(UnknownReply, match=r"submit\.lua returned -9"):
         await ledger.submit("echo", new_id(), payload, queue_limit=10)
     answer("_FINISH", "return 7")
     with pytest.raises(UnknownReply, match=r"finish\.lua returned 7"):
