@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from collections.abc import Generator, Sequence
@@ -13,7 +14,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from insula_local.parts import VALKEY, valkey_flags
+from insula_local.parts import VALKEY, VALKEY_TUNABLES, valkey_flags
 from tests.addresses import free_port
 
 
@@ -39,7 +40,8 @@ class Valkey:
         binary = next(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
         where = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder)}
         command = [str(binary), *valkey_flags(VALKEY | where), *self.options]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        environment = os.environ | {"GLIBC_TUNABLES": VALKEY_TUNABLES}
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
         deadline = time.monotonic() + 60
         with Redis.from_url(self.url) as client:
             while time.monotonic() < deadline:

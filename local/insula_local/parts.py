@@ -40,6 +40,13 @@ VALKEY: Final = {
     "databases": "1",
 }
 """Valkey's settings for durability and memory."""
+VALKEY_TUNABLES: Final = "glibc.malloc.tcache_count=30000"
+"""Lets glibc's allocator keep this many free blocks of each size at hand. A script over many workloads frees as many at
+its end; with the default of 7, searching for free blocks takes half of Valkey's time once it holds 100,000 workloads.
+Measured: 28 instead of 54 µs for a submit, and 36 MB more memory at most."""
+ENVOY_TUNABLES: Final = "glibc.pthread.rseq=0"
+"""Reserves the kernel's rseq for Envoy's allocator. glibc 2.35 and later uses rseq itself. Without rseq, the allocator
+has a cache for each thread and never returns the memory of a peak of callers. Earlier glibcs ignore the tunable."""
 _SEAWEEDFS_FLAGS: Final = (
     "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port", "filer.port.grpc",
     "s3.port", "s3.port.grpc", "admin.port",
@@ -148,7 +155,10 @@ class Parts:
         socket = self.socket("valkey")
         listening = {"port": "0", "unixsocket": str(socket), "unixsocketperm": "700", "dir": "."}
         command = (str(self.plan.programs.valkey), *valkey_flags(VALKEY | listening))
-        return replace(self._part("valkey", command, {}, probes.redis(socket)), directory=self.data.valkey)
+        return replace(
+            self._part("valkey", command, self._tuned(VALKEY_TUNABLES), probes.redis(socket)),
+            directory=self.data.valkey,
+        )
 
     def seaweedfs(self) -> Part:
         """Return the part S3: SeaweedFS in one process. If `enclosed`, it has its own network namespace."""
@@ -255,17 +265,14 @@ class Parts:
         s3 = render_s3(host, self.ports["s3.port"], self.address("s3"))
         flags = ("--disable-hot-restart", "--concurrency", "2", "--log-level", "warning", "--config-yaml", s3)
         command = (str(self.plan.programs.envoy), "-c", str(configuration), *flags)
-        variables = {"GLIBC_TUNABLES": self._tunables_of_envoy()}
-        return replace(self._part("envoy", command, variables, probes.http(admin, "/ready")), stop_s=EDGE_STOP_S)
+        return replace(
+            self._part("envoy", command, self._tuned(ENVOY_TUNABLES), probes.http(admin, "/ready")), stop_s=EDGE_STOP_S
+        )
 
-    def _tunables_of_envoy(self) -> str:
-        """Return the user's glibc tunables, and one that reserves the kernel's rseq for Envoy's allocator.
-
-        glibc 2.35 and later uses rseq itself. Without rseq, the allocator has a cache for each thread and never returns
-        the memory of a peak of callers. Earlier versions of glibc ignore the tunable.
-        """
+    def _tuned(self, tunables: str) -> dict[str, str]:
+        """Return the variable with the user's glibc tunables and these."""
         given = self.settings.environment.get("GLIBC_TUNABLES")
-        return ":".join(filter(None, [given, "glibc.pthread.rseq=0"]))
+        return {"GLIBC_TUNABLES": ":".join(filter(None, [given, tunables]))}
 
     def _service(self, name: str, **listens: str) -> Part:
         sockets = [self.socket(socket) for socket in listens.values()]
