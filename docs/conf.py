@@ -21,6 +21,7 @@ CHAPTERS: Final = {
         "docs/cortex-yaml",
         "docs/concurrency",
         "docs/python-client",
+        "docs/batches",
         "docs/cli",
         "docs/errors",
         "docs/from-cortex",

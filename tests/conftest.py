@@ -30,6 +30,7 @@ for name in ("NO_PROXY", "no_proxy"):  # only pip uses a proxy
     os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1,localhost,127.0.0.0/8"]))
 
 ONE_STACK = (
+    "batches",
     "dependencies",
     "edge",
     "examples",

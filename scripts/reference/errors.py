@@ -42,7 +42,8 @@ Over HTTP an error of a service is this JSON. `code` is the number of the gRPC c
 
 Over gRPC it is a status with the same details. Programs should branch on `reason`: the message may change. If the
 request may succeed later, the answer has the header `Retry-After` in seconds; over gRPC it is a `google.rpc.RetryInfo`.
-The [Python client](python-client.md#failures) raises an exception for each reason.
+The [Python client](python-client.md#failures) raises an exception for each reason. In a [batch](batches.md) each
+refused payload has such an error as its answer.
 
 ## Refused requests
 

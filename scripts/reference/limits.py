@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import yaml
 
@@ -25,7 +25,7 @@ from insula_envoy import EdgeAddresses, bundled_folder, render
 from insula_local import parts, preflight, stack
 from insula_local.machine.disk import START_BYTES
 from insula_local.supervision import output as part_output
-from insula_results.results_servicer import WAIT_S_MAX
+from insula_results import fetching
 from insula_runner import user_code
 from insula_runner.frames import RESULT_BYTES_MAX
 from insula_runner.handler import metrics as pushed
@@ -37,6 +37,8 @@ from insula_worker.environments.environment import BUILD_TIMEOUT_S
 from insula_worker.logs import line, ring, stdout_writer
 from insula_worker.runners import pool, runner
 from insula_worker.settings import GRACE_S, START_TIMEOUT_S
+from scripts.reference.batch_limits import BATCHES
+from scripts.reference.limit import Limit, size, span
 
 INTRODUCTION: Final = """\
 # Limits
@@ -56,31 +58,6 @@ QUEUE_DEFAULT: Final = spec.Autoscaling().max_replica_concurrency * spec.Autosca
 CLOSED: Final = "a further one is closed at once"
 ENVOY_HEADERS: Final = "60 KiB, 100 headers"
 """Envoy's defaults, which envoy.yaml does not change."""
-
-
-class Limit(NamedTuple):
-    """One row: what is limited, the limit, what happens above it, and the setting that changes it."""
-
-    what: str
-    value: str
-    past: str
-    change: str = "fixed"
-
-
-def size(count_bytes: int) -> str:
-    """Return a size in the largest unit that divides it: 32 KiB, 5 MB."""
-    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"), (10**6, "MB")):
-        if count_bytes % unit == 0:
-            return f"{count_bytes // unit} {name}"
-    return f"{count_bytes:,} bytes"
-
-
-def span(seconds: float) -> str:
-    """Return a time in the largest unit of which it has at least two: 7 days, 24 h, 60 min, 0.25 s."""
-    for unit, name in ((86_400, "days"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * unit and seconds % unit == 0:
-            return f"{seconds / unit:g} {name}"
-    return f"{seconds:g} s"
 
 
 def edge() -> Mapping[str, Any]:
@@ -144,9 +121,10 @@ def _requests() -> Sequence[Limit]:
         ),
         Limit(
             "`wait` of `GetWorkload` (gRPC); a GET over HTTP does not wait",
-            span(WAIT_S_MAX),
+            span(fetching.WAIT_S_MAX),
             "400 `INVALID_ARGUMENT`; call again to wait longer",
         ),
+        *BATCHES,
     )
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Final
 
 from insula.ledger import Workload
 from insula.v1 import workload_pb2
+
+BYTES_BESIDES_RESULT: Final = 150
+"""About the size of a workload's message without its result."""
 
 
 def json_frame(workload: Workload, traceback: str = "") -> tuple[bytes, bytes]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import grpc
 from google.api.httpbody_pb2 import HttpBody
 
-from insula.errors import NAME_CHARS_SHOWN, InvalidArgument, NotFound, WorkloadNotFound
+from insula.errors import NAME_CHARS_SHOWN, NotFound, WorkloadNotFound
 from insula.ids import is_id
 from insula.ledger import Workload, WorkloadLedger
 from insula.ledger.updates import Updates
@@ -19,14 +19,16 @@ from insula.stores.objects import ObjectStore
 from insula.v1 import results_service_pb2_grpc
 from insula.v1.results_service_pb2 import (
     DownloadWorkloadRequest,
+    FetchWorkloadsRequest,
+    FetchWorkloadsResponse,
     GetWorkloadRequest,
     GetWorkloadResponse,
     WatchWorkloadRequest,
     WatchWorkloadResponse,
 )
 from insula_results import rendering
+from insula_results.fetching import Fetching, wait_s_of
 
-WAIT_S_MAX: Final = 60
 FLUSH_BYTES: Final = 64 * 1024
 """A response up to this size is sent in one message, so that it costs as little as a unary call."""
 RECHECK_S: Final = 15
@@ -41,6 +43,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         self._objects = objects
         self._apis = apis
         self._updates = updates
+        self._fetching = Fetching(ledger, objects, apis, updates)
 
     async def GetWorkload(
         self,
@@ -48,9 +51,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         context: grpc.aio.ServicerContext[GetWorkloadRequest, GetWorkloadResponse],
     ) -> GetWorkloadResponse:
         """Return the workload's current state; with `wait`, its state when it has ended or `wait` is over."""
-        wait_s = request.wait.seconds + request.wait.nanos / 1e9
-        if not 0 <= wait_s <= WAIT_S_MAX:
-            raise InvalidArgument(f"wait: must be between 0 and {WAIT_S_MAX} s (got {wait_s:g} s)")
+        wait_s = wait_s_of(request.wait)
         workload = await self._read(request.api, request.id)
         if wait_s and not workload.status.ended:
             workload = await self._wait(workload, wait_s)
@@ -92,6 +93,15 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         workload = await self._read(request.api, request.id)
         async for changed in self._follow(workload):
             yield WatchWorkloadResponse(workload=rendering.message(changed))
+
+    async def FetchWorkloads(
+        self,
+        request: FetchWorkloadsRequest,
+        context: grpc.aio.ServicerContext[FetchWorkloadsRequest, FetchWorkloadsResponse],
+    ) -> AsyncIterator[FetchWorkloadsResponse]:
+        """Stream many workloads: each when it has ended, or in its state when `wait` is over."""
+        async for message in self._fetching.fetch(request):
+            yield message
 
     async def _read(self, api: str, id: str) -> Workload:
         """Return the workload's record. Raises ApiNotFound or WorkloadNotFound."""

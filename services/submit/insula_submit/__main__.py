@@ -15,6 +15,7 @@ from insula.stores.redis_client import answers, check_durability, connect
 from insula.v1 import api_service_pb2_grpc, submit_service_pb2_grpc
 from insula_submit.admission import Admission
 from insula_submit.api_servicer import ApiServicer
+from insula_submit.batches import Batches
 from insula_submit.settings import Settings
 from insula_submit.submit_servicer import SubmitServicer
 
@@ -38,9 +39,10 @@ async def run(settings: Settings) -> None:
     )
     objects = ObjectStore(stores.bucket)
     admission = Admission(ledger, objects, payload_bytes_max=settings.payload_bytes_max, stores_folder=stores.folder)
+    batches = Batches(admission, body_bytes_max=settings.payload_bytes_max)
     public.add(
         submit_service_pb2_grpc.add_SubmitServiceServicer_to_server,
-        SubmitServicer(admission, RegistryCache(registry, tombstones=False)),
+        SubmitServicer(admission, batches, RegistryCache(registry, tombstones=False)),
     )
     admin = Server(
         settings.admin_listen, ["insula.v1.ApiService"], token=settings.admin_token, stores_folder=stores.folder

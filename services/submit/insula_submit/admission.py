@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from insula.errors import InsulaError, PayloadTooLarge, QueueFull, StorageFull, StoreUnavailable
 from insula.ids import new_id
-from insula.ledger import Idempotency, Payload, WorkloadLedger
+from insula.ledger import Accepted, Idempotency, Payload, Submission, WorkloadLedger
+from insula.ledger.ledger import SUBMISSIONS_MAX
 from insula.registry import Registration
+from insula.rpc.statuses import named
 from insula.stores.disk import room_of
 from insula.stores.object_keys import payload_object
 from insula.stores.objects import ObjectStore
@@ -20,6 +23,11 @@ from insula_submit.envelope import Envelope
 
 INLINE_BYTES_MAX: Final = 32 * 1024
 """Larger payloads go to S3: Redis holds its data in memory, and writes each change to disk."""
+BATCH_UPLOADS_MAX: Final = 8
+"""Most payloads of batches that one process writes to S3 at once."""
+
+Answer: TypeAlias = str | InsulaError
+"""The answer to one payload of a batch: the id of its workload, or why it was refused."""
 
 
 class Admission:
@@ -33,6 +41,7 @@ class Admission:
         self._stores_folder = stores_folder
         self._objects = objects
         self._payload_bytes_max = payload_bytes_max
+        self._batch_uploads = asyncio.Semaphore(BATCH_UPLOADS_MAX)
         self._depths: dict[str, int] = {}  # API -> workloads in its queue at the last submit
 
     async def accept(self, api: Registration, envelope: Envelope, chunks: AsyncIterator[bytes]) -> str:
@@ -45,7 +54,7 @@ class Admission:
         self._check_disk()
         if self._depths.get(api.name, 0) >= api.queue_limit:  # refuse before reading the body, if possible
             await self._check_room(api, envelope)
-        id, digest = new_id(), hashlib.sha256(envelope.content_type.encode() + b"\0")
+        id, digest = new_id(), hashlib.sha256(envelope.digested_first)
 
         async def hashed() -> AsyncIterator[bytes]:
             async for chunk in decompressed(chunks) if envelope.is_gzip else chunks:
@@ -60,6 +69,67 @@ class Admission:
             await self._check_room(api, envelope)
             payload = await self._upload(api, payload_object(api.name, id), envelope.content_type, _chain(head, body))
         return await self._submit(api, id, payload, envelope, digest.hexdigest())
+
+    async def accept_many(
+        self, api: Registration, envelope: Envelope, payloads: Sequence[bytes], first_number: int
+    ) -> list[Answer]:
+        """Enqueue a workload for each payload, and return the answers in order. Raises no InsulaError.
+
+        Each payload has the Idempotency-Key of `envelope` with its number, counted from `first_number`.
+        """
+        answers: list[Answer] = [""] * len(payloads)
+
+        async def accept_small(indexes: Sequence[int]) -> None:
+            chosen = [(payloads[index], first_number + index) for index in indexes]
+            for index, answer in zip(indexes, await self._submit_many(api, envelope, chosen), strict=True):
+                answers[index] = answer
+
+        async def accept_large(index: int) -> None:
+            async with self._batch_uploads:
+                numbered = envelope.numbered(first_number + index)
+                answers[index] = await self.accept_alone(api, numbered, _once(payloads[index]))
+
+        large = {i for i, payload in enumerate(payloads) if len(payload) > INLINE_BYTES_MAX or envelope.is_gzip}
+        small = [i for i in range(len(payloads)) if i not in large] if large else range(len(payloads))
+        runs = [small[start : start + SUBMISSIONS_MAX] for start in range(0, len(small), SUBMISSIONS_MAX)]
+        async with asyncio.TaskGroup() as group:
+            for run in runs:
+                group.create_task(accept_small(run))
+            for index in large:
+                group.create_task(accept_large(index))
+        return answers
+
+    async def accept_alone(self, api: Registration, envelope: Envelope, chunks: AsyncIterator[bytes]) -> Answer:
+        """Enqueue one payload of a batch, as `accept` does, and return the answer. Raises no InsulaError."""
+        try:
+            return await self.accept(api, envelope, chunks)
+        except InsulaError as error:
+            return self._named(error)
+
+    async def _submit_many(
+        self, api: Registration, envelope: Envelope, payloads: Sequence[tuple[bytes, int]]
+    ) -> Sequence[Answer]:
+        """Enqueue workloads with inline payloads. Each payload comes with its number."""
+        submissions: list[Submission] = []
+        for payload, number in payloads:
+            idempotency = None
+            if envelope.idempotency_key:
+                digest = hashlib.sha256(envelope.digested_first + payload).hexdigest()
+                idempotency = Idempotency(envelope.numbered(number).idempotency_hash, digest)
+            stored = Payload(envelope.content_type, size_bytes=len(payload), inline=payload)
+            submissions.append(Submission(new_id(), stored, idempotency))
+        try:
+            self._check_disk()
+            answers = await self._ledger.submit_many(
+                api.name, submissions, queue_limit=api.queue_limit, traceparent=envelope.traceparent
+            )
+        except InsulaError as error:
+            return [self._named(error)] * len(submissions)
+        return [answer.id if isinstance(answer, Accepted) else answer for answer in answers]
+
+    def _named(self, error: InsulaError) -> InsulaError:
+        """Return the error, or StorageFull if it is an outage and the disk is full."""
+        return named(error, self._stores_folder)
 
     def _check_disk(self) -> None:
         """Raise StorageFull if the free space is reserved for accepted workloads: a failed write would end Valkey."""
@@ -129,6 +199,10 @@ async def _read_head(chunks: AsyncIterator[bytes]) -> tuple[bytes, bool]:
         if len(head) > INLINE_BYTES_MAX:
             return bytes(head), False
     return bytes(head), True
+
+
+async def _once(payload: bytes) -> AsyncIterator[bytes]:
+    yield payload
 
 
 async def _chain(head: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

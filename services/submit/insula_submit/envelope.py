@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, Self
+from dataclasses import dataclass, replace
+from typing import Final, Self, TypeAlias
 
 from insula.errors import ContentTypeMissing, InvalidArgument
 from insula_submit.encodings import is_gzip
 
+Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 HEADER_BYTES_MAX: Final = 255
+NDJSON: Final = "application/x-ndjson"
+JSON: Final = "application/json"
+"""The type of each line of NDJSON."""
 TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 """W3C Trace Context, level 1. Anything else is ignored, as that standard requires."""
 QUOTED: Final = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')
@@ -20,15 +24,19 @@ QUOTED: Final = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')
 
 @dataclass(frozen=True)
 class Envelope:
-    """The values from the metadata. `idempotency_key` and `traceparent` may be empty."""
+    """The values from the metadata. `idempotency_key` and `traceparent` may be empty.
+
+    `number` counts the payloads of a batch from 1; 0 means that the payload is alone in its request.
+    """
 
     content_type: str
     idempotency_key: str = ""
     traceparent: str = ""
     is_gzip: bool = False
+    number: int = 0
 
     @classmethod
-    def read(cls, content_type: str, metadata: Iterable[tuple[str, str | bytes]]) -> Self:
+    def read(cls, content_type: str, metadata: Metadata) -> Self:
         """Read the headers. Raises ContentTypeMissing, EncodingUnsupported or InvalidArgument, naming the header."""
         if not content_type:
             raise ContentTypeMissing
@@ -50,8 +58,26 @@ class Envelope:
 
     @property
     def idempotency_hash(self) -> str:
-        """The digest under which the Idempotency-Key is stored."""
-        return hashlib.sha256(self.idempotency_key.encode()).hexdigest()
+        """The digest under which the Idempotency-Key is stored. No key contains the line end before a number."""
+        key = f"{self.idempotency_key}\n{self.number}" if self.number else self.idempotency_key
+        return hashlib.sha256(key.encode()).hexdigest()
+
+    def numbered(self, number: int) -> Self:
+        """Return the envelope of one payload of a batch."""
+        return replace(self, number=number)
+
+    @property
+    def digested_first(self) -> bytes:
+        """The bytes that the digest of a request has before those of the payload."""
+        return self.content_type.encode() + b"\0"
+
+
+def envelope_of_lines(content_type: str, metadata: Metadata) -> Envelope:
+    """Return the envelope of each line of a body of this type. Raises the errors of Envelope.read."""
+    envelope = Envelope.read(content_type and JSON, metadata)
+    if content_type.partition(";")[0].strip().lower() != NDJSON:
+        raise InvalidArgument(f'the "Content-Type" header of a batch must be {NDJSON}; each line is {JSON}')
+    return envelope
 
 
 def unquoted(key: str) -> str:

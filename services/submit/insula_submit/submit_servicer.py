@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Final, TypeAlias
 
 import grpc
+from google.api.httpbody_pb2 import HttpBody
 
 from insula.errors import InsulaError, InvalidArgument, PayloadTooLarge
 from insula.registry import Registration, RegistryCache
@@ -16,13 +17,18 @@ from insula.v1 import submit_service_pb2_grpc
 from insula.v1.submit_service_pb2 import (
     SubmitWorkloadRequest,
     SubmitWorkloadResponse,
+    SubmitWorkloadsRequest,
+    SubmitWorkloadsResponse,
     UploadWorkloadRequest,
     UploadWorkloadResponse,
+    UploadWorkloadsRequest,
 )
 from insula_submit.admission import Admission
-from insula_submit.envelope import Envelope
+from insula_submit.batches import Batches
+from insula_submit.envelope import NDJSON, Envelope, envelope_of_lines
 
 UploadContext: TypeAlias = grpc.aio.ServicerContext[UploadWorkloadRequest, UploadWorkloadResponse]
+Upload: TypeAlias = UploadWorkloadRequest | UploadWorkloadsRequest
 
 REFUSED_BYTES_READ: Final = 8 * 1024 * 1024
 """Bytes of a refused body that are read and dropped. Many HTTP clients that still send see a reset, not the answer."""
@@ -33,8 +39,9 @@ REFUSED_S: Final = 5
 class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
     """Resolves the API, then lets admission decide."""
 
-    def __init__(self, admission: Admission, apis: RegistryCache) -> None:
+    def __init__(self, admission: Admission, batches: Batches, apis: RegistryCache) -> None:
         self._admission = admission
+        self._batches = batches
         self._apis = apis
 
     async def SubmitWorkload(
@@ -68,7 +75,36 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
             raise
         return UploadWorkloadResponse(id=id)
 
-    async def _resolve(self, first: UploadWorkloadRequest) -> Registration:
+    async def SubmitWorkloads(
+        self,
+        request_iterator: AsyncIterator[SubmitWorkloadsRequest],
+        context: grpc.aio.ServicerContext[SubmitWorkloadsRequest, SubmitWorkloadsResponse],
+    ) -> AsyncIterator[SubmitWorkloadsResponse]:
+        """Accept the payloads of each message, and answer it."""
+        metadata = [(name, value) for name, value in context.invocation_metadata() or () if name != "idempotency-key"]
+        async for response in self._batches.messages(request_iterator, self._apis.by_name, metadata):
+            yield response
+
+    async def UploadWorkloads(
+        self,
+        request_iterator: AsyncIterator[UploadWorkloadsRequest],
+        context: grpc.aio.ServicerContext[UploadWorkloadsRequest, HttpBody],
+    ) -> AsyncIterator[HttpBody]:
+        """Accept the lines of a body, and answer each. A refused body is read up to REFUSED_BYTES_READ first."""
+        messages = aiter(request_iterator)
+        first = await anext(messages, UploadWorkloadsRequest())
+        content_type = NDJSON  # it is the type of the whole answer, so only the first message has it
+        try:
+            api = await self._resolve(first)
+            envelope = envelope_of_lines(first.payload.content_type, context.invocation_metadata() or ())
+            async for answers in self._batches.lines(api, envelope, _pieces(first, messages)):
+                yield HttpBody(content_type=content_type, data=answers)
+                content_type = ""
+        except InsulaError:
+            await _drop(messages)
+            raise
+
+    async def _resolve(self, first: Upload) -> Registration:
         if bool(first.api) == bool(first.endpoint):
             raise InvalidArgument(
                 "the request must name one API: POST to its endpoint, to http://api-<name>:8888/ from a handler, "
@@ -92,13 +128,18 @@ async def _data(
     accepted by then. Sending on a cut-off stream fails at once. So the initial metadata, which must be sent anyway, is
     sent here: if that succeeds, the payload is whole.
     """
-    yield first.payload.data
-    async for message in messages:
-        yield message.payload.data
+    async for piece in _pieces(first, messages):
+        yield piece
     await context.send_initial_metadata(())
 
 
-async def _drop(messages: AsyncIterator[UploadWorkloadRequest]) -> None:
+async def _pieces(first: Upload, messages: AsyncIterator[Upload]) -> AsyncIterator[bytes]:
+    yield first.payload.data
+    async for message in messages:
+        yield message.payload.data
+
+
+async def _drop(messages: AsyncIterator[Upload]) -> None:
     dropped_bytes = 0
     with suppress(TimeoutError):
         async with asyncio.timeout(REFUSED_S):

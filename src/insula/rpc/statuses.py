@@ -71,18 +71,29 @@ def _retry_s(error: errors.InsulaError) -> float | None:
             return None
 
 
-async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: errors.InsulaError, code: StatusCode) -> NoReturn:
-    retry_s = _retry_s(error)
+def status_of(error: errors.InsulaError) -> RpcStatus:
+    """Return code, text and details of an error that is in the table."""
     metadata = {name: str(getattr(error, name)) for name in error.told}
     details: list[Message] = [ErrorInfo(reason=reason(type(error)), domain="insula", metadata=metadata)]
-    trailers: list[tuple[str, str | bytes]] = []
-    if retry_s is not None:
+    if (retry_s := _retry_s(error)) is not None:
         details.append(RetryInfo(retry_delay=Duration(seconds=math.ceil(retry_s))))
+    code = status_code(type(error)) or StatusCode.INTERNAL
+    return RpcStatus(code=code.value[0], message=_told(error), details=[_pack(detail) for detail in details])
+
+
+def named(error: errors.InsulaError, stores_folder: Path | None) -> errors.InsulaError:
+    """Return the error, or StorageFull if it is an outage and the disk of `stores_folder` is full."""
+    if stores_folder is not None and isinstance(error, errors.StoreUnavailable) and room_of(stores_folder).lacking:
+        return errors.StorageFull()
+    return error
+
+
+async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: errors.InsulaError, code: StatusCode) -> NoReturn:
+    status, trailers = status_of(error), list[tuple[str, str | bytes]]()
+    if (retry_s := _retry_s(error)) is not None:
         trailers.append(("retry-after", str(math.ceil(retry_s))))
-    text = _told(error)
-    status = RpcStatus(code=code.value[0], message=text, details=[_pack(detail) for detail in details])
     trailers.append(("grpc-status-details-bin", status.SerializeToString()))
-    await context.abort(code, text, tuple(trailers))
+    await context.abort(code, status.message, tuple(trailers))
 
 
 def _told(error: errors.InsulaError) -> str:
@@ -149,11 +160,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         return grpc.stream_unary_rpc_method_handler(wrapped, None, handler.response_serializer)
 
     def _named(self, error: Exception) -> Exception:
-        """Return the error, or StorageFull if it is an outage and the disk is full."""
-        folder = self._stores_folder
-        if folder is not None and isinstance(error, errors.StoreUnavailable) and room_of(folder).lacking:
-            return errors.StorageFull()
-        return error
+        return named(error, self._stores_folder) if isinstance(error, errors.InsulaError) else error
 
 
 async def _only_message(parse: Parse, requests: AsyncIterator[bytes]) -> object:

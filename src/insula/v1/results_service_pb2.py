@@ -25,10 +25,11 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from insula.v1 import workload_pb2 as insula_dot_v1_dot_workload__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1finsula/v1/results_service.proto\x12\tinsula.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x18insula/v1/workload.proto\"V\n\x12GetWorkloadRequest\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"<\n\x13GetWorkloadResponse\x12%\n\x08workload\x18\x01 \x01(\x0b\x32\x13.insula.v1.Workload\"@\n\x17\x44ownloadWorkloadRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0b\n\x03\x61pi\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\"/\n\x14WatchWorkloadRequest\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\">\n\x15WatchWorkloadResponse\x12%\n\x08workload\x18\x01 \x01(\x0b\x32\x13.insula.v1.Workload2\xd9\x02\n\x0eResultsService\x12L\n\x0bGetWorkload\x12\x1d.insula.v1.GetWorkloadRequest\x1a\x1e.insula.v1.GetWorkloadResponse\x12\xa2\x01\n\x10\x44ownloadWorkload\x12\".insula.v1.DownloadWorkloadRequest\x1a\x14.google.api.HttpBody\"R\x82\xd3\xe4\x93\x02L\x12\n/{path=**}Z\x0f\x12\r/~/{api}/{id}Z\x14\x42\x12\n\x04HEAD\x12\n/{path=**}Z\x17\x42\x15\n\x04HEAD\x12\r/~/{api}/{id}0\x01\x12T\n\rWatchWorkload\x12\x1f.insula.v1.WatchWorkloadRequest\x1a .insula.v1.WatchWorkloadResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1finsula/v1/results_service.proto\x12\tinsula.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x18insula/v1/workload.proto\"V\n\x12GetWorkloadRequest\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"<\n\x13GetWorkloadResponse\x12%\n\x08workload\x18\x01 \x01(\x0b\x32\x13.insula.v1.Workload\"@\n\x17\x44ownloadWorkloadRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0b\n\x03\x61pi\x18\x02 \x01(\t\x12\n\n\x02id\x18\x03 \x01(\t\"/\n\x14WatchWorkloadRequest\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\n\n\x02id\x18\x02 \x01(\t\">\n\x15WatchWorkloadResponse\x12%\n\x08workload\x18\x01 \x01(\x0b\x32\x13.insula.v1.Workload\"Z\n\x15\x46\x65tchWorkloadsRequest\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x0b\n\x03ids\x18\x02 \x03(\t\x12\'\n\x04wait\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"k\n\x16\x46\x65tchWorkloadsResponse\x12&\n\tworkloads\x18\x01 \x03(\x0b\x32\x13.insula.v1.Workload\x12)\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x17.insula.v1.FetchFailure\"=\n\x0c\x46\x65tchFailure\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status2\xb2\x03\n\x0eResultsService\x12L\n\x0bGetWorkload\x12\x1d.insula.v1.GetWorkloadRequest\x1a\x1e.insula.v1.GetWorkloadResponse\x12\xa2\x01\n\x10\x44ownloadWorkload\x12\".insula.v1.DownloadWorkloadRequest\x1a\x14.google.api.HttpBody\"R\x82\xd3\xe4\x93\x02L\x12\n/{path=**}Z\x0f\x12\r/~/{api}/{id}Z\x14\x42\x12\n\x04HEAD\x12\n/{path=**}Z\x17\x42\x15\n\x04HEAD\x12\r/~/{api}/{id}0\x01\x12T\n\rWatchWorkload\x12\x1f.insula.v1.WatchWorkloadRequest\x1a .insula.v1.WatchWorkloadResponse0\x01\x12W\n\x0e\x46\x65tchWorkloads\x12 .insula.v1.FetchWorkloadsRequest\x1a!.insula.v1.FetchWorkloadsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,16 +38,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_RESULTSSERVICE'].methods_by_name['DownloadWorkload']._loaded_options = None
   _globals['_RESULTSSERVICE'].methods_by_name['DownloadWorkload']._serialized_options = b'\202\323\344\223\002L\022\n/{path=**}Z\017\022\r/~/{api}/{id}Z\024B\022\n\004HEAD\022\n/{path=**}Z\027B\025\n\004HEAD\022\r/~/{api}/{id}'
-  _globals['_GETWORKLOADREQUEST']._serialized_start=161
-  _globals['_GETWORKLOADREQUEST']._serialized_end=247
-  _globals['_GETWORKLOADRESPONSE']._serialized_start=249
-  _globals['_GETWORKLOADRESPONSE']._serialized_end=309
-  _globals['_DOWNLOADWORKLOADREQUEST']._serialized_start=311
-  _globals['_DOWNLOADWORKLOADREQUEST']._serialized_end=375
-  _globals['_WATCHWORKLOADREQUEST']._serialized_start=377
-  _globals['_WATCHWORKLOADREQUEST']._serialized_end=424
-  _globals['_WATCHWORKLOADRESPONSE']._serialized_start=426
-  _globals['_WATCHWORKLOADRESPONSE']._serialized_end=488
-  _globals['_RESULTSSERVICE']._serialized_start=491
-  _globals['_RESULTSSERVICE']._serialized_end=836
+  _globals['_GETWORKLOADREQUEST']._serialized_start=186
+  _globals['_GETWORKLOADREQUEST']._serialized_end=272
+  _globals['_GETWORKLOADRESPONSE']._serialized_start=274
+  _globals['_GETWORKLOADRESPONSE']._serialized_end=334
+  _globals['_DOWNLOADWORKLOADREQUEST']._serialized_start=336
+  _globals['_DOWNLOADWORKLOADREQUEST']._serialized_end=400
+  _globals['_WATCHWORKLOADREQUEST']._serialized_start=402
+  _globals['_WATCHWORKLOADREQUEST']._serialized_end=449
+  _globals['_WATCHWORKLOADRESPONSE']._serialized_start=451
+  _globals['_WATCHWORKLOADRESPONSE']._serialized_end=513
+  _globals['_FETCHWORKLOADSREQUEST']._serialized_start=515
+  _globals['_FETCHWORKLOADSREQUEST']._serialized_end=605
+  _globals['_FETCHWORKLOADSRESPONSE']._serialized_start=607
+  _globals['_FETCHWORKLOADSRESPONSE']._serialized_end=714
+  _globals['_FETCHFAILURE']._serialized_start=716
+  _globals['_FETCHFAILURE']._serialized_end=777
+  _globals['_RESULTSSERVICE']._serialized_start=780
+  _globals['_RESULTSSERVICE']._serialized_end=1214
 # @@protoc_insertion_point(module_scope)

@@ -3,9 +3,12 @@
 isort:skip_file
 Reads the status and the outcome of workloads."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
+from google.rpc import status_pb2 as _status_pb2
 from insula.v1 import workload_pb2 as _workload_pb2
 import builtins as _builtins
 import sys
@@ -155,3 +158,97 @@ class WatchWorkloadResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchWorkloadResponse: _TypeAlias = WatchWorkloadResponse  # noqa: Y015
+
+@_typing.final
+class FetchWorkloadsRequest(_message.Message):
+    """Which workloads, and how long to wait for their ends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_FIELD_NUMBER: _builtins.int
+    IDS_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    api: _builtins.str
+    """Name of the API, 1 to 42 characters. Required."""
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of 1 to 10,000 workloads. A repeated id is returned once."""
+
+    @_builtins.property
+    def wait(self) -> _duration_pb2.Duration:
+        """How long to wait for the ends, 0 to 60 s; absent means no wait."""
+
+    def __init__(
+        self,
+        *,
+        api: _builtins.str = ...,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+        wait: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api", b"api", "ids", b"ids", "wait", b"wait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchWorkloadsRequest: _TypeAlias = FetchWorkloadsRequest  # noqa: Y015
+
+@_typing.final
+class FetchWorkloadsResponse(_message.Message):
+    """Some of the workloads; a message has about 1 MiB at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKLOADS_FIELD_NUMBER: _builtins.int
+    FAILURES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def workloads(self) -> _containers.RepeatedCompositeFieldContainer[_workload_pb2.Workload]:
+        """Workloads as GetWorkload returns them, but without tracebacks, and without a result_json of over 1 MiB: it is empty
+        although the status is completed. GetWorkload returns such a result.
+        """
+
+    @_builtins.property
+    def failures(self) -> _containers.RepeatedCompositeFieldContainer[Global___FetchFailure]:
+        """Workloads that could not be read."""
+
+    def __init__(
+        self,
+        *,
+        workloads: _abc.Iterable[_workload_pb2.Workload] | None = ...,
+        failures: _abc.Iterable[Global___FetchFailure] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failures", b"failures", "workloads", b"workloads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchWorkloadsResponse: _TypeAlias = FetchWorkloadsResponse  # noqa: Y015
+
+@_typing.final
+class FetchFailure(_message.Message):
+    """A workload that could not be read, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Id of the workload, as requested."""
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Code, message and details as GetWorkload returns them, such as WORKLOAD_NOT_FOUND."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "id", b"id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchFailure: _TypeAlias = FetchFailure  # noqa: Y015

@@ -55,6 +55,11 @@ class ResultsServiceStub:
                 request_serializer=insula_dot_v1_dot_results__service__pb2.WatchWorkloadRequest.SerializeToString,
                 response_deserializer=insula_dot_v1_dot_results__service__pb2.WatchWorkloadResponse.FromString,
                 _registered_method=True)
+        self.FetchWorkloads = channel.unary_stream(
+                '/insula.v1.ResultsService/FetchWorkloads',
+                request_serializer=insula_dot_v1_dot_results__service__pb2.FetchWorkloadsRequest.SerializeToString,
+                response_deserializer=insula_dot_v1_dot_results__service__pb2.FetchWorkloadsResponse.FromString,
+                _registered_method=True)
 
 
 class ResultsServiceServicer:
@@ -91,6 +96,16 @@ class ResultsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchWorkloads(self, request, context):
+        """Returns many workloads of one API, each once: at once if it has ended, else when it ends or `wait` is over, in its
+        state then. The order is that of the ends. A workload that cannot be read is in `failures`, and the others go on.
+        Additional codes:
+        RESOURCE_EXHAUSTED  too many calls of this kind run; repeat it after a second
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ResultsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -108,6 +123,11 @@ def add_ResultsServiceServicer_to_server(servicer, server):
                     servicer.WatchWorkload,
                     request_deserializer=insula_dot_v1_dot_results__service__pb2.WatchWorkloadRequest.FromString,
                     response_serializer=insula_dot_v1_dot_results__service__pb2.WatchWorkloadResponse.SerializeToString,
+            ),
+            'FetchWorkloads': grpc.unary_stream_rpc_method_handler(
+                    servicer.FetchWorkloads,
+                    request_deserializer=insula_dot_v1_dot_results__service__pb2.FetchWorkloadsRequest.FromString,
+                    response_serializer=insula_dot_v1_dot_results__service__pb2.FetchWorkloadsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -196,6 +216,33 @@ class ResultsService:
             '/insula.v1.ResultsService/WatchWorkload',
             insula_dot_v1_dot_results__service__pb2.WatchWorkloadRequest.SerializeToString,
             insula_dot_v1_dot_results__service__pb2.WatchWorkloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchWorkloads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/insula.v1.ResultsService/FetchWorkloads',
+            insula_dot_v1_dot_results__service__pb2.FetchWorkloadsRequest.SerializeToString,
+            insula_dot_v1_dot_results__service__pb2.FetchWorkloadsResponse.FromString,
             options,
             channel_credentials,
             insecure,

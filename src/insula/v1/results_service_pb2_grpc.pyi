@@ -52,6 +52,12 @@ class ResultsServiceStub:
     once it ended.
     If the reader is slow, changes may be skipped. The last message is always the end.
     """
+    FetchWorkloads: _grpc.UnaryStreamMultiCallable[_results_service_pb2.FetchWorkloadsRequest, _results_service_pb2.FetchWorkloadsResponse]
+    """Returns many workloads of one API, each once: at once if it has ended, else when it ends or `wait` is over, in its
+    state then. The order is that of the ends. A workload that cannot be read is in `failures`, and the others go on.
+    Additional codes:
+      RESOURCE_EXHAUSTED  too many calls of this kind run; repeat it after a second
+    """
 
 @_typing.type_check_only
 class ResultsServiceAsyncStub(ResultsServiceStub):
@@ -75,6 +81,12 @@ class ResultsServiceAsyncStub(ResultsServiceStub):
     """Sends the workload's current state, then its state after each change of status or attempt, and closes
     once it ended.
     If the reader is slow, changes may be skipped. The last message is always the end.
+    """
+    FetchWorkloads: _aio.UnaryStreamMultiCallable[_results_service_pb2.FetchWorkloadsRequest, _results_service_pb2.FetchWorkloadsResponse]  # type: ignore[assignment]
+    """Returns many workloads of one API, each once: at once if it has ended, else when it ends or `wait` is over, in its
+    state then. The order is that of the ends. A workload that cannot be read is in `failures`, and the others go on.
+    Additional codes:
+      RESOURCE_EXHAUSTED  too many calls of this kind run; repeat it after a second
     """
 
 class ResultsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -114,6 +126,18 @@ class ResultsServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sends the workload's current state, then its state after each change of status or attempt, and closes
         once it ended.
         If the reader is slow, changes may be skipped. The last message is always the end.
+        """
+
+    @_abc_1.abstractmethod
+    def FetchWorkloads(
+        self,
+        request: _results_service_pb2.FetchWorkloadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_results_service_pb2.FetchWorkloadsResponse], _abc.AsyncIterator[_results_service_pb2.FetchWorkloadsResponse]]:
+        """Returns many workloads of one API, each once: at once if it has ended, else when it ends or `wait` is over, in its
+        state then. The order is that of the ends. A workload that cannot be read is in `failures`, and the others go on.
+        Additional codes:
+          RESOURCE_EXHAUSTED  too many calls of this kind run; repeat it after a second
         """
 
 def add_ResultsServiceServicer_to_server(servicer: ResultsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

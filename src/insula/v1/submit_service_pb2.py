@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1einsula/v1/submit_service.proto\x12\tinsula.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\"K\n\x15SubmitWorkloadRequest\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\"$\n\x16SubmitWorkloadResponse\x12\n\n\x02id\x18\x01 \x01(\t\"]\n\x15UploadWorkloadRequest\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x0b\n\x03\x61pi\x18\x02 \x01(\t\x12%\n\x07payload\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBody\"$\n\x16UploadWorkloadResponse\x12\n\n\x02id\x18\x01 \x01(\t2\xf6\x01\n\rSubmitService\x12U\n\x0eSubmitWorkload\x12 .insula.v1.SubmitWorkloadRequest\x1a!.insula.v1.SubmitWorkloadResponse\x12\x8d\x01\n\x0eUploadWorkload\x12 .insula.v1.UploadWorkloadRequest\x1a!.insula.v1.UploadWorkloadResponse\"4\x82\xd3\xe4\x93\x02.\"\x0e/{endpoint=**}:\x07payloadZ\x13\"\x08/~/{api}:\x07payload(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1einsula/v1/submit_service.proto\x12\tinsula.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x17google/rpc/status.proto\"K\n\x15SubmitWorkloadRequest\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x0f\n\x07payload\x18\x03 \x01(\x0c\"$\n\x16SubmitWorkloadResponse\x12\n\n\x02id\x18\x01 \x01(\t\"]\n\x15UploadWorkloadRequest\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x0b\n\x03\x61pi\x18\x02 \x01(\t\x12%\n\x07payload\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBody\"$\n\x16UploadWorkloadResponse\x12\n\n\x02id\x18\x01 \x01(\t\"|\n\x16SubmitWorkloadsRequest\x12\x0b\n\x03\x61pi\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x02 \x01(\t\x12\x10\n\x08payloads\x18\x03 \x03(\x0c\x12\x17\n\x0fidempotency_key\x18\x04 \x01(\t\x12\x14\n\x0c\x66irst_number\x18\x05 \x01(\x04\"L\n\x17SubmitWorkloadsResponse\x12\x0b\n\x03ids\x18\x01 \x03(\t\x12$\n\x08refusals\x18\x02 \x03(\x0b\x32\x12.insula.v1.Refusal\";\n\x07Refusal\x12\r\n\x05index\x18\x01 \x01(\r\x12!\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.Status\"^\n\x16UploadWorkloadsRequest\x12\x10\n\x08\x65ndpoint\x18\x01 \x01(\t\x12\x0b\n\x03\x61pi\x18\x02 \x01(\t\x12%\n\x07payload\x18\x03 \x01(\x0b\x32\x14.google.api.HttpBody2\xe7\x03\n\rSubmitService\x12U\n\x0eSubmitWorkload\x12 .insula.v1.SubmitWorkloadRequest\x1a!.insula.v1.SubmitWorkloadResponse\x12\x8d\x01\n\x0eUploadWorkload\x12 .insula.v1.UploadWorkloadRequest\x1a!.insula.v1.UploadWorkloadResponse\"4\x82\xd3\xe4\x93\x02.\"\x0e/{endpoint=**}:\x07payloadZ\x13\"\x08/~/{api}:\x07payload(\x01\x12\\\n\x0fSubmitWorkloads\x12!.insula.v1.SubmitWorkloadsRequest\x1a\".insula.v1.SubmitWorkloadsResponse(\x01\x30\x01\x12\x90\x01\n\x0fUploadWorkloads\x12!.insula.v1.UploadWorkloadsRequest\x1a\x14.google.api.HttpBody\"@\x82\xd3\xe4\x93\x02:\"\x14/{endpoint=**}:batch:\x07payloadZ\x19\"\x0e/~/{api}:batch:\x07payload(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,14 +36,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SUBMITSERVICE'].methods_by_name['UploadWorkload']._loaded_options = None
   _globals['_SUBMITSERVICE'].methods_by_name['UploadWorkload']._serialized_options = b'\202\323\344\223\002.\"\016/{endpoint=**}:\007payloadZ\023\"\010/~/{api}:\007payload'
-  _globals['_SUBMITWORKLOADREQUEST']._serialized_start=102
-  _globals['_SUBMITWORKLOADREQUEST']._serialized_end=177
-  _globals['_SUBMITWORKLOADRESPONSE']._serialized_start=179
-  _globals['_SUBMITWORKLOADRESPONSE']._serialized_end=215
-  _globals['_UPLOADWORKLOADREQUEST']._serialized_start=217
-  _globals['_UPLOADWORKLOADREQUEST']._serialized_end=310
-  _globals['_UPLOADWORKLOADRESPONSE']._serialized_start=312
-  _globals['_UPLOADWORKLOADRESPONSE']._serialized_end=348
-  _globals['_SUBMITSERVICE']._serialized_start=351
-  _globals['_SUBMITSERVICE']._serialized_end=597
+  _globals['_SUBMITSERVICE'].methods_by_name['UploadWorkloads']._loaded_options = None
+  _globals['_SUBMITSERVICE'].methods_by_name['UploadWorkloads']._serialized_options = b'\202\323\344\223\002:\"\024/{endpoint=**}:batch:\007payloadZ\031\"\016/~/{api}:batch:\007payload'
+  _globals['_SUBMITWORKLOADREQUEST']._serialized_start=127
+  _globals['_SUBMITWORKLOADREQUEST']._serialized_end=202
+  _globals['_SUBMITWORKLOADRESPONSE']._serialized_start=204
+  _globals['_SUBMITWORKLOADRESPONSE']._serialized_end=240
+  _globals['_UPLOADWORKLOADREQUEST']._serialized_start=242
+  _globals['_UPLOADWORKLOADREQUEST']._serialized_end=335
+  _globals['_UPLOADWORKLOADRESPONSE']._serialized_start=337
+  _globals['_UPLOADWORKLOADRESPONSE']._serialized_end=373
+  _globals['_SUBMITWORKLOADSREQUEST']._serialized_start=375
+  _globals['_SUBMITWORKLOADSREQUEST']._serialized_end=499
+  _globals['_SUBMITWORKLOADSRESPONSE']._serialized_start=501
+  _globals['_SUBMITWORKLOADSRESPONSE']._serialized_end=577
+  _globals['_REFUSAL']._serialized_start=579
+  _globals['_REFUSAL']._serialized_end=638
+  _globals['_UPLOADWORKLOADSREQUEST']._serialized_start=640
+  _globals['_UPLOADWORKLOADSREQUEST']._serialized_end=734
+  _globals['_SUBMITSERVICE']._serialized_start=737
+  _globals['_SUBMITSERVICE']._serialized_end=1224
 # @@protoc_insertion_point(module_scope)

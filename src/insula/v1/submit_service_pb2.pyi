@@ -3,9 +3,12 @@
 isort:skip_file
 Accepts workloads: every workload enters through this service."""
 
+from collections import abc as _abc
 from google.api import httpbody_pb2 as _httpbody_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
+from google.rpc import status_pb2 as _status_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -124,3 +127,137 @@ class UploadWorkloadResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UploadWorkloadResponse: _TypeAlias = UploadWorkloadResponse  # noqa: Y015
+
+@_typing.final
+class SubmitWorkloadsRequest(_message.Message):
+    """A batch: payloads of one API and of one content type."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    API_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    PAYLOADS_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    FIRST_NUMBER_FIELD_NUMBER: _builtins.int
+    api: _builtins.str
+    """Name of the API, 1 to 42 characters. Required. Set by the client."""
+    content_type: _builtins.str
+    """Media type of each payload, as in SubmitWorkloadRequest. Required. Set by the client."""
+    idempotency_key: _builtins.str
+    """At most 255 bytes, or empty. Payload i has a key made of this key and of the number first_number + i. It is the key
+    of line first_number + i of an UploadWorkloads with the same idempotency-key. Set by the client.
+    """
+    first_number: _builtins.int
+    """Number of the first payload, counted from 1; used with idempotency_key. Set by the client."""
+    @_builtins.property
+    def payloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The payloads, 1 to 1,000; each may be empty. The whole message has at most 4 MiB. Set by the client."""
+
+    def __init__(
+        self,
+        *,
+        api: _builtins.str = ...,
+        content_type: _builtins.str = ...,
+        payloads: _abc.Iterable[_builtins.bytes] | None = ...,
+        idempotency_key: _builtins.str = ...,
+        first_number: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api", b"api", "content_type", b"content_type", "first_number", b"first_number", "idempotency_key", b"idempotency_key", "payloads", b"payloads"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitWorkloadsRequest: _TypeAlias = SubmitWorkloadsRequest  # noqa: Y015
+
+@_typing.final
+class SubmitWorkloadsResponse(_message.Message):
+    """The answer to one batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """For each payload, in order, its id: UUIDv7 in canonical lower case. Empty if it was refused. Set by submit."""
+
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Refusal]:
+        """The payloads that were refused, in order. Set by submit."""
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+        refusals: _abc.Iterable[Global___Refusal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ids", b"ids", "refusals", b"refusals"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmitWorkloadsResponse: _TypeAlias = SubmitWorkloadsResponse  # noqa: Y015
+
+@_typing.final
+class Refusal(_message.Message):
+    """A payload that was refused, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Position of the payload in its batch, from 0."""
+    @_builtins.property
+    def error(self) -> _status_pb2.Status:
+        """Code, message and details as SubmitWorkload returns them: ErrorInfo, and RetryInfo if it may be repeated."""
+
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "index", b"index"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Refusal: _TypeAlias = Refusal  # noqa: Y015
+
+@_typing.final
+class UploadWorkloadsRequest(_message.Message):
+    """A piece of a batch. Exactly one of endpoint and api is set in the first message; neither is read afterwards."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDPOINT_FIELD_NUMBER: _builtins.int
+    API_FIELD_NUMBER: _builtins.int
+    PAYLOAD_FIELD_NUMBER: _builtins.int
+    endpoint: _builtins.str
+    """Endpoint of the API, with or without its leading slash. Set by Envoy from the URL."""
+    api: _builtins.str
+    """Name of the API, 1 to 42 characters. Set by Envoy from the host name, or by the client."""
+    @_builtins.property
+    def payload(self) -> _httpbody_pb2.HttpBody:
+        """The lines. `content_type` is read from the first message only. `data` is the next piece, cut anywhere, of up to
+        4 MiB.
+        """
+
+    def __init__(
+        self,
+        *,
+        endpoint: _builtins.str = ...,
+        api: _builtins.str = ...,
+        payload: _httpbody_pb2.HttpBody | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api", b"api", "endpoint", b"endpoint", "payload", b"payload"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadWorkloadsRequest: _TypeAlias = UploadWorkloadsRequest  # noqa: Y015

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from insula.v1 import submit_service_pb2 as insula_dot_v1_dot_submit__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -28,7 +29,7 @@ if _version_not_supported:
 class SubmitServiceStub:
     """Accepts workloads. Callers reach it through Envoy's public listener, handlers through its inner listener.
 
-    Once a call has returned an id, its workload is on disk (invariant I1). Codes of both calls, with their reasons. HTTP
+    Once a call has returned an id, its workload is on disk (invariant I1). Codes of all calls, with their reasons. HTTP
     has the status in parentheses:
     INVALID_ARGUMENT    INVALID_ARGUMENT (400)      a field is missing or malformed, and the message names it; or the
     message of SubmitWorkload did not arrive within 10 s
@@ -72,12 +73,22 @@ class SubmitServiceStub:
                 request_serializer=insula_dot_v1_dot_submit__service__pb2.UploadWorkloadRequest.SerializeToString,
                 response_deserializer=insula_dot_v1_dot_submit__service__pb2.UploadWorkloadResponse.FromString,
                 _registered_method=True)
+        self.SubmitWorkloads = channel.stream_stream(
+                '/insula.v1.SubmitService/SubmitWorkloads',
+                request_serializer=insula_dot_v1_dot_submit__service__pb2.SubmitWorkloadsRequest.SerializeToString,
+                response_deserializer=insula_dot_v1_dot_submit__service__pb2.SubmitWorkloadsResponse.FromString,
+                _registered_method=True)
+        self.UploadWorkloads = channel.stream_stream(
+                '/insula.v1.SubmitService/UploadWorkloads',
+                request_serializer=insula_dot_v1_dot_submit__service__pb2.UploadWorkloadsRequest.SerializeToString,
+                response_deserializer=google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
+                _registered_method=True)
 
 
 class SubmitServiceServicer:
     """Accepts workloads. Callers reach it through Envoy's public listener, handlers through its inner listener.
 
-    Once a call has returned an id, its workload is on disk (invariant I1). Codes of both calls, with their reasons. HTTP
+    Once a call has returned an id, its workload is on disk (invariant I1). Codes of all calls, with their reasons. HTTP
     has the status in parentheses:
     INVALID_ARGUMENT    INVALID_ARGUMENT (400)      a field is missing or malformed, and the message names it; or the
     message of SubmitWorkload did not arrive within 10 s
@@ -122,6 +133,34 @@ class SubmitServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SubmitWorkloads(self, request_iterator, context):
+        """Submits many payloads of up to 4 MiB each. Each message is one batch; it is answered by one message, in order. The
+        client may send up to 4 batches ahead of the answers; further ones wait in the transport.
+        An error of a payload is its answer in `refusals`, with code and details as SubmitWorkload has them, and the other
+        payloads go on. The call ends with INVALID_ARGUMENT at a batch that breaks a limit of this page, and with
+        RESOURCE_EXHAUSTED if too many calls of this kind run.
+        If the call breaks, each payload whose id was received is on disk. The others may have been accepted, whole, or
+        not. Safe to repeat with an idempotency_key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadWorkloads(self, request_iterator, context):
+        """Submits many payloads, one in each line of the body. The type of the body is application/x-ndjson, and each line
+        has the type application/json. The body may be compressed with gzip. The answers are NDJSON: for each line, in
+        order, {"id": …}, or an error as the body of a refused POST has it. They are sent while the body arrives.
+        A line ends with \n or \r\n; the last line may end with the body. A line that was cut off with its connection makes
+        no workload. Empty lines are skipped: they have no answer and no number.
+        With metadata idempotency-key, the nth line has a key made of this key and n, so a repeated body makes no second
+        workload. Otherwise as SubmitWorkloads. A request that no line has begun to answer is refused as a whole, with the
+        codes of UploadWorkload.
+        HTTP: POST /{endpoint}:batch on the public listener, POST http://api-{api}:8888/:batch from handlers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SubmitServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -135,6 +174,16 @@ def add_SubmitServiceServicer_to_server(servicer, server):
                     request_deserializer=insula_dot_v1_dot_submit__service__pb2.UploadWorkloadRequest.FromString,
                     response_serializer=insula_dot_v1_dot_submit__service__pb2.UploadWorkloadResponse.SerializeToString,
             ),
+            'SubmitWorkloads': grpc.stream_stream_rpc_method_handler(
+                    servicer.SubmitWorkloads,
+                    request_deserializer=insula_dot_v1_dot_submit__service__pb2.SubmitWorkloadsRequest.FromString,
+                    response_serializer=insula_dot_v1_dot_submit__service__pb2.SubmitWorkloadsResponse.SerializeToString,
+            ),
+            'UploadWorkloads': grpc.stream_stream_rpc_method_handler(
+                    servicer.UploadWorkloads,
+                    request_deserializer=insula_dot_v1_dot_submit__service__pb2.UploadWorkloadsRequest.FromString,
+                    response_serializer=google_dot_api_dot_httpbody__pb2.HttpBody.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'insula.v1.SubmitService', rpc_method_handlers)
@@ -146,7 +195,7 @@ def add_SubmitServiceServicer_to_server(servicer, server):
 class SubmitService:
     """Accepts workloads. Callers reach it through Envoy's public listener, handlers through its inner listener.
 
-    Once a call has returned an id, its workload is on disk (invariant I1). Codes of both calls, with their reasons. HTTP
+    Once a call has returned an id, its workload is on disk (invariant I1). Codes of all calls, with their reasons. HTTP
     has the status in parentheses:
     INVALID_ARGUMENT    INVALID_ARGUMENT (400)      a field is missing or malformed, and the message names it; or the
     message of SubmitWorkload did not arrive within 10 s
@@ -218,6 +267,60 @@ class SubmitService:
             '/insula.v1.SubmitService/UploadWorkload',
             insula_dot_v1_dot_submit__service__pb2.UploadWorkloadRequest.SerializeToString,
             insula_dot_v1_dot_submit__service__pb2.UploadWorkloadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SubmitWorkloads(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/insula.v1.SubmitService/SubmitWorkloads',
+            insula_dot_v1_dot_submit__service__pb2.SubmitWorkloadsRequest.SerializeToString,
+            insula_dot_v1_dot_submit__service__pb2.SubmitWorkloadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadWorkloads(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/insula.v1.SubmitService/UploadWorkloads',
+            insula_dot_v1_dot_submit__service__pb2.UploadWorkloadsRequest.SerializeToString,
+            google_dot_api_dot_httpbody__pb2.HttpBody.FromString,
             options,
             channel_credentials,
             insecure,

@@ -4,6 +4,7 @@ isort:skip_file
 Accepts workloads: every workload enters through this service."""
 
 from collections import abc as _abc
+from google.api import httpbody_pb2 as _httpbody_pb2
 from grpc import aio as _aio
 from insula.v1 import submit_service_pb2 as _submit_service_pb2
 import abc as _abc_1
@@ -29,7 +30,7 @@ GRPC_VERSION: str
 class SubmitServiceStub:
     """Accepts workloads. Callers reach it through Envoy's public listener, handlers through its inner listener.
 
-    Once a call has returned an id, its workload is on disk (invariant I1). Codes of both calls, with their reasons. HTTP
+    Once a call has returned an id, its workload is on disk (invariant I1). Codes of all calls, with their reasons. HTTP
     has the status in parentheses:
       INVALID_ARGUMENT    INVALID_ARGUMENT (400)      a field is missing or malformed, and the message names it; or the
                                                      message of SubmitWorkload did not arrive within 10 s
@@ -69,12 +70,32 @@ class SubmitServiceStub:
     HTTP: POST /{endpoint} on the public listener, POST http://api-{api}:8888/ from handlers. The path /~/{api} below
     is Envoy's internal form of that host name.
     """
+    SubmitWorkloads: _grpc.StreamStreamMultiCallable[_submit_service_pb2.SubmitWorkloadsRequest, _submit_service_pb2.SubmitWorkloadsResponse]
+    """Submits many payloads of up to 4 MiB each. Each message is one batch; it is answered by one message, in order. The
+    client may send up to 4 batches ahead of the answers; further ones wait in the transport.
+    An error of a payload is its answer in `refusals`, with code and details as SubmitWorkload has them, and the other
+    payloads go on. The call ends with INVALID_ARGUMENT at a batch that breaks a limit of this page, and with
+    RESOURCE_EXHAUSTED if too many calls of this kind run.
+    If the call breaks, each payload whose id was received is on disk. The others may have been accepted, whole, or
+    not. Safe to repeat with an idempotency_key.
+    """
+    UploadWorkloads: _grpc.StreamStreamMultiCallable[_submit_service_pb2.UploadWorkloadsRequest, _httpbody_pb2.HttpBody]
+    """Submits many payloads, one in each line of the body. The type of the body is application/x-ndjson, and each line
+    has the type application/json. The body may be compressed with gzip. The answers are NDJSON: for each line, in
+    order, {"id": …}, or an error as the body of a refused POST has it. They are sent while the body arrives.
+    A line ends with \\n or \\r\\n; the last line may end with the body. A line that was cut off with its connection makes
+    no workload. Empty lines are skipped: they have no answer and no number.
+    With metadata idempotency-key, the nth line has a key made of this key and n, so a repeated body makes no second
+    workload. Otherwise as SubmitWorkloads. A request that no line has begun to answer is refused as a whole, with the
+    codes of UploadWorkload.
+    HTTP: POST /{endpoint}:batch on the public listener, POST http://api-{api}:8888/:batch from handlers.
+    """
 
 @_typing.type_check_only
 class SubmitServiceAsyncStub(SubmitServiceStub):
     """Accepts workloads. Callers reach it through Envoy's public listener, handlers through its inner listener.
 
-    Once a call has returned an id, its workload is on disk (invariant I1). Codes of both calls, with their reasons. HTTP
+    Once a call has returned an id, its workload is on disk (invariant I1). Codes of all calls, with their reasons. HTTP
     has the status in parentheses:
       INVALID_ARGUMENT    INVALID_ARGUMENT (400)      a field is missing or malformed, and the message names it; or the
                                                      message of SubmitWorkload did not arrive within 10 s
@@ -111,11 +132,31 @@ class SubmitServiceAsyncStub(SubmitServiceStub):
     HTTP: POST /{endpoint} on the public listener, POST http://api-{api}:8888/ from handlers. The path /~/{api} below
     is Envoy's internal form of that host name.
     """
+    SubmitWorkloads: _aio.StreamStreamMultiCallable[_submit_service_pb2.SubmitWorkloadsRequest, _submit_service_pb2.SubmitWorkloadsResponse]  # type: ignore[assignment]
+    """Submits many payloads of up to 4 MiB each. Each message is one batch; it is answered by one message, in order. The
+    client may send up to 4 batches ahead of the answers; further ones wait in the transport.
+    An error of a payload is its answer in `refusals`, with code and details as SubmitWorkload has them, and the other
+    payloads go on. The call ends with INVALID_ARGUMENT at a batch that breaks a limit of this page, and with
+    RESOURCE_EXHAUSTED if too many calls of this kind run.
+    If the call breaks, each payload whose id was received is on disk. The others may have been accepted, whole, or
+    not. Safe to repeat with an idempotency_key.
+    """
+    UploadWorkloads: _aio.StreamStreamMultiCallable[_submit_service_pb2.UploadWorkloadsRequest, _httpbody_pb2.HttpBody]  # type: ignore[assignment]
+    """Submits many payloads, one in each line of the body. The type of the body is application/x-ndjson, and each line
+    has the type application/json. The body may be compressed with gzip. The answers are NDJSON: for each line, in
+    order, {"id": …}, or an error as the body of a refused POST has it. They are sent while the body arrives.
+    A line ends with \\n or \\r\\n; the last line may end with the body. A line that was cut off with its connection makes
+    no workload. Empty lines are skipped: they have no answer and no number.
+    With metadata idempotency-key, the nth line has a key made of this key and n, so a repeated body makes no second
+    workload. Otherwise as SubmitWorkloads. A request that no line has begun to answer is refused as a whole, with the
+    codes of UploadWorkload.
+    HTTP: POST /{endpoint}:batch on the public listener, POST http://api-{api}:8888/:batch from handlers.
+    """
 
 class SubmitServiceServicer(metaclass=_abc_1.ABCMeta):
     """Accepts workloads. Callers reach it through Envoy's public listener, handlers through its inner listener.
 
-    Once a call has returned an id, its workload is on disk (invariant I1). Codes of both calls, with their reasons. HTTP
+    Once a call has returned an id, its workload is on disk (invariant I1). Codes of all calls, with their reasons. HTTP
     has the status in parentheses:
       INVALID_ARGUMENT    INVALID_ARGUMENT (400)      a field is missing or malformed, and the message names it; or the
                                                      message of SubmitWorkload did not arrive within 10 s
@@ -161,6 +202,38 @@ class SubmitServiceServicer(metaclass=_abc_1.ABCMeta):
         payload, and Content-Type is its type.
         HTTP: POST /{endpoint} on the public listener, POST http://api-{api}:8888/ from handlers. The path /~/{api} below
         is Envoy's internal form of that host name.
+        """
+
+    @_abc_1.abstractmethod
+    def SubmitWorkloads(
+        self,
+        request_iterator: _MaybeAsyncIterator[_submit_service_pb2.SubmitWorkloadsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_submit_service_pb2.SubmitWorkloadsResponse], _abc.AsyncIterator[_submit_service_pb2.SubmitWorkloadsResponse]]:
+        """Submits many payloads of up to 4 MiB each. Each message is one batch; it is answered by one message, in order. The
+        client may send up to 4 batches ahead of the answers; further ones wait in the transport.
+        An error of a payload is its answer in `refusals`, with code and details as SubmitWorkload has them, and the other
+        payloads go on. The call ends with INVALID_ARGUMENT at a batch that breaks a limit of this page, and with
+        RESOURCE_EXHAUSTED if too many calls of this kind run.
+        If the call breaks, each payload whose id was received is on disk. The others may have been accepted, whole, or
+        not. Safe to repeat with an idempotency_key.
+        """
+
+    @_abc_1.abstractmethod
+    def UploadWorkloads(
+        self,
+        request_iterator: _MaybeAsyncIterator[_submit_service_pb2.UploadWorkloadsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_httpbody_pb2.HttpBody], _abc.AsyncIterator[_httpbody_pb2.HttpBody]]:
+        """Submits many payloads, one in each line of the body. The type of the body is application/x-ndjson, and each line
+        has the type application/json. The body may be compressed with gzip. The answers are NDJSON: for each line, in
+        order, {"id": …}, or an error as the body of a refused POST has it. They are sent while the body arrives.
+        A line ends with \\n or \\r\\n; the last line may end with the body. A line that was cut off with its connection makes
+        no workload. Empty lines are skipped: they have no answer and no number.
+        With metadata idempotency-key, the nth line has a key made of this key and n, so a repeated body makes no second
+        workload. Otherwise as SubmitWorkloads. A request that no line has begun to answer is refused as a whole, with the
+        codes of UploadWorkload.
+        HTTP: POST /{endpoint}:batch on the public listener, POST http://api-{api}:8888/:batch from handlers.
         """
 
 def add_SubmitServiceServicer_to_server(servicer: SubmitServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -21,6 +21,8 @@ from insula.rpc.http1 import HttpServer
 from insula.rpc.statuses import ErrorInterceptor
 from insula.v1.results_service_pb2 import (
     DownloadWorkloadRequest,
+    FetchWorkloadsRequest,
+    FetchWorkloadsResponse,
     GetWorkloadRequest,
     GetWorkloadResponse,
     WatchWorkloadRequest,
@@ -30,8 +32,11 @@ from insula.v1.results_service_pb2_grpc import ResultsServiceServicer, add_Resul
 from insula.v1.submit_service_pb2 import (
     SubmitWorkloadRequest,
     SubmitWorkloadResponse,
+    SubmitWorkloadsRequest,
+    SubmitWorkloadsResponse,
     UploadWorkloadRequest,
     UploadWorkloadResponse,
+    UploadWorkloadsRequest,
 )
 from insula.v1.submit_service_pb2_grpc import SubmitServiceServicer, add_SubmitServiceServicer_to_server
 from insula.v1.workload_pb2 import Workload
@@ -85,6 +90,7 @@ class ScriptedSubmit(SubmitServiceServicer):
     refusal: Refusal | None = None
     held: asyncio.Event | None = None
     uploads: list[Upload] = field(default_factory=list[Upload])
+    batches: list[UploadWorkloadsRequest] = field(default_factory=list[UploadWorkloadsRequest])
     submits: list[SubmitWorkloadRequest] = field(default_factory=list[SubmitWorkloadRequest])
 
     async def SubmitWorkload(
@@ -119,6 +125,23 @@ class ScriptedSubmit(SubmitServiceServicer):
             await self.refusal.raise_in(context)
         return UploadWorkloadResponse(id=WORKLOAD_ID)
 
+    async def SubmitWorkloads(
+        self,
+        request_iterator: AsyncIterator[SubmitWorkloadsRequest],
+        context: ServicerContext[SubmitWorkloadsRequest, SubmitWorkloadsResponse],
+    ) -> AsyncIterator[SubmitWorkloadsResponse]:
+        async for message in request_iterator:
+            yield SubmitWorkloadsResponse(ids=[WORKLOAD_ID] * len(message.payloads))
+
+    async def UploadWorkloads(
+        self,
+        request_iterator: AsyncIterator[UploadWorkloadsRequest],
+        context: ServicerContext[UploadWorkloadsRequest, HttpBody],
+    ) -> AsyncIterator[HttpBody]:
+        async for message in request_iterator:
+            self.batches.append(message)
+            yield HttpBody(content_type="application/x-ndjson", data=message.payload.data)
+
 
 @dataclass
 class ScriptedResults(ResultsServiceServicer):
@@ -149,6 +172,11 @@ class ScriptedResults(ResultsServiceServicer):
             await self.refusal.raise_in(context)
         for index, piece in enumerate(self.pieces):
             yield HttpBody(content_type="" if index else "application/json", data=piece)
+
+    async def FetchWorkloads(
+        self, request: FetchWorkloadsRequest, context: ServicerContext[FetchWorkloadsRequest, FetchWorkloadsResponse]
+    ) -> AsyncIterator[FetchWorkloadsResponse]:
+        yield FetchWorkloadsResponse(workloads=[Workload(id=id, api=request.api) for id in request.ids])
 
     async def WatchWorkload(
         self, request: WatchWorkloadRequest, context: ServicerContext[WatchWorkloadRequest, WatchWorkloadResponse]

@@ -14,20 +14,27 @@ import grpc
 from google.api.httpbody_pb2 import HttpBody
 
 from insula.errors import InsulaError
-from insula.rpc.statuses import ErrorInterceptor
+from insula.rpc.server import MESSAGE_BYTES_MAX
+from insula.rpc.statuses import ErrorInterceptor, status_of
 from insula.v1 import results_service_pb2_grpc, submit_service_pb2_grpc
 from insula.v1.results_service_pb2 import (
     DownloadWorkloadRequest,
+    FetchWorkloadsRequest,
+    FetchWorkloadsResponse,
     GetWorkloadRequest,
     GetWorkloadResponse,
     WatchWorkloadRequest,
     WatchWorkloadResponse,
 )
 from insula.v1.submit_service_pb2 import (
+    Refusal,
     SubmitWorkloadRequest,
     SubmitWorkloadResponse,
+    SubmitWorkloadsRequest,
+    SubmitWorkloadsResponse,
     UploadWorkloadRequest,
     UploadWorkloadResponse,
+    UploadWorkloadsRequest,
 )
 from insula.v1.workload_pb2 import Failure, Workload
 from tests.waiting import until
@@ -53,6 +60,15 @@ class Script:
     lost_as: grpc.StatusCode = grpc.StatusCode.UNAVAILABLE
     # The first submits are refused with these errors.
     refusals: list[InsulaError] = field(default_factory=list[InsulaError])
+    # SubmitWorkloads: the batches, the next answers to a payload, and the ids by key and number.
+    batches: list[SubmitWorkloadsRequest] = field(default_factory=list[SubmitWorkloadsRequest])
+    payload_errors: dict[bytes, list[InsulaError]] = field(default_factory=dict[bytes, "list[InsulaError]"])
+    by_key: dict[str, str] = field(default_factory=dict[str, str])
+    # FetchWorkloads: the requests, and for each the answers; without, workloads as `echo` has them.
+    fetches: list[FetchWorkloadsRequest] = field(default_factory=list[FetchWorkloadsRequest])
+    fetched: list[Sequence[FetchWorkloadsResponse | Answer]] = field(
+        default_factory=list["Sequence[FetchWorkloadsResponse | Answer]"]
+    )
     keys: list[str] = field(default_factory=list[str])
     # For each watch its messages, and its end.
     watches: list[Sequence[Answer]] = field(default_factory=list[Sequence[Answer]])
@@ -114,6 +130,49 @@ class _Submit(submit_service_pb2_grpc.SubmitServiceServicer):
         number = len(self._script.submitted) - 1
         return UploadWorkloadResponse(id=str(number) if self._script.echo else self._script.id)
 
+    async def SubmitWorkloads(
+        self,
+        request_iterator: AsyncIterator[SubmitWorkloadsRequest],
+        context: grpc.aio.ServicerContext[SubmitWorkloadsRequest, SubmitWorkloadsResponse],
+    ) -> AsyncIterator[SubmitWorkloadsResponse]:
+        script = self._script
+        async for request in request_iterator:
+            script.submits += 1
+            script.batches.append(request)
+            await _refuse(script.refusals.pop(0) if script.refusals else script.refusal, context)
+            lost, script.lost_answers = script.lost_answers > 0, max(0, script.lost_answers - 1)
+            answers = [self._accept(request, place) for place in range(len(request.payloads))]
+            if lost:
+                await _refuse(script.lost_as, context)
+            yield SubmitWorkloadsResponse(
+                ids=[answer if isinstance(answer, str) else "" for answer in answers],
+                refusals=[
+                    Refusal(index=place, error=status_of(answer))
+                    for place, answer in enumerate(answers)
+                    if not isinstance(answer, str)
+                ],
+            )
+
+    def _accept(self, request: SubmitWorkloadsRequest, place: int) -> str | InsulaError:
+        """Return an id, the same for the same key and number, or the error that the script has for the payload."""
+        script, payload = self._script, request.payloads[place]
+        if script.payload_errors.get(payload):
+            return script.payload_errors[payload].pop(0)
+        name = f"{request.idempotency_key}/{request.first_number + place}"
+        if request.idempotency_key and name in script.by_key:
+            return script.by_key[name]
+        script.submitted.append((request.api, request.content_type, payload))
+        script.by_key[name] = str(len(script.submitted) - 1)
+        return script.by_key[name]
+
+    async def UploadWorkloads(
+        self,
+        request_iterator: AsyncIterator[UploadWorkloadsRequest],
+        context: grpc.aio.ServicerContext[UploadWorkloadsRequest, HttpBody],
+    ) -> AsyncIterator[HttpBody]:
+        raise AssertionError("the clients submit batches with the typed call")
+        yield
+
 
 class _Results(results_service_pb2_grpc.ResultsServiceServicer):
     def __init__(self, script: Script) -> None:
@@ -154,6 +213,23 @@ class _Results(results_service_pb2_grpc.ResultsServiceServicer):
         raise AssertionError("the clients read workloads with the typed call")
         yield
 
+    async def FetchWorkloads(
+        self,
+        request: FetchWorkloadsRequest,
+        context: grpc.aio.ServicerContext[FetchWorkloadsRequest, FetchWorkloadsResponse],
+    ) -> AsyncIterator[FetchWorkloadsResponse]:
+        script = self._script
+        script.fetches.append(request)
+        if not script.fetched:
+            wait_s = request.wait.ToTimedelta().total_seconds()
+            for id in request.ids:
+                yield FetchWorkloadsResponse(workloads=[await self._echo(int(id), wait_s)])
+            return
+        for answer in script.fetched.pop(0):
+            if not isinstance(answer, FetchWorkloadsResponse):
+                await _refuse(cast("InsulaError | grpc.StatusCode", answer), context)
+            yield cast("FetchWorkloadsResponse", answer)
+
     async def WatchWorkload(
         self,
         request: WatchWorkloadRequest,
@@ -177,7 +253,8 @@ async def _refuse(
 @asynccontextmanager
 async def serving(script: Script) -> AsyncGenerator[str]:
     """Serve `script` in this event loop, and yield the URL."""
-    server = grpc.aio.server(interceptors=[ErrorInterceptor()])
+    limit = ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX)
+    server = grpc.aio.server(interceptors=[ErrorInterceptor()], options=[limit])
     submit_service_pb2_grpc.add_SubmitServiceServicer_to_server(_Submit(script), server)
     results_service_pb2_grpc.add_ResultsServiceServicer_to_server(_Results(script), server)
     port = server.add_insecure_port("127.0.0.1:0")

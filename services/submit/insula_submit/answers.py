@@ -1,0 +1,56 @@
+"""The answers to a batch, as lines of NDJSON and as a message."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
+
+from google.protobuf.json_format import MessageToDict
+
+from insula.errors import InsulaError
+from insula.rpc.statuses import status_of
+from insula.v1.submit_service_pb2 import Refusal, SubmitWorkloadsResponse
+from insula_submit.admission import Answer
+
+T = TypeVar("T")
+
+
+def as_lines(answers: Sequence[Answer]) -> bytes:
+    """Return a line for each answer: {"id": …}, or the error as the body of a refused POST has it."""
+    once = _Once(_line)
+    return "".join(f'{{"id":"{answer}"}}\n' if isinstance(answer, str) else once(answer) for answer in answers).encode()
+
+
+def as_message(answers: Sequence[Answer]) -> SubmitWorkloadsResponse:
+    """Return the ids, and the refusals."""
+    once = _Once(status_of)
+    return SubmitWorkloadsResponse(
+        ids=[answer if isinstance(answer, str) else "" for answer in answers],
+        refusals=[
+            Refusal(index=index, error=once(answer))
+            for index, answer in enumerate(answers)
+            if not isinstance(answer, str)
+        ],
+    )
+
+
+class _Once(Generic[T]):
+    """Renders each different error once: in a full queue, many are the same."""
+
+    def __init__(self, render: Callable[[InsulaError], T]) -> None:
+        self._render = render
+        self._known: dict[str, T] = {}
+
+    def __call__(self, error: InsulaError) -> T:
+        if (name := repr(error)) not in self._known:
+            self._known[name] = self._render(error)
+        return self._known[name]
+
+
+def _line(error: InsulaError) -> str:
+    """Return an error as Envoy's transcoder writes it."""
+    status = status_of(error)
+    details = [MessageToDict(detail, always_print_fields_with_no_presence=True) for detail in status.details]
+    body = {"code": status.code, "message": status.message, "details": details}
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")) + "\n"

@@ -1,0 +1,1 @@
+"""Many workloads in one call, through a whole stack."""
