@@ -10,7 +10,7 @@ from insula.client.async_client import AsyncClient
 from insula.client.failures import CallFailed, Unreachable, WorkloadFailed
 from insula.client.payloads import AsyncPayload, Payload
 from insula.client.sync_client import Client
-from insula.client.workload import Failure, Outcome, Workload
+from insula.client.workload import Failure, Outcome, Submitted, Workload
 
 __all__ = [
     "AsyncClient",
@@ -20,6 +20,7 @@ __all__ = [
     "Failure",
     "Outcome",
     "Payload",
+    "Submitted",
     "Unreachable",
     "Workload",
     "WorkloadFailed",

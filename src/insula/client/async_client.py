@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import grpc
 
 from insula.client import calls
-from insula.client.flows import Done, Flow, Flows, Listen, Next, Pause, Read, Show, Step, Submit, take
-from insula.client.mapping import IN_FLIGHT, Window, run_tasks
+from insula.client.flows import Done, Flow, Flows, Listen, Next, Pause, Read, Show, Step, Submit, WatchFlow, take
+from insula.client.many import END, Converse, Fetch, ManyFlow, ManyFlows, Send, Take
+from insula.client.mapping import IN_FLIGHT, Window, each, run_tasks
 from insula.client.payloads import AsyncPayload
 from insula.client.uploads import Upload
-from insula.client.workload import Outcome, Workload
+from insula.client.workload import Outcome, Submitted, Workload
 from insula.v1.results_service_pb2_grpc import ResultsServiceStub
 from insula.v1.submit_service_pb2_grpc import SubmitServiceStub
 
@@ -31,11 +32,11 @@ class AsyncClient:
 
     def __init__(self, url: str = "http://127.0.0.1:8080") -> None:
         self._target = calls.target_of(url)
-        self._flows = Flows(url)
+        self._flows, self._many = Flows(url), ManyFlows(url)
         # Created at the first use: a channel belongs to the event loop that runs at its creation.
         self._open_channel: grpc.aio.Channel | None = None
-        # A second connection, made for the first upload; insula.client.uploads explains why.
-        self._upload_channel: grpc.Channel | None = None
+        # A second connection, for streams to submit; insula.client.uploads explains why.
+        self._open_threaded_channel: grpc.Channel | None = None
 
     async def submit(
         self, api: str, payload: AsyncPayload, *, content_type: str | None = None, idempotency_key: str | None = None
@@ -65,17 +66,32 @@ class AsyncClient:
 
     async def watch(self, api: str, id: str, timeout: float | None = None) -> AsyncIterator[Workload]:  # noqa: ASYNC109
         """Yield the workload's current state, then its state after each change, up to its end. See Client.watch."""
-        flow = self._flows.watch(api, id, timeout)
-        try:
-            step = take(flow)
-            while not isinstance(step, Done):
-                if isinstance(step, Show):
-                    yield step.workload
-                    step = take(flow)
-                else:
-                    step = take(flow, *await self._try(step))
-        finally:
-            flow.close()
+        async for workload in self._shown(self._flows.watch(api, id, timeout)):
+            yield workload
+
+    async def submit_many(
+        self,
+        api: str,
+        payloads: Iterable[AsyncPayload] | AsyncIterable[AsyncPayload],
+        *,
+        content_type: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> AsyncIterator[Submitted]:
+        """Submit `payloads` in batches, and yield a Submitted for each, in their order. See Client.submit_many."""
+        source = aiter(payloads if isinstance(payloads, AsyncIterable) else each(payloads))
+        flow = self._many.submit_many(api, content_type, idempotency_key)
+        async for submitted in self._shown(flow, lambda: anext(source, END)):
+            yield submitted
+
+    async def results(
+        self,
+        api: str,
+        ids: Iterable[str],
+        timeout: float | None = None,  # noqa: ASYNC109
+    ) -> AsyncIterator[Outcome]:
+        """Yield an Outcome for each of `ids`, as the workloads end. See Client.results."""
+        async for outcome in self._shown(self._many.results(api, ids, timeout)):
+            yield outcome
 
     def map(
         self,
@@ -99,8 +115,8 @@ class AsyncClient:
         """Close the connection. Running calls end with an error."""
         if self._open_channel is not None:
             await self._open_channel.close()
-        if self._upload_channel is not None:
-            self._upload_channel.close()
+        if self._open_threaded_channel is not None:
+            self._open_threaded_channel.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,19 +126,36 @@ class AsyncClient:
     ) -> None:
         await self.close()
 
+    async def _shown(
+        self, flow: WatchFlow | ManyFlow[None], read: Callable[[], Awaitable[object]] | None = None
+    ) -> AsyncIterator[Any]:
+        """Yield the values that the flow shows. `read` returns the caller's next payload, or END."""
+        try:
+            step = take(flow)
+            while not isinstance(step, Done):
+                if isinstance(step, Show):
+                    yield step.value
+                    step = take(flow)
+                elif isinstance(step, Take):
+                    step = take(flow, await cast("Callable[[], Awaitable[object]]", read)())
+                else:
+                    step = take(flow, *await self._try(step))
+        finally:
+            flow.close()
+
     async def _drive(self, flow: Flow[T]) -> T:
         step = take(flow)
         while not isinstance(step, Done):
             step = take(flow, *await self._try(step))
         return step.value
 
-    async def _try(self, step: Step | Listen | Next) -> tuple[object, Exception | None]:
+    async def _try(self, step: Step | Listen | Next | Converse | Send | Fetch) -> tuple[object, Exception | None]:
         try:
             return await self._perform(step), None
         except Exception as error:  # noqa: BLE001 - the flow decides
             return None, error
 
-    async def _perform(self, step: Step | Listen | Next) -> object:
+    async def _perform(self, step: Step | Listen | Next | Converse | Send | Fetch) -> object:
         match step:
             case Pause():
                 await asyncio.sleep(step.seconds)
@@ -130,21 +163,40 @@ class AsyncClient:
             case Listen():
                 return ResultsServiceStub(self._channel()).WatchWorkload(step.request, timeout=step.timeout_s)
             case Next():
-                message = await step.stream.read()
-                return None if message is grpc.aio.EOF else message
+                return await self._next(step.stream)
+            case Converse() | Send() | Fetch():
+                return self._perform_many(step)
             case Read():
                 return await ResultsServiceStub(self._channel()).GetWorkload(step.request, timeout=step.timeout_s)
             case Submit():
                 return await self._send(step)
 
+    async def _next(self, stream: Any) -> object:
+        if isinstance(stream, calls.Conversation):
+            return await asyncio.to_thread(next, stream, None)
+        message = await stream.read()
+        return None if message is grpc.aio.EOF else message
+
+    def _perform_many(self, step: Converse | Send | Fetch) -> object:
+        match step:
+            case Converse():
+                return calls.Conversation(SubmitServiceStub(self._threaded_channel()))
+            case Send():
+                return step.stream.send(step.batch)
+            case Fetch():
+                return ResultsServiceStub(self._channel()).FetchWorkloads(step.request, timeout=step.timeout_s)
+
     async def _send(self, step: Submit) -> object:
         if step.outgoing.fits_one_message:
             request, stub = calls.submit_request(step.api, step.outgoing), SubmitServiceStub(self._channel())
             return await stub.SubmitWorkload(request, timeout=calls.ANSWER_TIMEOUT_S, metadata=step.metadata)
-        if self._upload_channel is None:
-            self._upload_channel = calls.open_channel(self._target)
         loop = asyncio.get_running_loop()
-        return await Upload(SubmitServiceStub(self._upload_channel), step, loop).wait_in(loop)
+        return await Upload(SubmitServiceStub(self._threaded_channel()), step, loop).wait_in(loop)
+
+    def _threaded_channel(self) -> grpc.Channel:
+        if self._open_threaded_channel is None:
+            self._open_threaded_channel = calls.open_channel(self._target)
+        return self._open_threaded_channel
 
     def _channel(self) -> grpc.aio.Channel:
         if self._open_channel is None:

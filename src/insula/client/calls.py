@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from queue import SimpleQueue
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,8 +16,14 @@ from google.protobuf.duration_pb2 import Duration
 
 from insula.client.payloads import Outgoing
 from insula.errors import InvalidArgument
-from insula.v1.results_service_pb2 import GetWorkloadRequest
-from insula.v1.submit_service_pb2 import SubmitWorkloadRequest, UploadWorkloadRequest
+from insula.v1.results_service_pb2 import FetchWorkloadsRequest, GetWorkloadRequest
+from insula.v1.submit_service_pb2 import (
+    SubmitWorkloadRequest,
+    SubmitWorkloadsRequest,
+    SubmitWorkloadsResponse,
+    UploadWorkloadRequest,
+)
+from insula.v1.submit_service_pb2_grpc import SubmitServiceStub
 
 # The longest wait that the service accepts in one call.
 WAIT_MAX_S: Final = 60.0
@@ -119,11 +127,40 @@ class UploadRequests:
 
 def get_request(api: str, id: str, wait_s: float) -> GetWorkloadRequest:
     """Return the request for a workload. With `wait_s` 0 it is for the current state."""
+    return GetWorkloadRequest(api=api, id=id, wait=_wait(wait_s))
+
+
+def fetch_request(api: str, ids: Iterable[str], wait_s: float) -> FetchWorkloadsRequest:
+    """Return the request for many workloads."""
+    return FetchWorkloadsRequest(api=api, ids=ids, wait=_wait(wait_s))
+
+
+def _wait(wait_s: float) -> Duration | None:
     if not wait_s:
-        return GetWorkloadRequest(api=api, id=id)
+        return None
     wait = Duration()
     wait.FromMilliseconds(int(wait_s * 1000))
-    return GetWorkloadRequest(api=api, id=id, wait=wait)
+    return wait
+
+
+class Conversation:
+    """A running SubmitWorkloads. Iterating waits for the answers."""
+
+    def __init__(self, stub: SubmitServiceStub) -> None:
+        self._batches: SimpleQueue[SubmitWorkloadsRequest | None] = SimpleQueue()
+        self._answers = stub.SubmitWorkloads(iter(self._batches.get, None))
+
+    def send(self, batch: SubmitWorkloadsRequest) -> None:
+        """Send a batch. If the call has ended, the next answer raises its error."""
+        self._batches.put(batch)
+
+    def cancel(self) -> None:
+        """End the call, and the thread of gRPC's that waits for batches."""
+        self._batches.put(None)
+        self._answers.cancel()
+
+    def __next__(self) -> SubmitWorkloadsResponse:
+        return next(self._answers)
 
 
 class Patience:

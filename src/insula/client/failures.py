@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _DETAILS_KEY: Final = "grpc-status-details-bin"
 _DOMAIN: Final = "insula"
+_CODES: Final = {int(code.value[0]): code for code in grpc.StatusCode}
 
 
 class Unreachable(errors.InsulaError):
@@ -117,10 +118,7 @@ _ERRORS: Final[Mapping[str, Callable[[_Refusal], errors.InsulaError]]] = Mapping
 def error_of(failure: RpcFailure, call: Call) -> errors.InsulaError | TimeoutError:
     """Return the exception to raise for a failed call. Its text is the server's."""
     code, message = failure.code(), failure.details() or ""
-    reason, refusal = _read_details(failure.trailing_metadata(), call, message)
-    if make := _ERRORS.get(reason):
-        error = make(refusal)
-        error.args = (message,)
+    if (error := _named(_status(failure.trailing_metadata()), call, message)) is not None:
         return error
     match code:
         case grpc.StatusCode.UNAVAILABLE:
@@ -131,16 +129,27 @@ def error_of(failure: RpcFailure, call: Call) -> errors.InsulaError | TimeoutErr
             return CallFailed(code, message)
 
 
-def _read_details(trailers: object, call: Call, message: str) -> tuple[str, _Refusal]:
-    """Return the reason from the server, empty if the error is not Insula's, and the other details."""
+def error_in(status: RpcStatus, call: Call) -> errors.InsulaError:
+    """Return the exception for one refused payload, or for one workload that cannot be read."""
+    error = _named(status, call, status.message)
+    return error or CallFailed(_CODES.get(status.code, grpc.StatusCode.UNKNOWN), status.message)
+
+
+def _named(status: RpcStatus, call: Call, message: str) -> errors.InsulaError | None:
+    """Return the error that `reason` of the details names; None if the error is not Insula's."""
     reason, retry_after, metadata = "", timedelta(0), dict[str, str]()
-    for detail in _status(trailers).details:
+    for detail in status.details:
         info, retry = ErrorInfo(), RetryInfo()
         if detail.Unpack(info) and info.domain == _DOMAIN:
             reason, metadata = info.reason, dict(info.metadata)
         elif detail.Unpack(retry):
             retry_after = retry.retry_delay.ToTimedelta()
-    return reason, _Refusal(call, message, retry_after, metadata)
+    make = _ERRORS.get(reason)
+    if make is None:
+        return None
+    error = make(_Refusal(call, message, retry_after, metadata))
+    error.args = (message,)
+    return error
 
 
 def _status(trailers: object) -> RpcStatus:

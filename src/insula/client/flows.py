@@ -80,9 +80,9 @@ class Next:
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """Pass a workload to the caller. There is no result."""
+    """Pass a value to the caller: in `watch` a workload. There is no result."""
 
-    workload: Workload
+    value: Any
 
 
 Step: TypeAlias = Submit | Read | Pause
@@ -105,7 +105,7 @@ def take(flow: Generator[S, Any, T], answer: object = None, error: Exception | N
         return Done(end.value)
 
 
-class _Repeats:
+class Repeats:
     """When to retry a failed call: with exponential backoff, until REPEAT_S after the first failure."""
 
     def __init__(self) -> None:
@@ -130,14 +130,14 @@ class Flows:
 
     def submit(self, api: str, payload: AsyncPayload, content_type: str | None, key: str | None) -> Flow[str]:
         """Return the id. Retries only with a key, and only if the whole payload is in memory."""
-        outgoing, repeats = prepare(payload, content_type), _Repeats()
+        outgoing, repeats = prepare(payload, content_type), Repeats()
         step = Submit(api, outgoing, _metadata(key))
         while True:
             try:
                 reply = yield step
             except grpc.RpcError as error:
                 safe = key is not None and outgoing.body is not None
-                pause_s = repeats.pause_s() if safe and _was_lost(error) else None
+                pause_s = repeats.pause_s() if safe and was_lost(error) else None
                 if pause_s is None:
                     raise self._error(error, api) from error
             else:
@@ -168,12 +168,12 @@ class Flows:
 
     def watch(self, api: str, id: str, timeout: float | None) -> WatchFlow:
         """Show each change; reconnect when the stream breaks. Raises TimeoutError."""
-        patience, repeats, shown = Patience(timeout), _Repeats(), None
+        patience, repeats, shown = Patience(timeout), Repeats(), None
         while True:
             stream = yield Listen(WatchWorkloadRequest(api=api, id=id), patience.left_s())
             try:
                 while message := (yield Next(stream)):
-                    workload, repeats = parse_workload(message.workload), _Repeats()
+                    workload, repeats = parse_workload(message.workload), Repeats()
                     if (workload.status, workload.attempt) != shown:
                         shown = workload.status, workload.attempt
                         # The messages of the stream leave results out.
@@ -183,7 +183,7 @@ class Flows:
             except grpc.RpcError as error:
                 if patience.left_s() == 0:
                     raise patience.give_up(api, id) from None
-                if not _was_lost(error):
+                if not was_lost(error):
                     raise self._error(error, api, id) from error
                 failure: Exception = self._error(error, api, id)
             else:
@@ -227,7 +227,7 @@ class Flows:
         return error_of(cast("RpcFailure", error), Call(self._url, api, id))
 
 
-def _was_lost(error: grpc.RpcError) -> bool:
+def was_lost(error: grpc.RpcError) -> bool:
     """Whether the call can be retried: it may not have reached a service, or a store was unavailable."""
     failure = cast("RpcFailure", error)
     return failure.code() in _LOST or (failure.code() is StatusCode.INTERNAL and _RESET in (failure.details() or ""))
@@ -235,10 +235,13 @@ def _was_lost(error: grpc.RpcError) -> bool:
 
 def _metadata(key: str | None) -> tuple[tuple[str, str], ...]:
     """Return the metadata for the key. Raises InvalidArgument for a key that a header cannot contain."""
-    if key is None:
-        return ()
-    if not (key.isascii() and key.isprintable() and 0 < len(key) <= _KEY_BYTES_MAX):
+    check_key(key)
+    return () if key is None else ((_KEY, key),)
+
+
+def check_key(key: str | None) -> None:
+    """Raise InvalidArgument for a key that a header cannot contain."""
+    if key is not None and not (key.isascii() and key.isprintable() and 0 < len(key) <= _KEY_BYTES_MAX):
         raise InvalidArgument(
             f"idempotency_key: must be 1 to {_KEY_BYTES_MAX} printable ASCII characters (got {key!r})"
         )
-    return ((_KEY, key),)

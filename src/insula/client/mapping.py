@@ -126,7 +126,7 @@ async def run_tasks(
     begin: Callable[[int, P], Coroutine[Any, Any, Outcome]],
 ) -> AsyncIterator[Outcome]:
     """Yield the outcomes. `begin` is the task of a payload. If reading `payloads` fails, its error is raised."""
-    source = aiter(payloads if isinstance(payloads, AsyncIterable) else _each(payloads))
+    source = aiter(payloads if isinstance(payloads, AsyncIterable) else each(payloads))
     running: set[asyncio.Task[Outcome]] = set()
     reading: asyncio.Task[object] | None = None
     more = True
@@ -153,7 +153,8 @@ async def run_tasks(
                 await left
 
 
-async def _each(payloads: Iterable[P]) -> AsyncIterator[P]:
+async def each(payloads: Iterable[P]) -> AsyncIterator[P]:
+    """Yield the payloads."""
     for payload in payloads:
         yield payload
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 from insula.client import calls
-from insula.client.flows import Done, Flow, Flows, Listen, Next, Pause, Read, Show, Step, Submit, take
+from insula.client.flows import Done, Flow, Flows, Listen, Next, Pause, Read, Show, Step, Submit, WatchFlow, take
+from insula.client.many import END, Converse, Fetch, ManyFlow, ManyFlows, Send, Take
 from insula.client.mapping import IN_FLIGHT, InFlight, Pending, Window
 from insula.client.payloads import Payload
 from insula.client.uploads import Upload
-from insula.client.workload import Outcome, Workload
+from insula.client.workload import Outcome, Submitted, Workload
 from insula.v1.results_service_pb2_grpc import ResultsServiceStub
 from insula.v1.submit_service_pb2_grpc import SubmitServiceStub
 
@@ -27,7 +28,7 @@ class Client:
     """
 
     def __init__(self, url: str = "http://127.0.0.1:8080") -> None:
-        self._flows = Flows(url)
+        self._flows, self._many = Flows(url), ManyFlows(url)
         self._channel = calls.open_channel(calls.target_of(url))
         self._submit = SubmitServiceStub(self._channel)
         self._results = ResultsServiceStub(self._channel)
@@ -69,17 +70,33 @@ class Client:
         If two changes follow each other closely, the first may be skipped. Reconnects when the connection breaks.
         Raises TimeoutError after `timeout` seconds; None means no limit.
         """
-        flow = self._flows.watch(api, id, timeout)
-        try:
-            step = take(flow)
-            while not isinstance(step, Done):
-                if isinstance(step, Show):
-                    yield step.workload
-                    step = take(flow)
-                else:
-                    step = take(flow, *self._try(step))
-        finally:
-            flow.close()
+        return self._shown(self._flows.watch(api, id, timeout))
+
+    def submit_many(
+        self,
+        api: str,
+        payloads: Iterable[Payload],
+        *,
+        content_type: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> Iterator[Submitted]:
+        """Submit `payloads` in batches, and yield a Submitted for each, in their order. Its workload is then on disk.
+
+        `payloads` may be endless: a few batches are read ahead. A payload that is refused, for example by a full queue,
+        has an `error`, and the others continue. With an `idempotency_key`, the nth payload is one workload, however
+        often this is repeated within 24 hours, and lost batches are sent again for up to a minute. Without a key,
+        no batch is sent twice: after Unreachable it is unknown which of its payloads were accepted.
+        """
+        source = iter(payloads)
+        return self._shown(self._many.submit_many(api, content_type, idempotency_key), lambda: next(source, END))
+
+    def results(self, api: str, ids: Iterable[str], timeout: float | None = None) -> Iterator[Outcome]:
+        """Yield an Outcome for each of `ids`, as the workloads end.
+
+        After `timeout` seconds, the outcomes of the others have a TimeoutError; None means no limit. The outcome of an
+        unknown id has a WorkloadNotFound.
+        """
+        return self._shown(self._many.results(api, ids, timeout))
 
     def map(
         self,
@@ -117,19 +134,34 @@ class Client:
     ) -> None:
         self.close()
 
+    def _shown(self, flow: WatchFlow | ManyFlow[None], read: Callable[[], object] | None = None) -> Iterator[Any]:
+        """Yield the values that the flow shows. `read` returns the caller's next payload, or END."""
+        try:
+            step = take(flow)
+            while not isinstance(step, Done):
+                if isinstance(step, Show):
+                    yield step.value
+                    step = take(flow)
+                elif isinstance(step, Take):
+                    step = take(flow, cast("Callable[[], object]", read)())
+                else:
+                    step = take(flow, *self._try(step))
+        finally:
+            flow.close()
+
     def _drive(self, flow: Flow[T]) -> T:
         step = take(flow)
         while not isinstance(step, Done):
             step = take(flow, *self._try(step))
         return step.value
 
-    def _try(self, step: Step | Listen | Next) -> tuple[object, Exception | None]:
+    def _try(self, step: Step | Listen | Next | Converse | Send | Fetch) -> tuple[object, Exception | None]:
         try:
             return self._perform(step), None
         except Exception as error:  # noqa: BLE001 - the flow decides
             return None, error
 
-    def _perform(self, step: Step | Listen | Next) -> object:
+    def _perform(self, step: Step | Listen | Next | Converse | Send | Fetch) -> object:
         match step:
             case Pause():
                 time.sleep(step.seconds)
@@ -138,8 +170,19 @@ class Client:
                 return self._results.WatchWorkload(step.request, timeout=step.timeout_s)
             case Next():
                 return next(step.stream, None)
+            case Converse() | Send() | Fetch():
+                return self._perform_many(step)
             case _:
                 return self._finish(self._start(step))
+
+    def _perform_many(self, step: Converse | Send | Fetch) -> object:
+        match step:
+            case Converse():
+                return calls.Conversation(self._submit)
+            case Send():
+                return step.stream.send(step.batch)
+            case Fetch():
+                return self._results.FetchWorkloads(step.request, timeout=step.timeout_s)
 
     def _start(self, step: Submit | Read) -> Pending:
         if isinstance(step, Read):

@@ -58,11 +58,24 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The outcome of one payload of `map`. `index` is the payload's position, from 0.
+class Submitted:
+    """The answer to one payload of `submit_many`. `index` is the payload's position, from 0.
 
-    `id` is None if no submit is known to have been accepted. `workload` is None if its end is unknown. `error` is None
-    if there is a result, else the error that `run` would raise.
+    `id` is None if it was not accepted, or if that is not known; then `error` is what `submit` would raise.
+    """
+
+    index: int
+    payload: Any
+    id: str | None
+    error: Exception | None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome of one payload of `map`, or of one id of `results`. `index` is its position, from 0.
+
+    `payload` is None in `results`. `id` is None if no submit is known to have been accepted. `workload` is None if its
+    end is unknown. `error` is None if there is a result, else the error that `run` would raise.
     """
 
     index: int
