@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -115,6 +114,13 @@ async def test_i5_kills_of_one_of_four_processes_under_load_hurt_nobody(stack: S
     counts = stack.counts("threads")
     assert counts["completed"] == before + len(ids)
     assert counts.get("in_queue", 0) == counts.get("in_progress", 0) == 0
+
+
+async def kill_one(stack: Stack, accepted: list[str]) -> None:
+    """Kill a handler process once all are busy, and the accepted workloads have ended."""
+    await until_awaited(lambda: asyncio.to_thread(busy_runners, stack))
+    await until_awaited(lambda: asyncio.to_thread(all_ended, stack, accepted))
+    os.kill(random.choice(stack.processes("runner", "threads")), 9)  # noqa: S311 - no secret
 
 
 def all_ended(stack: Stack, ids: list[str]) -> bool:
