@@ -30,12 +30,13 @@ def bundled_folder() -> Path:
 class EdgeAddresses:
     """The settings of one edge: its listeners, its services, its allowed callers and its limits.
 
-    The listeners' addresses are IP addresses. Those of the services and `admin` are host:port or unix:PATH, all
-    services of one kind. A service has one address for each of its processes; calls spread over them, and over all
-    addresses of a host name. Requests of HTTP go to `submit_http` and `results_http` (insula.rpc.http1), except for
-    payloads over 32 KiB or of unknown length. If these two are empty, all requests go to `submit` and `results` over
-    gRPC. In-cluster callers expect that internal_port is 8888. `cors_origins` are the origins whose pages may read
-    replies; "*" is any. `address_requests_per_s` limits each client address; 0 means no limit.
+    The listeners' addresses are IP addresses. Those of the services and `admin` are host:port or unix:PATH; `submit`
+    and `results` are of one kind. A service has one address for each of its processes; calls spread over them, and over
+    all addresses of a host name. Requests of HTTP go to `submit_http` and `results_http`, which are unix:PATH
+    (insula.rpc.http1), except for payloads over 32 KiB or of unknown length. If these two are empty, all requests go to
+    `submit` and `results` over gRPC. In-cluster callers expect that internal_port is 8888. `cors_origins` are the
+    origins whose pages may read replies; "*" is any. `address_requests_per_s` limits each client address; 0 means no
+    limit.
     """
 
     public_address: str
@@ -60,8 +61,8 @@ class EdgeAddresses:
             "ADMIN": _address(self.admin),
             "SUBMIT": _endpoints(self.submit),
             "RESULTS": _endpoints(self.results),
-            "SUBMIT_HTTP": _endpoints(self.submit_http or self.submit),
-            "RESULTS_HTTP": _endpoints(self.results_http or self.results),
+            "SUBMIT_HTTP": _endpoints(self.submit_http),
+            "RESULTS_HTTP": _endpoints(self.results_http),
             "SUBMIT_CLUSTER": "submit_http" if self.submit_http else "submit",
             "RESULTS_CLUSTER": "results_http" if self.results_http else "results",
             "UPSTREAM_TYPE": "STRICT_DNS" if unix_socket(self.submit[0]) is None else "STATIC",

@@ -210,13 +210,11 @@ class Parts:
 
     def results(self) -> Part:
         """Return the part results."""
-        listens = {"INSULA_LISTEN": "results", "INSULA_HTTP_LISTEN": "results-http"}
-        return self._service("results", **listens, INSULA_METRICS_LISTEN="results-metrics")
+        return self._service("results", INSULA_LISTEN="results", INSULA_METRICS_LISTEN="results-metrics")
 
     def submit(self, take_log_line: Callable[[str], None]) -> Part:
         """Return the part submit, which serves ApiService too. `take_log_line` gets each line of its log."""
-        listens = {"INSULA_LISTEN": "submit", "INSULA_HTTP_LISTEN": "submit-http"}
-        part = self._service("submit", **listens, INSULA_ADMIN_LISTEN="submit-admin")
+        part = self._service("submit", INSULA_LISTEN="submit", INSULA_ADMIN_LISTEN="submit-admin")
         level = part.environment.get("INSULA_LOG_LEVEL", "info")
         # Deployments are logged at this level.
         environment = {**part.environment, "INSULA_LOG_LEVEL": level if level.lower() == "debug" else "info"}
@@ -275,8 +273,10 @@ class Parts:
         return {"GLIBC_TUNABLES": ":".join(filter(None, [given, tunables]))}
 
     def _service(self, name: str, **listens: str) -> Part:
-        sockets = [self.socket(socket) for socket in listens.values()]
+        http = self.socket(f"{name}-http")
+        sockets = [http, *(self.socket(socket) for socket in listens.values())]
         variables = {variable: self.address(socket) for variable, socket in listens.items()}
+        variables["INSULA_HTTP_SOCKET"] = str(http)
         return self._part(name, _python(f"insula_{name}"), self._stores() | variables, probes.listening(*sockets))
 
     def _stores(self) -> dict[str, str]:

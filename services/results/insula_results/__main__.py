@@ -40,7 +40,7 @@ async def run(settings: Settings) -> None:
 
     # The edge sends reflection here, so this process describes both services that the edge lets through.
     described = ["insula.v1.ResultsService", SUBMIT.services_by_name["SubmitService"].full_name]
-    server = Server(settings.listen, described, http_address=settings.http_listen, stores_folder=stores.folder)
+    server = Server(settings.listen, described, http_socket=settings.http_socket, stores_folder=stores.folder)
     apis, updates = RegistryCache(registry, tombstones=True), Updates(blocking_redis)
     servicer = ResultsServicer(ledger, objects, apis, updates)
     server.add(results_service_pb2_grpc.add_ResultsServiceServicer_to_server, servicer)

@@ -34,7 +34,7 @@ async def run(settings: Settings) -> None:
     public = Server(
         settings.listen,
         ["insula.v1.SubmitService"],
-        http_address=settings.http_listen,
+        http_socket=settings.http_socket,
         stores_folder=stores.folder,
     )
     objects = ObjectStore(stores.bucket)

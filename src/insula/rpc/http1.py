@@ -11,17 +11,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
+import os
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import quote
 
 import grpc
 from grpc import StatusCode
 from httptools import HttpParserError, HttpRequestParser
-
-from insula.rpc.addresses import unix_socket
 
 log = logging.getLogger(__name__)
 
@@ -39,11 +40,11 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class HttpServer:
-    """The methods of gRPC servicers at one address. The generated functions register servicers here as with gRPC."""
+    """The methods of gRPC servicers on a Unix socket. The generated functions register servicers here as with gRPC."""
 
-    def __init__(self, address: str, wrapped: Callable[[Any], Any]) -> None:
-        """`address` is host:port or unix:PATH. `wrapped` maps a handler as ErrorInterceptor.wrapped does."""
-        self.address: Final = address
+    def __init__(self, path: Path, wrapped: Callable[[Any], Any]) -> None:
+        """`wrapped` maps a handler as ErrorInterceptor.wrapped does."""
+        self.path: Final = path
         self.handlers: Final[dict[bytes, Any]] = {}
         self.stopping = False
         self._wrapped = wrapped
@@ -59,13 +60,9 @@ class HttpServer:
         """Do nothing. The generated functions register the same methods in two ways."""
 
     async def start(self) -> None:
-        """Start listening. Raises OSError if the address is not free."""
-        loop, path, connection = asyncio.get_running_loop(), unix_socket(self.address), partial(_Connection, self)
-        if path is not None:
-            self._server = await loop.create_unix_server(connection, path, backlog=BACKLOG)
-        else:
-            host, _, port = self.address.rpartition(":")
-            self._server = await loop.create_server(connection, host.strip("[]"), int(port), backlog=BACKLOG)
+        """Start listening. Raises OSError if there can be no socket."""
+        connection = partial(_Connection, self)
+        self._server = await asyncio.get_running_loop().create_unix_server(connection, self.path, backlog=BACKLOG)
 
     async def stop(self, grace_s: float) -> None:
         """Accept no connections, and wait up to `grace_s` until the edge has closed the open ones.
@@ -73,8 +70,9 @@ class HttpServer:
         A call may be on its way on a connection that looks idle. It is answered, with `Connection: close`.
         """
         self.stopping = True
-        if self._server is not None:
-            self._server.close()
+        server, self._server = self._server, None
+        if server is not None:
+            await self._refuse_connections(server)
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 while self._connections:
@@ -82,6 +80,18 @@ class HttpServer:
                     await self._changed.wait()
         for connection in [*self._connections]:
             connection.abort()
+
+    async def _refuse_connections(self, server: asyncio.Server) -> None:
+        """Refuse new connections, and accept those that wait: calls may be on their way on them."""
+        [listening] = server.sockets
+        with socket.socket(fileno=os.dup(listening.fileno())) as waiting:
+            waiting.setblocking(False)
+            waiting.shutdown(socket.SHUT_RD)
+            server.close()
+            with suppress(BlockingIOError):
+                while True:
+                    accepted, _ = waiting.accept()
+                    await asyncio.get_running_loop().connect_accepted_socket(partial(_Connection, self), accepted)
 
     def opened(self, connection: _Connection) -> None:
         """Add a connection."""

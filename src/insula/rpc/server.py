@@ -60,23 +60,23 @@ class Server:
         address: str,
         services: Sequence[str],
         *,
-        http_address: str | None = None,
+        http_socket: Path | None = None,
         token: str | None = None,
         stores_folder: Path | None = None,
     ) -> None:
         """`address` is host:port or unix:PATH. `services` are the full names of the services that reflection describes.
 
-        At `http_address` the edge calls the same servicers over HTTP/1.1, see insula.rpc.http1. With a `token`, every
+        On `http_socket` the edge calls the same servicers over HTTP/1.1, see insula.rpc.http1. With a `token`, every
         call except the health service's must send it; HTTP/1.1 has no tokens. For `stores_folder` see ErrorInterceptor.
         """
-        assert token is None or http_address is None, "an admin service needs its token"
+        assert token is None or http_socket is None, "an admin service needs its token"
         self.address: Final = address
         self.stopping: Final = asyncio.Event()
         """Set when the server begins to stop. A stream without an end of its own then returns."""
         self._health = health_aio.HealthServicer()
         tokens = [TokenInterceptor(token)] if token is not None else []
         errors = ErrorInterceptor(stores_folder)
-        self._http = HttpServer(http_address, errors.wrapped) if http_address is not None else None
+        self._http = HttpServer(http_socket, errors.wrapped) if http_socket is not None else None
         self.grpc: Final = grpc.aio.server(
             interceptors=[errors, *tokens],
             options=[
@@ -120,7 +120,7 @@ class Server:
             try:
                 await self._http.start()
             except OSError as error:
-                raise PortTaken(self._http.address) from error
+                raise PortTaken(f"unix:{self._http.path}") from error
 
     async def set_serving(self, serving: bool) -> None:
         """Set the readiness. Once the server stops, it stays NOT_SERVING."""

@@ -8,6 +8,8 @@ import hashlib
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import TypeVar, cast
 
 import grpc
@@ -40,7 +42,6 @@ from insula.v1.submit_service_pb2 import (
 )
 from insula.v1.submit_service_pb2_grpc import SubmitServiceServicer, add_SubmitServiceServicer_to_server
 from insula.v1.workload_pb2 import Workload
-from tests.addresses import free_port
 
 WORKLOAD_ID = "01890a5d-ac96-774b-bcce-b302099a8057"
 Request = TypeVar("Request")
@@ -202,15 +203,15 @@ class ScriptedServer:
     run: Callable[[Coroutine[None, None, None]], None]
     register: Callable[[grpc.aio.Server], None]
     port: int = 0
-    http_port: int = field(default_factory=free_port)
+    http_socket: Path = field(default_factory=lambda: Path(mkdtemp(), "http.sock"))
     server: grpc.aio.Server | None = None
     http: HttpServer | None = None
 
     def start(self) -> None:
         self.run(self._start())
 
-    def stop(self) -> None:
-        self.run(self._stop())
+    def stop(self, grace_s: float = 0) -> None:
+        self.run(self._stop(grace_s))
 
     async def _start(self) -> None:
         options = [("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 8 << 20)]
@@ -219,14 +220,14 @@ class ScriptedServer:
         self.server.add_generic_rpc_handlers((AnswersEverything(),))
         self.port = self.server.add_insecure_port(f"127.0.0.1:{self.port}")
         await self.server.start()
-        self.http = HttpServer(f"127.0.0.1:{self.http_port}", ErrorInterceptor().wrapped)
+        self.http = HttpServer(self.http_socket, ErrorInterceptor().wrapped)
         self.register(cast("grpc.aio.Server", self.http))
         await self.http.start()
 
-    async def _stop(self) -> None:
+    async def _stop(self, grace_s: float) -> None:
         assert self.server is not None
         assert self.http is not None
-        await asyncio.gather(self.server.stop(None), self.http.stop(0))
+        await asyncio.gather(self.server.stop(grace_s), self.http.stop(grace_s))
 
 
 class ScriptedServices:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +18,6 @@ from insula.rpc.server import PortTaken, Server
 from insula.rpc.statuses import ErrorInterceptor
 from insula.v1.results_service_pb2_grpc import add_ResultsServiceServicer_to_server
 from insula.v1.submit_service_pb2_grpc import add_SubmitServiceServicer_to_server
-from tests.addresses import free_port
 from tests.contract.edge import raw
 from tests.contract.edge.scripted_services import ScriptedResults, ScriptedSubmit
 from tests.waiting import until
@@ -65,7 +65,7 @@ class Running:
 
     def __init__(self, folder: Path) -> None:
         self.socket = folder / "http.sock"
-        self.server = HttpServer(f"unix:{self.socket}", ErrorInterceptor().wrapped)
+        self.server = HttpServer(self.socket, ErrorInterceptor().wrapped)
         self.submit, self.results = ScriptedSubmit(), ScriptedResults()
         add_SubmitServiceServicer_to_server(self.submit, cast("grpc.aio.Server", self.server))
         add_ResultsServiceServicer_to_server(self.results, cast("grpc.aio.Server", self.server))
@@ -237,12 +237,20 @@ async def test_a_stop_ends_after_its_grace(running: Running) -> None:
     assert await caller.is_closed()
 
 
-async def test_a_taken_address_is_named(tmp_path: Path) -> None:
-    """As for gRPC's address."""
-    port = free_port()
-    first, second = (Server(f"unix:{tmp_path}/{name}", [], http_address=f"127.0.0.1:{port}") for name in "ab")
-    await first.start()
-    with pytest.raises(PortTaken, match=f"127.0.0.1:{port}"):
-        await second.start()
-    for server in (first, second):
-        await server.stop()
+async def test_a_stop_answers_connections_that_wait(running: Running) -> None:
+    """The edge has connected and sent its call. The server has not accepted the connection yet."""
+    with socket.socket(socket.AF_UNIX) as waiting:
+        waiting.connect(str(running.socket))
+        waiting.sendall(call(DOWNLOAD))
+        stop = asyncio.create_task(running.server.stop(30))
+        answer = await asyncio.to_thread(waiting.recv, MIB)
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\nconnection: close\r\n")
+    await stop
+
+
+async def test_an_impossible_socket_is_named(tmp_path: Path) -> None:
+    """As gRPC's address is."""
+    server = Server(f"unix:{tmp_path}/grpc", [], http_socket=tmp_path / "nowhere" / "http")
+    with pytest.raises(PortTaken, match="nowhere/http"):
+        await server.start()
+    await server.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import grpc
 import pytest
@@ -91,32 +90,3 @@ def test_a_read_is_retried_if_its_service_dies(public: Listener, services: Scrip
         services.results_server.start()
         assert reply.result(timeout=60).status == 200
     assert len(services.results.downloads) == 2
-
-
-@pytest.fixture
-def second() -> Iterator[ScriptedServices]:
-    """A second process of each service."""
-    services = ScriptedServices()
-    services.start()
-    yield services
-    services.stop()
-
-
-def test_calls_spread_over_the_processes_of_a_service(
-    services: ScriptedServices, second: ScriptedServices, tmp_path: Path, way: str
-) -> None:
-    """If one of them is down, the others get its calls."""
-    edge = RunningEdge(services, tmp_path, http=way == "http", more=[second])
-    try:
-        for number in range(40):
-            assert edge.public.post("/predict").status == 200, number
-            assert edge.public.get("/predict/1").status == 200, number
-        for each in (services, second):
-            assert (len(each.submit.uploads) > 10, len(each.results.downloads) > 10) == (True, True)
-        second.submit_server.stop()
-        second.results_server.stop()
-        for number in range(20):
-            assert edge.public.post("/predict").status == 200, number
-            assert edge.public.get("/predict/1").status == 200, number
-    finally:
-        edge.stop()
