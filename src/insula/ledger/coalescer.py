@@ -1,36 +1,43 @@
-"""Sends concurrent Redis commands as one pipeline.
+"""Sends concurrent Redis commands as one batch.
 
-While one pipeline is in flight, new commands collect in the next one. So under load many commands share one round trip
+While one batch is in flight, new commands collect in the next one. So under load many commands share one round trip
 and, with `appendfsync always`, one fsync (invariant I1). A single command is sent in the same turn of the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final, TypeAlias
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
 
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError
 
 from insula.ledger.scripts import Script
 from insula.stores.redis_client import redis_errors
-
-Command: TypeAlias = tuple[str | bytes | int, ...]
+from insula.stores.redis_wire import Call, Wire
 
 BATCH_MAX: Final = 512
-"""Most commands in one pipeline. It bounds the memory of a batch, and how long Redis serves no other client."""
+"""Most commands in one batch. It bounds the memory of a batch, and how long Redis serves no other client."""
+RETRIES_S: Final = 2.0
+"""How long a batch is sent again after lost connections."""
+RETRY_S: Final = 0.05
 
 
 class Coalescer:
-    """One queue of commands in front of one Redis client."""
+    """One queue of commands in front of one connection."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._waiting: list[tuple[Command, asyncio.Future[object]]] = []
-        self._sender: asyncio.Task[None] | None = None
+        self._wire: Wire | None = None
+        self._waiting: list[Call] = []
+        self._sending = False  # a batch is in flight, or will be sent in this turn of the loop
+        self._repair: asyncio.Task[None] | None = None
 
     async def evaluate(self, script: Script, *keys_and_args: str | bytes | int, key_count: int) -> object:
-        """Run `script`. It must be safe to run twice: the Redis client retries it if a reply is lost.
+        """Run `script`. It must be safe to run twice: it is sent again if the connection is lost before its reply.
 
         Raises StoreFull when Redis is at its memory limit, StoreUnavailable when it does not answer.
         """
@@ -41,39 +48,74 @@ class Coalescer:
                 return await self._reply("EVAL", script.text, key_count, *keys_and_args)
 
     async def execute(self, name: str, *arguments: str | bytes | int) -> object:
-        """Run one command in the next pipeline and return its reply. Raises the errors of `evaluate`."""
+        """Run one command in the next batch and return its reply. Raises the errors of `evaluate`."""
         with redis_errors():
             return await self._reply(name, *arguments)
 
-    async def _reply(self, name: str, *arguments: str | bytes | int) -> object:
-        # Encode here: a text that cannot be encoded (a lone surrogate) then fails its own caller, not the batch.
-        encoded = tuple(part.encode() if isinstance(part, str) else part for part in arguments)
-        future: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._waiting.append(((name, *encoded), future))
-        if self._sender is None:
-            self._sender = asyncio.create_task(self._send_all())
-        return await future
+    async def execute_all(self, *commands: tuple[str | bytes | int, ...]) -> list[object]:
+        """Run these commands in this order, in the next batch unless it is full. Raises the errors of `evaluate`."""
+        replies = [self._reply(*command) for command in commands]
+        with redis_errors():
+            try:
+                return [await reply for reply in replies]  # without gather, which costs a turn of the loop
+            except BaseException:
+                for reply in replies:
+                    if not reply.cancel() and not reply.cancelled():
+                        reply.exception()  # asyncio logs an error that nobody has read
+                raise
 
-    async def _send_all(self) -> None:
-        try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
-                await self._send(batch)
-        finally:
-            self._sender = None
+    def _reply(self, *command: str | bytes | int) -> asyncio.Future[object]:
+        call = Call.of(*command)  # here, so that a text that cannot be encoded fails its own caller, not the batch
+        self._waiting.append(call)
+        if not self._sending:
+            self._sending = True
+            asyncio.get_running_loop().call_soon(self._send)
+        return call.reply
 
-    async def _send(self, batch: list[tuple[Command, asyncio.Future[object]]]) -> None:
-        pipeline = self._redis.pipeline(transaction=False)
-        for command, _ in batch:
-            pipeline.execute_command(*command)
+    def _send(self) -> None:
+        batch, self._waiting = self._waiting[:BATCH_MAX], self._waiting[BATCH_MAX:]
+        self._sending = bool(batch)
+        if not batch:
+            return
+        if self._wire is not None and self._wire.is_open:
+            self._wire.round_trip(batch).add_done_callback(partial(self._ended, batch))
+        else:
+            self._repair = asyncio.create_task(self._send_on_a_new_wire(batch))
+
+    def _ended(self, batch: Sequence[Call], trip: asyncio.Future[None]) -> None:
+        error = trip.exception()
+        if isinstance(error, RedisConnectionError):
+            self._repair = asyncio.create_task(self._send_on_a_new_wire(batch))
+            return
+        if error is not None:
+            _refuse(batch, error)
+        self._send()
+
+    async def _send_on_a_new_wire(self, batch: Sequence[Call]) -> None:
+        """Connect and send the calls that have no reply, again and again for RETRIES_S."""
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + RETRIES_S
         try:
-            replies: list[object] = await pipeline.execute(raise_on_error=False)
+            while batch := [call for call in batch if not call.reply.done()]:
+                try:
+                    wire = await self._connect()
+                    await wire.round_trip(batch)
+                except RedisConnectionError:
+                    if loop.time() >= until_s:
+                        raise
+                    await asyncio.sleep(RETRY_S)
         except Exception as error:  # noqa: BLE001 - each caller must get the error, else it waits without end
-            replies = [error] * len(batch)
-        for (_, future), reply in zip(batch, replies, strict=True):
-            if future.done():  # the caller was cancelled
-                continue
-            if isinstance(reply, Exception):
-                future.set_exception(reply)
-            else:
-                future.set_result(reply)
+            _refuse(batch, error)
+        self._send()
+
+    async def _connect(self) -> Wire:
+        former, self._wire = self._wire, None
+        if former is not None:
+            await former.release()
+        self._wire = wire = await Wire.open(self._redis)
+        return wire
+
+
+def _refuse(batch: Sequence[Call], error: BaseException) -> None:
+    for call in batch:
+        call.answer(error)

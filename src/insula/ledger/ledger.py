@@ -16,6 +16,7 @@ from insula.keys import ApiKeys
 from insula.ledger import scripts
 from insula.ledger.coalescer import Coalescer
 from insula.ledger.records import (
+    LIVE_FIELDS,
     Accepted,
     Claim,
     Failure,
@@ -258,8 +259,8 @@ class WorkloadLedger:
         cancelled, start = 0, "-"
         while True:
             reply = await self._commands.execute("XRANGE", keys.queue, start, "+", "COUNT", CLOSE_PAGE)
-            entries = cast(list[tuple[bytes, dict[bytes, bytes]]], reply)
-            ids = [fields[b"id"].decode() for _, fields in entries]
+            entries = cast(list[tuple[bytes, list[bytes]]], reply)
+            ids = [fields[1].decode() for _, fields in entries]  # submit writes the id first
             retention_s = self.policy.retention_s
             replies = await asyncio.gather(*(self._run(_CANCEL, api, id, retention_s) for id in ids))
             cancelled += sum(word(Done, "cancel", one) is Done.NOW for one in replies)
@@ -273,15 +274,12 @@ class WorkloadLedger:
         Retention is measured by our own clock, not by Redis': the difference is negligible against days.
         """
         keys = ApiKeys(api)
-        (
-            live,
-            ended,
-        ) = await asyncio.gather(  # in this order: a workload that ends in between is read twice, never missed
-            self._commands.execute("HGETALL", keys.workload(id)),
-            self._commands.execute("HGET", *keys.ended_bucket(id)),
+        # In this order: a workload that ends in between is read twice, never missed.
+        live, ended = await self._commands.execute_all(
+            ("HMGET", keys.workload(id), *LIVE_FIELDS), ("HGET", *keys.ended_bucket(id))
         )
         if ended is None:
-            return Workload.parse_live(api, id, cast(dict[bytes, bytes], live)) if live else None
+            return Workload.parse_live(api, id, cast(list[bytes | None], live))
         workload = Workload.parse_ended(api, id, cast(bytes, ended))
         gone = workload.ended_ms is not None and workload.ended_ms / 1000 + self.policy.retention_s <= time.time()
         return None if gone else workload

@@ -7,6 +7,7 @@ fields are ignored here, and the scripts keep them (library.lua).
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Self, cast
 
@@ -21,6 +22,8 @@ NOTHING: Final = "-"
 """The start time and the version, in an ended record, of a workload that never started."""
 MISSING: Final = (Status.FAILED, "0", "1", "0", NOTHING, "0", NOTHING, "none")
 """Defaults for words that are missing at the end of a record's line."""
+LIVE_FIELDS: Final = ("status", "attempt", "version", "submitted_ms", "started_ms")
+"""The fields of a live workload's hash that a reader needs."""
 OCTETS: Final = b"application/octet-stream"
 
 
@@ -134,24 +137,24 @@ class Workload:
     @classmethod
     def parse(cls, api: str, id: str, reply: bytes | list[bytes | None] | None) -> Self | None:
         """Parse the reply of read.lua about one workload; None if there is none."""
-        if isinstance(reply, bytes):
-            return cls.parse_ended(api, id, reply)
         if reply is None:
             return None
-        fields = zip((b"status", b"attempt", b"version", b"submitted_ms", b"started_ms"), reply, strict=True)
-        return cls.parse_live(api, id, {name: value for name, value in fields if value is not None})
+        return cls.parse_ended(api, id, reply) if isinstance(reply, bytes) else cls.parse_live(api, id, reply)
 
     @classmethod
-    def parse_live(cls, api: str, id: str, record: dict[bytes, bytes]) -> Self:
-        """Parse the fields of a live workload's hash."""
+    def parse_live(cls, api: str, id: str, record: Sequence[bytes | None]) -> Self | None:
+        """Parse the values of LIVE_FIELDS in a live workload's hash. Returns None if all are missing: there is none."""
+        if not any(record):
+            return None
+        status, attempt, version, submitted_ms, started_ms = record
         return cls(
             api=api,
             id=id,
-            status=Status(record[b"status"].decode()) if b"status" in record else Status.IN_QUEUE,
-            attempt=int(record.get(b"attempt", 0)),
-            version=record.get(b"version", b"").decode(),
-            submitted_ms=int(record[b"submitted_ms"]) if b"submitted_ms" in record else made_ms(id),
-            started_ms=int(record[b"started_ms"]) if b"started_ms" in record else None,
+            status=Status(status.decode()) if status else Status.IN_QUEUE,
+            attempt=int(attempt or 0),
+            version=(version or b"").decode(),
+            submitted_ms=int(submitted_ms) if submitted_ms else made_ms(id),
+            started_ms=int(started_ms) if started_ms else None,
             ended_ms=None,
             result=None,
             failure=None,

@@ -152,12 +152,17 @@ def _careful(kind: type[AbstractConnection]) -> type[AbstractConnection]:
             self.mark_for_reconnect()
             raise
         except ResponseError as error:
-            if isinstance(error, NoPermissionError) or str(error).startswith(DENIED_IN_SCRIPT):
-                raise NoPermissionError(f"user {self.username or 'default'}: {error}") from None
-            raise
+            raise naming_the_user(error, self.username) from None
 
     careful = {"read_response": read_response, "send_packed_command": send_packed_command}
     return type(kind.__name__, (kind,), careful)
+
+
+def naming_the_user(error: ResponseError, user: str | None) -> ResponseError:
+    """Return a permission error that names the user; any other error unchanged. Redis names it for some commands."""
+    if isinstance(error, NoPermissionError) or str(error).startswith(DENIED_IN_SCRIPT):
+        return NoPermissionError(f"user {user or 'default'}: {error}")
+    return error
 
 
 async def answers(redis: Redis) -> bool:

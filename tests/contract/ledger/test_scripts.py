@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from insula.errors import LeaseLost, QueueFull
 from insula.ids import new_id
 from insula.keys import ApiKeys
-from insula.ledger import Claim, Claimant, Failure, LedgerPolicy, Payload, Result, Workload, WorkloadLedger
+from insula.ledger import Claim, Claimant, Failure, LedgerPolicy, Payload, Result, Workload, WorkloadLedger, coalescer
 from insula.status import Status
 from tests.waiting import until_awaited
 
@@ -276,3 +276,16 @@ async def test_i1_concurrent_submits_share_a_round_trip(ledger: WorkloadLedger, 
     reads = (await redis.info("stats"))["total_reads_processed"] - reads_before
     assert reads <= 20
     assert await redis.xlen(KEYS.queue) == 201
+
+
+async def test_a_workload_that_ends_while_it_is_read_is_found(
+    ledger: WorkloadLedger, redis: Redis, payload: Payload, alice: Claimant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read is two commands. Here each is a batch of its own, so that other commands run in between."""
+    monkeypatch.setattr(coalescer, "BATCH_MAX", 1)
+    other = WorkloadLedger(redis, ledger.policy)
+    for _ in range(100):
+        id = await submit(ledger, payload)
+        ending = asyncio.create_task(other.finish((await claim_one(ledger, alice)).lease, Result(inline=b"{}")))
+        while not ending.done():
+            await read(ledger, id)

@@ -103,7 +103,8 @@ def test_only_the_redis_client_names_errors_of_redis_py() -> None:
     """It translates them to ours, so no other module gets one."""
     may = {
         "src/insula/stores/redis_client.py",
-        "src/insula/ledger/coalescer.py",  # NoScriptError, which no caller gets
+        "src/insula/stores/redis_wire.py",  # its only user is the coalescer
+        "src/insula/ledger/coalescer.py",  # NoScriptError and lost connections, which no caller gets
         "local/insula_local/preflight.py",  # checks the user's own Redis before the start
     }
     named = {
