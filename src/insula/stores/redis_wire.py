@@ -77,8 +77,7 @@ class Wire(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self._calls.extend(calls)
         self._trip = trip = loop.create_future()
-        late = RedisTimeoutError("Timeout reading from socket")
-        self._timer = loop.call_later(self._connection.socket_timeout, self._fail, late)
+        self._timer = loop.call_later(self._connection.socket_timeout, self._time_out)
         self._transport.write(b"".join([call.command for call in calls]))
         return trip
 
@@ -109,6 +108,9 @@ class Wire(asyncio.Protocol):
         """Close the connection and return it to the client, which may open it again."""
         await self._connection.disconnect(nowait=True)
         await self._pool.release(self._connection)
+
+    def _time_out(self) -> None:
+        self._fail(RedisTimeoutError("Timeout reading from socket"))
 
     def _fail(self, error: Exception) -> None:
         self._abort()
