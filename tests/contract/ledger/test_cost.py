@@ -27,9 +27,9 @@ BODY: Final = b'{"key": "%s"}' % (b"x" * 200)
 COMMANDS: Final = {
     "submit": "evalsha exists*2 hget hincrby hmget hset time xadd*2 xlen",
     "read of a waiting one": "hget hmget",
-    "claim": "evalsha hget hincrby*3 hset*2 time xadd xreadgroup xrevrange",
+    "claim": "evalsha hincrby*2 hmget hset time xadd xreadgroup xrevrange",
     "read of a running one": "hget hmget",
-    "finish": "del evalsha expire hgetall hincrby*2 hmget hset time xack xadd xdel zadd",
+    "finish": "del evalsha expire hgetall hincrby*2 hset time xack xadd xdel zadd",
     "read of an ended one": "hget hmget",
 }
 """For each step of one workload: the commands that Redis runs, those of scripts too. Each is one round trip."""
