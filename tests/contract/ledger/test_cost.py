@@ -117,7 +117,7 @@ async def servicers(
     apis = RegistryCache(registry, tombstones=False)
     await apis.by_name("echo")
     admission = Admission(ledger, unused, payload_bytes_max=1 << 20, stores_folder=None)
-    return SubmitServicer(admission, apis), ResultsServicer(ledger, unused, apis, unused)
+    return SubmitServicer(admission, unused, apis), ResultsServicer(ledger, unused, apis, unused)
 
 
 async def calls_of(request: Callable[[], Awaitable[object]]) -> int:

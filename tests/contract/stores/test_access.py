@@ -38,7 +38,17 @@ RULES = {
 }
 SCRIPTS = {
     "submit": ("open", "close", "reopen", "cancel", "submit", "move_endpoint", "move_name", "move_registration"),
-    "results": ("expired", "forget", "drop", "abandon", "sample", "move_endpoint", "move_name", "move_registration"),
+    "results": (
+        "read",
+        "expired",
+        "forget",
+        "drop",
+        "abandon",
+        "sample",
+        "move_endpoint",
+        "move_name",
+        "move_registration",
+    ),
     "insula-worker-a": ("open", "claim", "renew", "finish", "requeue", "reclaim"),
 }
 
