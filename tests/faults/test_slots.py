@@ -104,10 +104,7 @@ async def test_i5_kills_of_one_of_four_processes_under_load_hurt_nobody(stack: S
 
     loading = asyncio.create_task(load())
     for _ in range(KILLS):
-        accepted = len(ids)
-        await until_awaited(lambda: asyncio.to_thread(busy_runners, stack))
-        await until_awaited(partial(asyncio.to_thread, all_ended, stack, ids[:accepted]))
-        os.kill(random.choice(stack.processes("runner", "threads")), 9)
+        await kill_one(stack, list(ids))
     stopping.set()
     await loading
     await asyncio.to_thread(ended, stack, "threads", before + len(ids))
@@ -120,7 +117,7 @@ async def kill_one(stack: Stack, accepted: list[str]) -> None:
     """Kill a handler process once all are busy, and the accepted workloads have ended."""
     await until_awaited(lambda: asyncio.to_thread(busy_runners, stack))
     await until_awaited(lambda: asyncio.to_thread(all_ended, stack, accepted))
-    os.kill(random.choice(stack.processes("runner", "threads")), 9)  # noqa: S311 - no secret
+    os.kill(random.choice(stack.processes("runner", "threads")), 9)
 
 
 def all_ended(stack: Stack, ids: list[str]) -> bool:

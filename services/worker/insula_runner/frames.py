@@ -12,7 +12,7 @@ This module encodes frames and checks their sizes. It uses no socket and does no
                                                              metric     kind, name, value, tags
 
 A job travels as one message of a socket pair of its own, the job queue. The descriptor of a file travels with the
-message instead of a payload that is too large for it. All other frames are written to a stream. Jobs begin in the order
+message instead of a payload from S3. All other frames are written to a stream. Jobs begin in the order
 in which they were written; their answers name them by number. The format is JSON and not pickle, because user code
 controls one side.
 
@@ -29,7 +29,6 @@ HEADER_BYTES_MAX = 1 << 20
 RESULT_BYTES_MAX = 64 << 20
 BODY_BYTES_MAX = RESULT_BYTES_MAX
 JOB_BYTES_MAX = 128 << 10  # one message of the job queue
-PAYLOAD_INLINE_BYTES_MAX = 64 << 10  # a payload beyond this travels as a file
 RECEIVE_BYTES = 256 << 10  # read from the socket at once
 
 MARK_START = "\0"

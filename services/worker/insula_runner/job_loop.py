@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from functools import partial
-from typing import Any, Callable, Dict, Generator, Iterable, List, MutableMapping, Set, Tuple, Type, Union
+from typing import Any, Callable, Dict, Generator, Iterable, List, MutableMapping, Optional, Set, Tuple, Type, Union
 
 from insula_runner.channel import Channel
 from insula_runner.handler.event_loop import EventLoop
@@ -202,10 +202,18 @@ class Tasks:
                 break
             task = self._context.copy().run(loop.create_task, self._answer(job))
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            task.add_done_callback(self._ended_task)
         if self._running:
             await asyncio.wait(self._running)
         self._ended = True
+
+    def _ended_task(self, task: Any) -> None:
+        """End the process if a job has no answer: the supervisor would wait for it for ever."""
+        self._running.discard(task)
+        error: Optional[BaseException] = None if task.cancelled() else task.exception()
+        if error is not None and not self._answers.channel.closed:
+            traceback.print_exception(type(error), error, error.__traceback__)
+            os._exit(1)
 
     async def _answer(self, job: Job) -> None:
         self._answers.begin(job)

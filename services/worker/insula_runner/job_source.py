@@ -7,6 +7,7 @@ is read there does not. Any thread may take jobs. In a forked child the queue is
 from __future__ import annotations
 
 import array
+import errno
 import os
 import socket
 from typing import Any, Callable, Dict, NamedTuple, Optional
@@ -68,7 +69,9 @@ class JobSource:
 
     def _receive(self, flags: int) -> Optional[Job]:
         flags |= socket.MSG_CMSG_CLOEXEC
-        message, ancillary, _, _ = self._socket.recvmsg(JOB_BYTES_MAX, _DESCRIPTOR_BYTES, flags)
+        message, ancillary, state, _ = self._socket.recvmsg(JOB_BYTES_MAX, _DESCRIPTOR_BYTES, flags)
+        if state & (socket.MSG_CTRUNC | socket.MSG_TRUNC):
+            raise OSError(errno.EMFILE, "a payload was lost: the handler has too many open files")
         if not message:
             return None
         payload = read_file(ancillary[0][2]) if ancillary else None

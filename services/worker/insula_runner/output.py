@@ -95,7 +95,8 @@ class LineMarks:
             yield
         finally:
             for stream in self._streams:
-                stream.finish_line(workload)
+                with contextlib.suppress(OSError):
+                    stream.finish_line(workload)
             self._current.reset(before)
 
 
@@ -123,7 +124,7 @@ class MarkedStream(io.RawIOBase):
         os.register_at_fork(after_in_child=self._unlock)
 
     def _unlock(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finalizer or a signal handler may print while a line is written
 
     def writable(self) -> bool:
         """It is writable."""
@@ -144,13 +145,14 @@ class MarkedStream(io.RawIOBase):
         if workload is None:
             self._write(text)
             return len(text)
-        begun = workload.begun.setdefault(self._number, bytearray())
-        begun += text
-        end = len(begun) if len(begun) > LINE_BYTES_MAX else begun.rfind(b"\n") + 1
-        if end:
+        with self._lock:
+            begun = workload.begun.setdefault(self._number, bytearray())
+            begun += text
+            end = len(begun) if len(begun) > LINE_BYTES_MAX else begun.rfind(b"\n") + 1
             lines = bytes(begun[:end])
             del begun[:end]
-            self._write(workload.mark + lines + self._end)
+            if lines:
+                self._write(workload.mark + lines + self._end)
         return len(text)
 
     def put(self, lines: bytes) -> None:

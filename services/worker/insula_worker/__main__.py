@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 from contextlib import AsyncExitStack
 
 from insula.cache import ENVIRONMENTS
@@ -27,8 +28,15 @@ from insula_worker.worker import Worker
 from insula_worker.worker_servicer import WorkerServicer
 
 
+def raise_file_limit() -> None:
+    """Allow as many open files as the system does: each process and each payload from S3 takes some."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def run(settings: Settings) -> None:
     """Run the worker of one API, and serve WorkerService. If Redis is unavailable, the worker waits for it."""
+    raise_file_limit()
     stopping = asyncio.Event()
     on_stop_signal(stopping.set)
     log = WorkerLog(labels(settings.api))

@@ -103,7 +103,14 @@ class Release:
         if self.waits:
             self._changed()
             await self._may_start.wait()
-        await self.pool.keep(self._launch)
+        while True:
+            try:
+                await self.pool.keep(self._launch)
+            except Exception as error:
+                log.exception("unexpected error in a release", extra={"version": self.target.version})
+                await self.pool.stop(0, "the worker failed")
+                self._enter(Phase.FAILING, f"the worker failed with {error!r}")
+            await asyncio.sleep(pause_s(1))
 
     async def _install(self) -> RunnerLaunch:
         """Install the version. Retry with backoff until it succeeds."""

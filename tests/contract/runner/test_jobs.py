@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from insula_runner.frames import PAYLOAD_INLINE_BYTES_MAX
+from insula_submit.admission import INLINE_BYTES_MAX
 from insula_worker.attempts.json_object import is_json_object
 from insula_worker.runners.messages import Completed, Metric
 from insula_worker.runners.process import RunnerLaunch
@@ -116,8 +116,8 @@ async def test_a_payload_in_a_file_arrives_whole(start: Start, tmp_path: Path) -
 
 async def test_the_largest_payload_of_a_message_arrives(start: Start) -> None:
     runner = await start(handler("return {'bytes': len(payload)}"))
-    answer = await result(runner, job(b"x" * PAYLOAD_INLINE_BYTES_MAX, "image/png"))
-    assert answer == {"bytes": PAYLOAD_INLINE_BYTES_MAX}
+    answer = await result(runner, job(b"x" * INLINE_BYTES_MAX, "image/png"))
+    assert answer == {"bytes": INLINE_BYTES_MAX}
 
 
 async def test_jobs_that_have_not_begun_are_taken_back(start: Start, launch: RunnerLaunch) -> None:

@@ -24,7 +24,7 @@ INTERNAL = {
     "a bound of a key of cortex.yaml, which docs/cortex-yaml.md shows": {
         "INTEGER_BITS_MAX", "INTEGER_MAX", "CHARACTERS_MAX", "TEXT_CHARACTERS_MAX",
     },
-    "the wire between a worker and its runners": {"JOB_BYTES_MAX", "PAYLOAD_INLINE_BYTES_MAX"},
+    "the wire between a worker and its runners": {"JOB_BYTES_MAX", "NAMES_MAX"},
     "calls of ours that wait for others of ours": {"BLOCKING_MAX", "CALLS_MAX", "COMPLAINTS_MAX", "PERIOD_MAX"},
     "a limit of Kubernetes, which docs/autoscaling.md shows": {"PERCENT_MAX", "PERIOD_S_MAX", "STABILIZATION_S_MAX"},
     "the resolution of an average, which docs/autoscaling.md shows": {"SAMPLES_MAX"},

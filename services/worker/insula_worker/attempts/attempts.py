@@ -37,11 +37,6 @@ class Attempts:
         self._jobs: dict[Attempt, Job] = {}
 
     @property
-    def running(self) -> int:
-        """Number of attempts that are not answered."""
-        return len(self._reading) + self.pool.running
-
-    @property
     def room(self) -> int:
         """Number of workloads to claim now. Attempts that wait for S3 during an outage do not reduce it."""
         return self.pool.room - (len(self._reading) - self.payloads.aside)
@@ -96,6 +91,13 @@ class Attempts:
         attempt.answered = True
         self._outcomes.take(attempt, outcome)
         self._answered(attempt)
+
+    def stop_reading(self, because: str) -> None:
+        """Give back the attempts that still read their payload."""
+        reading, self._reading = self._reading, {}
+        for attempt, task in reading.items():
+            task.cancel()
+            self._end(attempt, Unfinished(because))
 
     async def drop(self, attempt: Attempt) -> None:
         """Stop an attempt whose lease is lost, unless other attempts run in the same process."""

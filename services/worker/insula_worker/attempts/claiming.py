@@ -23,6 +23,7 @@ from insula_worker.attempts.pulse import Pulse
 from insula_worker.attempts.workload_lines import WorkloadLines
 from insula_worker.runners.observers import Observers
 from insula_worker.runners.pool import RunnerPool
+from insula_worker.runners.runner import NOT_STARTED, STOPPING
 
 log = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ class Claiming:
         self._held: dict[str, tuple[Attempt, Attempts]] = {}
         self._changed = asyncio.Event()
         self._scan_at = 0.0  # when the next search for workloads that no worker runs is due
+        self._suspects_from = 0.0  # when the next suspect may be claimed
         self._queue_empty = False
         self._entry_wait: asyncio.Timeout | None = None
         self._predecessor = True  # the first reclaim finds the claims of a killed worker with our name
@@ -93,6 +95,8 @@ class Claiming:
 
     def serve(self, pool: RunnerPool | None, claimant: Claimant | None = None) -> None:
         """Claim for this release from now on, or for none. Running attempts continue where they are."""
+        if self.serving is not None:
+            self.serving.attempts.payloads.stop_waiting()
         self.serving = None
         if pool is not None and claimant is not None:
             pool.changed = self.wake
@@ -195,6 +199,8 @@ class Claiming:
 
     async def settle(self) -> None:
         """Wait until the attempts of stopped runners are given back, GIVE_BACK_S at most (invariant I7)."""
+        for attempts in {attempts for _, attempts in self._held.values()}:
+            attempts.stop_reading(NOT_STARTED.format(STOPPING))
         await self._wait_while(lambda: bool(self._held), GIVE_BACK_S)
 
     async def idle_in(self, pool: RunnerPool) -> None:
@@ -212,6 +218,7 @@ class Claiming:
 
     async def _claim(self, serving: Serving, room: int) -> _Taken:
         newest, claims = await self._ledger.claim(self._api, serving.claimant, count=room)
+        self._queue_empty = len(claims) < room
         return _Taken(claims, newest if len(claims) < room else None)
 
     async def _reclaim(self, serving: Serving, room: int, *, expired: bool) -> _Taken:
@@ -219,7 +226,7 @@ class Claiming:
             self._api,
             serving.claimant,
             count=room,
-            suspects=serving.attempts.pool.room_for_suspects,
+            suspects=self._suspects_wanted(serving),
             held=self._held,
             expired=expired,
             own_lost=self._predecessor,
@@ -248,8 +255,11 @@ class Claiming:
         self._held.update((attempt.lease.id, (attempt, serving.attempts)) for attempt in begun)
         self._lines.begun(begun)
         serving.attempts.run(begun)
-        self._queue_empty = taken.newest is not None
         return taken.newest
+
+    def _suspects_wanted(self, serving: Serving) -> int:
+        due = asyncio.get_running_loop().time() >= self._suspects_from
+        return serving.attempts.pool.room_for_suspects if due else 0
 
     def _answered(self, attempt: Attempt) -> None:
         """Claim again, because there is room for another workload. After a suspect, look for the next one.
@@ -257,12 +267,14 @@ class Claiming:
         If a single runner runs suspects and others wait, the others get as much time as the suspect took.
         """
         self.wake()
-        if attempt.claim.suspect and self.serving is not None:
-            if self._queue_empty or not self.serving.attempts.pool.single:
-                self._scan_at_once()
-            else:
-                now = asyncio.get_running_loop().time()
-                self._scan_at = min(self._scan_at, 2 * now - attempt.claimed_at)
+        if not attempt.claim.suspect or self.serving is None:
+            return
+        if self._queue_empty or not self.serving.attempts.pool.single:
+            self._scan_at_once()
+        else:
+            now = asyncio.get_running_loop().time()
+            self._suspects_from = 2 * now - attempt.claimed_at
+            self._scan_at = max(self._scan_at, min(self._suspects_from, now + SCAN_S))
 
     def _ended(self, attempt: Attempt, *, here: bool) -> None:
         held = self._held.get(attempt.lease.id)

@@ -199,6 +199,10 @@ class Outcomes:
         except LeaseLost:
             self._ended(attempt, here=False)
             return
+        except Exception:
+            log.exception("unexpected error in an attempt", extra={"id": lease.id})  # its lease expires
+            self._ended(attempt, here=False)
+            return
         if status is Status.FAILED:
             log.error("failed to process workload", extra={**fields, "reason": Reason.WORKER_LOST, "error": why})
         elif status is Status.CANCELLED:

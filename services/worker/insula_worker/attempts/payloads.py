@@ -167,10 +167,17 @@ def _check_size(read_bytes: int, size_bytes: int) -> None:
 
 
 def _file_of(size_bytes: int) -> IO[bytes]:
-    """Return an empty file without a name, in memory if it is small."""
-    if size_bytes > PAYLOAD_MEMORY_BYTES:
-        return cast("IO[bytes]", TemporaryFile(buffering=0))
-    return os.fdopen(os.memfd_create("payload"), "w+b", buffering=0)
+    """Return an empty file without a name, in memory if it is small. Raises StoreUnavailable."""
+    try:
+        if size_bytes > PAYLOAD_MEMORY_BYTES:
+            return cast("IO[bytes]", TemporaryFile(buffering=0))
+        return os.fdopen(os.memfd_create("payload"), "w+b", buffering=0)
+    except OSError as error:
+        raise _no_file(error) from error
+
+
+def _no_file(error: OSError) -> StoreUnavailable:
+    return StoreUnavailable("disk", str(error), summary="the payload cannot be kept on this machine")
 
 
 async def _write(file: IO[bytes], chunk: bytes) -> None:
@@ -178,7 +185,7 @@ async def _write(file: IO[bytes], chunk: bytes) -> None:
     try:
         await asyncio.to_thread(_write_all, file.fileno(), chunk)
     except OSError as error:
-        raise StoreUnavailable("disk", str(error), summary="the payload cannot be kept on this machine") from error
+        raise _no_file(error) from error
 
 
 def _write_all(descriptor: int, chunk: bytes) -> None:

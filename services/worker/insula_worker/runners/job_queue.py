@@ -8,7 +8,9 @@ each message to one reader. After a crash, the jobs that are still in the queue 
 from __future__ import annotations
 
 import array
+import asyncio
 import socket
+from collections.abc import Callable
 from typing import Final
 
 from insula_runner.frames import JOB_BYTES_MAX, decode_frame
@@ -33,14 +35,22 @@ class JobQueue:
     def put(self, message: bytes, file: int | None = None) -> bool:
         """Add a job: a frame of at most JOB_BYTES_MAX bytes, and the descriptor of its payload's file.
 
-        Return False if the queue is full. It may be full with one job, and is not while it is empty.
+        Return False if the queue is full or has ended. It has room while it is empty.
         """
         carried = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))] if file is not None else []
         try:
             self._writing.sendmsg([message], carried)
-        except BlockingIOError:
+        except (BlockingIOError, BrokenPipeError):  # full, or ended
             return False
         return True
+
+    def when_room(self, resume: Callable[[], None]) -> None:
+        """Call `resume` once, on the event loop, when the queue has room again."""
+        asyncio.get_running_loop().add_writer(self._writing, self._resume, resume)
+
+    def _resume(self, resume: Callable[[], None]) -> None:
+        asyncio.get_running_loop().remove_writer(self._writing)
+        resume()
 
     def take_back(self) -> list[int]:
         """Take all jobs that have not begun. Return their numbers."""
@@ -60,6 +70,7 @@ class JobQueue:
         self._writing.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Close both ends. Safe to repeat."""
+        """Close both ends."""
+        asyncio.get_running_loop().remove_writer(self._writing)
         self._writing.close()
         self._reading.close()

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Final
 
 API_PREFIX: Final = "api-"
+NAMES_MAX: Final = 1000
+"""Most names. All of them fit into one message to the runner."""
 
 
 class Neighbours:
@@ -18,7 +20,7 @@ class Neighbours:
         self._names: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
-        """Return the current names: api-<name> for each API."""
+        """Return the current names: api-<name> for each API, the first NAMES_MAX."""
         if self._hosts is None:
             return ()
         try:
@@ -27,7 +29,7 @@ class Neighbours:
             if seen != self._seen:
                 lines = self._hosts.read_text(encoding="utf-8", errors="replace").splitlines()
                 words = [word for line in lines for word in line.partition("#")[0].split()[1:]]
-                self._names, self._seen = tuple(word for word in words if word.startswith(API_PREFIX)), seen
+                self._names, self._seen = tuple(word for word in words if word.startswith(API_PREFIX))[:NAMES_MAX], seen
         except OSError:
             return self._names  # the file is being rewritten
         return self._names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from insula.phase import Phase
@@ -46,6 +47,7 @@ class RunnerPool:
         self._runners: list[Runner] = []
         self._limit_bytes: int | None = None
         self._enforced = True
+        self._worked = False
         self._phase: Phase | None = None
         self._due = asyncio.Event()
 
@@ -64,6 +66,8 @@ class RunnerPool:
             )
             for number in range(launch.processes)
         ]
+        for runner in self._runners:
+            runner.may_be_replaced = partial(self._all_ready_but, runner)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._replace_for_ever())
             if launch.memory_bytes is not None or launch.process_memory_bytes is not None:
@@ -101,9 +105,10 @@ class RunnerPool:
     def give(self, jobs: Iterable[Job]) -> None:
         """Give each job to a runner. If no runner takes jobs, they end unfinished."""
         for job in jobs:
+            self._worked = True
             takers = [runner for runner in self._runners if runner.takes_jobs]
             if not takers:
-                give_back([job], "no process of the handler is ready")
+                give_back([job], "no process of the handler takes workloads now")
             elif job.suspect:
                 others = min(takers, key=lambda runner: runner.running).run_alone(job)
                 self.give(others)
@@ -142,13 +147,16 @@ class RunnerPool:
             self._due.set()
         self.changed()
 
+    def _all_ready_but(self, runner: Runner) -> bool:
+        return all(other.process is not None for other in self._runners if other is not runner)
+
     async def _replace_for_ever(self) -> None:
         """Replace runners that are due, one after the other, so that the others go on."""
         while True:
             await self._due.wait()
             self._due.clear()
             for runner in self._runners:
-                if runner.due:
+                if runner.due and runner.may_be_replaced():
                     await runner.replace(LEAVE_S)
 
     def _measured(self) -> dict[Runner, Measured]:
@@ -156,11 +164,11 @@ class RunnerPool:
         return {runner: Measured(process.pid, process.generations) for runner, process in ready if process is not None}
 
     async def _weigh_loaded(self, process: RunnerProcess) -> None:
-        """Do not enforce compute.mem if it is exceeded before there is a workload: none could ever run.
+        """Do not enforce compute.mem if it is exceeded before the first workload: none could ever run.
 
         Cortex ran such a handler, because it only reserved the memory.
         """
-        if self._limit_bytes is None or self.running:
+        if self._limit_bytes is None or self._worked:
             return
         measured = [*self._measured().values(), Measured(process.pid, process.generations)]
         loaded_bytes = sum(await asyncio.to_thread(bytes_over, measured, self._limit_bytes))
@@ -187,7 +195,8 @@ class RunnerPool:
                 await self._look_for_large(measured, process_bytes)
 
     async def _end_largest(self, used: dict[Runner, int], limit_bytes: int) -> None:
-        largest = max(used, key=lambda runner: used[runner])
+        # A suspect last: it would fail, and the memory may be that of others.
+        largest = max(used, key=lambda runner: (runner.reserved_for is None and runner.running > 0, used[runner]))
         whole = sum(used.values())
         reason = f"the handler used {whole >> 20} MiB of memory; compute.mem allows {limit_bytes >> 20} MiB"
         await largest.end_over_memory(reason)

@@ -142,12 +142,10 @@ class RunnerProcess:
         `on_metric` is called on the event loop for each metric that the handler pushes. It must not block or raise.
         `lines` receives the handler's output.
         """
-        output = RunnerOutput(launch.labels, lines)
         try:
-            runner = await cls._spawn(launch, on_answer, on_metric, output)
-        except BaseException:
-            output.abandon()
-            raise
+            runner = await cls._spawn(launch, on_answer, on_metric, lines)
+        except OSError as error:
+            raise HandlerStartFailed(f"the handler's process cannot be started: {error}") from error
         try:
             async with asyncio.timeout(start_timeout_s):
                 await runner._become_ready(launch)
@@ -165,10 +163,13 @@ class RunnerProcess:
         launch: RunnerLaunch,
         on_answer: Callable[[int, Outcome], None],
         on_metric: Callable[[Metric], None] | None,
-        output: RunnerOutput,
+        lines: LineTaker,
     ) -> RunnerProcess:
-        ours, theirs = socket.socketpair()
-        with theirs, ExitStack() as undoing:
+        with ExitStack() as undoing, ExitStack() as given:
+            output = RunnerOutput(launch.labels, lines)
+            undoing.callback(output.abandon)
+            ours, theirs = socket.socketpair()
+            given.enter_context(theirs)
             _, connection = await asyncio.get_running_loop().create_connection(
                 lambda: RunnerConnection(on_answer, on_metric), sock=ours
             )
@@ -176,20 +177,17 @@ class RunnerProcess:
             queue = JobQueue()
             undoing.callback(queue.close)
             inherited = [theirs.fileno(), queue.reading_end]
-            try:
-                begin, tmp = await asyncio.to_thread(launch.view.start)
-                stdout, stderr = output.writing_ends
-                program = await Program.start(
-                    begin,
-                    _command(launch, inherited),
-                    launch.project,
-                    _environment(launch),
-                    stdout=stdout,
-                    stderr=stderr,
-                    keep=inherited,
-                )
-            except OSError as error:
-                raise HandlerStartFailed(f"the handler's process cannot be started: {error}") from error
+            begin, tmp = await asyncio.to_thread(launch.view.start)
+            stdout, stderr = output.writing_ends
+            program = await Program.start(
+                begin,
+                _command(launch, inherited),
+                launch.project,
+                _environment(launch),
+                stdout=stdout,
+                stderr=stderr,
+                keep=inherited,
+            )
             undoing.callback(program.kill)
             own_pid = await program.command_pid()
             undoing.pop_all()
@@ -226,6 +224,11 @@ class RunnerProcess:
     def put(self, message: bytes, file: int | None = None) -> bool:
         """Add a job to the runner's queue, see JobQueue. Return False if it is full, or the runner has ended."""
         return self._alive and self._queue.put(message, file)
+
+    def when_room(self, resume: Callable[[], None]) -> None:
+        """Call `resume` once when the queue has room again. It is not called after the runner's end."""
+        if self._alive:
+            self._queue.when_room(resume)
 
     def take_back(self) -> list[int]:
         """Return the numbers of the jobs that have not begun. The runner does not begin them any more."""
@@ -297,6 +300,11 @@ def _models(models: RunnerModels) -> dict[str, object]:
 
 
 def _check_start(answer: Frame) -> None:
-    if answer.type == "refused":
+    if answer.type != "refused":
+        return
+    try:
         refusal = json.loads(answer.body)
-        raise HandlerStartFailed(storable(refusal["message"]), storable(refusal["traceback"]))
+        message, traceback = storable(refusal["message"]), storable(refusal["traceback"])
+    except (ValueError, KeyError, TypeError) as error:  # user code shares the runner's process
+        raise HandlerStartFailed(f"the handler's process sent what is not a frame: {error}") from error
+    raise HandlerStartFailed(message, traceback)

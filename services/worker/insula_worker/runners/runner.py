@@ -55,6 +55,8 @@ class Runner:
         """The suspect that runs alone, or will when the other jobs have ended. The runner gets no other job."""
         self.due = ""
         """Why the process has to be replaced, or empty."""
+        self.may_be_replaced: Callable[[], bool] = bool
+        """Whether other runners go on while this one is replaced. Until then it runs more jobs than it should."""
         self._launch = launch
         self._enter_phase = enter
         self._changed = changed
@@ -66,8 +68,10 @@ class Runner:
         self._process: RunnerProcess | None = None
         self._jobs: dict[int, Job] = {}
         self._unsent: deque[int] = deque()
-        self._given = 0  # the number of the last job, since the start of the process
-        self._taken_back = 0
+        self._number = 0  # of the last job
+        self._answers = 0  # since the start of the process
+        self._used = False
+        self._stuck = False
         self._job_s: float | None = None
         self._answered_at = 0.0
         self._patience: asyncio.TimerHandle | None = None
@@ -91,16 +95,19 @@ class Runner:
     @property
     def takes_jobs(self) -> bool:
         """Whether it may be given jobs. `room` says how many."""
-        return self._process is not None and not self._leaves and self.reserved_for is None
+        return self._process is not None and not self._leaves and not self._stopped and self.reserved_for is None
 
     @property
     def room(self) -> int:
-        """Number of further jobs to give it: for free slots, and ahead if its jobs are short."""
-        if not self.takes_jobs:
+        """Number of further jobs to give it: for free slots, and ahead if its jobs are short.
+
+        It is 0 after jobs were given back, until the next answer: the runner does not take them.
+        """
+        if not self.takes_jobs or self._stuck:
             return 0
         room = self._launch.slots + self._ahead - len(self._jobs)
-        if self._launch.requests_max is not None:
-            room = min(room, self._launch.requests_max - (self._given - self._taken_back))
+        if self._launch.requests_max is not None and self.may_be_replaced():
+            room = min(room, self._launch.requests_max - self._answers - len(self._jobs))
         return max(0, room)
 
     @property
@@ -130,7 +137,11 @@ class Runner:
                 self._enter(Phase.FAILING, f"{error}\n{error.traceback}".strip())
             else:
                 log.info("handler ready", extra={"seconds": round(loop.time() - started_at, 3)})
-                await self._loaded(process)
+                try:
+                    await self._loaded(process)
+                except BaseException:
+                    await process.stop(0)
+                    raise
                 self._become_ready(process)
                 used = await self._live(process)
             works = used or loop.time() - started_at > STEADY_S
@@ -150,7 +161,7 @@ class Runner:
     def _become_ready(self, process: RunnerProcess) -> None:
         self._killed_because, self._over_memory, self._sent_names = "", "", ()
         self.due, self._leaves, self._process = "", False, process
-        self._given = self._taken_back = 0
+        self._answers, self._used, self._stuck = 0, False, False
         self._ready.set()
         log.info("polling for workloads...")
         self._enter(Phase.READY, "")
@@ -162,7 +173,7 @@ class Runner:
         self._process = None
         self._ready.clear()
         reason = self._over_memory or f"the handler's process {death}"
-        used = self._given > 0
+        used = self._used
         if self._leaves and not self._jobs:
             log.info("handler process replaced", extra={"reason": self.due})
             return True
@@ -187,30 +198,32 @@ class Runner:
         if not self._jobs:
             self._answered_at = job.given_at
         self._idle.clear()
-        self._given += 1
-        self._jobs[self._given] = job
+        self._number, self._used = self._number + 1, True
+        self._jobs[self._number] = job
         if not self._unsent:
             loop.call_soon(self._send)  # with those that are given at the same time
-        self._unsent.append(self._given)
+        self._unsent.append(self._number)
         if self._patience is None:
             self._patience = loop.call_later(PATIENCE_S, self._look_at_queue)
 
     def _send(self) -> None:
         """Write the jobs that were not written yet, as far as the queue has room."""
         if not self._unsent:
-            return
+            return None
         names = self._neighbours.names()
         while self._unsent and self._process is not None:
             number = self._unsent[0]
             new_names = names if names != self._sent_names else ()
             if not self._process.put(*encode_job(number, self._jobs[number], new_names)):
-                return
+                return self._process.when_room(self._send)
             self._sent_names = names
             self._unsent.popleft()
+        return None
 
     def _answered(self, number: int, outcome: Outcome) -> None:
         job = self._jobs.pop(number)
-        self._answered_at = asyncio.get_running_loop().time()
+        self._answered_at, self._stuck = asyncio.get_running_loop().time(), False
+        self._answers += 1
         self._job_s = outcome.handler_s if self._job_s is None else 0.8 * self._job_s + 0.2 * outcome.handler_s
         if self.reserved_for is job:
             self.reserved_for = None
@@ -220,21 +233,26 @@ class Runner:
             if self.reserved_for is not None:
                 self.give(self.reserved_for)
         self._send()
-        if self._given - self._taken_back - len(self._jobs) == self._launch.requests_max:
+        if self._launch.requests_max is not None and self._answers >= self._launch.requests_max:
             self.due = f"it has run {self._launch.requests_max} workloads (max_requests_per_process)"
         self._changed()
 
     def take_back(self) -> list[Job]:
         """Take back the jobs that have not begun. They have not ended: the caller owns them."""
-        numbers = list(self._unsent)
-        self._unsent.clear()
-        if self._process is not None:
-            numbers = [*self._process.take_back(), *numbers]
-        taken = [self._jobs.pop(number) for number in numbers]
-        self._taken_back += len(taken)
+        taken = self._take_queued()
         if self.reserved_for is not None and self.reserved_for not in self._jobs.values():
             taken += [] if self.reserved_for in taken else [self.reserved_for]
             self.reserved_for = None
+        return taken
+
+    def _take_queued(self) -> list[Job]:
+        """Take back the jobs in the queue. Forget the numbers that the runner has answered out of turn."""
+        numbers = list(self._unsent)
+        self._unsent.clear()
+        if self._process is not None and (queued := self._process.take_back()):
+            numbers = [*queued, *numbers]
+            self._sent_names = ()  # they may have been in one of these jobs
+        taken = [job for number in numbers if (job := self._jobs.pop(number, None)) is not None]
         if not self._jobs:
             self._idle.set()
         return taken
@@ -258,15 +276,16 @@ class Runner:
         self._patience = None
         if not self._jobs:
             return
-        if left_s <= 0:
-            give_back(self.take_back(), "the workload before it still runs")
+        if left_s <= 0 and (waiting := self._take_queued()):
+            self._stuck = True
+            give_back(waiting, "the workload before it still runs")
         self._patience = loop.call_later(max(left_s, PATIENCE_S / 2), self._look_at_queue)
 
     def _settle(self, process: RunnerProcess, reason: str) -> None:
         """End the jobs of a process that has ended."""
         numbers = [*process.take_back(), *self._unsent]
         self._unsent.clear()
-        waiting = [self._jobs.pop(number) for number in numbers]
+        waiting = [job for number in numbers if (job := self._jobs.pop(number, None)) is not None]
         begun, self._jobs = list(self._jobs.values()), {}
         if self.reserved_for is not None and self.reserved_for not in [*begun, *waiting]:
             waiting.append(self.reserved_for)

@@ -5,7 +5,7 @@
 local queue, ended, counts, updates, dead, uploads, closed = unpack(KEYS)
 local workload_prefix, ended_prefix, dead_prefix = ARGV[1] .. 'workload:', ARGV[1] .. 'ended:', ARGV[1] .. 'dead:'
 local RETURNED = 'returned'  -- consumer that holds entries given back until the next reclaim
-local SUSPECTS = 'suspects'  -- the same for suspects: workloads whose process ended with several attempts in it
+local SUSPECTS = 'suspects'  -- the same for suspects, which run alone in a process
 
 local script_ms  -- the time does not change during a script
 

@@ -18,36 +18,47 @@ local LOST_TOGETHER = 1024  -- attempts of a lost worker that are looked at toge
 local held = set_of(ARGV, 11)
 local answer = {}
 
--- running_of: returns for each owner in a list of pending entries how many of its workloads run, without those held.
-local function running_of(list)
-  local running = {}
-  for _, pending in ipairs(list) do
-    local owner = pending[2]
-    local entry = redis.call('XRANGE', queue, pending[1], pending[1])[1]
-    local id = entry and entry[2][2]
-    if id and not (owner == consumer and held[id]) and redis.call('HGET', workload_prefix .. id, 'status') == 'in_progress' then
-      running[owner] = (running[owner] or 0) + 1
-    end
-  end
-  return running
+local function pending_of(number, owner)
+  return redis.call('XPENDING', queue, 'workers', '-', '+', number, owner)
 end
 
--- lose_worker: count the attempt of a lost worker, or make its workload a suspect if the worker had several.
--- Returns true if the workload is in the queue again.
-local function lose_worker(id, entry, owner, attempt, suspect, several)
-  if several and not suspect then
-    redis.call('HSET', workload_prefix .. id, 'suspect', 1)
-    set_status(id, 'in_progress', 'in_queue', attempt)
-    redis.call('XCLAIM', queue, 'workers', SUSPECTS, 0, entry, 'JUSTID')
-    return false
+-- suspect_together: if a lost worker runs several workloads, make all of them suspects, also those whose lease has not
+-- expired yet. The field suspect has the number of the attempt in which a workload became one.
+local function suspect_together(owner)
+  local running = {}
+  for _, pending in ipairs(pending_of(LOST_TOGETHER, owner)) do
+    local entry = redis.call('XRANGE', queue, pending[1], pending[1])[1]
+    local id = entry and entry[2][2]
+    local record = id and redis.call('HMGET', workload_prefix .. id, 'status', 'attempt', 'suspect') or {}
+    if record[1] == 'in_progress' and not (owner == consumer and held[id]) then
+      running[#running + 1] = {id, record[2], record[3]}
+    end
   end
-  local times, why = lose(id, 'the worker ' .. owner .. ' was lost')
-  if times >= lost_max then return bury(id, entry, 'in_progress', attempt, why, retention_s) end
+  for _, one in ipairs(running) do
+    if #running > 1 and not one[3] then redis.call('HSET', workload_prefix .. one[1], 'suspect', one[2]) end
+  end
+end
+
+local function suspect_all_together(list)
+  local seen = {[RETURNED] = true, [SUSPECTS] = true}
+  for _, pending in ipairs(list) do
+    if not seen[pending[2]] then suspect_together(pending[2]) end
+    seen[pending[2]] = true
+  end
+end
+
+-- lose_worker: count the attempt of a lost worker, unless its workload has just become a suspect. Returns true if the
+-- workload is in the queue again.
+local function lose_worker(id, entry, owner, attempt, suspect)
+  if suspect ~= attempt then
+    local times, why = lose(id, 'the worker ' .. owner .. ' was lost')
+    if times >= lost_max then return bury(id, entry, 'in_progress', attempt, why, retention_s) end
+  end
   set_status(id, 'in_progress', 'in_queue', attempt)
   return true
 end
 
-local function take(pending, running)
+local function take(pending)
   local entry_id, owner = pending[1], pending[2]
   local entry = redis.call('XRANGE', queue, entry_id, entry_id)[1]
   if not entry then return redis.call('XACK', queue, 'workers', entry_id) end
@@ -57,7 +68,7 @@ local function take(pending, running)
   local status, attempt, suspect = record[1], record[2], record[3]
   if status == 'in_progress' then
     if owner ~= consumer or own_lost == '1' then
-      if not lose_worker(id, entry_id, owner, attempt, suspect, running[owner] > 1) then return end
+      if not lose_worker(id, entry_id, owner, attempt, suspect) then return end
     else
       set_status(id, 'in_progress', 'in_queue', attempt)
     end
@@ -75,23 +86,20 @@ local function take(pending, running)
   answer[#answer + 1] = claim
 end
 
-local function take_all(list, running)
+local function take_all(list)
   for _, pending in ipairs(list) do
-    if #answer < count then take(pending, running) end
+    if #answer < count then take(pending) end
   end
 end
 
-local function pending_of(number, owner)
-  return redis.call('XPENDING', queue, 'workers', '-', '+', number, owner)
-end
-
-local mine = count + #ARGV - 10 + LOST_TOGETHER
+local mine = count + #ARGV - 10
 take_all(pending_of(count, RETURNED))
-local own = pending_of(mine, consumer)
-take_all(own, own_lost == '1' and running_of(own) or {})
+if own_lost == '1' then suspect_together(consumer) end
+take_all(pending_of(mine, consumer))
 if lease_ms > 0 then
   local expired = redis.call('XPENDING', queue, 'workers', 'IDLE', lease_ms, '-', '+', mine)
-  take_all(expired, running_of(expired))
+  suspect_all_together(expired)
+  take_all(expired)
 end
 if suspects_left > 0 then take_all(pending_of(suspects_left, SUSPECTS)) end
 return answer

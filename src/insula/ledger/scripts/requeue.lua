@@ -25,7 +25,7 @@ if redis.call('EXISTS', closed) == 1 then  -- no worker will claim it
   end_workload(id, entry, 'in_progress', 'cancelled', attempt, tonumber(ARGV[8]), 'none', '')
   return 3
 end
-if lost == 2 then redis.call('HSET', workload_prefix .. id, 'suspect', 1) end
+if lost == 2 then redis.call('HSET', workload_prefix .. id, 'suspect', attempt) end
 local suspect = redis.call('HGET', workload_prefix .. id, 'suspect')
 set_status(id, 'in_progress', 'in_queue', attempt)
 redis.call('XCLAIM', queue, 'workers', suspect and SUSPECTS or RETURNED, 0, entry, 'JUSTID')
