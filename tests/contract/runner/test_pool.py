@@ -189,6 +189,31 @@ async def test_a_suspect_runs_alone_while_other_processes_go_on(kept: Kept, laun
     await until(lambda: kept.pool.room_for_suspects == 1)
 
 
+async def test_all_slots_are_used_although_the_queue_to_the_process_fills_up(kept: Kept, launch: RunnerLaunch) -> None:
+    """The largest payloads of Redis fill it with a few jobs. The process makes room when it begins them."""
+    kept.keep(replace(launch, slots=100), WAITS.replace('payload == "dies"', "False"))
+    await kept.ready()
+    given = [kept.give(b"x" * 32_000, id=str(number)) for number in range(100)]
+    await asyncio.gather(*(kept.begun(str(number)) for number in range(100)))
+    kept.go()
+    assert {type(await one.ended) for one in given} == {Completed}
+
+
+async def test_a_suspect_spares_its_neighbours_memory(kept: Kept, launch: RunnerLaunch) -> None:
+    """Together they use too much. The neighbour's process is ended, and the suspect completes."""
+    grows = WAITS.replace("        while not", '        kept = b"x" * (int(payload) << 20)\n        while not')
+    kept.keep(replace(launch, processes=2, memory_bytes=300 << 20), grows)
+    await kept.ready()
+    neighbour = kept.give(b"160", id="neighbour")
+    await kept.begun("neighbour")
+    suspect = kept.give(b"180", id="suspect", suspect=True)
+    ended = await neighbour.ended
+    assert isinstance(ended, Unfinished)
+    assert ended.blame is Blame.SUSPECT
+    kept.go()
+    assert isinstance(await suspect.ended, Completed)
+
+
 async def test_a_process_is_replaced_after_its_number_of_jobs(kept: Kept, launch: RunnerLaunch) -> None:
     """Exactly after them, and without a failure."""
     kept.keep(replace(launch, requests_max=3), WAITS)

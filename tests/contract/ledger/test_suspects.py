@@ -1,0 +1,95 @@
+"""I5: workloads that were lost together become suspects. They lose no delivery for it, and run one by one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from redis.asyncio import Redis
+
+from insula.ids import new_id
+from insula.keys import ApiKeys
+from insula.ledger import Claim, Claimant, LedgerPolicy, Payload, WorkloadLedger
+from insula.status import Status
+
+KEYS = ApiKeys("echo")
+
+
+@pytest.fixture
+async def strict(redis: Redis, ledger: WorkloadLedger) -> WorkloadLedger:
+    """A ledger in which one lost attempt ends a workload."""
+    await ledger.open("echo")
+    return WorkloadLedger(redis, LedgerPolicy(lease=timedelta(minutes=1), max_deliveries=1))
+
+
+async def claims(ledger: WorkloadLedger, who: Claimant, payload: Payload, number: int) -> list[Claim]:
+    for _ in range(number):
+        await ledger.submit("echo", new_id(), payload, queue_limit=1000)
+    _, claimed = await ledger.claim("echo", who, count=number)
+    return claimed
+
+
+async def reclaim(
+    ledger: WorkloadLedger, who: Claimant, *held: str, suspects: int, expired: bool = False, own_lost: bool = False
+) -> list[Claim]:
+    return await ledger.reclaim("echo", who, count=10, held=held, expired=expired, own_lost=own_lost, suspects=suspects)
+
+
+async def expire(redis: Redis, claim: Claim, worker: str) -> None:
+    """Make a lease two minutes old."""
+    await redis.xclaim(KEYS.queue, "workers", worker, 0, (claim.lease.entry,), idle=120_000, justid=True)
+
+
+async def test_suspects_are_handed_out_as_many_as_can_run_alone(
+    strict: WorkloadLedger, alice: Claimant, bob: Claimant, payload: Payload
+) -> None:
+    """They stay suspects until they have ended, also when they are given back."""
+    for claim in await claims(strict, alice, payload, 3):
+        assert await strict.requeue(claim.lease, suspect=True) is Status.IN_QUEUE
+    assert await reclaim(strict, bob, suspects=0) == []
+    [first] = await reclaim(strict, bob, suspects=1)
+    assert first.suspect
+    assert await strict.requeue(first.lease) is Status.IN_QUEUE
+    assert [claim.suspect for claim in await reclaim(strict, alice, suspects=5)] == [True] * 3
+
+
+async def test_a_suspect_that_is_lost_alone_loses_a_delivery(
+    strict: WorkloadLedger, alice: Claimant, payload: Payload
+) -> None:
+    [claim] = await claims(strict, alice, payload, 1)
+    await strict.requeue(claim.lease, suspect=True)
+    [again] = await reclaim(strict, alice, suspects=1)
+    assert await strict.requeue(again.lease, lost="it died") is Status.FAILED
+
+
+async def test_a_restarted_worker_blames_none_of_several_attempts(
+    strict: WorkloadLedger, alice: Claimant, payload: Payload
+) -> None:
+    claimed = await claims(strict, alice, payload, 3)
+    assert len(await reclaim(strict, alice, suspects=1, own_lost=True)) == 1
+    statuses = [workload.status for claim in claimed if (workload := await strict.read("echo", claim.lease.id))]
+    assert sorted(statuses) == [Status.IN_PROGRESS, Status.IN_QUEUE, Status.IN_QUEUE]
+
+
+async def test_leases_of_a_lost_worker_that_expire_one_by_one_blame_nobody(
+    strict: WorkloadLedger, redis: Redis, alice: Claimant, bob: Claimant, payload: Payload
+) -> None:
+    """The first that expires makes suspects of all. The last one is not taken for one that ran alone."""
+    first, second = await claims(strict, alice, payload, 2)
+    await expire(redis, first, "alice")
+    [taken] = await reclaim(strict, bob, suspects=5, expired=True)
+    assert (taken.lease.id, taken.suspect) == (first.lease.id, True)
+    await expire(redis, second, "alice")
+    [taken] = await reclaim(strict, bob, first.lease.id, suspects=5, expired=True)
+    assert (taken.lease.id, taken.suspect) == (second.lease.id, True)
+
+
+async def test_the_only_attempt_of_a_lost_worker_loses_a_delivery(
+    strict: WorkloadLedger, redis: Redis, alice: Claimant, bob: Claimant, payload: Payload
+) -> None:
+    [claim] = await claims(strict, alice, payload, 1)
+    await expire(redis, claim, "alice")
+    assert await reclaim(strict, bob, suspects=5, expired=True) == []
+    workload = await strict.read("echo", claim.lease.id)
+    assert workload is not None
+    assert workload.status is Status.FAILED
