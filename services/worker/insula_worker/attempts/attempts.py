@@ -12,7 +12,7 @@ from insula.reason import Reason
 from insula.stores.objects import ObjectNotFound
 from insula_worker.attempts.attempt import Attempt
 from insula_worker.attempts.outcomes import Outcomes
-from insula_worker.attempts.payloads import Payloads, PayloadUnreadable, Room, WaitEnded
+from insula_worker.attempts.payloads import HeldBytes, Payloads, PayloadUnreadable, WaitEnded
 from insula_worker.runners.messages import Blame, Failed, Job, Outcome, Unfinished
 from insula_worker.runners.pool import RunnerPool
 
@@ -25,12 +25,17 @@ class Attempts:
     """Runs claimed workloads in the runners of one release."""
 
     def __init__(
-        self, pool: RunnerPool, payloads: Payloads, held: Room, outcomes: Outcomes, answered: Callable[[Attempt], None]
+        self,
+        pool: RunnerPool,
+        payloads: Payloads,
+        held_bytes: HeldBytes,
+        outcomes: Outcomes,
+        answered: Callable[[Attempt], None],
     ) -> None:
         """`answered` is called when an attempt needs no runner any more. Then `outcomes` takes it."""
         self.pool: Final = pool
         self.payloads: Final = payloads
-        self._held = held
+        self._held_bytes = held_bytes
         self._outcomes = outcomes
         self._answered = answered
         self._reading: dict[Attempt, asyncio.Task[None]] = {}
@@ -63,7 +68,7 @@ class Attempts:
         payload = attempt.claim.payload
         outcome: Outcome | Unfinished
         try:
-            async with self._held.hold(payload.size_bytes):
+            async with self._held_bytes.hold(payload.size_bytes):
                 with await self.payloads.read(attempt.lease.id, payload.object or "", payload.size_bytes) as file:
                     outcome = await self._outcome_of(attempt, file)
         except ObjectNotFound:

@@ -18,7 +18,7 @@ from insula.stores.objects import ObjectStore
 from insula_worker.attempts.attempt import Attempt
 from insula_worker.attempts.attempts import Attempts
 from insula_worker.attempts.outcomes import Outcomes
-from insula_worker.attempts.payloads import Patience, Payloads, Room
+from insula_worker.attempts.payloads import HeldBytes, Patience, Payloads
 from insula_worker.attempts.pulse import Pulse
 from insula_worker.attempts.workload_lines import WorkloadLines
 from insula_worker.runners.observers import Observers
@@ -80,7 +80,7 @@ class Claiming:
         self._worker = worker
         self._lines = WorkloadLines(observers.lines, api)
         self._outcomes = Outcomes(ledger, objects, observers, self._lines, self._ended)
-        self._payload_room = Room()
+        self._held_bytes = HeldBytes()
         self._patience = patience or Patience()
         self.serving: Serving | None = None
         """The version that workloads are claimed for; see `serve`."""
@@ -101,7 +101,7 @@ class Claiming:
         if pool is not None and claimant is not None:
             pool.changed = self.wake
             payloads = Payloads(self._objects, self.wake, self._patience)
-            attempts = Attempts(pool, payloads, self._payload_room, self._outcomes, self._answered)
+            attempts = Attempts(pool, payloads, self._held_bytes, self._outcomes, self._answered)
             self.serving = Serving(claimant, attempts)
         self.wake()
 
@@ -276,12 +276,12 @@ class Claiming:
             self._suspects_from = 2 * now - attempt.claimed_at
             self._scan_at = max(self._scan_at, min(self._suspects_from, now + SCAN_S))
 
-    def _ended(self, attempt: Attempt, *, here: bool) -> None:
+    def _ended(self, attempt: Attempt, *, workload_ended: bool) -> None:
         held = self._held.get(attempt.lease.id)
         if held is not None and held[0] is attempt:
             del self._held[attempt.lease.id]
         self._fewer.set()
-        if not here:
+        if not workload_ended:
             self._scan_at_once()
         self.wake()
 

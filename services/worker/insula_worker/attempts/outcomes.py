@@ -49,8 +49,8 @@ class _Ending(NamedTuple):
 class AttemptEnded(Protocol):
     """Called when an attempt is over."""
 
-    def __call__(self, attempt: Attempt, *, here: bool) -> None:
-        """`here` says whether the workload has ended with it."""
+    def __call__(self, attempt: Attempt, *, workload_ended: bool) -> None:
+        """`workload_ended` is false if the workload is in the queue again, or held by another worker."""
 
 
 class Outcomes:
@@ -64,7 +64,7 @@ class Outcomes:
         lines: WorkloadLines,
         ended: AttemptEnded,
     ) -> None:
-        """`ended` is called when an attempt is over. `here` says whether its workload has ended with it."""
+        """`ended` is called when an attempt is over."""
         self.storing = 0
         """Number of attempts whose outcome is too large to be written at once."""
         self._ledger = ledger
@@ -128,13 +128,13 @@ class Outcomes:
         )
         for attempt, outcome, _ in kept:
             if isinstance(outcome, Failed):
-                self._tell_failure(attempt, outcome)
+                self._log_failure(attempt, outcome)
         self._observers.ended([(status_of(ending.outcome), ending.outcome.handler_s) for ending in kept])
         for ending in batch:
             self._clean_up(ending, lost=ending.attempt.lease in lost)
-            self._ended(ending.attempt, here=ending.attempt.lease not in lost)
+            self._ended(ending.attempt, workload_ended=ending.attempt.lease not in lost)
 
-    def _tell_failure(self, attempt: Attempt, failed: Failed) -> None:
+    def _log_failure(self, attempt: Attempt, failed: Failed) -> None:
         fields: dict[str, object] = {**attempt.fields, "seconds": round(failed.handler_s, 6)}
         fields |= {"reason": failed.reason, "error": failed.message[:MESSAGE_CHARS_MAX]}
         if failed.traceback:
@@ -197,11 +197,11 @@ class Outcomes:
             lost, suspect = why if blame is Blame.LOST else None, blame is Blame.SUSPECT
             status = await _until_written(lease, lambda: self._ledger.requeue(lease, lost=lost, suspect=suspect))
         except LeaseLost:
-            self._ended(attempt, here=False)
+            self._ended(attempt, workload_ended=False)
             return
         except Exception:
             log.exception("unexpected error in an attempt", extra={"id": lease.id})  # its lease expires
-            self._ended(attempt, here=False)
+            self._ended(attempt, workload_ended=False)
             return
         if status is Status.FAILED:
             log.error("failed to process workload", extra={**fields, "reason": Reason.WORKER_LOST, "error": why})
@@ -210,7 +210,7 @@ class Outcomes:
         else:
             counted = blame is Blame.LOST
             log.warning("workload requeued", extra={**fields, "error": why, "delivery_counted": counted})
-        self._ended(attempt, here=status.ended)
+        self._ended(attempt, workload_ended=status.ended)
 
     async def _delete(self, key: str) -> None:
         with suppress(StoreUnavailable):

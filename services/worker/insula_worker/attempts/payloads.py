@@ -62,8 +62,8 @@ class WaitEnded(InsulaError):
     """The worker no longer waits for S3. Another worker may run the workload."""
 
 
-class Room:
-    """Bytes that may be held at the same time. Who came first gets room first."""
+class HeldBytes:
+    """Limits the bytes that are held at the same time. Callers get their bytes in the order of their calls."""
 
     def __init__(self, bytes_max: int = HELD_BYTES_MAX) -> None:
         self._bytes_max = bytes_max

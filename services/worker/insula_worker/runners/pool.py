@@ -211,4 +211,4 @@ class RunnerPool:
 
 
 def _nothing() -> None:
-    """Do nothing: nobody waits for room."""
+    """Do nothing: nothing claims workloads for this pool yet."""
