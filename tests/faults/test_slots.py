@@ -43,14 +43,15 @@ def submit(stack: Stack, api: str, payloads: list[object]) -> list[str]:
         return [answer.result().id for answer in [submits.future(request, timeout=60) for request in requests]]
 
 
-def ended(stack: Stack, api: str, number: int) -> None:
-    """Wait until so many more workloads of an API have ended."""
-    statuses = ("completed", "failed", "cancelled")
+def wait_until_ended(stack: Stack, api: str) -> dict[str, int]:
+    """Wait until no workload of an API waits or runs. Return the number of workloads in each status."""
 
-    def count() -> int:
-        return sum(stack.counts(api).get(status, 0) for status in statuses)
+    def ended() -> bool:
+        counts = stack.counts(api)
+        return counts.get("in_queue", 0) == counts.get("in_progress", 0) == 0
 
-    until_blocking(lambda: count() >= number, 120, shown=lambda: str(stack.counts(api)))
+    until_blocking(ended, 120, shown=lambda: str(stack.counts(api)))
+    return stack.counts(api)
 
 
 @pytest.mark.parametrize(("api", "number", "slots"), [("tasks", 1000, 100), ("threads", 320, 32)])
@@ -60,8 +61,7 @@ def test_a_worker_runs_as_many_workloads_at_a_time_as_it_has_slots(
     """Ten rounds of one second each take less than two rounds more."""
     begun = time.monotonic()
     submit(stack, api, [1.0] * number)
-    ended(stack, api, number)
-    assert stack.counts(api)["completed"] == number
+    assert wait_until_ended(stack, api)["completed"] == number
     assert number / slots <= time.monotonic() - begun < 15
 
 
@@ -107,10 +107,8 @@ async def test_i5_kills_of_one_of_four_processes_under_load_hurt_nobody(stack: S
         await kill_one(stack, list(ids))
     stopping.set()
     await loading
-    await asyncio.to_thread(ended, stack, "threads", before + len(ids))
-    counts = stack.counts("threads")
+    counts = await asyncio.to_thread(wait_until_ended, stack, "threads")
     assert counts["completed"] == before + len(ids)
-    assert counts.get("in_queue", 0) == counts.get("in_progress", 0) == 0
 
 
 async def kill_one(stack: Stack, accepted: list[str]) -> None:

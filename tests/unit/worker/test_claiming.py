@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -34,7 +34,9 @@ class Queue:
     async def open(self, *_: object) -> None:
         pass
 
-    async def reclaim(self, api: str, *_: object, **__: object) -> list[Claim]:
+    async def reclaim(self, api: str, *_: object, held: Collection[str], **__: object) -> list[Claim]:
+        if held or self.ended.is_set():
+            return []
         self.attempts.append(len(self.attempts) + 1)
         lease = Lease(api, "id", self.attempts[-1], "1-0")
         return [Claim(lease, Payload("text/plain", 1, inline=b"x"), "")]

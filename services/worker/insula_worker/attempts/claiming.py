@@ -231,7 +231,10 @@ class Claiming:
             expired=expired,
             own_lost=self._predecessor,
         )
-        self._predecessor = self._predecessor and len(claims) == room  # if so, there may be further ones
+        further = len(claims) == room  # then there may be further ones, and they come before the queue
+        self._predecessor = self._predecessor and further
+        if further:
+            self._scan_at = 0.0
         return _Taken(claims, None)
 
     async def _take(self, serving: Serving, call: Coroutine[Any, Any, _Taken]) -> str | None:
