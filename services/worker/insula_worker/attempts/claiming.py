@@ -129,9 +129,9 @@ class Claiming:
                     await self._take(serving, self._reclaim(serving, room, expired=loop.time() >= expired_from))
                     continue
                 newest = await self._take(serving, self._claim(serving, room))
+                self.pulse.worked()  # not after the wait, whose connection may be dead for 10 s after an outage
                 if newest:
                     await self._wait_for_entry(newest, self._scan_at - loop.time())
-                self.pulse.worked()
             except (StoreUnavailable, StoreFull) as error:
                 self.pulse.failed()
                 outage, self._scan_at = True, 0.0
