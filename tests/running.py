@@ -21,7 +21,7 @@ class RunnerDied(Exception):
 
 
 def _ignore(_: Outcome | Unfinished) -> None:
-    """The end of a job, which nobody waits for: the answer is enough."""
+    """Do nothing at the end of a job: tests await its answer."""
 
 
 def job(

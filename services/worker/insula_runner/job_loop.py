@@ -208,7 +208,7 @@ class Tasks:
         self._ended = True
 
     def _ended_task(self, task: Any) -> None:
-        """End the process if a job has no answer: the supervisor would wait for it for ever."""
+        """End the process if a job got no answer. The supervisor then ends the job."""
         self._running.discard(task)
         error: Optional[BaseException] = None if task.cancelled() else task.exception()
         if error is not None and not self._answers.channel.closed:
