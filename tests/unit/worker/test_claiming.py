@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from insula.errors import StoreUnavailable
 from insula.ledger import Claim, Claimant, Failure, Lease, LedgerPolicy, Payload, Result
 from insula.status import Status
 from insula_worker.attempts import claiming
@@ -30,9 +31,12 @@ class Queue:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     writes: asyncio.Event = field(default_factory=asyncio.Event)
     loses: bool = False
+    outages: int = 0
 
     async def open(self, *_: object) -> None:
-        pass
+        if self.outages:
+            self.outages -= 1
+            raise StoreUnavailable("Redis", "Connection closed")
 
     async def reclaim(self, api: str, *_: object, held: Collection[str], **__: object) -> list[Claim]:
         if held or self.ended.is_set():
@@ -84,7 +88,7 @@ class SilentRedis:
 
 
 @asynccontextmanager
-async def running(queue: Queue, pool: Pool) -> AsyncGenerator[None]:
+async def running(queue: Queue, pool: Pool) -> AsyncGenerator[Claiming]:
     ledger: Any = queue
     redis: Any = SilentRedis()
     objects: Any = None
@@ -92,7 +96,7 @@ async def running(queue: Queue, pool: Pool) -> AsyncGenerator[None]:
     claims = Claiming(ledger, objects, redis, "echo", "echo-0", Observers(Printed()))
     claims.serve(release, Claimant("echo-0", "v1", "127.0.0.1:1"))
     tasks = [asyncio.create_task(claims.claim_for_ever()), asyncio.create_task(claims.renew_for_ever())]
-    yield
+    yield claims
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -131,3 +135,13 @@ async def test_a_lost_lease_stops_a_handler_but_not_the_write_of_its_outcome(*, 
         else:
             await until(lambda: bool(pool.dropped))
     assert pool.dropped == ([] if writes else ["its lease is lost"])
+
+
+async def test_a_reclaim_after_an_outage_is_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its workload may fill the last slot for longer than a lease, so that no claim follows."""
+    monkeypatch.setattr(claiming, "OUTAGE_RETRY_S", 0.0)
+    queue = Queue(outages=1)
+    kept: list[Job] = []
+    async with running(queue, Pool(lambda job, _: kept.append(job))) as claims:
+        await until(lambda: bool(kept))
+        assert not claims.pulse.failing

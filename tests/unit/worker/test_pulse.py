@@ -11,12 +11,13 @@ from insula_worker.attempts import pulse as module
 from insula_worker.attempts.pulse import LOOKS_PER_LEASE, STILL_LEASES, Pulse, until_stuck
 
 LEASE_S = 0.02
+MINIMUM_S = 2 * LEASE_S
 LOOKS = 3 * STILL_LEASES * LOOKS_PER_LEASE
 
 
 @pytest.fixture(autouse=True)
-def no_minimum(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STILL_S_MIN", 0)
+def minimum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STUCK_S_MIN", MINIMUM_S)
 
 
 async def looked_at(pulse: Pulse, step: Callable[[], None], *, redis_answers: bool = True) -> str:
@@ -74,6 +75,21 @@ async def test_a_loop_that_fails_sometimes_is_not_stuck() -> None:
         steps += 1
         pulse.turned()
         if steps % LOOKS_PER_LEASE == 0:
+            pulse.worked()
+        pulse.failed()
+
+    assert not await looked_at(pulse, step)
+
+
+async def test_a_loop_whose_old_connections_time_out_one_after_the_other_is_not_stuck() -> None:
+    """With a short lease, the time-outs of its calls take longer than a lease."""
+    pulse, steps = Pulse(), 0
+
+    def step() -> None:
+        nonlocal steps
+        steps += 1
+        pulse.turned()
+        if steps % (LOOKS_PER_LEASE * MINIMUM_S / LEASE_S) == 0:
             pulse.worked()
         pulse.failed()
 

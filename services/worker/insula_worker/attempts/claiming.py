@@ -129,7 +129,6 @@ class Claiming:
                     await self._take(serving, self._reclaim(serving, room, expired=loop.time() >= expired_from))
                     continue
                 newest = await self._take(serving, self._claim(serving, room))
-                self.pulse.worked()  # not after the wait, whose connection may be dead for 10 s after an outage
                 if newest:
                     await self._wait_for_entry(newest, self._scan_at - loop.time())
             except (StoreUnavailable, StoreFull) as error:
@@ -244,12 +243,14 @@ class Claiming:
         """
         taking = asyncio.create_task(self._start_all(serving, call))
         try:
-            return await asyncio.shield(taking)
+            newest = await asyncio.shield(taking)
         except asyncio.CancelledError:
             with suppress(StoreUnavailable, TimeoutError):
                 async with asyncio.timeout(LAST_CLAIM_S):
                     await taking
             raise
+        self.pulse.worked()
+        return newest
 
     async def _start_all(self, serving: Serving, call: Coroutine[Any, Any, _Taken]) -> str | None:
         taken = await call

@@ -10,8 +10,8 @@ from insula.errors import InsulaError
 
 LOOKS_PER_LEASE: Final = 4
 STILL_LEASES: Final = 3
-STILL_S_MIN: Final = 20
-"""More than the time-outs of all calls in one turn of the loop, so that an outage of Redis never counts as a stall."""
+STUCK_S_MIN: Final = 20
+"""More than the time-outs of all calls in one turn of the loop, so that an outage of Redis never makes it stuck."""
 
 
 class PollLoopStuck(InsulaError):
@@ -44,10 +44,12 @@ async def until_stuck(pulse: Pulse, lease_s: float, redis_answers: Callable[[], 
     """Return why the loop is stuck, once it is. `redis_answers` tries a new connection.
 
     The loop is stuck if it has not turned for STILL_LEASES leases, or if new connections work for a lease while all
-    calls of the loop fail. Looks are counted, not seconds: a process that was suspended finds no look missing.
+    calls of the loop fail; both for STUCK_S_MIN at least. Looks are counted, not seconds: a process that was suspended
+    finds no look missing.
     """
     period_s = lease_s / LOOKS_PER_LEASE
-    still_max = max(STILL_LEASES * LOOKS_PER_LEASE, STILL_S_MIN / period_s)
+    still_max = max(STILL_LEASES * LOOKS_PER_LEASE, STUCK_S_MIN / period_s)
+    cut_off_max = max(LOOKS_PER_LEASE, STUCK_S_MIN / period_s)
     turns, successes, still, cut_off = -1, -1, 0, 0
     while True:
         await asyncio.sleep(period_s)
@@ -57,5 +59,5 @@ async def until_stuck(pulse: Pulse, lease_s: float, redis_answers: Callable[[], 
         turns, successes = pulse.turns, pulse.successes
         if still >= still_max:
             return f"the poll loop has not turned for {still * period_s:.0f} s"
-        if cut_off >= LOOKS_PER_LEASE:
+        if cut_off >= cut_off_max:
             return "new connections to Redis work, but those of the poll loop do not"
