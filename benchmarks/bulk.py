@@ -55,8 +55,12 @@ class Row:
     rates: list[float] = field(default_factory=list[float])
     costs_us: defaultdict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
+    def cost_us_by_part(self) -> dict[str, float]:
+        """Return the median cost of each part."""
+        return {part: statistics.median(each) for part, each in self.costs_us.items()}
+
     def __str__(self) -> str:
-        costs = {part: statistics.median(each) for part, each in self.costs_us.items()}
+        costs = self.cost_us_by_part()
         shown = " + ".join(f"{part} {cost:.0f}" for part, cost in costs.items() if cost >= 1)
         spread = f"({min(self.rates):,.0f}-{max(self.rates):,.0f})"
         return f"{statistics.median(self.rates):8,.0f}/s {spread:18} {sum(costs.values()):5.0f} µs: {shown}"

@@ -33,7 +33,7 @@ class Untrusted(Exception):
 class Size:
     """How much is measured in one round. A round of one system takes about a minute with the defaults."""
 
-    jobs: int = 3000
+    jobs: int = 6000
     end_to_end: int = 1500
     closed: int = 300
     open_s: float = 5.0
