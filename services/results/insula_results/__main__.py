@@ -6,6 +6,8 @@ import asyncio
 import os
 from functools import partial
 
+import uvloop
+
 from insula.bundles import Bundles
 from insula.externalscaler import externalscaler_pb2_grpc
 from insula.externalscaler.externalscaler_pb2 import DESCRIPTOR as EXTERNAL_SCALER
@@ -73,4 +75,4 @@ async def run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_service("results", os.environ, Settings.read, run)
+    run_service("results", os.environ, Settings.read, run, uvloop.run)

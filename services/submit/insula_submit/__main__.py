@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from functools import partial
 
+import uvloop
+
 from insula.bundles import Bundles
 from insula.ledger import WorkloadLedger
 from insula.process.service import run_service
@@ -54,4 +56,4 @@ async def run(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run_service("submit", os.environ, Settings.read, run)
+    run_service("submit", os.environ, Settings.read, run, uvloop.run)

@@ -86,4 +86,4 @@ def look(settings: Settings) -> ViewSettings:
 
 if __name__ == "__main__":
     run_below_process_1(hide_from_others)
-    run_service("worker", os.environ, Settings.read, run)
+    run_service("worker", os.environ, Settings.read, run, asyncio.run)

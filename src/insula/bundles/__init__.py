@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import subprocess
 import sys
-from asyncio.subprocess import PIPE
 from collections.abc import Iterable
-from contextlib import suppress
+from subprocess import PIPE
 from typing import Final
 
 from insula.errors import StoreUnavailable
@@ -57,15 +57,14 @@ class Bundles:
         bucket = [self._bucket.name, self._bucket.addressing, str(self._bucket.socket or "")]
         command = [sys.executable, "-X", "utf8", "-I", "-m", "insula.bundles", *bucket, *arguments]
         try:
-            process = await asyncio.create_subprocess_exec(*tethered(command), stdin=PIPE, stdout=PIPE, stderr=PIPE)
+            # Not by uvloop, whose fork runs gRPC's fork handlers in this process: they break the pipes of the child.
+            process = subprocess.Popen(tethered(command), stdin=PIPE, stdout=PIPE, stderr=PIPE)  # noqa: ASYNC220
         except OSError as error:
             raise StoreUnavailable("S3", str(error), summary=NOT_ASKED) from error
         try:
-            stdout, stderr = await process.communicate(stdin)
+            stdout, stderr = await asyncio.to_thread(process.communicate, stdin)
         except BaseException:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+            process.kill()  # then the thread ends
             raise
         if process.returncode != 0:
             lines = stderr.decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import ctypes
 import os
 import sys
@@ -55,14 +54,18 @@ def run_service(
     environment: Mapping[str, str],
     read: Callable[[Mapping[str, str]], Settings],
     run: Callable[[Settings], Coroutine[object, object, None]],
+    run_loop: Callable[[Coroutine[object, object, None]], None],
 ) -> None:
-    """Read the settings and run the service until it ends. After an InsulaError, exit with 1 and print one line."""
+    """Read the settings and run the service until it ends. After an InsulaError, exit with 1 and print one line.
+
+    `run_loop` runs a coroutine in a new event loop: asyncio.run, or uvloop.run for a service that starts no handlers.
+    """
     startup.begin()
     hide_from_others()
     give_memory_back()
     logs.configure(name, LOG_LEVEL.read(environment))
     failure: BaseException | None = None
-    waiting = threading.Timer(THREADS_END_S, os._exit, [0])  # asyncio.run waits for the threads without a limit
+    waiting = threading.Timer(THREADS_END_S, os._exit, [0])  # the loop's end waits for them without a limit
     waiting.daemon = True
 
     async def drained() -> None:
@@ -70,7 +73,7 @@ def run_service(
         waiting.start()
 
     try:
-        asyncio.run(drained())
+        run_loop(drained())
         waiting.cancel()
     except* InsulaError as errors:  # a task group raises its error in a group
         failure = errors.exceptions[0]

@@ -176,7 +176,7 @@ class _Connection(asyncio.Protocol):
         try:
             async for message in _messages(handler, body, context):
                 if unwritten:
-                    self._transport.write(unwritten)
+                    self._write(unwritten)
                     await self._writable.wait()
                     unwritten = _chunk(message)
                 else:
@@ -188,11 +188,16 @@ class _Connection(asyncio.Protocol):
             raise
         self._call = None
         if unwritten:
-            self._transport.write(b"%b0\r\n%b\r\n" % (unwritten, trailers))
+            self._write(b"%b0\r\n%b\r\n" % (unwritten, trailers))
         else:
-            self._transport.write(b"%b%bcontent-length: 0\r\n%b\r\n" % (_OK, closes, trailers))
+            self._write(b"%b%bcontent-length: 0\r\n%b\r\n" % (_OK, closes, trailers))
         if closes:
             self._transport.close()
+
+    def _write(self, data: bytes) -> None:
+        """Write, unless the edge has closed the connection. Then uvloop would raise, and `connection_lost` follows."""
+        if not self._transport.is_closing():
+            self._transport.write(data)
 
 
 class _Aborted(grpc.aio.AbortError):

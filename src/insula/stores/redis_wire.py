@@ -66,7 +66,11 @@ class Wire(asyncio.Protocol):
         self._calls = deque[Call]()
         self._trip: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self.is_open = True
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a batch may be sent."""
+        return not self._transport.is_closing()
 
     def round_trip(self, calls: Sequence[Call]) -> asyncio.Future[None]:
         """Send the commands. The future is done once each call has its reply.
@@ -91,7 +95,7 @@ class Wire(asyncio.Protocol):
                 self._fail(reply)
                 return
             if isinstance(reply, ReadOnlyError):  # a failover has made the server a replica
-                self._abort()
+                self._transport.abort()
             if isinstance(reply, ResponseError):
                 reply = naming_the_user(reply, self._connection.username)
             self._calls.popleft().answer(reply)
@@ -100,7 +104,6 @@ class Wire(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the batch in flight."""
-        self.is_open = False
         self._former.connection_lost(exc)
         self._end(RedisConnectionError(f"Connection lost: {exc or 'Redis has closed it'}"))
 
@@ -113,12 +116,8 @@ class Wire(asyncio.Protocol):
         self._fail(RedisTimeoutError("Timeout reading from socket"))
 
     def _fail(self, error: Exception) -> None:
-        self._abort()
-        self._end(error)
-
-    def _abort(self) -> None:
-        self.is_open = False
         self._transport.abort()
+        self._end(error)
 
     def _end(self, error: Exception | None) -> None:
         trip, self._trip = self._trip, None

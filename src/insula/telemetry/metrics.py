@@ -136,8 +136,10 @@ class MetricsServer:
             async with asyncio.timeout(REQUEST_S):
                 head = await reader.readuntil(b"\r\n\r\n")
             async with asyncio.timeout(SCRAPE_S):
-                writer.write(await self._reply(head))
-                await writer.drain()
+                reply = await self._reply(head)
+                if not writer.is_closing():  # else uvloop would raise RuntimeError
+                    writer.write(reply)
+                    await writer.drain()
         writer.close()
 
     async def _reply(self, head: bytes) -> bytes:
