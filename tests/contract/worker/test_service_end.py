@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from insula.process.service import THREADS_END_S
 
 SERVICE = """
-import asyncio, sys, time
+import asyncio, sys, time, uvloop
 from insula.process.service import run_service
 
 async def run(seconds):
@@ -17,22 +19,26 @@ async def run(seconds):
     await asyncio.sleep(0.1)
     print("drained", flush=True)
 
-run_service("worker", {}, lambda _: float(sys.argv[1]), run)
+seconds, loop = float(sys.argv[1]), {"asyncio": asyncio, "uvloop": uvloop}[sys.argv[2]]
+run_service("worker", {}, lambda _: seconds, run, loop.run)
 """
+LOOPS = ("asyncio", "uvloop")
 
 
-def seconds_of(thread_s: float) -> float:
+def seconds_of(thread_s: float, loop: str) -> float:
     """Return how long a service takes whose thread ends after `thread_s`. Its exit code is 0."""
     begun = time.monotonic()
-    command = [sys.executable, "-c", SERVICE, str(thread_s)]
+    command = [sys.executable, "-c", SERVICE, str(thread_s), loop]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "drained\n"
     return time.monotonic() - begun
 
 
-def test_a_service_does_not_wait_for_a_thread_that_does_not_end() -> None:
-    assert seconds_of(50) < 30
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_service_does_not_wait_for_a_thread_that_does_not_end(loop: str) -> None:
+    assert seconds_of(50, loop) < 30
 
 
-def test_a_service_waits_for_a_thread_that_ends_soon() -> None:
-    assert 1 < seconds_of(1) < THREADS_END_S + 20
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_service_waits_for_a_thread_that_ends_soon(loop: str) -> None:
+    assert 1 < seconds_of(1, loop) < THREADS_END_S + 20
