@@ -43,7 +43,7 @@ compose-secrets: ## write the secrets of compose.yaml to secrets/: make compose-
 	@scripts/setup local
 	@$(PYTHON_IN_VENV) -m scripts.compose_secrets secrets $(APIS)
 
-bench: ## compare with other queues (about 30 minutes on a quiet machine)
+bench: ## compare with other queues (about 12 minutes on a quiet machine)
 	@scripts/setup dev
 	@$(PYTHON_IN_VENV) -m benchmarks.compare
 

@@ -36,6 +36,8 @@ CHAPTERS: Final = {
         "docs/architecture",
         "docs/settings",
         "docs/limits",
+        "docs/sizing",
+        "docs/benchmark",
         "docs/metrics",
         "docs/invariants",
     ),
