@@ -142,6 +142,8 @@ def _careful(kind: type[AbstractConnection]) -> type[AbstractConnection]:
                 await plain.send_packed_command(self, *arguments, **options)
         except TimeoutError:
             raise RedisTimeoutError("Timeout writing to socket") from None
+        except RuntimeError as error:  # of uvloop, if Redis has closed the connection; asyncio would ignore the write
+            raise RedisConnectionError(str(error)) from error
         finally:
             self.socket_timeout = timeout_s
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +62,23 @@ async def test_without_redis_a_call_raises_an_error_that_names_redis() -> None:
     ledger = WorkloadLedger(connect("redis://127.0.0.1:1"), LedgerPolicy())
     with pytest.raises(InsulaError, match="Redis"):
         await ledger.read("echo", new_id())
+
+
+async def test_a_write_that_uvloop_refuses_is_repeated_on_another_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It raises RuntimeError if the connection is closed, where asyncio does nothing."""
+    writelines, refusals = asyncio.StreamWriter.writelines, ["the handler is closed"]
+
+    def refuse_once(writer: asyncio.StreamWriter, data: Any) -> None:
+        if refusals:
+            raise RuntimeError(refusals.pop())
+        writelines(writer, data)
+
+    with running_valkey(tmp_path) as valkey:
+        client: Any = connect(valkey.url)
+        await client.ping()
+        monkeypatch.setattr(asyncio.StreamWriter, "writelines", refuse_once)
+        assert await client.ping()
+        assert not refusals
+        await client.aclose()
