@@ -73,11 +73,13 @@ class Wire(asyncio.Protocol):
         return not self._transport.is_closing()
 
     def round_trip(self, calls: Sequence[Call]) -> asyncio.Future[None]:
-        """Send the commands. The future is done once each call has its reply.
+        """Send the commands. The future is done once each call has its reply. Raises RedisConnectionError if not open.
 
         Its error is a RedisConnectionError, such as BusyLoadingError, if the connection was lost, or a
         RedisTimeoutError. Then the remaining calls have no reply, and the connection is closed.
         """
+        if not self.is_open:
+            raise RedisConnectionError("Connection lost")
         loop = asyncio.get_running_loop()
         self._calls.extend(calls)
         self._trip = trip = loop.create_future()
