@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii
 from typing import Final, NamedTuple, cast
 
@@ -28,8 +29,7 @@ Blocks = Sequence[bytes | bytearray]
 """A line as it was read: one block of bytes or more, to be concatenated."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """The workload that was running when a line was printed."""
 
     id: str
@@ -76,22 +76,24 @@ class OutputFormat:
         self._middle = f'"levelname": "{level}", "message": '
         self._labels = json.dumps(dict(labels))
         self._end = f', "process": {process}, "labels": {self._labels}'
-        self._time = ""
         self._origin: Origin | None = None
-        self._fields = ""
-        self.set_time(time.time())
-        self.set_origin(None)
+        self._now = time.time()
 
     def set_time(self, now: float) -> None:
         """Set the time of the following lines, in seconds since 1970."""
-        self._time = asctime(now)
-        self._before = f'{{"asctime": "{self._time}", {self._middle}'
+        self._now = now
 
     def set_origin(self, origin: Origin | None) -> None:
         """Set the workload of the following lines, None between workloads."""
         self._origin = origin
-        self._fields = "" if origin is None else ", " + json.dumps(origin.fields)[1:-1]
-        self._after = f"{self._end}{self._fields}}}"
+
+    @property
+    def _before(self) -> str:
+        return f'{{"asctime": "{asctime(self._now)}", {self._middle}'
+
+    @property
+    def _after(self) -> str:
+        return f"{self._end}{_members_of(self._origin)}}}"
 
     def line(self, raw: Blocks) -> Line | None:
         """Encode a printed line. Return None if a long line exceeds LINE_BYTES_MAX once it is encoded."""
@@ -128,7 +130,7 @@ class OutputFormat:
         if raw[0].startswith(_LOGGER_START) and raw[-1].endswith(b"}"):
             # Not parsed: parsing 5 MB of JSON can take 20 times its size in memory. The handler's keys come last, so
             # they override ours.
-            fields = f"{{{self._fields[2:]}, ".encode() if self._fields else b"{"
+            fields = f"{{{_members_of(self._origin)[2:]}, ".encode() if self._origin else b"{"
             long = LongLine(fields, [raw[0][1:], *raw[1:]], b"", escape=False, size_bytes=raw_bytes)
         else:
             before, after = f'{self._before}"'.encode("ascii"), f'"{self._after}'.encode("ascii")
@@ -151,6 +153,13 @@ def record_fields(labels: Mapping[str, str]) -> Callable[[logging.LogRecord], di
     return lambda record: line_fields(record.created, record.levelname, record.getMessage(), labels)
 
 
+@lru_cache(maxsize=8)
+def _members_of(origin: Origin | None) -> str:
+    """Return the members of the line's JSON that name its workload, each after a comma."""
+    return "" if origin is None else ", " + json.dumps(origin.fields)[1:-1]
+
+
+@lru_cache(maxsize=8)  # all lines of one read have the same time
 def asctime(seconds: float) -> str:
     """Format the local time as Python's logging does: "2021-01-19 15:14:05,291"."""
     whole = int(seconds)

@@ -97,7 +97,7 @@ class Cutter:
         """Pass a line to the callbacks. `tail` is at least its last MARK_BYTES_MAX bytes, or all of a shorter line."""
         mark = tail.find(self._mark)
         if mark >= 0:
-            line = _without(line, len(tail) - mark)
+            line = _without(line, len(tail) - mark) if mark or len(line) > 1 else ()  # most marks stand alone
         size_bytes = sum(map(len, line))
         if self._dropped_bytes:
             self._dropped(self._dropped_bytes + size_bytes)
