@@ -2,7 +2,7 @@
 
 This module encodes frames and checks their sizes. It uses no socket and does not interpret a frame. One frame is
 
-    header length (4 bytes, big endian) | body length (4 bytes) | header (a JSON object with "type") | body (raw bytes)
+    header length (4 bytes, big endian) | body length (4 bytes) | header (ASCII JSON with "type") | body (raw bytes)
 
     supervisor -> runner                                     runner -> supervisor
     start   body: JSON of how to load the handler            ready
@@ -36,6 +36,7 @@ MARK_BYTES_MAX = 512
 
 _PREFIX = struct.Struct("!II")
 _encode_header = json.JSONEncoder(separators=(",", ":")).encode
+_decode_header = json.JSONDecoder().raw_decode
 
 Header = Dict[str, Any]
 Buffer = Union[bytes, bytearray, memoryview]
@@ -83,22 +84,25 @@ def check_bounds(header_bytes: int, body_bytes: int) -> None:
 def decode_header(encoded: bytes) -> Header:
     """Parse a header. Raises FrameInvalid unless it is a JSON object with a string under "type"."""
     try:
-        header: Any = json.loads(encoded)
+        header, end = _decode_header(encoded.decode("ascii"))
     except (ValueError, RecursionError) as error:
         raise FrameInvalid(f"a frame header is not JSON: {error}") from error
-    if isinstance(header, dict):
+    if end == len(encoded) and isinstance(header, dict):
         named = cast("Header", header)
         if isinstance(named.get("type"), str):
             return named
     raise FrameInvalid('a frame header is not an object with a "type"')
 
 
-def decode_frame(message: Buffer) -> Frame:
+def decode_frame(message: bytes) -> Frame:
     """Return the frame that the message consists of. Raises FrameInvalid."""
-    frames = FrameBuffer().feed(message)
-    if len(frames) != 1:
-        raise FrameInvalid(f"a message of {len(message)} bytes has {len(frames)} frames, not one")
-    return frames[0]
+    if len(message) >= _PREFIX.size:
+        header_bytes, body_bytes = _PREFIX.unpack_from(message)
+        body_start = _PREFIX.size + header_bytes
+        if len(message) == body_start + body_bytes:
+            check_bounds(header_bytes, body_bytes)
+            return Frame(decode_header(message[_PREFIX.size : body_start]), message[body_start:])
+    raise FrameInvalid(f"a message of {len(message)} bytes is not one frame")
 
 
 class FrameBuffer:

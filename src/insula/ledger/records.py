@@ -85,7 +85,7 @@ class Claim:
     @classmethod
     def parse(cls, api: str, row: list[bytes | int]) -> Self:
         """Parse the reply of start_attempt (library.lua): id, attempt, entry id, then the entry's fields."""
-        fields = {bytes(row[i]): bytes(row[i + 1]) for i in range(3, len(row), 2)}
+        fields = cast("dict[bytes, bytes]", dict(zip(row[3::2], row[4::2], strict=True)))
         inline, s3_key = fields.get(b"payload", b""), fields.get(b"object", b"").decode()
         payload = Payload(
             content_type=fields.get(b"content_type", OCTETS).decode(),

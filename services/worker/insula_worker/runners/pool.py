@@ -107,7 +107,9 @@ class RunnerPool:
         for job in jobs:
             self._worked = True
             takers = [runner for runner in self._runners if runner.takes_jobs]
-            if not takers:
+            if len(takers) == 1 and not job.suspect:
+                takers[0].give(job)
+            elif not takers:
                 give_back([job], "no process of the handler takes workloads now")
             elif job.suspect:
                 others = min(takers, key=lambda runner: runner.running).run_alone(job)
