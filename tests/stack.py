@@ -19,6 +19,7 @@ import grpc
 from redis import Redis
 
 from insula.keys import ApiKeys
+from insula.ledger.updates import changes
 from insula.v1.api_service_pb2 import Api, DeleteApiRequest, GetApiRequest
 from insula.v1.api_service_pb2_grpc import ApiServiceStub
 from insula_local.parts import SEAWEEDFS_PORTS
@@ -113,7 +114,7 @@ class Stack:
         """Return all changes of status so far: id and new status, oldest first."""
         with Redis.from_url(self.info["redis"]) as redis:
             entries = cast(list[tuple[bytes, dict[bytes, bytes]]], redis.xrange(ApiKeys(api).updates))
-        return [(fields[b"id"].decode(), fields[b"status"].decode()) for _, fields in entries]
+        return [change for _, update in entries for change in changes(update)]
 
     def log(self, api: str) -> str:
         """Return the complete lines that the worker of an API and its handler have printed so far."""

@@ -24,6 +24,7 @@ from redis.retry import Retry
 
 from insula.access import service_acl, worker_acl
 from insula.keys import ApiKeys
+from insula.ledger.updates import changes
 from insula_local.machine.binaries import Programs, find
 from insula_local.parts import VALKEY, valkey_flags
 from insula_local.seaweedfs import storage
@@ -212,7 +213,7 @@ class Fleet:
         """Return all changes of status so far: id and new status, oldest first."""
         entries = self.in_redis(lambda redis: redis.xrange(ApiKeys(api).updates))
         found = cast(list[tuple[bytes, dict[bytes, bytes]]], entries)
-        return [(fields[b"id"].decode(), fields[b"status"].decode()) for _, fields in found]
+        return [change for _, update in found for change in changes(update)]
 
     def history(self, api: str, id: str) -> list[str]:
         """Return the statuses that the workload has had."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, cast
 
@@ -19,9 +19,9 @@ from insula.stores.redis_client import DOORBELL_S, redis_errors
 log = logging.getLogger(__name__)
 
 BATCH: Final = 1000
-"""Most updates in one read."""
+"""Most updates in one read. Each has up to 8 changes."""
 RETRY_S: Final = 0.5
-ENDED: Final = frozenset(status.encode() for status in Status if status.ended)
+ENDED: Final = frozenset(status for status in Status if status.ended)
 ANY: Final = ""
 """Stands for the id of every workload of an API."""
 
@@ -123,11 +123,11 @@ class _Feed:
                 continue
             for entry, fields in entries:
                 position = entry
-                id = fields[b"id"].decode()
-                self._ring(id)
-                if self.ends and fields[b"status"] in ENDED:
-                    for ends in self.ends:
-                        ends.add(id)
+                for id, status in changes(fields):
+                    self._ring(id)
+                    if status in ENDED:
+                        for ends in self.ends:
+                            ends.add(id)
             if entries:
                 self._ring(ANY)
 
@@ -149,6 +149,12 @@ class _Feed:
     def _ring_all(self) -> None:
         for id in self.bells:
             self._ring(id)
+
+
+def changes(update: Mapping[bytes, bytes]) -> list[tuple[str, str]]:
+    """Return the id and the new status of each workload in an entry of the stream; see `publish` in library.lua."""
+    status = update[b"status"].decode()
+    return [(id, status) for id in update[b"id"].decode().split(" ")]
 
 
 def _entries(replies: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:

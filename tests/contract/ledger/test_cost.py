@@ -24,6 +24,7 @@ from insula_submit.admission import Admission
 from insula_submit.submit_servicer import SubmitServicer
 
 BODY: Final = b'{"key": "%s"}' % (b"x" * 200)
+BATCH: Final = 20
 COMMANDS: Final = {
     "submit": "evalsha exists*2 hget hincrby hmget hset time xadd*2 xlen",
     "read of a waiting one": "hget hmget",
@@ -31,8 +32,12 @@ COMMANDS: Final = {
     "read of a running one": "hget hmget",
     "finish": "del evalsha expire hgetall hincrby*2 hset time xack xadd xdel zadd",
     "read of an ended one": "hget hmget",
+    "claim of 20": "evalsha hincrby*2 hmget*20 hset*20 time xadd*3 xreadgroup xrevrange",
+    "finish of 20": "del*20 evalsha expire hgetall*20 hincrby*2 hset*20 time xack xadd*3 xdel zadd",
 }
-"""For each step of one workload: the commands that Redis runs, those of scripts too. Each is one round trip."""
+"""For each step of one workload or of BATCH: the commands that Redis runs, those of scripts too.
+
+Each step is one round trip. Changes of status are one XADD for eight workloads."""
 CALLS_MAX: Final = {"SubmitWorkload": 120, "DownloadWorkload": 135}
 """Most calls of Python functions for one request, from the servicer to Redis and back. The event loop's are counted.
 Python 3.11 needs 101 and 113."""
@@ -94,8 +99,19 @@ async def test_each_step_of_a_workload_costs_one_round_trip_and_these_commands(
     found["read of a running one"] = await commands(redis, lambda: ledger.read("echo", id))
     found["finish"] = await commands(redis, lambda: ledger.finish(claims[0].lease, Result(inline=BODY)))
     found["read of an ended one"] = await commands(redis, lambda: ledger.read("echo", id))
+
+    for _ in range(BATCH):
+        await submit(new_id())
+    del claims[:], trips[6:]
+
+    async def claim_all() -> None:
+        claims.extend((await ledger.claim("echo", alice, count=BATCH))[1])
+
+    found["claim of 20"] = await commands(redis, claim_all)
+    outcomes = [(claim.lease, Result(inline=BODY)) for claim in claims]
+    found["finish of 20"] = await commands(redis, lambda: ledger.finish_all(outcomes))
     assert found == COMMANDS
-    assert trips == [1, 2, 1, 2, 1, 2]
+    assert trips == [1, 2, 1, 2, 1, 2, 1, 1]
 
 
 class Context:

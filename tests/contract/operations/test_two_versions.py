@@ -24,6 +24,7 @@ from packaging.requirements import Requirement
 from redis import Redis
 
 from insula.keys import ApiKeys
+from insula.ledger.updates import changes
 from insula.v1.workload_pb2 import Workload
 from tests.contract.operations.conftest import PROJECT
 from tests.services import Service, deploy, read_workload, services, submit_workload
@@ -178,5 +179,5 @@ def check_ends(load: Load, runs: list[str]) -> None:
 def check_history(redis: Redis, ids: list[str]) -> None:
     """Check that each workload has one end."""
     entries = cast(list[tuple[bytes, dict[bytes, bytes]]], redis.xrange(ApiKeys(API).updates))
-    ends = Counter(fields[b"id"].decode() for _, fields in entries if fields[b"status"].decode() in ENDED)
+    ends = Counter(id for _, update in entries for id, status in changes(update) if status in ENDED)
     assert ends == dict.fromkeys(ids, 1)

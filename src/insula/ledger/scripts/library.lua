@@ -48,14 +48,16 @@ local function state_of(id)
   if record then return words_of(record) end
 end
 
-local function publish(id, status, attempt)
-  redis.call('XADD', updates, 'MAXLEN', '~', 10000, '*', 'id', id, 'status', status, 'attempt', attempt)
-end
-
--- Written once for all workloads of a script: changes of the counts, and entries that were delivered and have ended.
-local moved, dropped = {}, {}
+-- Written once for all workloads of a script: changes of the counts, entries that were delivered and have ended, and
+-- updates. An update is {status = …, ids = {…}, attempts = {…}}: consecutive changes to one status.
+local moved, dropped, changes = {}, {}, {}
+local CHANGES_MAX = 8  -- most changes in one update; the stream keeps about 10,000 updates, whatever their size
 
 local function write_collected()
+  for _, change in ipairs(changes) do
+    redis.call('XADD', updates, 'MAXLEN', '~', 10000, '*', 'id', table.concat(change.ids, ' '),
+      'status', change.status, 'attempt', table.concat(change.attempts, ' '))
+  end
   for status, number in pairs(moved) do
     if number ~= 0 then redis.call('HINCRBY', counts, status, number) end
   end
@@ -64,6 +66,16 @@ local function write_collected()
     redis.call('XACK', queue, 'workers', unpack(dropped, i, last))
     redis.call('XDEL', queue, unpack(dropped, i, last))
   end
+end
+
+local function publish(id, status, attempt)
+  local last = changes[#changes]
+  if not last or last.status ~= status or #last.ids == CHANGES_MAX then
+    last = {status = status, ids = {}, attempts = {}}
+    changes[#changes + 1] = last
+  end
+  table.insert(last.ids, id)
+  table.insert(last.attempts, attempt)
 end
 
 local function count(id, from, to, attempt)
