@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 SCAN_S: Final = 2.0
 """Seconds between two searches for claimed workloads that no worker runs any more."""
+CLAIMS_MAX: Final = 256
+"""Most workloads in one call of the ledger. It bounds how long Redis serves no other client."""
 OUTAGE_RETRY_S: Final = 0.5
 GIVE_BACK_S: Final = 2.0
 """How long a drain waits for Redis while giving workloads back. The leases of the other workloads expire."""
@@ -155,14 +157,14 @@ class Claiming:
             self._entry_wait = None
 
     async def _room(self) -> tuple[Serving, int]:
-        """Wait until a ready runner has room. Return the version, and the number of claims there is room for."""
+        """Wait until a ready runner has room. Return the version, and the number of workloads to claim."""
         lease_s = self._ledger.policy.lease.total_seconds()
         while True:
             self.pulse.turned()
             if self.serving is not None:
                 room = self.serving.attempts.room - self._outcomes.storing
                 if room > 0:
-                    return self.serving, room
+                    return self.serving, min(room, CLAIMS_MAX)
             self._changed.clear()
             with suppress(TimeoutError):  # the turns show that the loop is alive
                 async with asyncio.timeout(lease_s):

@@ -25,7 +25,7 @@ PATIENCE_S: Final = 1.0
 """How long jobs may wait in the queue of a runner that answers none. Then they are given back, so that another worker
 can run them."""
 AHEAD_S: Final = 0.1
-AHEAD_MAX: Final = 255
+AHEAD_MAX: Final = 511
 """A runner gets jobs ahead only if it is expected to begin them within AHEAD_S (invariant I6)."""
 STOPPING: Final = "insula is stopping"
 NOT_STARTED: Final = "not started because {}; it is in the queue again"
