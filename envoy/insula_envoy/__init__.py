@@ -18,7 +18,7 @@ from insula.rpc.addresses import unix_socket
 
 __all__ = ["EdgeAddresses", "bundled_folder", "render", "render_s3", "render_s3_stream"]
 
-TEMPLATES: Final = ("envoy", "clusters")
+TEMPLATES: Final = ("envoy", "in_cluster", "clusters")
 
 
 def bundled_folder() -> Path:
@@ -54,7 +54,7 @@ class EdgeAddresses:
     address_requests_per_s: int = 0
 
     def placeholders(self) -> Mapping[str, object]:
-        """Return the value of each ${NAME} in envoy.yaml and clusters.yaml."""
+        """Return the value of each ${NAME} in the templates."""
         origins, limit = list(self.cors_origins), self.address_requests_per_s
         derived = {"cors_origins", "address_requests_per_s"}
         return {name.upper(): value for name, value in vars(self).items() if name not in derived} | {

@@ -87,6 +87,19 @@ def test_a_request_id_that_is_too_long_or_not_visible_ascii_is_replaced(
     assert [upload.metadata["x-request-id"] for upload in services.submit.uploads] == kept + answered
 
 
+@WAYS
+@pytest.mark.parametrize("content_type", ["text/\xe9", "\xff", "\xc3\xa9", "application/json; \xff"])
+def test_a_content_type_that_is_not_ascii_is_a_client_error(
+    listener: Listener, services: ScriptedServices, content_type: str
+) -> None:
+    """Also one that is not UTF-8. Each character is one byte here."""
+    for method, path in (("POST", "/predict"), ("GET", "/predict/1")):
+        answer = listener.call(method, path, headers={"content-type": content_type})
+        assert answer.status == 400
+        assert b"printable ASCII only" in answer.body
+    assert services.submit.uploads == []
+
+
 def test_a_grpc_call_without_te_is_a_client_error(listener: Listener, services: ScriptedServices) -> None:
     headers = raw.grpc_headers(b"/insula.v1.SubmitService/SubmitWorkload", te=False)
     with raw.Http2(("127.0.0.1", listener.port)) as connection:
