@@ -15,6 +15,7 @@ from insula.errors import ApiNotFound, IdempotencyConflict, InsulaError, LeaseLo
 from insula.keys import ApiKeys
 from insula.ledger import scripts
 from insula.ledger.coalescer import Coalescer
+from insula.ledger.damage import log_damage
 from insula.ledger.records import (
     LIVE_FIELDS,
     Accepted,
@@ -237,12 +238,15 @@ class WorkloadLedger:
         These were given back, or Redis has them under our name but they are not in `held`, or their lease has expired.
         `expired` allows taking over expired leases of other workers. `own_lost` counts workloads under our name that
         are not in `held` as lost attempts; set it only when the worker process was restarted. If a lost worker had
-        several attempts, all of them become suspects, and none counts as lost.
+        several attempts, all of them become suspects, and none counts as lost. Damaged records are logged and skipped.
         """
         lease_ms = self.policy.lease_ms if expired else 0
         who = (claimant.worker, count, claimant.version, claimant.address)
         limits = (lease_ms, int(own_lost), self.policy.max_deliveries, self.policy.retention_s, suspects)
-        rows = cast(list[list[bytes | int]], await self._run(_RECLAIM, api, *who, *limits, *held))
+        reply = await self._run(_RECLAIM, api, *who, *limits, *held)
+        rows, damaged = cast(tuple[list[list[bytes | int]], list[tuple[bytes, bytes]]], reply)
+        for id, error in damaged:
+            log_damage(api, id.decode(), error.decode())
         return [Claim.parse(api, row) for row in rows]
 
     async def reopen(self, api: str) -> None:

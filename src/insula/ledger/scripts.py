@@ -23,10 +23,12 @@ class Script:
 def load(name: str) -> Script:
     """Read `name`.lua and insert the shared library after its first line, which has the script's flags.
 
-    The rest becomes a function. What the library has collected meanwhile is written after it.
+    The rest becomes a function. What the library has collected meanwhile is written after it, also if it fails: Redis
+    undoes nothing.
     """
     folder = files("insula.ledger") / "scripts"
     flags, body = (folder / f"{name}.lua").read_text().split("\n", 1)
     library = (folder / "library.lua").read_text()
-    run = ("local function run()", body, "end", "local answer = run()", "write_collected()", "return answer")
-    return Script("\n".join((flags, library, *run)))
+    run = ("local function run()", body, "end", "local done, answer = pcall(run)", "write_collected()")
+    end = ("if not done then error(answer, 0) end", "return answer")
+    return Script("\n".join((flags, library, *run, *end)))

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
 DENIED_IN_SCRIPT: Final = "ACL failure in script"
+IN_A_SCRIPT: Final = "user_script"
+"""Redis' name for a script, which it adds to an error that occurs in one."""
 RELAXED: Final = "relaxed"
 DOORBELL_S: Final = 5
 """Seconds that a blocking read waits before it is repeated."""
@@ -87,6 +89,18 @@ def redis_errors(summary: str = "") -> Generator[None]:
         if advice := _advice_on_certificate(error):
             raise StoreUnavailable("Redis", f"{error}; {advice}", summary="Redis' certificate is refused") from error
         raise StoreUnavailable("Redis", str(error), summary=summary) from error
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether a script has failed at what Redis holds, such as a key of another type. It would fail again.
+
+    Outages, limits and permissions are none, and redis-py has classes for them. Nor is a slot that moves to another
+    node of a cluster.
+    """
+    cause = error.__cause__
+    if not isinstance(error, StoreUnavailable) or type(cause) is not ResponseError:
+        return False
+    return IN_A_SCRIPT in str(cause) and "cluster" not in str(cause)
 
 
 def _advice_on_certificate(error: BaseException) -> str:

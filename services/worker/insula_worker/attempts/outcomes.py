@@ -10,10 +10,12 @@ from typing import Final, NamedTuple, Protocol, TypeVar
 
 from insula.errors import LeaseLost, StoreUnavailable
 from insula.ledger import Failure, Lease, Result, WorkloadLedger
+from insula.ledger.damage import log_damage
 from insula.reason import Reason
 from insula.status import Status
 from insula.stores.object_keys import result_object, traceback_object
 from insula.stores.objects import ObjectStore
+from insula.stores.redis_client import is_damage
 from insula_worker.attempts.attempt import Attempt
 from insula_worker.attempts.json_object import is_json_object
 from insula_worker.attempts.workload_lines import WorkloadLines
@@ -77,7 +79,10 @@ class Outcomes:
         self._writer: asyncio.Task[None] | None = None
 
     def take(self, attempt: Attempt, outcome: Outcome | Unfinished) -> None:
-        """Write the outcome of an attempt. Retries without a limit while a store is unavailable."""
+        """Write the outcome of an attempt. Retries without a limit while a store is unavailable.
+
+        If its record is damaged, the attempt is lost. A workload that cannot even be given back is left to reclaim.
+        """
         if isinstance(outcome, Unfinished):
             self._start(self._give_back(attempt, outcome))
         elif (written := _at_once(outcome)) is not None:
@@ -115,8 +120,13 @@ class Outcomes:
             self._fail(batch[0].attempt, error)
 
     def _fail(self, attempt: Attempt, error: Exception) -> None:
-        log.error("unexpected error in an attempt", extra={"id": attempt.lease.id}, exc_info=error)
-        self.take(attempt, Unfinished(f"the worker failed with {type(error).__name__}", Blame.LOST))
+        if is_damage(error):
+            log_damage(attempt.lease.api, attempt.lease.id, str(error))
+            why = "its outcome could not be written"
+        else:
+            log.error("unexpected error in an attempt", extra={"id": attempt.lease.id}, exc_info=error)
+            why = f"the worker failed with {type(error).__name__}"
+        self.take(attempt, Unfinished(why, Blame.LOST))
 
     async def _write(self, batch: list[_Ending]) -> None:
         """Write a batch to the ledger, log it and count it."""
@@ -199,8 +209,9 @@ class Outcomes:
         except LeaseLost:
             self._ended(attempt, workload_ended=False)
             return
-        except Exception:
-            log.exception("unexpected error in an attempt", extra={"id": lease.id})  # its lease expires
+        except Exception as error:
+            if not is_damage(error):  # which reclaim logs, because it takes the workload
+                log.exception("unexpected error in an attempt", extra={"id": lease.id})
             self._ended(attempt, workload_ended=False)
             return
         if status is Status.FAILED:
@@ -234,11 +245,16 @@ def failure_at_once(failed: Failed) -> Failure | None:
 
 
 async def _until_written(lease: Lease, write: Callable[[], Awaitable[Written]]) -> Written:
-    """Call `write` until it does not raise StoreUnavailable, without a limit. The lease is renewed meanwhile."""
+    """Call `write` until no store is unavailable, without a limit. The lease is renewed meanwhile.
+
+    Raises StoreUnavailable if a record is damaged.
+    """
     while True:
         try:
             return await write()
         except StoreUnavailable as error:
+            if is_damage(error):
+                raise
             log.warning("outcome not written, will retry", extra={"id": lease.id, "error": str(error)})
             await asyncio.sleep(STORE_RETRY_S)
 

@@ -8,15 +8,16 @@
 -- ARGV[8]  most lost attempts, > 0         ARGV[9]  retention, seconds > 0
 -- ARGV[10] most suspects among the claims, >= 0
 -- ARGV[11…] ids the consumer holds
--- Returns  {claim, …} as claim does, with the field suspect for suspects. A workload with no deliveries left ends
---          failed, in the dead zset.
+-- Returns  {{claim, …}, {damaged, …}}: claims as claim returns them, with the field suspect for suspects. A workload with
+--          no deliveries left ends failed, in the dead zset. A damaged one is {id, error}; it is tried again after a lease.
 -- Cost     O(pending entries of the API): XPENDING walks them.
 local consumer, count, version, worker = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local lease_ms, own_lost, lost_max, retention_s = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
 local suspects_left = tonumber(ARGV[10])
 local LOST_TOGETHER = 1024  -- attempts of a lost worker that are looked at together
+local DAMAGED = 'damaged'  -- consumer that holds the entries of damaged records
 local held = set_of(ARGV, 11)
-local answer = {}
+local answer, damaged = {}, {}
 
 local function pending_of(number, owner)
   return redis.call('XPENDING', queue, 'workers', '-', '+', number, owner)
@@ -29,7 +30,7 @@ local function suspect_together(owner)
   for _, pending in ipairs(pending_of(LOST_TOGETHER, owner)) do
     local entry = redis.call('XRANGE', queue, pending[1], pending[1])[1]
     local id = entry and entry[2][2]
-    local record = id and redis.call('HMGET', workload_prefix .. id, 'status', 'attempt', 'suspect') or {}
+    local record = id and redis.pcall('HMGET', workload_prefix .. id, 'status', 'attempt', 'suspect') or {}
     if record[1] == 'in_progress' and not (owner == consumer and held[id]) then
       running[#running + 1] = {id, record[2], record[3]}
     end
@@ -40,7 +41,7 @@ local function suspect_together(owner)
 end
 
 local function suspect_all_together(list)
-  local seen = {[RETURNED] = true, [SUSPECTS] = true}
+  local seen = {[RETURNED] = true, [SUSPECTS] = true, [DAMAGED] = true}
   for _, pending in ipairs(list) do
     if not seen[pending[2]] then suspect_together(pending[2]) end
     seen[pending[2]] = true
@@ -58,16 +59,12 @@ local function lose_worker(id, entry, owner, attempt, suspect)
   return true
 end
 
-local function take(pending)
-  local entry_id, owner = pending[1], pending[2]
-  local entry = redis.call('XRANGE', queue, entry_id, entry_id)[1]
-  if not entry then return redis.call('XACK', queue, 'workers', entry_id) end
-  local id = entry[2][2]
-  if owner == consumer and held[id] then return end
-  local record = redis.call('HMGET', workload_prefix .. id, 'status', 'attempt', 'suspect')
-  local status, attempt, suspect = record[1], record[2], record[3]
+local function take(id, entry, owner)
+  local entry_id = entry[1]
+  local record = redis.call('HMGET', workload_prefix .. id, 'status', 'attempt', 'suspect', 'lost')
+  local status, attempt, suspect, lost = record[1], record[2], record[3], tonumber(record[4] or 0)
   if status == 'in_progress' then
-    if owner ~= consumer or own_lost == '1' then
+    if owner ~= consumer or own_lost == '1' or lost >= lost_max then
       if not lose_worker(id, entry_id, owner, attempt, suspect) then return end
     else
       set_status(id, 'in_progress', 'in_queue', attempt)
@@ -86,9 +83,30 @@ local function take(pending)
   answer[#answer + 1] = claim
 end
 
+-- damage_of: return the text of an error that would occur again, else raise it. A text alone is an error of Lua.
+local function damage_of(why)
+  if type(why) == 'string' then return why end
+  if not string.find(why.err, '^WRONGTYPE') and not string.find(why.err, 'not an integer') then error(why, 0) end
+  return why.err
+end
+
+-- try_to_take: a damaged record must not keep the others waiting.
+local function try_to_take(pending)
+  local entry_id, owner = pending[1], pending[2]
+  local entry = redis.call('XRANGE', queue, entry_id, entry_id)[1]
+  if not entry then return redis.call('XACK', queue, 'workers', entry_id) end
+  local id = entry[2][2]
+  if owner == consumer and held[id] then return end
+  local done, why = pcall(take, id, entry, owner)
+  if done then return end
+  local text = damage_of(why)
+  redis.call('XCLAIM', queue, 'workers', DAMAGED, 0, entry_id, 'JUSTID')
+  damaged[#damaged + 1] = {id, text}
+end
+
 local function take_all(list)
   for _, pending in ipairs(list) do
-    if #answer < count then take(pending) end
+    if #answer < count then try_to_take(pending) end
   end
 end
 
@@ -102,4 +120,4 @@ if lease_ms > 0 then
   take_all(expired)
 end
 if suspects_left > 0 then take_all(pending_of(suspects_left, SUSPECTS)) end
-return answer
+return {answer, damaged}

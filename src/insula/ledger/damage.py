@@ -1,0 +1,17 @@
+"""The log line about a damaged record: one that a script cannot read or change, such as a key of another type."""
+
+from __future__ import annotations
+
+import logging
+
+from insula.keys import ApiKeys
+
+log = logging.getLogger(__name__)
+
+
+def log_damage(api: str, id: str, error: str) -> None:
+    """Log that the record of a workload is damaged. `error` is what Redis reported."""
+    log.error(
+        "record damaged: repair its key in Redis, or delete the key to drop the workload",
+        extra={"id": id, "key": ApiKeys(api).workload(id), "error": error},
+    )

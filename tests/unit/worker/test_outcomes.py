@@ -1,0 +1,79 @@
+"""Outcomes that cannot be written do not hold up the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from redis.exceptions import ResponseError
+
+from insula.ledger import Claim, Failure, Lease, Payload, Result
+from insula.status import Status
+from insula.stores.redis_client import redis_errors
+from insula_worker.attempts.attempt import Attempt
+from insula_worker.attempts.outcomes import Outcomes
+from insula_worker.attempts.workload_lines import WorkloadLines
+from insula_worker.runners.messages import Completed
+from insula_worker.runners.observers import Observers
+from tests.handler_output import Printed
+from tests.waiting import until
+
+WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value script: 1f, on @user_script:187."
+
+
+class Ledger:
+    """A fake ledger. The record of the workload `damaged` is damaged: the scripts fail at it, as Redis reports it."""
+
+    def __init__(self, *, gives_back: bool) -> None:
+        self.written = list[str]()
+        self.lost = list[tuple[str, str | None]]()
+        self._gives_back = gives_back
+
+    async def finish_all(self, outcomes: Sequence[tuple[Lease, Result | Failure]]) -> set[Lease]:
+        with redis_errors():
+            for lease, _ in outcomes:
+                self._fail_at(lease)
+        self.written += [lease.id for lease, _ in outcomes]
+        return set()
+
+    async def requeue(self, lease: Lease, *, lost: str | None, suspect: bool) -> Status:
+        assert not suspect
+        self.lost.append((lease.id, lost))
+        with redis_errors():
+            if not self._gives_back:
+                self._fail_at(lease)
+        return Status.IN_QUEUE
+
+    def _fail_at(self, lease: Lease) -> None:
+        if lease.id == "damaged":
+            raise ResponseError(WRONG_TYPE)
+
+
+@pytest.mark.parametrize("gives_back", [True, False])
+async def test_a_damaged_record_does_not_hold_up_the_other_outcomes(
+    caplog: pytest.LogCaptureFixture, *, gives_back: bool
+) -> None:
+    """Its attempt is lost, and its damage is logged once."""
+    fake = Ledger(gives_back=gives_back)
+    ledger: Any = fake
+    objects: Any = None
+    ended = list[tuple[str, bool]]()
+    observers = Observers(Printed())
+    outcomes = Outcomes(
+        ledger,
+        objects,
+        observers,
+        WorkloadLines(observers.lines, "echo"),
+        lambda attempt, *, workload_ended: ended.append((attempt.lease.id, workload_ended)),
+    )
+    for id in ("first", "damaged", "last"):
+        claim = Claim(Lease("echo", id, 1, "1-0"), Payload("text/plain", 1, inline=b"x"), "")
+        outcomes.take(Attempt(claim, 0.0), Completed(b"{}", 0.001))
+    await until(lambda: len(ended) == 3, within_s=10)
+    assert fake.written == ["first", "last"]
+    assert sorted(ended) == [("damaged", False), ("first", True), ("last", True)]
+    assert fake.lost == [("damaged", "its outcome could not be written")]
+    [logged] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert vars(logged)["key"] == "insula:{echo}:workload:damaged"
+    assert "WRONGTYPE" in vars(logged)["error"]
