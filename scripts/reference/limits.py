@@ -271,6 +271,11 @@ HANDLER: Final = (
     Limit(
         "payloads from S3 that a worker holds", size(payloads.HELD_BYTES_MAX), "others wait; a larger one runs alone"
     ),
+    Limit(
+        "results of a worker that wait for S3",
+        size(outcomes.STORING_BYTES_MAX),
+        "it claims no further workload until S3 has taken some; those that it has claimed go on",
+    ),
 )
 LOGS: Final = (
     Limit(

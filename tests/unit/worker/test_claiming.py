@@ -14,7 +14,7 @@ import pytest
 from insula.errors import StoreUnavailable
 from insula.ledger import Claim, Claimant, Failure, Lease, LedgerPolicy, Payload, Result
 from insula.status import Status
-from insula_worker.attempts import claiming
+from insula_worker.attempts import claiming, outcomes
 from insula_worker.attempts.claiming import Claiming
 from insula_worker.runners.messages import Completed, Job, Unfinished
 from insula_worker.runners.observers import Observers
@@ -87,11 +87,34 @@ class SilentRedis:
         await asyncio.Event().wait()
 
 
+@dataclass
+class LongQueue(Queue):
+    """A fake ledger in which each claim returns the next workload."""
+
+    async def reclaim(self, *_: object, **__: object) -> list[Claim]:
+        return []
+
+    async def claim(self, *_: object, **__: object) -> tuple[str, list[Claim]]:
+        self.attempts.append(1)
+        lease = Lease("echo", f"id-{len(self.attempts)}", 1, "1-0")
+        return "1-0", [Claim(lease, Payload("text/plain", 1, inline=b"x"), "")]
+
+
+class SlowS3:
+    """A fake S3 that takes nothing until `answers` is set."""
+
+    def __init__(self) -> None:
+        self.answers = asyncio.Event()
+
+    async def write(self, *_: object) -> None:
+        await self.answers.wait()
+
+
 @asynccontextmanager
-async def running(queue: Queue, pool: Pool) -> AsyncGenerator[Claiming]:
+async def running(queue: Queue, pool: Pool, s3: SlowS3 | None = None) -> AsyncGenerator[Claiming]:
     ledger: Any = queue
     redis: Any = SilentRedis()
-    objects: Any = None
+    objects: Any = s3
     release: Any = pool
     claims = Claiming(ledger, objects, redis, "echo", "echo-0", Observers(Printed()))
     claims.serve(release, Claimant("echo-0", "v1", "127.0.0.1:1"))
@@ -135,6 +158,36 @@ async def test_a_lost_lease_stops_a_handler_but_not_the_write_of_its_outcome(*, 
         else:
             await until(lambda: bool(pool.dropped))
     assert pool.dropped == ([] if writes else ["its lease is lost"])
+
+
+async def next_turn(claims: Claiming) -> None:
+    turns = claims.pulse.turns
+    claims.wake()
+    await until(lambda: claims.pulse.turns > turns)
+
+
+async def test_i10_bounded_no_workload_is_claimed_while_large_results_wait_for_s3(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They are bounded by their bytes, not only by their number."""
+    result = b'{"text": "%s"}' % (b"x" * 6000)
+    monkeypatch.setattr(outcomes, "STORING_BYTES_MAX", 2 * len(result))
+    monkeypatch.setattr(claiming, "SCAN_S", 3600.0)
+    queue, s3 = LongQueue(), SlowS3()
+
+    def end(job: Job, number: int) -> None:
+        pool.room = number + 1  # one slot is free beside the results that wait
+        job.ended(Completed(result, 0.001))
+
+    pool = Pool(end)
+    async with running(queue, pool, s3) as claims:
+        await until(lambda: len(queue.attempts) >= 2)
+        for _ in range(3):
+            await next_turn(claims)
+        assert len(queue.attempts) == 2
+        queue.writes.set()
+        s3.answers.set()
+        await until(lambda: len(queue.attempts) > 2)
 
 
 async def test_a_reclaim_after_an_outage_is_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,7 +161,7 @@ class Claiming:
         lease_s = self._ledger.policy.lease.total_seconds()
         while True:
             self.pulse.turned()
-            if self.serving is not None:
+            if self.serving is not None and not self._outcomes.full:
                 room = self.serving.attempts.room - self._outcomes.storing
                 if room > 0:
                     return self.serving, min(room, CLAIMS_MAX)

@@ -30,6 +30,9 @@ CHECKED_AT_ONCE_BYTES: Final = 64 * 1024
 """A longer result is checked in a thread. A shorter one is checked on the event loop, in 30 ms at most."""
 NO_OBJECT: Final = "user response must be json serializable dictionary, got bytes that are not a JSON object instead"
 STORE_RETRY_S: Final = 1.0
+STORING_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Results of so many bytes may wait for S3 before the worker claims no more. Those of workloads that it has claimed by
+then are held in addition."""
 BATCH_MAX: Final = 256
 """Most outcomes in one call of the ledger. It bounds how long Redis serves no other client."""
 MESSAGE_CHARS_MAX: Final = 4096
@@ -69,6 +72,7 @@ class Outcomes:
         """`ended` is called when an attempt is over."""
         self.storing = 0
         """Number of attempts whose outcome is too large to be written at once."""
+        self._storing_bytes = 0
         self._ledger = ledger
         self._objects = objects
         self._observers = observers
@@ -77,6 +81,11 @@ class Outcomes:
         self._waiting: list[_Ending] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._writer: asyncio.Task[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether the outcomes that wait for S3 are so large that no further workload should begin."""
+        return self._storing_bytes >= STORING_BYTES_MAX
 
     def take(self, attempt: Attempt, outcome: Outcome | Unfinished) -> None:
         """Write the outcome of an attempt. Retries without a limit while a store is unavailable.
@@ -165,16 +174,18 @@ class Outcomes:
 
     async def _store(self, attempt: Attempt, outcome: Outcome) -> None:
         """Write a large result or traceback to S3, and then the outcome to the ledger."""
-        self.storing += 1
+        size_bytes = len(outcome.result_json) if isinstance(outcome, Completed) else len(outcome.traceback)
+        self.storing, self._storing_bytes = self.storing + 1, self._storing_bytes + size_bytes
         try:
             checked = await _checked(outcome)
             written = await _until_written(attempt.lease, lambda: self._store_once(attempt.lease, checked))
         except Exception as error:  # noqa: BLE001 - the attempt is given back, and the error is logged
             self._fail(attempt, error)
         else:
-            self._add(_Ending(attempt, checked, written))
+            stored = Completed(b"", checked.handler_s) if isinstance(checked, Completed) else checked
+            self._add(_Ending(attempt, stored, written))
         finally:
-            self.storing -= 1
+            self.storing, self._storing_bytes = self.storing - 1, self._storing_bytes - size_bytes
 
     async def _store_once(self, lease: Lease, outcome: Outcome) -> Result | Failure:
         """Return the outcome as the ledger writes it.
