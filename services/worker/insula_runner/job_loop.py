@@ -49,11 +49,13 @@ class Answers:
         self._takes_payload = "payload" in arguments
         self._takes_request_id = "request_id" in arguments
         self._environment = environment
+        self._reaching = threading.Lock()
 
     def begin(self, job: Job) -> None:
         """Do what has to be done before the handler is called for this job."""
         if job.direct_hosts:
-            reach_directly(job.direct_hosts, self._environment)
+            with self._reaching:  # else two threads would each add their hosts to what they have read before
+                reach_directly(job.direct_hosts, self._environment)
 
     def call(self, job: Job) -> Any:
         """Decode the payload and call the handler. Return what it returned, which may be an awaitable."""
