@@ -20,7 +20,6 @@ from insula.process.isolation import Isolation, find_sandbox
 from insula_worker.environments.environment import ensure_environment
 from insula_worker.environments.key import EnvironmentInputs
 from insula_worker.logs.worker_log import WorkerLog
-from insula_worker.runners.messages import Outcome
 from insula_worker.runners.process import RunnerLaunch, RunnerProcess
 from insula_worker.view import View, ViewSettings
 
@@ -41,8 +40,9 @@ async def launch(isolation: Isolation, folder: Path) -> RunnerLaunch:
     return RunnerLaunch(python, project, view, isolation, "handler.py", None, {}, dict(os.environ))
 
 
-def ignore(number: int, outcome: Outcome) -> None:
+def ignore(*_: object) -> bool:
     """No job is given, so there is no answer."""
+    return False
 
 
 async def start_s(launch: RunnerLaunch, log: WorkerLog) -> float:

@@ -56,11 +56,12 @@ class Running:
         )
         return running
 
-    def _answered(self, number: int, outcome: Outcome) -> None:
-        answer = self._waiting.pop(number)
-        if not answer.done():  # its test has given up
+    def _answered(self, number: int, outcome: Outcome) -> bool:
+        answer = self._waiting.pop(number, None)
+        if answer is not None and not answer.done():  # else its test has given up
             answer.set_result(outcome)
         self._send()
+        return answer is not None
 
     def put(self, task: Job, hosts: Sequence[str] = ()) -> asyncio.Future[Outcome]:
         """Put a job into the queue. Return its answer to come."""

@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 from insula.ledger import Claim, Failure, Lease, Payload, Result
 from insula.status import Status
 from insula.stores.redis_client import redis_errors
+from insula_worker.attempts import outcomes as attempt_outcomes
 from insula_worker.attempts.attempt import Attempt
 from insula_worker.attempts.outcomes import Outcomes
 from insula_worker.attempts.workload_lines import WorkloadLines
@@ -50,26 +51,30 @@ class Ledger:
             raise ResponseError(WRONG_TYPE)
 
 
+def attempt_at(id: str) -> Attempt:
+    return Attempt(Claim(Lease("echo", id, 1, "1-0"), Payload("text/plain", 1, inline=b"x"), ""), 0.0)
+
+
+def outcomes_to(fake: Ledger, ended: list[tuple[str, bool]]) -> Outcomes:
+    ledger: Any = fake
+    objects: Any = None
+    observers = Observers(Printed())
+
+    def note(attempt: Attempt, *, workload_ended: bool) -> None:
+        ended.append((attempt.lease.id, workload_ended))
+
+    return Outcomes(ledger, objects, observers, WorkloadLines(observers.lines, "echo"), note)
+
+
 @pytest.mark.parametrize("gives_back", [True, False])
 async def test_a_damaged_record_does_not_hold_up_the_other_outcomes(
     caplog: pytest.LogCaptureFixture, *, gives_back: bool
 ) -> None:
     """Its attempt is lost, and its damage is logged once."""
-    fake = Ledger(gives_back=gives_back)
-    ledger: Any = fake
-    objects: Any = None
-    ended = list[tuple[str, bool]]()
-    observers = Observers(Printed())
-    outcomes = Outcomes(
-        ledger,
-        objects,
-        observers,
-        WorkloadLines(observers.lines, "echo"),
-        lambda attempt, *, workload_ended: ended.append((attempt.lease.id, workload_ended)),
-    )
+    fake, ended = Ledger(gives_back=gives_back), list[tuple[str, bool]]()
+    outcomes = outcomes_to(fake, ended)
     for id in ("first", "damaged", "last"):
-        claim = Claim(Lease("echo", id, 1, "1-0"), Payload("text/plain", 1, inline=b"x"), "")
-        outcomes.take(Attempt(claim, 0.0), Completed(b"{}", 0.001))
+        outcomes.take(attempt_at(id), Completed(b"{}", 0.001))
     await until(lambda: len(ended) == 3, within_s=10)
     assert fake.written == ["first", "last"]
     assert sorted(ended) == [("damaged", False), ("first", True), ("last", True)]
@@ -77,3 +82,20 @@ async def test_a_damaged_record_does_not_hold_up_the_other_outcomes(
     [logged] = [record for record in caplog.records if record.levelname == "ERROR"]
     assert vars(logged)["key"] == "insula:{echo}:workload:damaged"
     assert "WRONGTYPE" in vars(logged)["error"]
+
+
+async def test_an_outcome_that_cannot_be_checked_is_given_back(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error of the worker is logged. It does not reach the runner whose answer this is."""
+
+    def fail(_: bytes) -> bool:
+        raise KeyError("id")
+
+    monkeypatch.setattr(attempt_outcomes, "is_json_object", fail)
+    fake, ended = Ledger(gives_back=True), list[tuple[str, bool]]()
+    outcomes_to(fake, ended).take(attempt_at("first"), Completed(b"{}", 0.001))
+    await until(lambda: ended == [("first", False)], within_s=10)
+    assert fake.lost == [("first", "the worker failed with KeyError")]
+    [logged] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert logged.exc_info is not None

@@ -94,7 +94,13 @@ class Outcomes:
         """
         if isinstance(outcome, Unfinished):
             self._start(self._give_back(attempt, outcome))
-        elif (written := _at_once(outcome)) is not None:
+            return
+        try:
+            written = _at_once(outcome)
+        except Exception as error:  # noqa: BLE001 - the attempt is given back, and the error is logged
+            self._fail(attempt, error)
+            return
+        if written is not None:
             self._add(_Ending(attempt, outcome, written))
         else:
             self._start(self._store(attempt, outcome))

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import cast
 
 from insula_runner.frames import RECEIVE_BYTES, Frame, FrameBuffer, FrameInvalid, Header, encode_frame
 from insula_worker.runners.messages import Metric, Outcome, read_metric, read_outcome
 
+log = logging.getLogger(__name__)
+
 
 class RunnerConnection(asyncio.BufferedProtocol):
     """Reads frames. One read may have many answers."""
 
     def __init__(
-        self, on_answer: Callable[[int, Outcome], None], on_metric: Callable[[Metric], None] | None = None
+        self, on_answer: Callable[[int, Outcome], bool], on_metric: Callable[[Metric], None] | None = None
     ) -> None:
-        """`on_answer` is called with the number of a job and its outcome. It raises KeyError for an unknown number."""
+        """`on_answer` is called with the number of a job and its outcome. It returns whether the number is known."""
         self.started: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self.closed = asyncio.Event()
         self.fault: str | None = None
@@ -48,7 +51,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
         try:
             for frame in self._frames.feed(memoryview(self._space)[:nbytes]):
                 self._take(frame)
-        except (FrameInvalid, KeyError, TypeError, ValueError) as error:
+        except (FrameInvalid, KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             # User code shares the runner's process and can reach its socket, so each frame is checked.
             self.fault = f"sent what is not a frame: {error}"
             self.close()
@@ -56,7 +59,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
     def _take(self, frame: Frame) -> None:
         match frame.type:
             case "result" | "failure":
-                self._on_answer(frame.header["job"], read_outcome(frame))
+                self._answer(int(frame.header["job"]), read_outcome(frame))
             case "metric":
                 metric = read_metric(frame.header)
                 if self._on_metric is not None:
@@ -66,6 +69,15 @@ class RunnerConnection(asyncio.BufferedProtocol):
                 self.started.set_result(frame)
             case _:
                 raise FrameInvalid(f"{frame.type!r} was not expected")
+
+    def _answer(self, number: int, outcome: Outcome) -> None:
+        try:
+            known = self._on_answer(number, outcome)
+        except Exception:  # the worker's error: the process has sent a frame
+            log.exception("unexpected error at an answer", extra={"job": number})
+            return
+        if not known:
+            raise FrameInvalid(f"it answers job {number}, which it does not have")
 
     def eof_received(self) -> None:
         """Let the transport close itself: a runner that closed its side sends no more answers."""

@@ -105,7 +105,7 @@ class Metric:
 
 
 def read_outcome(frame: Frame) -> Outcome:
-    """Read a "result" or "failure" frame. Raises KeyError, TypeError or ValueError if it is malformed."""
+    """Read a "result" or "failure" frame. If malformed, raises Key-, Type-, Value-, Overflow- or RecursionError."""
     handler_s, reason = float(frame.header["handler_s"]), frame.header.get("reason")
     if not (math.isfinite(handler_s) and handler_s >= 0):
         raise ValueError(f"handler_s must be a finite number of seconds, not negative (got {handler_s})")

@@ -132,13 +132,13 @@ class RunnerProcess:
         *,
         start_timeout_s: float,
         lines: LineTaker,
-        on_answer: Callable[[int, Outcome], None],
+        on_answer: Callable[[int, Outcome], bool],
         on_metric: Callable[[Metric], None] | None = None,
     ) -> RunnerProcess:
         """Start a runner, and return it once the handler's __init__ has returned.
 
         Raises HandlerStartFailed; no process is left then.
-        `on_answer` is called with the number and the outcome of each job. It raises KeyError for an unknown number.
+        `on_answer` is called with the number and the outcome of each job. It returns whether the number is known.
         `on_metric` is called on the event loop for each metric that the handler pushes. It must not block or raise.
         `lines` receives the handler's output.
         """
@@ -161,7 +161,7 @@ class RunnerProcess:
     async def _spawn(
         cls,
         launch: RunnerLaunch,
-        on_answer: Callable[[int, Outcome], None],
+        on_answer: Callable[[int, Outcome], bool],
         on_metric: Callable[[Metric], None] | None,
         lines: LineTaker,
     ) -> RunnerProcess:

@@ -220,8 +220,11 @@ class Runner:
             self._unsent.popleft()
         return None
 
-    def _answered(self, number: int, outcome: Outcome) -> None:
-        job = self._jobs.pop(number)
+    def _answered(self, number: int, outcome: Outcome) -> bool:
+        """End a job. Return whether the process has one of this number."""
+        job = self._jobs.pop(number, None)
+        if job is None:
+            return False
         self._answered_at, self._stuck = asyncio.get_running_loop().time(), False
         self._answers += 1
         self._job_s = outcome.handler_s if self._job_s is None else 0.8 * self._job_s + 0.2 * outcome.handler_s
@@ -236,6 +239,7 @@ class Runner:
         if self._launch.requests_max is not None and self._answers >= self._launch.requests_max:
             self.due = f"it has run {self._launch.requests_max} workloads (max_requests_per_process)"
         self._changed()
+        return True
 
     def take_back(self) -> list[Job]:
         """Take back the jobs that have not begun. They have not ended: the caller owns them."""
