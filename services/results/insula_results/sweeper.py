@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Final
 
@@ -16,7 +17,7 @@ from insula.errors import StoreFull, StoreUnavailable
 from insula.ledger import WorkloadLedger
 from insula.ledger.retention import Expired, Retention
 from insula.registry import Registration, Registry
-from insula.stores.object_keys import workload_objects
+from insula.stores.object_keys import possible_objects, workload_objects
 from insula.stores.objects import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class Sweeper:
         forgotten, more = 0, True
         while more:
             expired, more = await self._retention.expired(api, count=PAGE)
+            await self._abort_uploads(api, {key for one in expired for key in _objects_of(api, one)})
             outcomes = await asyncio.gather(*(self._forget(api, one) for one in expired), return_exceptions=True)
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
@@ -94,9 +96,13 @@ class Sweeper:
     async def _forget(self, api: str, expired: Expired) -> bool:
         if expired.is_bucket:
             await self._delete_unrecorded(api, expired.id)
-        elif expired.has_objects:
-            await self._objects.delete_all(workload_objects(api, expired.id))
+        for key in _objects_of(api, expired):
+            await self._objects.delete(key)
         return await self._retention.forget(api, expired.id)
+
+    async def _abort_uploads(self, api: str, keys: Collection[str]) -> None:
+        if keys:
+            await self._objects.abort_uploads(f"{api}/", keys)
 
     async def _delete_unrecorded(self, api: str, bucket: str) -> None:
         """Delete the objects of a bucket's workloads that have no record. Its live workloads still have one."""
@@ -108,10 +114,17 @@ class Sweeper:
     async def _delete_stale_uploads(self, api: str) -> int:
         """Delete uploads without a workload; returns how many. It is too late to commit any of them."""
         stale = await self._retention.stale_uploads(api)
+        await self._abort_uploads(api, stale)
         for key in stale:
-            await self._objects.delete_all(key)  # first: if we end in between, the note stays, and no submit uses it
+            await self._objects.delete(key)  # first: if we end in between, the note stays, and no submit uses it
             await self._ledger.withdraw_upload(api, key)
         return len(stale)
+
+
+def _objects_of(api: str, expired: Expired) -> list[str]:
+    """Return the keys that objects of this workload may have. To delete them is free, to look for them is not."""
+    known = expired.has_objects and not expired.is_bucket
+    return possible_objects(api, expired.id, expired.attempts) if known else []
 
 
 def period_for(retention: timedelta) -> timedelta:

@@ -26,7 +26,7 @@ ABANDONED_LEASES: Final = 3
 
 @dataclass(frozen=True)
 class Expired:
-    """An ended workload whose retention is over, and whether S3 may hold objects of it.
+    """An ended workload whose retention is over, whether S3 may hold objects of it, and the number of its attempts.
 
     If Redis has already dropped a whole bucket of records, one value represents the bucket, and `id` is the prefix of
     its workloads' ids. It does not cover workloads with this prefix that still have a record.
@@ -34,6 +34,7 @@ class Expired:
 
     id: str
     has_objects: bool
+    attempts: int
 
     @property
     def is_bucket(self) -> bool:
@@ -55,7 +56,7 @@ class Retention:
         """
         reply = await self._run(_EXPIRED, api, self._policy.retention_s, count, LOOKED_AT)
         more, *rows = cast(list[Any], reply)
-        return [Expired(id.decode(), bool(has_objects)) for id, has_objects in rows], bool(more)
+        return [Expired(id.decode(), bool(has_objects), attempts) for id, has_objects, attempts in rows], bool(more)
 
     async def forget(self, api: str, id: str) -> bool:
         """Remove the record and the count of an expired workload. Returns whether anything was removed."""

@@ -28,6 +28,14 @@ def traceback_object(api: str, id: str, attempt: int) -> str:
     return f"{workload_objects(api, id)}traceback.{attempt}"
 
 
+def possible_objects(api: str, id: str, attempts: int) -> list[str]:
+    """S3 keys of all objects that a workload with so many attempts may have."""
+    keys = [payload_object(api, id)]
+    for attempt in range(1, attempts + 1):
+        keys += result_object(api, id, attempt), traceback_object(api, id, attempt)
+    return keys
+
+
 def bundle_object(version: str) -> str:
     """S3 key of the project bundle of a version."""
     return f"{BUNDLES}{version}.zip"

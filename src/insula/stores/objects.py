@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -124,7 +124,8 @@ class ObjectStore:
 
     async def delete(self, key: str) -> None:
         """Delete the object, if it exists."""
-        await self._call(lambda: self._s3.delete_object(Bucket=self._bucket, Key=key))
+        with suppress(ObjectNotFound):  # Amazon S3 reports no such error, others do
+            await self._call(lambda: self._s3.delete_object(Bucket=self._bucket, Key=key))
 
     async def written(self, prefix: str) -> dict[str, datetime]:
         """Return every key that starts with `prefix`, with the time of its last write."""
@@ -146,6 +147,12 @@ class ObjectStore:
             await self.delete(key)
         for key, upload_id in await self._unfinished(prefix):
             await self._call(partial(self._abort, key, upload_id))
+
+    async def abort_uploads(self, prefix: str, keys: Collection[str]) -> None:
+        """Abort unfinished uploads of these keys, which start with `prefix`. One request lists those of all keys."""
+        for key, upload_id in await self._unfinished(prefix):
+            if key in keys:
+                await self._call(partial(self._abort, key, upload_id))
 
     async def _unfinished(self, prefix: str) -> list[tuple[str, str]]:
         """Return key and id of each upload that is neither completed nor aborted."""
@@ -172,7 +179,8 @@ class ObjectStore:
         self._s3.complete_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id, MultipartUpload=parts)
 
     def _abort(self, key: str, upload_id: str) -> None:
-        self._s3.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
+        with suppress(self._s3.exceptions.NoSuchUpload):  # another process was faster
+            self._s3.abort_multipart_upload(Bucket=self._bucket, Key=key, UploadId=upload_id)
 
     async def _call(self, call: Callable[[], T]) -> T:
         async with self._calls:

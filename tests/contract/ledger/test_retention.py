@@ -54,7 +54,7 @@ async def test_i9_retention_nothing_of_a_forgotten_workload_is_left(
     assert await ledger.read("echo", id) is not None
 
     retention = retention_of(redis, NONE)
-    assert await retention.expired("echo", count=10) == ([Expired(id, has_objects=False)], False)
+    assert await retention.expired("echo", count=10) == ([Expired(id, has_objects=False, attempts=1)], False)
     for each in (id, id, waiting, new_id()):
         await retention.forget("echo", each)
     assert await ledger.read("echo", id) is None
@@ -67,7 +67,7 @@ async def test_i9_retention_nothing_of_a_forgotten_workload_is_left(
 async def test_a_workload_that_may_have_objects_is_marked(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """It has a large payload, a large result, a long traceback, or a lost attempt."""
+    """It has a large payload, a large result, a long traceback, or a lost attempt, also one that did not count."""
     await ledger.intend_upload("echo", "echo/x/payload")
     stored = await accept(ledger, Payload("text/plain", size_bytes=5, object="echo/x/payload"))
     await end(ledger, alice, Failure("HANDLER_ERROR", "no"))
@@ -80,14 +80,20 @@ async def test_a_workload_that_may_have_objects_is_marked(
     await ledger.requeue(claim.lease, lost="its runner was killed")
     [again] = await ledger.reclaim("echo", alice, count=1, held=(), expired=False, own_lost=False)
     await ledger.finish(again.lease, Result(inline=b"{}"))
+    suspected = await accept(ledger, payload)
+    _, [claim] = await ledger.claim("echo", alice, count=1)
+    await ledger.requeue(claim.lease, suspect=True)
+    [again] = await ledger.reclaim("echo", alice, count=1, held=(), expired=False, own_lost=False)
+    await ledger.finish(again.lease, Result(inline=b"{}"))
     small = await accept(ledger, payload)
     await end(ledger, alice, Result(inline=b"{}"))
     inline = await accept(ledger, payload)
     await end(ledger, alice, Failure("HANDLER_ERROR", "no", "short"))
 
     found, _ = await retention_of(redis, NONE).expired("echo", count=10)
-    with_objects = (Expired(id, True) for id in (stored, large, traced, retried))
-    assert set(found) == {*with_objects, Expired(small, False), Expired(inline, False)}
+    with_objects = (Expired(id, True, 1) for id in (stored, large, traced))
+    without = (Expired(id, False, 1) for id in (small, inline))
+    assert set(found) == {*with_objects, Expired(retried, True, 2), Expired(suspected, True, 2), *without}
 
 
 async def make_older(redis: Redis, id: str) -> None:
@@ -134,7 +140,7 @@ async def test_workloads_of_one_bucket_expire_one_by_one(
     await make_older(redis, first)
 
     retention = retention_of(redis, LONG)
-    assert await retention.expired("echo", count=10) == ([Expired(first, has_objects=False)], False)
+    assert await retention.expired("echo", count=10) == ([Expired(first, has_objects=False, attempts=1)], False)
     await retention.forget("echo", first)
     assert await retention.expired("echo", count=10) == ([], False)
     kept = await ledger.read("echo", last)
@@ -176,7 +182,10 @@ async def test_a_dead_workload_keeps_its_payload_until_it_is_forgotten(
     id = await accept(ledger, payload)
     _, [claim] = await ledger.claim("echo", alice, count=1)
     await ledger.requeue(claim.lease, lost="its runner was killed")
-    assert await retention_of(redis, NONE).expired("echo", count=1) == ([Expired(id, has_objects=True)], True)
+    assert await retention_of(redis, NONE).expired("echo", count=1) == (
+        [Expired(id, has_objects=True, attempts=1)],
+        True,
+    )
     assert await cast(Any, redis.hget(f"{KEYS.prefix}dead:{id}", "payload")) == b"hello"
     await retention_of(redis, NONE).forget("echo", id)
     assert await redis.exists(f"{KEYS.prefix}dead:{id}", KEYS.dead) == 0

@@ -54,6 +54,7 @@ async def test_i9_retention_nothing_of_a_workload_or_of_a_deleted_api_is_left_in
         # The leftovers of processes that were killed during an upload.
         s3.put_object(Bucket=BUCKET, Key=payload_object("probe", "lost"), Body=b"never committed")
         s3.create_multipart_upload(Bucket=BUCKET, Key=payload_object("probe", "half"))
+        s3.create_multipart_upload(Bucket=BUCKET, Key=result_object("probe", large, 1))
         redis.zadd(KEYS.uploads, {payload_object("probe", id): 1000 for id in ("lost", "half")})
 
         await until(lambda: requests.get(f"{api.url}/{large}", timeout=10).status_code == 404, within_s=30)

@@ -129,8 +129,8 @@ local function end_record(id, live, others, entry, from, to, attempt, retention_
   if to == 'cancelled' and object then  -- no worker will delete its payload
     redis.call('ZADD', uploads, 0, object)
   end
-  -- An attempt that was lost, or is cancelled now, may have left a result in S3.
-  local left = live.lost ~= '0' or to == 'cancelled' and from == 'in_progress'
+  -- An attempt that was lost, also one that did not count, or is cancelled now may have left a result in S3.
+  local left = live.lost ~= '0' or live.suspect or to == 'cancelled' and from == 'in_progress'
   for name, value in pairs(kept or {}) do
     if value ~= '' then others[name] = value end
   end
