@@ -37,6 +37,7 @@ _CLOSE: Final = scripts.load("close")
 _SUBMIT: Final = scripts.load("submit")
 _CLAIM: Final = scripts.load("claim")
 _READ: Final = scripts.load("read")
+_BEGIN: Final = scripts.load("begin")
 _RENEW: Final = scripts.load("renew")
 _FINISH: Final = scripts.load("finish")
 _REQUEUE: Final = scripts.load("requeue")
@@ -171,6 +172,13 @@ class WorkloadLedger:
         reply = await self._run(_CLAIM, api, claimant.worker, count, claimant.version, claimant.address)
         newest, *rows = cast(list[bytes], reply)
         return newest.decode(), [Claim.parse(api, cast(list[bytes | int], row)) for row in rows]
+
+    async def begin(self, lease: Lease) -> None:
+        """Note that the handler is called for a suspect. If its worker is lost before that, the attempt does not count.
+
+        Safe to repeat.
+        """
+        await self._run(_BEGIN, lease.api, lease.id, lease.attempt)
 
     async def renew(self, worker: str, leases: Sequence[Lease]) -> list[Lease]:
         """Extend `leases` of one API by the lease length, by Redis' clock. Returns the leases that were lost."""

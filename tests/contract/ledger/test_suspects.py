@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from insula.ids import new_id
 from insula.keys import ApiKeys
-from insula.ledger import Claim, Claimant, LedgerPolicy, Payload, WorkloadLedger
+from insula.ledger import Claim, Claimant, LedgerPolicy, Payload, Result, WorkloadLedger
 from insula.status import Status
 
 KEYS = ApiKeys("echo")
@@ -93,3 +93,25 @@ async def test_the_only_attempt_of_a_lost_worker_loses_a_delivery(
     workload = await strict.read("echo", claim.lease.id)
     assert workload is not None
     assert workload.status is Status.FAILED
+
+
+@pytest.mark.parametrize("begins", [True, False])
+async def test_a_suspect_loses_a_delivery_with_its_worker_only_if_it_has_begun(
+    strict: WorkloadLedger, redis: Redis, alice: Claimant, bob: Claimant, payload: Payload, *, begins: bool
+) -> None:
+    """It waits for the other workloads of its process before its handler is called."""
+    [claim] = await claims(strict, alice, payload, 1)
+    await strict.requeue(claim.lease, suspect=True)
+    [suspect] = await reclaim(strict, alice, suspects=1)
+    await strict.begin(claim.lease)  # too late: another attempt has the workload
+    if begins:
+        await strict.begin(suspect.lease)
+    await expire(redis, suspect, "alice")
+    again = await reclaim(strict, bob, suspects=1, expired=True)
+    assert [(claim.lease.id, claim.suspect) for claim in again] == ([] if begins else [(claim.lease.id, True)])
+    workload = await strict.read("echo", claim.lease.id)
+    assert workload is not None
+    assert workload.status is (Status.FAILED if begins else Status.IN_PROGRESS)
+    if again:
+        await strict.finish(again[0].lease, Result(inline=b"{}"))
+        await strict.begin(again[0].lease)

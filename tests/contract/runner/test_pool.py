@@ -58,7 +58,11 @@ class Given:
 
     def __init__(self, payload: bytes, id: str, *, suspect: bool = False) -> None:
         self.ended: asyncio.Future[Outcome | Unfinished] = asyncio.get_running_loop().create_future()
-        self.job = Job(id, "", "text/plain", payload, suspect, self.ended.set_result)
+        self.has_begun = False
+        self.job = Job(id, "", "text/plain", payload, suspect, self.ended.set_result, self._begins)
+
+    def _begins(self) -> None:
+        self.has_begun = True
 
 
 class Kept:
@@ -182,10 +186,12 @@ async def test_a_suspect_runs_alone_while_other_processes_go_on(kept: Kept, laun
     beside = [kept.give(id=f"beside-{number}") for number in range(1)]
     await kept.begun("beside-0")
     assert not suspect.ended.done()
+    assert not suspect.has_begun
     kept.go()
     ends = [await one.ended for one in (*before, *beside)]
     assert all(isinstance(end, Completed) for end in ends)
     assert await suspect.ended == Unfinished("the handler's process ended with code 7", Blame.LOST)
+    assert suspect.has_begun
     await until(lambda: kept.pool.room_for_suspects == 1)
 
 

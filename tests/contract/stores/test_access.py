@@ -49,7 +49,7 @@ SCRIPTS = {
         "move_name",
         "move_registration",
     ),
-    "insula-worker-a": ("open", "claim", "renew", "finish", "requeue", "reclaim"),
+    "insula-worker-a": ("open", "claim", "begin", "renew", "finish", "requeue", "reclaim"),
 }
 
 

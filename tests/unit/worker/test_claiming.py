@@ -32,6 +32,8 @@ class Queue:
     writes: asyncio.Event = field(default_factory=asyncio.Event)
     loses: bool = False
     outages: int = 0
+    suspect: bool = False
+    begun: list[Lease] = field(default_factory=list[Lease])
 
     async def open(self, *_: object) -> None:
         if self.outages:
@@ -43,7 +45,10 @@ class Queue:
             return []
         self.attempts.append(len(self.attempts) + 1)
         lease = Lease(api, "id", self.attempts[-1], "1-0")
-        return [Claim(lease, Payload("text/plain", 1, inline=b"x"), "")]
+        return [Claim(lease, Payload("text/plain", 1, inline=b"x"), "", self.suspect)]
+
+    async def begin(self, lease: Lease) -> None:
+        self.begun.append(lease)
 
     async def claim(self, *_: object, **__: object) -> tuple[str, list[Claim]]:
         return "1-0", []
@@ -143,6 +148,18 @@ async def test_a_lost_attempt_is_followed_by_another_at_once(monkeypatch: pytest
     async with running(queue, pool):
         await asyncio.wait_for(queue.ended.wait(), 60)
     assert queue.attempts == list(range(1, lost + 2))
+
+
+async def test_the_ledger_knows_when_a_suspect_begins() -> None:
+    """Its runner says so. Another workload has no such step."""
+    queue = Queue(suspect=True)
+    given: list[Job] = []
+    async with running(queue, Pool(lambda job, _: given.append(job))):
+        await until(lambda: bool(given))
+        assert queue.begun == []
+        assert given[0].begins is not None
+        given[0].begins()
+        await until(lambda: queue.begun == [Lease("echo", "id", 1, "1-0")])
 
 
 @pytest.mark.parametrize("writes", [True, False])

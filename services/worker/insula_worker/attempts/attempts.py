@@ -61,7 +61,8 @@ class Attempts:
     def _job(self, attempt: Attempt, payload: bytes | IO[bytes], ended: Callable[[Outcome | Unfinished], None]) -> Job:
         claim = attempt.claim
         id, content_type = claim.lease.id, claim.payload.content_type
-        job = self._jobs[attempt] = Job(id, attempt.trace_id, content_type, payload, claim.suspect, ended)
+        begins = partial(self._outcomes.begin, attempt) if claim.suspect else None
+        job = self._jobs[attempt] = Job(id, attempt.trace_id, content_type, payload, claim.suspect, ended, begins)
         return job
 
     async def _run_with_file(self, attempt: Attempt) -> None:

@@ -1,4 +1,4 @@
-"""Writes the outcomes of attempts to S3 and to the ledger, and gives back the attempts that have none."""
+"""Writes the beginning of suspects and the outcomes of attempts, and gives back the attempts that have none."""
 
 from __future__ import annotations
 
@@ -104,6 +104,14 @@ class Outcomes:
             self._add(_Ending(attempt, outcome, written))
         else:
             self._start(self._store(attempt, outcome))
+
+    def begin(self, attempt: Attempt) -> None:
+        """Note that the handler is called for a suspect now."""
+        self._start(self._begin(attempt.lease))
+
+    async def _begin(self, lease: Lease) -> None:
+        with suppress(StoreUnavailable):  # then the loss of this worker does not count
+            await self._ledger.begin(lease)
 
     def _start(self, work: Awaitable[None]) -> None:
         task = asyncio.ensure_future(work)

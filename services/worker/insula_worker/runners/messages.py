@@ -23,7 +23,8 @@ class Job:
     """One attempt for a runner. `ended` is called once, with its outcome or the reason why it has none.
 
     `id` and `trace_id` mark the handler's output during this job. Each has no spaces and 200 characters at most.
-    `payload` is in memory, or a file, from its start to its end. A `suspect` runs alone in its process.
+    `payload` is in memory, or a file, from its start to its end. A `suspect` runs alone in its process; `begins` is
+    called when it is given to the process, because it begins at once.
     `given_at` is set by the runner that gets the job, in seconds by the loop's clock.
     """
 
@@ -33,6 +34,7 @@ class Job:
     payload: bytes | IO[bytes]
     suspect: bool
     ended: Callable[[Outcome | Unfinished], None]
+    begins: Callable[[], None] | None = None
     given_at: float = 0.0
 
 

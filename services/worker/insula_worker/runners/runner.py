@@ -193,6 +193,8 @@ class Runner:
         if self._process is None:
             give_back([job], STOPPING if self._stopped else "the handler's process ended")
             return
+        if job.begins is not None:
+            job.begins()
         loop = asyncio.get_running_loop()
         job.given_at = loop.time()
         if not self._jobs:

@@ -8,8 +8,9 @@
 -- ARGV[8]  most lost attempts, > 0         ARGV[9]  retention, seconds > 0
 -- ARGV[10] most suspects among the claims, >= 0
 -- ARGV[11…] ids the consumer holds
--- Returns  {{claim, …}, {damaged, …}}: claims as claim returns them, with the field suspect for suspects. A workload with
---          no deliveries left ends failed, in the dead zset. A damaged one is {id, error}; it is tried again after a lease.
+-- Returns  {{claim, …}, {damaged, …}}: claims as claim returns them, with the field suspect for suspects. A workload
+--          with no deliveries left ends failed, in the dead zset. One whose record is damaged is {id, error}; it is
+--          tried again after a lease.
 -- Cost     O(pending entries of the API): XPENDING walks them.
 local consumer, count, version, worker = ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local lease_ms, own_lost, lost_max, retention_s = tonumber(ARGV[6]), ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -24,7 +25,8 @@ local function pending_of(number, owner)
 end
 
 -- suspect_together: if a lost worker runs several workloads, make all of them suspects, also those whose lease has not
--- expired yet. The field suspect has the number of the attempt in which a workload became one.
+-- expired yet. The field suspect has the number of the attempt whose loss does not count: the one in which the workload
+-- became a suspect, or one whose handler was not called yet, see begin.
 local function suspect_together(owner)
   local running = {}
   for _, pending in ipairs(pending_of(LOST_TOGETHER, owner)) do
@@ -48,7 +50,7 @@ local function suspect_all_together(list)
   end
 end
 
--- lose_worker: count the attempt of a lost worker, unless its workload has just become a suspect. Returns true if the
+-- lose_worker: count the attempt of a lost worker, unless the field suspect has its number. Returns true if the
 -- workload is in the queue again.
 local function lose_worker(id, entry, owner, attempt, suspect)
   if suspect ~= attempt then
@@ -79,7 +81,10 @@ local function take(id, entry, owner)
   redis.call('XCLAIM', queue, 'workers', consumer, 0, entry_id, 'JUSTID')
   held[id] = true
   local claim = start_attempt(entry, attempt, version, worker)
-  if suspect then claim[#claim + 1], claim[#claim + 2] = 'suspect', '1' end
+  if suspect then
+    redis.call('HSET', workload_prefix .. id, 'suspect', claim[2])
+    claim[#claim + 1], claim[#claim + 2] = 'suspect', '1'
+  end
   answer[#answer + 1] = claim
 end
 
