@@ -1,10 +1,22 @@
 """The ledger: the queue and the records of workloads, and every operation that changes them."""
 
 from insula.ledger.ledger import Claimant, LedgerPolicy, WorkloadLedger
-from insula.ledger.records import Accepted, Claim, Failure, Idempotency, Lease, Payload, Result, Submission, Workload
+from insula.ledger.records import (
+    Accepted,
+    Blame,
+    Claim,
+    Failure,
+    Idempotency,
+    Lease,
+    Payload,
+    Result,
+    Submission,
+    Workload,
+)
 
 __all__ = [
     "Accepted",
+    "Blame",
     "Claim",
     "Claimant",
     "Failure",

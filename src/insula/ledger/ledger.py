@@ -19,6 +19,7 @@ from insula.ledger.damage import log_damage
 from insula.ledger.records import (
     LIVE_FIELDS,
     Accepted,
+    Blame,
     Claim,
     Failure,
     Idempotency,
@@ -45,8 +46,6 @@ _RECLAIM: Final = scripts.load("reclaim")
 _CANCEL: Final = scripts.load("cancel")
 _REOPEN: Final = scripts.load("reopen")
 
-_SUSPECT: Final = 2
-"""Says to requeue.lua that an attempt was lost together with others."""
 CLOSE_PAGE: Final = 500
 """Waiting workloads that `close` cancels in one round trip."""
 SUBMISSIONS_MAX: Final = 256
@@ -207,19 +206,18 @@ class WorkloadLedger:
         words = [word(Finished, "finish", one) for one in replies]
         return {lease for (lease, _), one in zip(outcomes, words, strict=True) if one is Finished.LOST}
 
-    async def requeue(self, lease: Lease, *, lost: str | None = None, suspect: bool = False) -> Status:
+    async def requeue(self, lease: Lease, blame: Blame = Blame.NONE, why: str = "") -> Status:
         """Return an attempt's workload to the front of the queue. Safe to repeat.
 
-        `lost` is a sentence with the reason if the attempt was lost with its process (invariant I5), else None.
-        `suspect` says that the process had begun other attempts, too: the workload has to run alone in a process.
+        `why` is a sentence with the reason, which Blame.LOST needs (invariant I5). After Blame.SUSPECT the workload has
+        to run alone in a process.
 
         Returns IN_QUEUE. Returns FAILED if the workload has now lost `max_deliveries` attempts; the failure has the
         sentence and the number of attempts. Returns CANCELLED if the API is deleted.
         Raises LeaseLost if a later attempt holds the workload.
         """
-        counted = _SUSPECT if suspect else int(lost is not None)
-        arguments = (lease.id, lease.attempt, lease.entry, counted, self.policy.max_deliveries)
-        reply = await self._run(_REQUEUE, lease.api, *arguments, lost or "", self.policy.retention_s)
+        arguments = (lease.id, lease.attempt, lease.entry, blame.value, self.policy.max_deliveries)
+        reply = await self._run(_REQUEUE, lease.api, *arguments, why, self.policy.retention_s)
         match word(Requeued, "requeue", reply):
             case Requeued.WAITS:
                 return Status.IN_QUEUE

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final, NamedTuple, Self, cast
 
 from insula.ids import made_ms
@@ -95,6 +96,14 @@ class Claim:
         )
         lease = Lease(api, _text(row[0]), int(row[1]), _text(row[2]))
         return cls(lease, payload, fields.get(b"traceparent", b"").decode(), b"suspect" in fields)
+
+
+class Blame(Enum):
+    """What the end of a process says about an attempt that was in it. The values are those of requeue.lua."""
+
+    NONE = 0  # it did not begin, or we ended the process
+    LOST = 1  # it ran alone
+    SUSPECT = 2  # another job may be the cause; it runs alone next time
 
 
 @dataclass(frozen=True)

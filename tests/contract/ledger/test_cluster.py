@@ -13,7 +13,7 @@ from redis.exceptions import ClusterCrossSlotError
 
 from insula.ids import new_id
 from insula.keys import ApiKeys
-from insula.ledger import Claimant, Failure, Idempotency, LedgerPolicy, Payload, Result, WorkloadLedger
+from insula.ledger import Blame, Claimant, Failure, Idempotency, LedgerPolicy, Payload, Result, WorkloadLedger
 from insula.ledger.in_flight import InFlightMeter
 from insula.ledger.retention import Retention
 from insula.registry import Registry
@@ -53,7 +53,7 @@ async def test_every_script_uses_the_slot_of_its_api_only(cluster: Redis, payloa
     assert await ledger.renew("alice", leases) == []
     await ledger.finish(leases[0], Result(inline=b"{}"))
     await ledger.finish(leases[1], Failure("HANDLER_ERROR", "no"))
-    assert await ledger.requeue(leases[2], lost="its runner was killed") is Status.IN_QUEUE
+    assert await ledger.requeue(leases[2], Blame.LOST, "its runner was killed") is Status.IN_QUEUE
     assert await ledger.reclaim("echo", alice, count=5, held=(), expired=True, own_lost=True)
     assert (await InFlightMeter(cluster).measure("echo", timedelta(minutes=1))).now == 3
     await ledger.close("echo")

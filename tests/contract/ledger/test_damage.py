@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from insula.errors import StoreUnavailable
 from insula.ids import new_id
 from insula.keys import ApiKeys
-from insula.ledger import Claim, Claimant, Payload, Result, WorkloadLedger
+from insula.ledger import Blame, Claim, Claimant, Payload, Result, WorkloadLedger
 from insula.status import Status
 from insula.stores.redis_client import is_damage
 from tests.waiting import until_awaited
@@ -119,7 +119,7 @@ async def test_a_workload_that_cannot_end_does_not_start_again_and_again(
         await ledger.finish(claim.lease, DONE)
     assert is_damage(raised.value)
     with pytest.raises(StoreUnavailable):
-        await ledger.requeue(claim.lease, lost="its outcome could not be written")
+        await ledger.requeue(claim.lease, Blame.LOST, "its outcome could not be written")
     assert await reclaimed(ledger, alice) == []
     await cast(Any, redis.hset(KEYS.workload(claim.lease.id), "submitted_ms", 1))
 

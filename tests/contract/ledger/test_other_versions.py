@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from insula.errors import IdempotencyConflict
 from insula.ids import made_ms, new_id
 from insula.keys import ApiKeys
-from insula.ledger import Claimant, Failure, Idempotency, Payload, Result, Workload, WorkloadLedger
+from insula.ledger import Blame, Claimant, Failure, Idempotency, Payload, Result, Workload, WorkloadLedger
 from insula.ledger import ledger as steps
 from insula.ledger.replies import UnknownReply
 from insula.ledger.scripts import Script
@@ -64,7 +64,7 @@ async def test_a_record_without_fields_of_a_later_version_has_no_ninth_word(
     id = new_id()
     await ledger.submit("echo", id, payload, queue_limit=10)
     _, [claim] = await ledger.claim("echo", alice, count=1)
-    await ledger.requeue(claim.lease, lost="its runner was killed")
+    await ledger.requeue(claim.lease, Blame.LOST, "its runner was killed")
     [again] = await ledger.reclaim("echo", alice, count=1, held=(), expired=False, own_lost=False)
     await ledger.finish(again.lease, Result(inline=b"{}"))
     assert len((await ended_line(redis, id)).split(b" ")) == 8

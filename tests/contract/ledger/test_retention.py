@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 from insula.errors import ApiNotFound, LeaseLost, StoreUnavailable
 from insula.ids import new_id
 from insula.keys import BUCKET_CHARS, ApiKeys
-from insula.ledger import Claimant, Failure, Idempotency, LedgerPolicy, Payload, Result, WorkloadLedger
+from insula.ledger import Blame, Claimant, Failure, Idempotency, LedgerPolicy, Payload, Result, WorkloadLedger
 from insula.ledger.retention import Expired, Retention
 from insula.status import Status
 from insula.stores.object_keys import payload_object
@@ -77,12 +77,12 @@ async def test_a_workload_that_may_have_objects_is_marked(
     await end(ledger, alice, Failure("HANDLER_ERROR", "no", traceback_object="echo/z/traceback.1"))
     retried = await accept(ledger, payload)
     _, [claim] = await ledger.claim("echo", alice, count=1)
-    await ledger.requeue(claim.lease, lost="its runner was killed")
+    await ledger.requeue(claim.lease, Blame.LOST, "its runner was killed")
     [again] = await ledger.reclaim("echo", alice, count=1, held=(), expired=False, own_lost=False)
     await ledger.finish(again.lease, Result(inline=b"{}"))
     suspected = await accept(ledger, payload)
     _, [claim] = await ledger.claim("echo", alice, count=1)
-    await ledger.requeue(claim.lease, suspect=True)
+    await ledger.requeue(claim.lease, Blame.SUSPECT)
     [again] = await ledger.reclaim("echo", alice, count=1, held=(), expired=False, own_lost=False)
     await ledger.finish(again.lease, Result(inline=b"{}"))
     small = await accept(ledger, payload)
@@ -159,7 +159,7 @@ async def test_a_bucket_whose_records_redis_dropped_is_reported(
     await ledger.open("echo")
     id = await accept(ledger, payload)
     _, [claim] = await ledger.claim("echo", alice, count=1)
-    await ledger.requeue(claim.lease, lost="its runner was killed")
+    await ledger.requeue(claim.lease, Blame.LOST, "its runner was killed")
     await redis.delete(KEYS.ended_bucket(id)[0], f"{KEYS.prefix}dead:{id}")
     ten_days_ago = int(time.time() - 10 * 86400) * 1000
     await redis.zadd(KEYS.ended, {id[:BUCKET_CHARS]: ten_days_ago})
@@ -181,7 +181,7 @@ async def test_a_dead_workload_keeps_its_payload_until_it_is_forgotten(
     await ledger.open("echo")
     id = await accept(ledger, payload)
     _, [claim] = await ledger.claim("echo", alice, count=1)
-    await ledger.requeue(claim.lease, lost="its runner was killed")
+    await ledger.requeue(claim.lease, Blame.LOST, "its runner was killed")
     assert await retention_of(redis, NONE).expired("echo", count=1) == (
         [Expired(id, has_objects=True, attempts=1)],
         True,

@@ -13,7 +13,18 @@ from redis.asyncio import Redis
 from insula.errors import LeaseLost, QueueFull
 from insula.ids import new_id
 from insula.keys import ApiKeys
-from insula.ledger import Claim, Claimant, Failure, LedgerPolicy, Payload, Result, Workload, WorkloadLedger, coalescer
+from insula.ledger import (
+    Blame,
+    Claim,
+    Claimant,
+    Failure,
+    LedgerPolicy,
+    Payload,
+    Result,
+    Workload,
+    WorkloadLedger,
+    coalescer,
+)
 from insula.status import Status
 from tests.waiting import until_awaited
 
@@ -196,9 +207,9 @@ async def test_i5_poison_a_workload_that_keeps_losing_its_runner_ends_failed_and
     id = await submit(ledger, payload)
     claim = await claim_one(ledger, alice)
     for why in (first, "it died"):
-        assert await ledger.requeue(claim.lease, lost=why) is Status.IN_QUEUE
+        assert await ledger.requeue(claim.lease, Blame.LOST, why) is Status.IN_QUEUE
         [claim] = await reclaim(ledger, alice)
-    assert await ledger.requeue(claim.lease, lost="it died") is Status.FAILED
+    assert await ledger.requeue(claim.lease, Blame.LOST, "it died") is Status.FAILED
 
     dead = await read(ledger, id)
     assert dead.status is Status.FAILED

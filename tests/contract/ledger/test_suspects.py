@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from insula.ids import new_id
 from insula.keys import ApiKeys
-from insula.ledger import Claim, Claimant, LedgerPolicy, Payload, Result, WorkloadLedger
+from insula.ledger import Blame, Claim, Claimant, LedgerPolicy, Payload, Result, WorkloadLedger
 from insula.status import Status
 
 KEYS = ApiKeys("echo")
@@ -45,7 +45,7 @@ async def test_suspects_are_handed_out_as_many_as_can_run_alone(
 ) -> None:
     """They stay suspects until they have ended, also when they are given back."""
     for claim in await claims(strict, alice, payload, 3):
-        assert await strict.requeue(claim.lease, suspect=True) is Status.IN_QUEUE
+        assert await strict.requeue(claim.lease, Blame.SUSPECT) is Status.IN_QUEUE
     assert await reclaim(strict, bob, suspects=0) == []
     [first] = await reclaim(strict, bob, suspects=1)
     assert first.suspect
@@ -57,9 +57,9 @@ async def test_a_suspect_that_is_lost_alone_loses_a_delivery(
     strict: WorkloadLedger, alice: Claimant, payload: Payload
 ) -> None:
     [claim] = await claims(strict, alice, payload, 1)
-    await strict.requeue(claim.lease, suspect=True)
+    await strict.requeue(claim.lease, Blame.SUSPECT)
     [again] = await reclaim(strict, alice, suspects=1)
-    assert await strict.requeue(again.lease, lost="it died") is Status.FAILED
+    assert await strict.requeue(again.lease, Blame.LOST, "it died") is Status.FAILED
 
 
 async def test_a_restarted_worker_blames_none_of_several_attempts(
@@ -101,7 +101,7 @@ async def test_a_suspect_loses_a_delivery_with_its_worker_only_if_it_has_begun(
 ) -> None:
     """It waits for the other workloads of its process before its handler is called."""
     [claim] = await claims(strict, alice, payload, 1)
-    await strict.requeue(claim.lease, suspect=True)
+    await strict.requeue(claim.lease, Blame.SUSPECT)
     [suspect] = await reclaim(strict, alice, suspects=1)
     await strict.begin(claim.lease)  # too late: another attempt has the workload
     if begins:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from insula.ledger import Blame
 from insula.phase import Phase
 from insula_worker.logs.worker_log import WorkerLog
-from insula_worker.runners.messages import Blame, Completed, Job, Outcome, Unfinished
+from insula_worker.runners.messages import Completed, Job, Outcome, Unfinished
 from insula_worker.runners.observers import Observers
 from insula_worker.runners.pool import RunnerPool
 from insula_worker.runners.process import RunnerLaunch

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from insula.ledger import Claim, Failure, Lease, Payload, Result
+from insula.ledger import Blame, Claim, Failure, Lease, Payload, Result
 from insula.status import Status
 from insula.stores.redis_client import redis_errors
 from insula_worker.attempts import outcomes as attempt_outcomes
@@ -28,7 +28,7 @@ class Ledger:
 
     def __init__(self, *, gives_back: bool) -> None:
         self.written = list[str]()
-        self.lost = list[tuple[str, str | None]]()
+        self.lost = list[tuple[str, str]]()
         self._gives_back = gives_back
 
     async def finish_all(self, outcomes: Sequence[tuple[Lease, Result | Failure]]) -> set[Lease]:
@@ -38,9 +38,9 @@ class Ledger:
         self.written += [lease.id for lease, _ in outcomes]
         return set()
 
-    async def requeue(self, lease: Lease, *, lost: str | None, suspect: bool) -> Status:
-        assert not suspect
-        self.lost.append((lease.id, lost))
+    async def requeue(self, lease: Lease, blame: Blame, why: str) -> Status:
+        assert blame is Blame.LOST
+        self.lost.append((lease.id, why))
         with redis_errors():
             if not self._gives_back:
                 self._fail_at(lease)

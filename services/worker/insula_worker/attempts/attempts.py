@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import IO, Final
 
+from insula.ledger import Blame
 from insula.reason import Reason
 from insula.stores.objects import ObjectNotFound
 from insula_worker.attempts.attempt import Attempt
 from insula_worker.attempts.outcomes import Outcomes
 from insula_worker.attempts.payloads import HeldBytes, Payloads, PayloadUnreadable, WaitEnded
-from insula_worker.runners.messages import Blame, Failed, Job, Outcome, Unfinished
+from insula_worker.runners.messages import Failed, Job, Outcome, Unfinished
 from insula_worker.runners.pool import RunnerPool
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from insula.errors import LeaseLost, StoreUnavailable
-from insula.ledger import Failure, Lease, Result, WorkloadLedger
+from insula.ledger import Blame, Failure, Lease, Result, WorkloadLedger
 from insula.ledger.damage import log_damage
 from insula.reason import Reason
 from insula.status import Status
@@ -19,7 +19,7 @@ from insula.stores.redis_client import is_damage
 from insula_worker.attempts.attempt import Attempt
 from insula_worker.attempts.json_object import is_json_object
 from insula_worker.attempts.workload_lines import WorkloadLines
-from insula_worker.runners.messages import Blame, Completed, Failed, Outcome, Unfinished
+from insula_worker.runners.messages import Completed, Failed, Outcome, Unfinished
 from insula_worker.runners.observers import Observers
 
 log = logging.getLogger(__name__)
@@ -229,8 +229,7 @@ class Outcomes:
         lease, why, blame = attempt.lease, unfinished.reason, unfinished.blame
         fields: dict[str, object] = {"id": lease.id, "attempt": lease.attempt}
         try:
-            lost, suspect = why if blame is Blame.LOST else None, blame is Blame.SUSPECT
-            status = await _until_written(lease, lambda: self._ledger.requeue(lease, lost=lost, suspect=suspect))
+            status = await _until_written(lease, lambda: self._ledger.requeue(lease, blame, why))
         except LeaseLost:
             self._ended(attempt, workload_ended=False)
             return

@@ -6,9 +6,9 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum, auto
 from typing import IO, Any, Final, cast
 
+from insula.ledger import Blame
 from insula.reason import Reason
 from insula_runner.frames import Frame, Header, encode_frame
 
@@ -78,14 +78,6 @@ class Failed:
 
 
 Outcome = Completed | Failed
-
-
-class Blame(Enum):
-    """What the end of a process says about an attempt that was in it."""
-
-    NONE = auto()  # it did not begin, or we ended the process
-    LOST = auto()  # it ran alone
-    SUSPECT = auto()  # another job may be the cause; it runs alone next time
 
 
 @dataclass(frozen=True, slots=True)

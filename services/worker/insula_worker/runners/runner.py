@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
+from insula.ledger import Blame
 from insula.phase import Phase
 from insula.reason import Reason
 from insula_worker.backoff import pause_s
-from insula_worker.runners.messages import Blame, Failed, Job, Outcome, Unfinished, encode_job
+from insula_worker.runners.messages import Failed, Job, Outcome, Unfinished, encode_job
 from insula_worker.runners.neighbours import Neighbours
 from insula_worker.runners.observers import Observers
 from insula_worker.runners.process import HandlerStartFailed, RunnerLaunch, RunnerProcess
