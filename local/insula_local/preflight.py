@@ -110,8 +110,8 @@ def check_data(data: Path, projects: Iterable[Project]) -> None:
     size_bytes = len(os.fsencode(data))
     if size_bytes > DATA_PATH_BYTES_MAX:
         raise Refused(
-            f"--data {data} is refused: its path has {size_bytes} bytes. SQLite, in which SeaweedFS keeps the names of "
-            f"objects, opens no file beyond {DATA_PATH_BYTES_MAX}. Choose a folder with a shorter path."
+            f"--data {data} is refused: its path has {size_bytes} bytes, and the limit is {DATA_PATH_BYTES_MAX}, "
+            "because SQLite opens no file with a longer path. Choose a folder with a shorter path."
         )
     for root in {project.root for project in projects}:
         if data.is_relative_to(root) and not any(part.startswith(".") for part in data.relative_to(root).parts):

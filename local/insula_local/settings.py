@@ -61,7 +61,10 @@ class Settings:
 
     @cached_property
     def redis_url(self) -> str | None:
-        """The URL of the user's own Redis, with its password; None if the stack starts Valkey. Raises Refused."""
+        """The URL of the user's own Redis, including its password; None if the stack starts Valkey.
+
+        Raises Refused if a variable for Redis is invalid.
+        """
         if not any(self.environment.get(name) for name in (REDIS_URL.name, f"{REDIS_URL.name}_FILE")):
             return None
         try:

@@ -81,7 +81,7 @@ def _placeholder(argument: Any) -> str:
 
 
 def _spelling(option: Any) -> str:
-    names = ", ".join(f"`{name}`" for name in option.opts)
+    names = ", ".join(f"`{name}`" for name in (*option.opts, *option.secondary_opts))
     return names if option.is_flag else f"{names} `{option.metavar or _kind(option)}`"
 
 

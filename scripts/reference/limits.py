@@ -200,9 +200,9 @@ QUEUE: Final = (
         f"`{MAX_DELIVERIES.name}`",
     ),
     Limit(
-        "workloads that a process of a handler gets besides the running ones",
-        f"{runner.AHEAD_MAX}, and as many as it finishes in {span(runner.AHEAD_S)}, by its recent average",
-        "they wait in the queue",
+        "workloads that wait in the queue of a handler process, behind the running ones",
+        f"as many as it is expected to begin within {span(runner.AHEAD_S)}, at most {runner.AHEAD_MAX}",
+        "the others wait in Redis",
     ),
     Limit(
         "failed reads of one payload from S3",

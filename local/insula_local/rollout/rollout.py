@@ -193,7 +193,11 @@ class Rollout:
             return []
 
     def _judge(self, registered: Api, workers: Iterable[Worker]) -> ApiState:
-        """Report changes of one API to the audience. Return the last reported state."""
+        """Compare the reports of an API's workers with its registration. Return the state that was last reported.
+
+        If no worker is still starting, report the API to the audience as ready or failing. If one has been in its phase
+        for long, report the API as slow.
+        """
         api = self._take_up(registered.name, registered.version, registered.endpoint)
         releases = [worker for worker in workers if worker.version == api.version]
         settled = {worker.name for worker in releases if worker.phase in _SETTLED}

@@ -26,6 +26,7 @@ ROUTINE: Final = {
     "processing workload...",
     "workload processing complete",
     "phase changed",  # the view shows phases
+    "installation step started",
     "installing",  # the view shows the progress
     "handler isolation incomplete",  # `insula up` reports it once for all workers
 }

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 FIRST_S: Final = 60
 """Delay of the first sweep, so that it does not slow the start."""
 PERIOD_S: Final = 3600
-"""Bundles are kept for at least a day, so an hour makes no difference."""
+"""A bundle is kept for a day at least, so it may be deleted an hour late."""
 
 
 async def sweep_bundles(bundles: Bundles, registry: Registry) -> None:
@@ -29,4 +29,4 @@ async def sweep_bundles(bundles: Bundles, registry: Registry) -> None:
             apis = await registry.all()
             await bundles.sweep(version for api in apis.values() for version in api.versions)
         except StoreUnavailable as error:
-            log.warning("bundle sweep failed", extra={"error": str(error)})
+            log.warning("could not delete unused bundles; the next sweep tries again", extra={"error": str(error)})

@@ -1,4 +1,4 @@
-"""SubmitService: the RPCs of admission."""
+"""SubmitService: the RPCs that accept or refuse payloads."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ REFUSED_S: Final = 5
 
 
 class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
-    """Resolves the API, then lets admission decide."""
+    """Finds the registration of the API that a call names. `Admission` then accepts or refuses the payload."""
 
     def __init__(self, admission: Admission, batches: Batches, apis: RegistryCache) -> None:
         self._admission = admission

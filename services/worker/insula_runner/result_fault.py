@@ -145,7 +145,7 @@ def is_no_number(value: Any) -> bool:
 
 
 def fault_of(value: Any, path: List[Level], step: str) -> Optional[str]:
-    """Return why the value itself is not JSON-serializable, without its items; None if it is."""
+    """Return why `value` is not JSON-serializable; None if it is. The items of a container are not checked here."""
     if isinstance(value, KeyFault):
         kind = kind_of(value.key)
         return f"the result has {a(kind)} for a key at {shown(path, step)}; keys of JSON are strings: use str(key)"

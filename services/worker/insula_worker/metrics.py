@@ -24,7 +24,11 @@ log = logging.getLogger(__name__)
 
 ACTIVE: Final = Instrument("cortex_async_active", "{workload}", "Workloads whose handler is running.")
 LATENCY: Final = Instrument(
-    "cortex_async_latency", "s", "Seconds a handler took, by the workload's end.", "histogram", ("status",)
+    "cortex_async_latency",
+    "s",
+    "Run time of the handler, by the status with which the workload ended.",
+    "histogram",
+    ("status",),
 )
 REQUEST_COUNT: Final = Instrument(
     "cortex_async_request_count", "{workload}", "Workloads that ended here, by status.", "counter", ("status",)
@@ -99,7 +103,7 @@ class HandlerMetrics:
         name = metric_name(pushed.name)
         fault = self._fault(name, pushed)
         if fault:
-            self._complain(name, fault)
+            self._complain(name, "a metric was dropped (logged once for each metric)", fault)
             return
         _, record = self._instruments[name]
         tags = {label_name(key): value[:TAG_CHARACTERS_MAX] for key, value in pushed.tags.items()}
@@ -142,14 +146,14 @@ class HandlerMetrics:
         if series in known:
             return tags
         if len(known) >= SERIES_MAX or self._series_in_all >= SERIES_IN_ALL_MAX:
-            self._complain(name, f"it has too many different tags (limits: {SERIES_MAX}, in all {SERIES_IN_ALL_MAX})")
+            fault = f"it has too many different tags (limits: {SERIES_MAX}, in all {SERIES_IN_ALL_MAX})"
+            self._complain(name, "a metric was recorded without its tags (logged once for each metric)", fault)
             return OVERFLOW
         known.add(series)
         self._series_in_all += 1
         return tags
 
-    def _complain(self, name: str, fault: str) -> None:
+    def _complain(self, name: str, message: str, fault: str) -> None:
         if name not in self._complaints and len(self._complaints) < COMPLAINTS_MAX:
             self._complaints.add(name)
-            fields = {"metric": name, "reason": fault}
-            log.warning("metric not recorded as pushed (logged once per metric)", extra=fields)
+            log.warning(message, extra={"metric": name, "reason": fault})

@@ -26,7 +26,8 @@ ADVERTISE: Final = Text(
 METRICS_LISTEN: Final = Text("INSULA_METRICS_LISTEN", "`host:port` or `unix:PATH` for Prometheus; none without it")
 ISOLATION: Final = Choice(
     "INSULA_ISOLATION",
-    "`auto`: isolate handlers as far as the kernel allows; `off`: do not; `required`: else refuse to start",
+    "`auto`: isolate handlers as far as the kernel allows. `required`: refuse to start if the kernel does not allow "
+    "all of it. `off`: do not isolate them",
     (*Isolation,),
 )
 START_TIMEOUT_S: Final = Whole("INSULA_START_TIMEOUT_S", "seconds that a handler's `__init__` may take", 1800)

@@ -169,7 +169,7 @@ class Worker:
             self._redis_answers = True
         except StoreUnavailable as error:
             self._redis_answers = False
-            log.warning("registry unavailable", extra={"error": str(error)})
+            log.warning("cannot read the registration of the API from Redis, retrying", extra={"error": str(error)})
         return State(wanted, tuple(release.observe() for release in self._releases.values()), self._given_up)
 
     async def _live_registration(self) -> Registration | None:

@@ -82,7 +82,14 @@ def deploy(
             "--api", metavar="NAME", help="Deploy only this API. May be repeated. Default: all.", show_default=False
         ),
     ] = None,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until each API is ready or failing.")] = True,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait/--no-wait",
+            help="--wait: wait until each API is ready or failing. --no-wait: return at once. Default: --wait.",
+            show_default=False,
+        ),
+    ] = True,
     kubernetes: Annotated[
         bool, typer.Option("--kubernetes", help="Apply the output of `insula render` with kubectl, and do not wait.")
     ] = False,

@@ -134,7 +134,10 @@ def _no_stack(data: Path, why: str) -> NoStack:
 
 @contextmanager
 def spoken_errors(interrupted: str = "") -> Generator[None]:
-    """Print an error as one paragraph, without a traceback, and exit. `interrupted` is the text for a Ctrl-C."""
+    """Return a context manager. If its block raises, it prints the error without a traceback, and exits.
+
+    `interrupted` is the text for a Ctrl-C. Without it, the KeyboardInterrupt is raised again.
+    """
     try:
         yield
     except BrokenPipeError:  # the reader closed the pipe: click exits 1 without a message

@@ -12,9 +12,10 @@ from insula.project.consent import Confirmations, Decision, Script, decide, scri
 
 
 def confirm_scripts(command: str, configurations: Iterable[Path], cache: Path, *, yes: bool) -> None:
-    """Ask about each dependencies.sh of these configurations that is not confirmed yet. Return if all may run.
+    """Make sure that each dependencies.sh of these configurations may run: show it to the user and ask.
 
-    `cache` is the folder of the confirmations. Raises ProjectInvalid for the first script that may not run.
+    A script that the user has confirmed before is not asked about. Nor is any script with `yes` or without a terminal.
+    `cache` is the folder of the confirmations. Raises ProjectInvalid for the first script that the user refuses.
     """
     confirmations = Confirmations(cache)
     terminal = can_ask()

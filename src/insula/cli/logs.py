@@ -40,7 +40,7 @@ LINES_WAITING_MAX: Final = 10_000
 BEGUN: Final = 1
 ENDED: Final = -1
 Lines: TypeAlias = queue.Queue[str | int]
-"""Log lines, and the changes of the number of workers that are read."""
+"""Log lines, with a BEGUN or an ENDED for each worker whose lines begin or end."""
 _ASCTIME: Final = re.compile('"asctime": "([^"]*)"')
 
 
@@ -165,7 +165,10 @@ def _time_of(line: str) -> str:
 
 
 def _read(address: str, workload: str, follow: bool, lines: Lines, lost: list[str]) -> None:
-    """Put the lines of one worker into the queue, then ENDED. If some could not be read, add the reason to `lost`."""
+    """Put the log lines of the worker at `address` into `lines`, then ENDED.
+
+    If the worker becomes unavailable, add the reason to `lost`.
+    """
     from insula.rpc.admin_client import AdminRefused, AdminUnavailable
 
     try:

@@ -38,7 +38,14 @@ Namespace = Annotated[str, typer.Option("--namespace", metavar="NAME", help="Nam
 Grace = Annotated[
     int, typer.Option("--grace", metavar="S", min=60, help="Seconds that running workloads have when a pod is stopped.")
 ]
-Keda = Annotated[bool, typer.Option("--keda/--no-keda", help="--no-keda: the number of replicas is fixed.")]
+Keda = Annotated[
+    bool,
+    typer.Option(
+        "--keda/--no-keda",
+        help="--keda: KEDA sets the number of replicas. --no-keda: the number is fixed. Default: --keda.",
+        show_default=False,
+    ),
+]
 Replicas = Annotated[
     int | None,
     typer.Option(

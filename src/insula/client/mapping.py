@@ -63,7 +63,10 @@ class Window:
 
 
 class InFlight:
-    """The flows of one `Client.map`. The caller's thread runs the flows, gRPC's threads run the calls."""
+    """The flows of one `Client.map`, one for each payload: see `insula.client.flows`.
+
+    The caller's thread runs the flows, gRPC's threads run the calls.
+    """
 
     def __init__(self, window: Window, start: Callable[[Submit | Read], Pending]) -> None:
         """`start` starts the call of a step."""
@@ -90,7 +93,7 @@ class InFlight:
                 pending.cancel()
 
     def _go_on(self) -> Iterator[Outcome]:
-        """Wait for one answer or the end of one pause, and continue the flow that waits for it."""
+        """Wait until one call is answered or one flow's pause is over, and continue that flow (`_advance`)."""
         wait_s = max(0.0, self._pauses[0][0] - time.monotonic()) if self._pauses else None
         try:
             flow, pending = self._answered.get(timeout=wait_s)

@@ -170,7 +170,10 @@ class _Connection(asyncio.Protocol):
         self._begin()
 
     async def _answer(self, handler: Any, body: bytes, context: _Context) -> None:
-        """Call the method. Each message is written when the next one is there, the last one with the trailers."""
+        """Call the method, and write its messages.
+
+        A message is held back until the next one exists, so that the last one and the trailers are one write.
+        """
         closes = _CLOSE if self._server.stopping else b""
         unwritten, trailers = b"", b"grpc-status: 0\r\n"
         try:

@@ -59,7 +59,7 @@ class PayloadUnreadable(InsulaError):
 
 
 class WaitEnded(InsulaError):
-    """The worker no longer waits for S3. Another worker may run the workload."""
+    """The attempt no longer waits for S3, because its version is stopping or was replaced. The workload runs again."""
 
 
 class HeldBytes:
@@ -135,8 +135,8 @@ class Payloads:
         if self._patience.is_over(errors, since_s):
             minutes = (self._patience.clock() - since_s) / 60
             raise PayloadUnreadable(
-                f"S3 did not return the payload in {errors} attempts over {minutes:.0f} minutes, but answered "
-                "otherwise; the payload is kept"
+                f"S3 answered, but did not return the payload, in {errors} reads over {minutes:.0f} minutes; the "
+                "payload is kept"
             ) from error
 
     async def _read(self, key: str, size_bytes: int) -> IO[bytes]:
@@ -158,7 +158,7 @@ class Payloads:
             async with asyncio.timeout(seconds):
                 await self._leaving.wait()
         if self._leaving.is_set():
-            raise WaitEnded("the worker no longer waits for S3")
+            raise WaitEnded("the version is stopping or was replaced, so its attempts no longer wait for S3")
 
 
 def _check_size(read_bytes: int, size_bytes: int) -> None:

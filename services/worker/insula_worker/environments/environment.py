@@ -254,7 +254,7 @@ def _find_conda(asked_by: str) -> str:
 
 async def _run_step(command: Sequence[str], build: Build, output: IO[bytes]) -> None:
     """Run one command in the environment, and write its output to the file. Raises EnvironmentFailed."""
-    log.info("installing", extra={"progress": shlex.join(command)[:PROGRESS_CHARACTERS_MAX]})
+    log.info("installation step started", extra={"command": shlex.join(command)[:PROGRESS_CHARACTERS_MAX]})
     start, path = output.tell(), Path(output.name)
     output.write(f"+ {shlex.join(command)}\n".encode())
     output.flush()

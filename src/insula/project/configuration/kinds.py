@@ -172,7 +172,10 @@ def duration(minimum: timedelta = timedelta(0), multiple_of: timedelta | None = 
 
 
 def amount(minimum: str = "", words: str = "quantity") -> Kind[Quantity]:
-    """Return the kind of a Kubernetes quantity such as `200m` or `20Mi`; a bare number is allowed."""
+    """Return the kind of a quantity of Kubernetes, such as `200m` or `20Mi`. A number without a unit is one too.
+
+    A value below `minimum` is refused. `words` names the kind in the reference.
+    """
 
     def read(node: Node) -> Quantity:
         numeric = isinstance(node.value, int | float) and not isinstance(node.value, bool)

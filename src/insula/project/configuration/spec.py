@@ -84,7 +84,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """SavedModels of TensorFlow in S3, or folders of their versions: exactly one of `path`, `paths` and `dir`."""
+    """SavedModels of TensorFlow in S3, or folders of their versions. Set exactly one of `path`, `paths` and `dir`."""
 
     path: Annotated[str | None, _S3_PATH, "The only model."] = None
     paths: Annotated[tuple[Model, ...], sections(section(Model)), "Several models, each with its name."] = ()
@@ -226,10 +226,16 @@ class Autoscaling:
         NO_EFFECT,
     ] = timedelta(seconds=60)
     downscale_stabilization_period: Annotated[
-        timedelta, duration(), "The count stays at least at the highest recommendation of this time.", NO_EFFECT
+        timedelta,
+        duration(),
+        "The autoscaler does not go below the highest number of replicas that the load called for during this time.",
+        NO_EFFECT,
     ] = timedelta(minutes=5)
     upscale_stabilization_period: Annotated[
-        timedelta, duration(), "The count stays at most at the lowest recommendation of this time.", NO_EFFECT
+        timedelta,
+        duration(),
+        "The autoscaler does not go above the lowest number of replicas that the load called for during this time.",
+        NO_EFFECT,
     ] = timedelta(minutes=1)
     max_downscale_factor: Annotated[
         float, number(0, below=1), "One step down keeps at least this share of the replicas.", NO_EFFECT
@@ -263,7 +269,9 @@ class UpdateStrategy:
     """How a new version replaces the old one."""
 
     max_surge: Annotated[
-        str, SHARE, "Replicas in addition during an update. 0 ends the old one before the new one starts."
+        str,
+        SHARE,
+        "Additional replicas during an update. With 0, the old handler process ends before the new one starts.",
     ] = "25%"
     max_unavailable: Annotated[str, SHARE, "Replicas that may be missing during an update.", NO_EFFECT] = "25%"
 
