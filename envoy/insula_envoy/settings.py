@@ -38,7 +38,7 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
-        """Raises SettingInvalid, which names the variable."""
+        """Read the settings from the environment variables. Raises SettingInvalid, which names the variable."""
         limit = ADDRESS_REQUESTS_PER_S.read(environment)
         return cls(
             submit=SUBMIT.read(environment),

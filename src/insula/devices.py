@@ -35,7 +35,7 @@ class Devices:
     devices: tuple[Device, ...]
 
     def asked(self, compute: Compute) -> int:
-        """Return how many of them one worker gets."""
+        """Return the number of these devices that one worker asks for in its `compute`."""
         return compute.inf if self.variable == NEURON else compute.gpu
 
 
@@ -114,7 +114,7 @@ def _spread(word: str) -> Sequence[str]:
 
 
 def _hip(machine: int, environment: Mapping[str, str]) -> tuple[Device, ...]:
-    """Return the devices as HIP counts them: from 0, among those that ROCR_VISIBLE_DEVICES leaves."""
+    """Return the devices as HIP counts them: from 0, and only those that ROCR_VISIBLE_DEVICES lists."""
     left = _named(_singles(map(str, range(machine))), environment.get(ROCR))
     return _named(_singles(map(str, range(len(left)))), environment.get(HIP, environment.get(CUDA)))
 

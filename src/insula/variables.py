@@ -94,7 +94,7 @@ class Whole(Variable):
     default: int
 
     def read(self, environment: Environment) -> int:
-        """Raises SettingInvalid."""
+        """Return the value of the variable. Raises SettingInvalid."""
         text = environment.get(self.name, str(self.default))
         if not text.isascii() or not text.isdigit() or int(text) == 0:
             raise SettingInvalid(f"{self.name} must be a whole number of at least 1 (got {text!r})")
@@ -118,7 +118,7 @@ class Choice(Variable):
     choices: tuple[str, ...]
 
     def read(self, environment: Environment) -> str:
-        """Raises SettingInvalid."""
+        """Return the value of the variable. Raises SettingInvalid."""
         value = environment.get(self.name, self.choices[0])
         if value not in self.choices:
             raise SettingInvalid(f"{self.name} must be one of {', '.join(self.choices)} (got {value!r})")

@@ -136,7 +136,7 @@ class Rollout:
                 await asyncio.sleep(RETRY_S)
 
     def deployed(self, name: str, version: str, endpoint: str) -> None:
-        """Follow a version that was deployed, by this object or by `insula deploy`."""
+        """Follow a version until it is ready or failing. This object or `insula deploy` has deployed it."""
         self._take_up(name, version, endpoint)
         self._news.set()
 

@@ -85,12 +85,15 @@ class ScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
         return GetMetricsResponse(metricValues=[MetricValue(metricName=name, metricValueFloat=average)])
 
     async def _measure(self, scaled_object: ScaledObjectRef) -> InFlight:
-        """Raises StoreUnavailable, and the errors of `_scaling`."""
+        """Return the workloads in flight of the API. Raises StoreUnavailable, and the errors of `_scaling`."""
         scaling = await self._scaling(scaled_object)
         return await self._meter.measure(_api(scaled_object), scaling.window)
 
     async def _scaling(self, scaled_object: ScaledObjectRef) -> Autoscaling:
-        """Raises ApiNotFound, also for a deleted API, and InvalidArgument if the metadata names none."""
+        """Return `autoscaling` of the API's configuration.
+
+        Raises ApiNotFound, also for a deleted API, and InvalidArgument if the metadata names no API.
+        """
         registration = await self._apis.by_name(_api(scaled_object))
         if not registration.live:
             raise ApiNotFound(registration.name)
@@ -103,7 +106,7 @@ def _parsed(spec: str) -> Autoscaling:
 
 
 async def _pause(bell: asyncio.Event, *, until_rung: bool) -> None:
-    """Wait for a beat. With `until_rung`, only until the bell rings, if that is earlier."""
+    """Wait for BEAT_S. With `until_rung`, wait only until the bell rings, if it rings earlier."""
     with suppress(TimeoutError):
         async with asyncio.timeout(BEAT_S):
             await (bell.wait() if until_rung else asyncio.sleep(2 * BEAT_S))

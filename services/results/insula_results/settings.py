@@ -20,7 +20,7 @@ SCALER_LISTEN: Final = Text("INSULA_SCALER_LISTEN", "`host:port` or `unix:PATH` 
 
 @dataclass(frozen=True)
 class Settings:
-    """The addresses are host:port or unix:PATH. Each but `listen` may be None."""
+    """The settings of results. `listen`, `metrics_listen` and `scaler_listen` are host:port or unix:PATH."""
 
     stores: StoreSettings
     listen: str
@@ -30,7 +30,7 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
-        """Raises SettingInvalid, which names the variable."""
+        """Read the settings from the environment variables. Raises SettingInvalid, which names the variable."""
         http_socket = HTTP_SOCKET.read(environment)
         return cls(
             stores=StoreSettings.read(environment),

@@ -71,9 +71,9 @@ class Batches:
     async def lines(self, api: Registration, envelope: Envelope, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """Yield the answers to the lines of a body, in pieces that hold whole lines; at least one piece.
 
-        `envelope` is that of each line, except for `is_gzip`, which concerns the body. An error of the body before the
-        first answer is raised: ResourceExhausted, EncodingInvalid or PayloadTooLarge. Later, it is the last answer, and
-        the lines after it are not accepted.
+        `envelope` applies to each line; only its `is_gzip` applies to the body. If the body is refused before the first
+        answer, ResourceExhausted, EncodingInvalid or PayloadTooLarge is raised. If it is refused later, that error is
+        the last answer, and the lines after it are not accepted.
         """
         ordered, answered, of_line = Ordered(b""), False, replace(envelope, is_gzip=False)
         body = self._limited(decompressed(chunks) if envelope.is_gzip else chunks)

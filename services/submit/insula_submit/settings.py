@@ -33,7 +33,7 @@ class Settings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
-        """Raises SettingInvalid, which names the variable."""
+        """Read the settings from the environment variables. Raises SettingInvalid, which names the variable."""
         admin_listen = ADMIN_LISTEN.read(environment)
         http_socket = HTTP_SOCKET.read(environment)
         return cls(

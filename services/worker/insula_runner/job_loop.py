@@ -81,7 +81,7 @@ class Answers:
 def serve_in_turn(source: JobSource, answers: Answers, loop: EventLoop, output: PositionMarks) -> None:
     """Answer jobs one after the other until the end of the queue. Raises FrameInvalid.
 
-    If the handler has a loop, it runs while there is no job.
+    If the handler has an event loop, the loop runs while there is no job.
     """
     while True:
         try:
@@ -251,12 +251,12 @@ def reach_directly(hosts: Iterable[str], environment: MutableMapping[str, str]) 
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the failure's reason. Every error except our own three was raised by user code."""
+    """Return the reason of a failure. An error that is not in REASON_BY_ERROR was raised by user code."""
     return REASON_BY_ERROR.get(type(error), HANDLER_ERROR)
 
 
 def failure_body(raised: Raised, reason: str) -> bytes:
-    """Return a failure as JSON. Our own errors have no traceback: their text is enough."""
+    """Return a failure as JSON. It has a traceback only if user code raised the error."""
     if reason == HANDLER_ERROR:
         failure = {"message": raised.message, "traceback": raised.traceback}
     else:

@@ -30,7 +30,7 @@ class PositionMarks:
     """
 
     def __init__(self, token: str) -> None:
-        """Without a token there are no pipes and no marks."""
+        """`token` is in each mark. Without one nothing is marked, because no supervisor reads the output."""
         self._token = token
         self._open = False
         self._descriptors = duplicates((1, 2)) if token else []
@@ -65,11 +65,11 @@ class PositionMarks:
 class LineMarks:
     """Marks around the lines that Python code prints, for several workloads at a time.
 
-    A context variable has the workload. What C code and other programs write belongs to no workload.
+    A context variable holds the workload. Output of C code and of other programs belongs to no workload.
     """
 
     def __init__(self, token: str) -> None:
-        """Replace stdout and stderr. Without a token they are kept, and there are no marks."""
+        """Replace stdout and stderr by streams that write marks. If the token is empty, replace and mark nothing."""
         self._token = token
         self._current: contextvars.ContextVar[Optional[Workload]] = contextvars.ContextVar("workload", default=None)
         self._streams: List[MarkedStream] = []
@@ -88,7 +88,7 @@ class LineMarks:
 
     @contextlib.contextmanager
     def of(self, id: str, trace_id: str) -> Generator[None, None, None]:
-        """Attribute what this context prints in the `with` block to a workload."""
+        """Attribute the output of this context in the `with` block to the workload `id`."""
         workload = Workload(encode_mark(self._token, id, trace_id))
         before = self._current.set(workload)
         try:

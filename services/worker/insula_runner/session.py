@@ -109,7 +109,7 @@ def start(channel: Channel, source: JobSource, environment: MutableMapping[str, 
 
 
 def serve_jobs(source: JobSource, handler: Loaded, output: Union[PositionMarks, LineMarks], slots: int) -> None:
-    """Answer jobs until the end of the queue, then close the handler's loop."""
+    """Answer jobs until the end of the queue, then close the handler's event loop."""
     if isinstance(output, PositionMarks):
         serve_in_turn(source, handler.answers, handler.loop, output)
     elif handler.awaits:

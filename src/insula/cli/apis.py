@@ -121,7 +121,7 @@ def deploy(
 
 
 def _named(project: Sequence[Project], names: Sequence[str]) -> Sequence[Project]:
-    """Return the APIs of these names, or all without names. Raises InvalidArgument for an unknown name."""
+    """Return the APIs with these names, or all APIs if `names` is empty. Raises InvalidArgument for an unknown name."""
     known = {each.spec.name for each in project}
     if unknown := [name for name in names if name not in known]:
         raise InvalidArgument(
@@ -131,7 +131,7 @@ def _named(project: Sequence[Project], names: Sequence[str]) -> Sequence[Project
 
 
 def _confirm(projects: Sequence[Project], address: str, data: Path | None, *, yes: bool) -> None:
-    """Ask about scripts, and warn about keys without effect, if the stack is on this machine."""
+    """If the stack is on this machine, ask about dependencies.sh, and warn about keys without an effect on it."""
     from insula.cli.consent import confirm_scripts
     from insula.data_directory import cache_of
     from insula.project.configuration.effects import ineffective_keys, warning

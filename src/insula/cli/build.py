@@ -49,7 +49,7 @@ class Engine(StrEnum):
 
 
 class EngineMissing(InvalidArgument):
-    """There is no program to build with."""
+    """Neither podman nor docker is installed, so no image can be built."""
 
 
 def build(

@@ -136,7 +136,7 @@ def manifest(project: Sequence[Project], chosen: Options, names: Sequence[str] =
 
 
 def redis_users(project: Sequence[Project]) -> str:
-    """Return a command of Redis for each user, without the password: the services', then one for each API."""
+    """Return a command of Redis for each user, without its password: results, submit, then the workers of each API."""
     from insula.access import service_acl, worker_acl
 
     services = {f"insula-{name}": service_acl(name) for name in ("results", "submit")}

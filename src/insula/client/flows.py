@@ -80,7 +80,7 @@ class Next:
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """Pass a value to the caller: in `watch` a workload. There is no result."""
+    """Yield a value to the caller of the client, such as a workload to that of `watch`. The step has no result."""
 
     value: Any
 
@@ -129,7 +129,7 @@ class Flows:
         self._url = url
 
     def submit(self, api: str, payload: AsyncPayload, content_type: str | None, key: str | None) -> Flow[str]:
-        """Return the id. Retries only with a key, and only if the whole payload is in memory."""
+        """Return the workload's id. A call is repeated only with an idempotency key and a payload in memory."""
         outgoing, repeats = prepare(payload, content_type), Repeats()
         step = Submit(api, outgoing, _metadata(key))
         while True:

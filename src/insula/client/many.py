@@ -49,7 +49,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a batch. There is no result; an error shows at the next answer."""
+    """Send a batch. The step has no result. If the call fails, the next `Next` raises the error."""
 
     stream: Any
     batch: SubmitWorkloadsRequest

@@ -24,7 +24,9 @@ _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", 
 
 
 def objects(project: Sequence[Project], options: Options, names: Sequence[str] = ()) -> list[Object]:
-    """Return the objects of the APIs, by name of the API; with `names`, of these only. A pod comes after its needs.
+    """Return the objects of the APIs `names`, or of all APIs without names, sorted by the name of the API.
+
+    A pod comes after the objects that it needs.
 
     Raises ProjectInvalid if Kubernetes would refuse a value of the configuration.
     """

@@ -155,9 +155,9 @@ def _stores() -> list[Object]:
 
 
 def _environment(spec: ApiSpec, options: Options) -> list[Object]:
-    """Return the variables of the container: the worker's settings, and the handler's that do not change the worker.
+    """Return the container's variables: the settings of the worker, and those of handler.env that do not change it.
 
-    The handler gets all of handler.env with the registration.
+    The handler gets all of handler.env from the registration.
     """
     ours = {
         "INSULA_API": spec.name,

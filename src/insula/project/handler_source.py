@@ -93,7 +93,7 @@ def _parse(source: bytes, path: str) -> ast.Module:
 
 
 def _bindings(body: Sequence[ast.stmt], name: str) -> Iterator[ast.AST]:
-    """Yield every node that binds `name` in the scope of `body`, including its branches."""
+    """Yield every node that binds `name` in the scope of `body`, also in the branches of `if`, `try` and the like."""
     for statement in body:
         for node in _same_scope(statement):
             match node:

@@ -28,7 +28,7 @@ class RegistryCache:
         self._outage: StoreUnavailable | None = None
 
     async def by_name(self, name: str) -> Registration:
-        """Return the API `name`. Raises ApiNotFound, or StoreUnavailable if a miss cannot be read from Redis."""
+        """Return the API `name`. Raises ApiNotFound. Raises StoreUnavailable if it is not cached and Redis fails."""
         found = self._by_name.get(name)
         if found is None or self._stale():
             await self._refresh(missing=found is None)

@@ -53,13 +53,13 @@ class Index:
         self._redis: Any = redis  # redis-py leaves the replies of hash commands and of a watching pipeline untyped
 
     async def names(self) -> dict[str, bytes]:
-        """Return every API, including deleted ones, with the mark of its last deployment."""
+        """Return every API, including deleted ones, with its mark: a value that changes with each deployment."""
         with redis_errors():
             found = cast(dict[bytes, bytes], await self._redis.hgetall(APIS))
         return {name.decode(): mark for name, mark in found.items()}
 
     async def add(self, name: str, now_ms: int) -> None:
-        """Add an API to the list, with the time of its deployment as its mark."""
+        """Add an API to the list of APIs. Its mark is the time of its deployment."""
         with redis_errors():
             await self._redis.hset(APIS, name, now_ms)
 

@@ -46,7 +46,7 @@ class Registration:
 
     @property
     def active(self) -> Self | None:
-        """The registration of the active version; None if there is none, or if it is the wanted version."""
+        """The registration of the active version; None if no version is active, or if `version` is the active one."""
         if not self.active_spec or self.active_version == self.version:
             return None
         return replace(self, version=self.active_version, spec=self.active_spec)

@@ -133,7 +133,7 @@ class Registry:
             await self._index.remove(name, mark)
 
     async def tidy(self) -> None:
-        """Remove entries that a killed removal or a killed first deployment has left in the lists."""
+        """Remove APIs and endpoints without a registration: a process was killed while it added or removed them."""
         listed = {*await self._index.names(), *(await self._index.endpoints()).values()}
         for name in listed - (await self.all()).keys():
             await self.remove(name)

@@ -82,7 +82,7 @@ class HttpServer:
             connection.abort()
 
     async def _refuse_connections(self, server: asyncio.Server) -> None:
-        """Refuse new connections, and accept those that wait: calls may be on their way on them."""
+        """Refuse new connections. Accept those that the kernel has queued: the edge may have sent calls on them."""
         [listening] = server.sockets
         with socket.socket(fileno=os.dup(listening.fileno())) as waiting:
             waiting.setblocking(False)
@@ -94,7 +94,7 @@ class HttpServer:
                     await asyncio.get_running_loop().connect_accepted_socket(partial(_Connection, self), accepted)
 
     def opened(self, connection: _Connection) -> None:
-        """Add a connection."""
+        """Remember a connection, so that `stop` can wait for its end, or close it."""
         self._connections.add(connection)
 
     def closed(self, connection: _Connection) -> None:
@@ -221,7 +221,7 @@ class _Context:
         return self._metadata
 
     async def send_initial_metadata(self, metadata: Metadata) -> None:
-        """Do nothing: the headers are sent with the first message. A cut-off call never begins."""
+        """Do nothing: the headers are sent with the first message."""
 
     async def abort(self, code: StatusCode, details: str, trailing_metadata: Metadata = ()) -> NoReturn:
         raise _Aborted(code, details, trailing_metadata)

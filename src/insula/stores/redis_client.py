@@ -104,7 +104,10 @@ def is_damage(error: Exception) -> bool:
 
 
 def _advice_on_certificate(error: BaseException) -> str:
-    """Return what to do if a certificate was refused, else "". redis-py raises its error while it handles ssl's."""
+    """Return what to do if the cause of `error` is a refused certificate, else "".
+
+    redis-py raises its error while it handles that of the module ssl.
+    """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
         cause = cause.__cause__ or cause.__context__
@@ -193,7 +196,7 @@ async def answers(redis: Redis) -> bool:
 
 
 async def check_durability(redis: Redis, durability: str) -> None:
-    """Refuse a Redis that replies before its fsync, unless INSULA_DURABILITY is `relaxed`.
+    """Check that Redis replies to a write only once it is on disk. With `durability` "relaxed", check nothing.
 
     Raises NotDurable, or StoreUnavailable if Redis does not answer.
     """

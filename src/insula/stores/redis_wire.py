@@ -69,7 +69,7 @@ class Wire(asyncio.Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether a batch may be sent."""
+        """Whether the connection is open, so that a batch may be sent."""
         return not self._transport.is_closing()
 
     def round_trip(self, calls: Sequence[Call]) -> asyncio.Future[None]:

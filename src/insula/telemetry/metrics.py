@@ -109,7 +109,10 @@ class MetricsServer:
     """Serves GET /metrics over HTTP/1.1, one request for each connection."""
 
     def __init__(self, address: str, telemetry: Telemetry, before: Callable[[], Awaitable[None]] | None = None) -> None:
-        """`before` is awaited before each scrape, to read values for callbacks. It must be bounded and not raise."""
+        """`before` is awaited before each scrape, to read the values that callbacks return.
+
+        It must end within a bounded time and must not raise.
+        """
         self.address: Final = address
         self._telemetry = telemetry
         self._before = before

@@ -17,7 +17,7 @@ UNNAMED = "an error in the event loop"
 
 
 class EventLoop:
-    """The loop, created at its first use. The handler may choose it by a policy, as uvloop does, or set its own."""
+    """The handler's event loop, created at its first use. A handler may choose its kind by a policy, or set its own."""
 
     def __init__(self) -> None:
         self._loop: Any = None
@@ -25,7 +25,7 @@ class EventLoop:
 
     @property
     def runs(self) -> bool:
-        """Whether there is a loop, which then has to run while the runner waits."""
+        """Whether there is a loop. If there is one, it has to run while the runner waits."""
         return self._loop is not None
 
     def adopt(self) -> Any:
@@ -67,7 +67,7 @@ class EventLoop:
         return future.result()
 
     def _run(self, loop: Any, future: Any) -> Optional[KeyboardInterrupt]:
-        """Run the loop until it is stopped. Return the interrupt if `future` was cancelled because of one."""
+        """Run the loop until it is stopped. If a KeyboardInterrupt made it cancel `future`, return the interrupt."""
         try:
             loop.run_forever()
         except SystemExit as error:

@@ -33,7 +33,7 @@ class ModelInvalid(ValueError):
 
 
 class LoadedModel(NamedTuple):
-    """One version of a model, and its signature that is called."""
+    """One loaded version of a model. `function` is the signature that `predict` calls."""
 
     title: str
     signature_key: str

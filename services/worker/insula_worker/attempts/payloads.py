@@ -73,7 +73,7 @@ class HeldBytes:
 
     @asynccontextmanager
     async def hold(self, size_bytes: int) -> AsyncGenerator[None]:
-        """Wait until there is room for so many bytes, or until nothing is held. Hold them in the `async with` block."""
+        """Wait until there is room for `size_bytes`, or until nothing is held. Hold them in the `async with` block."""
         async with self._turn:
             while self._held_bytes and self._held_bytes + size_bytes > self._bytes_max:
                 self._freed.clear()

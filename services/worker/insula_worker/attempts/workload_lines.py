@@ -1,6 +1,6 @@
 """The two lines that a worker logs for each workload, made together for many of them.
 
-They are the same as those of a log record. Only the beginning is made once for all lines of a call.
+A line has the keys of any other log line of the worker. The keys that all lines of a call share are encoded once.
 """
 
 from __future__ import annotations

@@ -149,13 +149,13 @@ def line_fields(seconds: float, level: str, message: str, labels: Mapping[str, s
 
 
 def record_fields(labels: Mapping[str, str]) -> Callable[[logging.LogRecord], dict[str, object]]:
-    """Return a function that makes `line_fields` of a log record."""
+    """Return a function that converts a log record to the keys of a line: see `line_fields`."""
     return lambda record: line_fields(record.created, record.levelname, record.getMessage(), labels)
 
 
 @lru_cache(maxsize=8)
 def _members_of(origin: Origin | None) -> str:
-    """Return the members of the line's JSON that name its workload, each after a comma."""
+    """Return the JSON members that name a line's workload, each with a comma before it; "" for a line of none."""
     return "" if origin is None else ", " + json.dumps(origin.fields)[1:-1]
 
 

@@ -28,7 +28,7 @@ class LogRing:
         self._closed = False
 
     def append(self, workload: str, line: bytes) -> None:
-        """Add a line. Remove the oldest lines until both limits are kept."""
+        """Add a line. Then remove the oldest lines while there are more than `lines_max` or `bytes_max`."""
         self._lines.append((workload, line))
         self._held_bytes += len(line)
         while len(self._lines) > self._lines_max or self._held_bytes > self._bytes_max:

@@ -33,9 +33,9 @@ def bytes_over(processes: Sequence[Measured], limit_bytes: int) -> list[int]:
 
 
 def _sum(pid: int, of: Callable[[Path], int], ours: int) -> int:
-    """Return the memory of a process and its descendants. `of` measures one process, given its folder in /proc.
+    """Return the bytes of memory of a process and its descendants. An ended process counts 0.
 
-    A process that has ended counts 0.
+    `of` returns the bytes of one process, given its folder in /proc. The first `ours` generations count 0.
     """
     folder = Path(f"/proc/{pid}")
     try:

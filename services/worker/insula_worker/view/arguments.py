@@ -29,8 +29,8 @@ class Sight:
     """The folders of one program's view. All paths exist and contain no symbolic links.
 
     `tmp` becomes /tmp, and `hosts` becomes /etc/hosts. `kept` are folders, such as the models, that are visible even in
-    a hidden folder. `layer` receives writes to the environment, and as root those to the system's folders. If
-    `building`, the program writes to the environment itself.
+    a hidden folder. `layer` is the folder that receives the files written into the environment, and for root also
+    those written into the system's folders. If `building` is true, the program writes into the environment itself.
     """
 
     project: Path
