@@ -78,12 +78,12 @@ class Secret(Variable):
 
     @property
     def takes(self) -> str:
-        """The two places of the text."""
+        """The text, or the file that contains it."""
         return f"text; or a file with it in `{self.name}_FILE`"
 
     @property
     def without(self) -> str:
-        """Empty unless required: a secret has no default."""
+        """`required`, or an empty text: a secret has no default."""
         return "required" if self.required else ""
 
 

@@ -106,7 +106,7 @@ class Rollout:
             client.close()
 
     async def deploy(self, configuration: Path, name: str | None = None) -> None:
-        """Deploy the current files of a project: its API `name`, or all its APIs. Wait until submit answers.
+        """Deploy the current files of a project, for its API `name` or for all its APIs. Wait until submit answers.
 
         Raises ProjectInvalid or AdminRefused.
         """

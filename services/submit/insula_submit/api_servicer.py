@@ -59,7 +59,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         request_iterator: AsyncIterator[DeployApiRequest],
         context: grpc.aio.ServicerContext[DeployApiRequest, DeployApiResponse],
     ) -> DeployApiResponse:
-        """Check, store the bundle under its version, then register: the bundle of a listed API always exists."""
+        """Check the project, store its bundle, then register the API. So a registered API always has its bundle."""
         spec_json, archive = await _receive(request_iterator)
         spec = ApiSpec.from_json(spec_json)
         await asyncio.to_thread(_check_bundle, spec, archive)

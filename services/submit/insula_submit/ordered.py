@@ -14,14 +14,14 @@ T = TypeVar("T")
 STEPS_MAX: Final = 4
 """Most steps of a call that run at once."""
 UNREAD_MAX: Final = 128
-"""Most steps of a call whose results the caller has not read. Then no further one starts, so nothing more is read."""
+"""Most steps of a call whose results the caller has not read. At this number no further step starts."""
 
 
 class Ordered(Generic[T]):
     """The steps of one call, and their results until they are yielded."""
 
     def __init__(self, nothing: T) -> None:
-        """`nothing` is a result without content; `probe` yields it."""
+        """`nothing` is the result without content that `probe` makes `results` yield."""
         self._nothing = nothing
         self._running = asyncio.Semaphore(STEPS_MAX)
         self._unread = asyncio.Semaphore(UNREAD_MAX)

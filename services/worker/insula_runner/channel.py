@@ -29,7 +29,7 @@ class Channel:
         os.register_at_fork(after_in_child=self._abandon)
 
     def _abandon(self) -> None:
-        """Close the copy of a forked child: the supervisor must get the frames, and the end of file, of one process."""
+        """Close the socket in a forked child. Else the supervisor would get frames of two processes, and a late EOF."""
         self.closed = True
         self._write_lock = threading.Lock()
         self._socket.close()

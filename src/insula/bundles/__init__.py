@@ -43,7 +43,7 @@ class Bundles:
         await self._run("store", version, stdin=archive)
 
     async def fetch(self, version: str) -> bytes:
-        """Return the bundle of a version. Raises StoreUnavailable if it does not exist, too."""
+        """Return the bundle of a version. Raises StoreUnavailable, also if the bundle does not exist."""
         return await self._run("fetch", version)
 
     async def sweep(self, versions: Iterable[str]) -> None:

@@ -68,7 +68,7 @@ class _Dumper(yaml.SafeDumper):
     """Writes each text that is not a plain word in quotes, so that every reader of YAML takes it for a text."""
 
     def ignore_aliases(self, data: object) -> bool:
-        """Write equal parts twice."""
+        """Return True: a repeated part is written again, not as an alias of YAML."""
         return data is not self
 
 

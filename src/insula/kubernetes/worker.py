@@ -145,7 +145,7 @@ def _probe(service: str, *, period_s: int, failures: int) -> Object:
 def _stores() -> list[Object]:
     """Return the sources of the variables for the stores. A Secret may be missing: then a role of the pod counts.
 
-    The keys in the last one are the handlers' identity at S3, which has no access to Insula's own bucket.
+    The keys in the last Secret are for handlers. They give no access to Insula's own bucket.
     """
     return [
         {"configMapRef": {"name": CONFIGURATION}},

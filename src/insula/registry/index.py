@@ -47,7 +47,7 @@ class EndpointClaim:
 
 
 class Index:
-    """Reads and writes the two hashes, one in each step. Every method raises StoreUnavailable or StoreFull."""
+    """Reads and writes the hashes APIS and ENDPOINTS. No step changes both. Raises StoreUnavailable, StoreFull."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis  # redis-py leaves the replies of hash commands and of a watching pipeline untyped

@@ -57,7 +57,7 @@ class Wire(asyncio.Protocol):
         return cls(pool, await pool.get_connection())
 
     def __init__(self, pool: Any, connection: Any) -> None:
-        """`connection` is a connected one of `pool`."""
+        """`connection` belongs to redis-py's `pool` and is connected."""
         self._pool, self._connection = pool, connection
         self._transport: asyncio.Transport = connection._writer.transport
         self._former = self._transport.get_protocol()  # redis-py closes the connection through it

@@ -34,7 +34,7 @@ class LastResort(logging.Handler):
 
 
 def write_as_lines() -> None:
-    """Write the records from now on. Call it once in each process, before user code is loaded."""
+    """Make `logging` write its records as lines of JSON. Call it once in a process, before user code is loaded."""
     if not logging.root.handlers:  # otherwise the environment's sitecustomize has configured logging
         logging.root.setLevel(logger.level)
     logging.lastResort = LastResort(logger.handlers[0])

@@ -123,7 +123,7 @@ class Build:
 
 
 def _is_ready(inputs: EnvironmentInputs, target: Path) -> bool:
-    """Whether the build was completed, the required packages are there, and its interpreter is still installed."""
+    """Whether the environment was built to the end, and its interpreter and the required packages still exist."""
     return (target / READY_MARK).exists() and _python(target).exists() and not missing(inputs, target)
 
 

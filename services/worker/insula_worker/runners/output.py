@@ -94,7 +94,7 @@ class Cutter:
             self._rest, self._rest_bytes = [bytearray(tail)], len(tail)
 
     def _take(self, line: Blocks, tail: bytes) -> None:
-        """Pass a line to the callbacks. `tail` is at least its last MARK_BYTES_MAX bytes, or all of a shorter line."""
+        """Pass a line and its mark to the callbacks. `tail` is the line's end: MARK_BYTES_MAX bytes or more, or all."""
         mark = tail.find(self._mark)
         if mark >= 0:
             line = _without(line, len(tail) - mark) if mark or len(line) > 1 else ()  # most marks stand alone

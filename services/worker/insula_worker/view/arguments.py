@@ -81,7 +81,7 @@ def arguments(sandbox: Sandbox, machine: Machine, sight: Sight) -> list[str]:
 
 
 def folder_of(layer: Path, folder: Path) -> Path:
-    """Return the layer's folder for files written below `folder`."""
+    """Return the folder in `layer` that receives the files that a program writes below `folder`."""
     return layer / "_".join(folder.parts[1:])
 
 
