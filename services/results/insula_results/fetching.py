@@ -129,7 +129,7 @@ class Fetching:
             yield message
 
     async def _with_results(self, workloads: Iterable[Workload]) -> AsyncIterator[Found]:
-        """Yield each workload with its result. Workloads with a result in Redis come first, those with one in S3 last."""
+        """Yield each workload with its result. Those with a result in Redis come first, those with one in S3 last."""
         in_s3: list[tuple[Workload, str]] = []
         for workload in workloads:
             if workload.result is not None and workload.result.object is not None:

@@ -111,7 +111,7 @@ def _translated(wording: _Wording = _USUAL) -> Generator[None]:
 
 
 class AdminClient:
-    """Calls the admin services at one address. Every method raises the errors that the docstring of the module lists."""
+    """Calls the admin services at one address. Every method raises the errors that the module's docstring lists."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         """`close` closes the channel."""
