@@ -67,7 +67,8 @@ def submit(
         ),
     ] = None,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the end, without a time limit, and print the result.")
+        bool,
+        typer.Option("--wait", help="Wait for the end of the workload, without a time limit, and print the result."),
     ] = False,
     url: Url = None,
     admin: Admin = None,
@@ -90,7 +91,9 @@ def submit(
 def result(
     api: Api,
     id: Annotated[str, typer.Argument(metavar="ID", help="Id of the workload.", show_default=False)],
-    wait: Annotated[bool, typer.Option("--wait", help="Wait for the end, without a time limit.")] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for the end of the workload, without a time limit.")
+    ] = False,
     url: Url = None,
     admin: Admin = None,
     data: Data = None,
