@@ -242,9 +242,9 @@ class Stack:
 
     def _stages(self) -> Iterable[list[Supervised]]:
         """Yield the groups of parts that are stopped together, in order."""
-        stages = {"envoy": 1, "submit": 1, "results": 1, "valkey": 2, "seaweedfs": 2}
-        for stage in range(3):
-            yield [each for name, each in self._running.items() if stages.get(name, 0) == stage]
+        workers, stores = self._workers.keys(), {"valkey", "seaweedfs"}
+        for names in (workers, self._running.keys() - workers - stores, stores):
+            yield [each for name, each in self._running.items() if name in names]
 
     def _elapsed_s(self) -> float:
         return time.monotonic() - self._began
