@@ -27,6 +27,8 @@ WORKER_GRACE_S: Final = 5
 WORKER_STOP_S: Final = 6.0
 EDGE_STOP_S: Final = 0.7
 """The stop times of a worker, the edge, the services and the stores together are below 10 s."""
+ENVOY_THREADS: Final = 2
+"""Threads of Envoy for each process of submit and results. A request takes more CPU time in Envoy than in a service."""
 SOCKETS: Final = Path("/tmp")  # noqa: S108 - not our choice
 PORTS: Final = ("s3.port", "metrics.port")
 """The TCP ports in addition to the public one and 8888: S3 for handlers, and metrics. Parts use Unix sockets."""
@@ -208,13 +210,16 @@ class Parts:
             for path in SOCKETS.glob(f"seaweedfs-*-{port}.sock"):
                 path.unlink(missing_ok=True)
 
-    def results(self) -> Part:
-        """Return the part results."""
-        return self._service("results", INSULA_LISTEN="results", INSULA_METRICS_LISTEN="results-metrics")
+    def results(self, name: str) -> Part:
+        """Return a process of results as a part. All have the same metrics, so Prometheus reads those of the first."""
+        return self._service("results", name, INSULA_METRICS_LISTEN=f"{name}-metrics")
 
-    def submit(self, take_log_line: Callable[[str], None]) -> Part:
-        """Return the part submit, which serves ApiService too. `take_log_line` gets each line of its log."""
-        part = self._service("submit", INSULA_LISTEN="submit", INSULA_ADMIN_LISTEN="submit-admin")
+    def submit(self, name: str, take_log_line: Callable[[str], None]) -> Part:
+        """Return a process of submit as a part. Commands call ApiService of the first.
+
+        `take_log_line` gets each line of its log.
+        """
+        part = self._service("submit", name, INSULA_ADMIN_LISTEN=f"{name}-admin")
         level = part.environment.get("INSULA_LOG_LEVEL", "info")
         # Deployments are logged at this level.
         environment = {**part.environment, "INSULA_LOG_LEVEL": level if level.lower() == "debug" else "info"}
@@ -245,15 +250,16 @@ class Parts:
         from insula_envoy import EdgeAddresses, render, render_s3
 
         host, admin = self.settings.internal_address, self.socket("envoy-admin")
+        submit, results = self.plan.parts_of("submit"), self.plan.parts_of("results")
         edge = EdgeAddresses(
             public_address=self.settings.public_address,
             public_port=self.settings.public_port,
             internal_address=host,
             internal_port=INTERNAL_PORT,
-            submit=[self.address("submit")],
-            results=[self.address("results")],
-            submit_http=[self.address("submit-http")],
-            results_http=[self.address("results-http")],
+            submit=[self.address(name) for name in submit],
+            results=[self.address(name) for name in results],
+            submit_http=[self.address(f"{name}-http") for name in submit],
+            results_http=[self.address(f"{name}-http") for name in results],
             admin=self.address("envoy-admin"),
             payload_bytes_max=self.plan.payload_bytes_max,
             cors_origins=self.settings.cors_origins,
@@ -261,7 +267,8 @@ class Parts:
         )
         configuration = self.data.write("envoy.yaml", render(edge))
         s3 = render_s3(host, self.ports["s3.port"], self.address("s3"))
-        flags = ("--disable-hot-restart", "--concurrency", "2", "--log-level", "warning", "--config-yaml", s3)
+        threads = str(ENVOY_THREADS * self.plan.processes)
+        flags = ("--disable-hot-restart", "--concurrency", threads, "--log-level", "warning", "--config-yaml", s3)
         command = (str(self.plan.programs.envoy), "-c", str(configuration), *flags)
         return replace(
             self._part("envoy", command, self._tuned(ENVOY_TUNABLES), probes.http(admin, "/ready")), stop_s=EDGE_STOP_S
@@ -272,12 +279,13 @@ class Parts:
         given = self.settings.environment.get("GLIBC_TUNABLES")
         return {"GLIBC_TUNABLES": ":".join(filter(None, [given, tunables]))}
 
-    def _service(self, name: str, **listens: str) -> Part:
-        http = self.socket(f"{name}-http")
+    def _service(self, service: str, name: str, **listens: str) -> Part:
+        """Return a process of a service as the part `name`. `listens` has the names of its further sockets."""
+        http, listens = self.socket(f"{name}-http"), {"INSULA_LISTEN": name, **listens}
         sockets = [http, *(self.socket(socket) for socket in listens.values())]
         variables = {variable: self.address(socket) for variable, socket in listens.items()}
         variables["INSULA_HTTP_SOCKET"] = str(http)
-        return self._part(name, _python(f"insula_{name}"), self._stores() | variables, probes.listening(*sockets))
+        return self._part(name, _python(f"insula_{service}"), self._stores() | variables, probes.listening(*sockets))
 
     def _stores(self) -> dict[str, str]:
         """Return the environment variables with which services reach Redis and S3. Secrets are in files of the user."""

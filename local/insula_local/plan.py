@@ -35,9 +35,10 @@ class WorkerId:
 
 @dataclass(frozen=True)
 class Plan:
-    """The settings, the projects, the programs, the payload limit of the edge, and the workers of APIs.
+    """The settings, the projects, the programs, the payload limit of the edge, and the numbers of processes.
 
     An API without an entry in `replicas` has one worker. `devices` has the variables with the accelerators of a worker.
+    `processes` is the number of processes of submit, and of results.
     """
 
     settings: Settings
@@ -46,7 +47,12 @@ class Plan:
     payload_bytes_max: int
     replicas: Mapping[str, int] = field(default_factory=dict[str, int])
     devices: Mapping[WorkerId, Mapping[str, str]] = field(default_factory=dict[WorkerId, Mapping[str, str]])
+    processes: int = 1
 
     def workers(self, api: str) -> list[WorkerId]:
         """Return the workers of an API, at least one."""
         return [WorkerId(api, number) for number in range(self.replicas.get(api, 1))]
+
+    def parts_of(self, service: str) -> list[str]:
+        """Return the names of the parts that are processes of submit or results: `submit`, `submit-2`, `submit-3`."""
+        return [service, *(f"{service}-{number}" for number in range(2, self.processes + 1))]

@@ -27,6 +27,8 @@ DATA_PATH_BYTES_MAX: Final = 480
 """SQLite's limit of a path is 512 bytes (sqlite3: MAX_PATHNAME). Its longest file name is filer.db-journal."""
 REPLICAS_MAX: Final = 100
 """Most workers of one API on this machine: the default of `autoscaling.max_replicas`."""
+PROCESSES_MAX: Final = 64
+"""Most processes of submit, and of results."""
 ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.\[\]:_-]+")
 """The format of the Origin header: scheme, host and optional port, in lower case, without a path."""
 
@@ -42,7 +44,8 @@ def check(settings: Settings, directories: Iterable[Path]) -> Plan:
     if settings.redis_url is not None:
         check_redis(settings.redis_url)
     replicas = read_replicas(settings.replicas, [project.spec.name for project in projects])
-    return with_devices(Plan(settings, projects, programs, settings.payload_bytes_max, replicas))
+    processes = read_processes(settings.processes)
+    return with_devices(Plan(settings, projects, programs, settings.payload_bytes_max, replicas, processes=processes))
 
 
 def read_projects(directories: Iterable[Path]) -> tuple[Project, ...]:
@@ -71,7 +74,7 @@ def read_replicas(texts: Sequence[str], apis: Collection[str]) -> dict[str, int]
     found: dict[str, int] = {}
     for text in texts:
         api, _, number = text.partition("=")
-        if not (number.isascii() and number.isdigit() and 1 <= int(number[:9]) <= REPLICAS_MAX):
+        if not _is_count(number, REPLICAS_MAX):
             raise Refused(
                 f"--replicas {text!r} is refused: write API=N, where N is a whole number from 1 to {REPLICAS_MAX}."
             )
@@ -79,6 +82,17 @@ def read_replicas(texts: Sequence[str], apis: Collection[str]) -> dict[str, int]
             raise Refused(f"--replicas {text} is refused: no project has an API {api}. There is {', '.join(apis)}.")
         found[api] = int(number)
     return found
+
+
+def read_processes(text: str) -> int:
+    """Return the number of processes of each service. Raises Refused for another text or number."""
+    if not _is_count(text, PROCESSES_MAX):
+        raise Refused(f"--processes {text!r} is refused: write a whole number from 1 to {PROCESSES_MAX}.")
+    return int(text)
+
+
+def _is_count(text: str, most: int) -> bool:
+    return text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= most
 
 
 def with_devices(plan: Plan, root: Path = Path("/")) -> Plan:

@@ -40,7 +40,7 @@ class Settings:
     which has no authentication, is open to other machines. `cors_origins` are the origins whose pages may read
     replies; "*" is any. `address_requests_per_s` limits each client address; 0 means no limit. `log_form` is the form
     of workers' log lines; `verbose` also prints the lines of each workload and phase. `environment` is the base of the
-    parts' environments. `replicas` are the texts `API=N` of the command line.
+    parts' environments. `replicas` are the texts `API=N` of the command line, `processes` is the text of `--processes`.
     """
 
     data: Path
@@ -57,6 +57,7 @@ class Settings:
     cors_origins: tuple[str, ...] = ("*",)
     address_requests_per_s: int = 0
     replicas: tuple[str, ...] = ()
+    processes: str = "1"
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
     @cached_property

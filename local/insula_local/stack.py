@@ -104,7 +104,8 @@ class Stack:
             filer.prepare(parts.socket("filer"), parts.data.keys.token_key, BUCKET),
             *(store.ready.wait() for store in stores),
         )
-        services = [self._start(parts.results()), self._start(parts.submit(self._on_log_line))]
+        services = [self._start(parts.results(name)) for name in parts.plan.parts_of("results")]
+        services += [self._start(parts.submit(name, self._on_log_line)) for name in parts.plan.parts_of("submit")]
         async with asyncio.TaskGroup() as group:
             group.create_task(self._roll_out())
             await asyncio.gather(self._settled.wait(), *(part.ready.wait() for part in (edge, *services)))

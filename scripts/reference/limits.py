@@ -352,6 +352,7 @@ PROJECT: Final = (
 MACHINE: Final = (
     Limit("path of the data directory", f"{preflight.DATA_PATH_BYTES_MAX} bytes", "`insula up` refuses to start"),
     Limit("workers of one API", str(preflight.REPLICAS_MAX), "`insula up` refuses to start"),
+    Limit("processes of submit, and of results", str(preflight.PROCESSES_MAX), "`insula up` refuses to start"),
     Limit(
         "free disk space at the start",
         f"the larger of {size(START_BYTES)} and {ROOM_SHARE_MIN * 100:g} % of the disk",

@@ -95,6 +95,14 @@ Replicas = Annotated[
         help="Workers of this API. May be repeated, once for each API. Default: one.",
     ),
 ]
+Processes = Annotated[
+    str,
+    typer.Option(
+        "--processes",
+        metavar="N",
+        help="Processes of submit, and as many of results. Each uses one core at most.",
+    ),
+]
 Isolated = Annotated[
     Isolation,
     typer.Option(
@@ -120,6 +128,7 @@ def up(
     watch: Watch = False,
     yes: Yes = False,
     replicas: Replicas = None,
+    processes: Processes = "1",
     isolation: Isolated = Isolation.AUTO,
 ) -> None:
     """Start Envoy, Valkey, SeaweedFS, the services and the APIs of these projects. Ctrl-C stops them."""
@@ -146,6 +155,7 @@ def up(
         cors_origins=tuple(cors_origins or ["*"]),
         address_requests_per_s=address_requests_per_s,
         replicas=tuple(replicas or ()),
+        processes=processes,
     )
     directories = dict.fromkeys(_located(path) for path in projects or [Path.cwd()])
     try:

@@ -126,6 +126,12 @@ def test_a_number_of_workers_that_cannot_be_is_refused(project: Path, text: str)
     )
 
 
+def test_a_number_of_processes_that_cannot_be_is_refused(project: Path) -> None:
+    for text in ("0", "65", "two"):
+        refusal = up(project, "--processes", text)
+        check_refused(refusal, f"--processes {text!r} is refused: write a whole number from 1 to 64.")
+
+
 def test_two_apis_with_the_same_name_are_refused(tmp_path: Path) -> None:
     """The error names both files."""
     one, two = write_project(tmp_path / "one"), write_project(tmp_path / "two")

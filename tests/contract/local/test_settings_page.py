@@ -21,7 +21,11 @@ def test_the_page_of_settings_names_the_variables_that_a_user_may_set(parts: Par
     given |= of_redis
     plan = replace(parts.plan, settings=replace(parts.settings, environment=given))
     own = replace(parts, plan=plan)
-    made = {"submit": own.submit(print), "results": own.results(), "worker": own.worker(WorkerId("api"), print)}
+    made = {
+        "submit": own.submit("submit", print),
+        "results": own.results("results"),
+        "worker": own.worker(WorkerId("api"), print),
+    }
     passed = {
         name
         for part, names in variables.items()
