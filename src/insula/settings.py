@@ -1,4 +1,7 @@
-"""The settings that all services have. Each service reads them from its environment once, in its `__main__`."""
+"""The settings that all services have. Each service reads them from its environment once, in its `__main__`.
+
+`insula up` uses the names of the variables. So functions import redis-py and the ledger, which take 8 MB.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
-from insula.ledger import LedgerPolicy
 from insula.rpc.addresses import unix_socket
 from insula.stores.objects import ADDRESSING, Bucket
-from insula.stores.redis_client import complete_url
 from insula.variables import Choice, Location, Secret, SettingInvalid, Text, Whole
+
+if TYPE_CHECKING:
+    from insula.ledger import LedgerPolicy
 
 REDIS_URL: Final = Secret(
     "INSULA_REDIS_URL",
@@ -58,6 +62,8 @@ def own_environment() -> dict[str, str]:
 
 def redis_url(environment: Mapping[str, str]) -> str:
     """Return the URL of Redis, with user, password and CA certificates. Raises SettingInvalid."""
+    from insula.stores.redis_client import complete_url
+
     url, ca_file = REDIS_URL.read(environment), REDIS_CA_FILE.read(environment)
     if ca_file is not None and not ca_file.is_file():
         raise SettingInvalid(f"{REDIS_CA_FILE.name}: there is no file {ca_file}")
@@ -86,6 +92,8 @@ class StoreSettings:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
         """Read the settings. Raises SettingInvalid, which names the variable."""
+        from insula.ledger import LedgerPolicy
+
         policy = LedgerPolicy(
             lease=timedelta(seconds=LEASE_S.read(environment)),
             retention=timedelta(seconds=RETENTION_S.read(environment)),

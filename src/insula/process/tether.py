@@ -12,7 +12,6 @@ as long as the process, such as the main one. Children of the command do not get
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import os
 import signal
@@ -85,6 +84,8 @@ def die_with(parent: int) -> None:
 
 def main() -> None:
     """Set the parent-death signal, bind the hosts file if there is one, and exec the command."""
+    import argparse  # the processes that call `tethered` parse nothing
+
     parser = argparse.ArgumentParser(
         prog="tether", usage="%(prog)s --parent PID [--hosts FILE] [--lose NUMBER ...] -- COMMAND [ARGUMENT ...]"
     )

@@ -9,7 +9,6 @@ from typing import Final
 from insula.errors import ProjectInvalid
 from insula.project import handler_source
 from insula.project.bundle import collect
-from insula.project.configuration import cortex_yaml
 from insula.project.configuration.spec import ApiSpec
 from insula.project.env_file import read_env
 from insula.project.files import ProjectFile, check_root, project_files
@@ -42,6 +41,8 @@ def read_project(directory_or_config: Path) -> list[Project]:
     The checks cover the configuration, the files of the project, the paths in the configuration, `.env`, and the source
     of each handler. Raises ProjectInvalid with one paragraph that names file, API and key.
     """
+    from insula.project.configuration import cortex_yaml  # the services read no YAML
+
     config_path = directory_or_config / CONFIG_NAME if directory_or_config.is_dir() else directory_or_config
     if not config_path.is_file():
         raise ProjectInvalid(

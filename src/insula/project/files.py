@@ -13,13 +13,14 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-from pathspec import GitIgnoreSpec
+from typing import TYPE_CHECKING, Final
 
 from insula.errors import ProjectInvalid
 from insula.project.env_file import ENV_FILE, ENV_FILE_BYTES_MAX
 from insula.project.text import decode
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
 
 IGNORE_FILE: Final = ".cortexignore"
 MEBIBYTE: Final = 2**20
@@ -77,6 +78,8 @@ def project_files(root: Path, config_name: str) -> tuple[ProjectFile, ...]:
 
 
 def _ignored(root: Path) -> GitIgnoreSpec:
+    from pathspec import GitIgnoreSpec  # the services use only the limits
+
     try:
         lines = decode((root / IGNORE_FILE).read_bytes()).splitlines()
     except (FileNotFoundError, IsADirectoryError):
