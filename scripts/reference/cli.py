@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from enum import StrEnum
 from typing import Any, Final
 
 from typer.core import TyperGroup
@@ -86,8 +85,8 @@ def _spelling(option: Any) -> str:
 
 
 def _kind(option: Any) -> str:
-    kind = option.type_descriptor.annotation
-    return "|".join(kind) if issubclass(kind, StrEnum) else {int: "NUMBER"}.get(kind, "TEXT")
+    kind = option.type
+    return "|".join(kind.choices) if kind.name == "choice" else {"int range": "NUMBER"}.get(kind.name, "TEXT")
 
 
 def _meaning(option: Any) -> str:

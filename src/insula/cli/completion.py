@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import typer
@@ -14,8 +15,9 @@ PATIENCE_S: Final = 1.0
 
 def complete_api(context: typer.Context, incomplete: str) -> list[str]:
     """Return the API names that start with `incomplete`; none if the stack does not answer at once."""
+    data = context.params.get("data")  # a text: nothing is converted during a completion
     try:
-        with client_at(address_of(context.params.get("admin"), context.params.get("data"))) as client:
+        with client_at(address_of(context.params.get("admin"), Path(data) if data else None)) as client:
             names = [api.name for api in client.apis()] if client.answers(PATIENCE_S) else []
     except (InsulaError, OSError):
         return []
