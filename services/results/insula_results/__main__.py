@@ -9,8 +9,6 @@ from functools import partial
 import uvloop
 
 from insula.bundles import Bundles
-from insula.externalscaler import externalscaler_pb2_grpc
-from insula.externalscaler.externalscaler_pb2 import DESCRIPTOR as EXTERNAL_SCALER
 from insula.ledger import WorkloadLedger
 from insula.ledger.in_flight import InFlightMeter
 from insula.ledger.retention import Retention
@@ -26,7 +24,6 @@ from insula.v1.submit_service_pb2 import DESCRIPTOR as SUBMIT
 from insula_results.bundle_sweeper import sweep_bundles
 from insula_results.queue_gauges import QueueGauges
 from insula_results.results_servicer import ResultsServicer
-from insula_results.scaler_servicer import ScalerServicer
 from insula_results.settings import Settings
 from insula_results.sweeper import CALLS_MAX, Sweeper
 
@@ -48,10 +45,7 @@ async def run(settings: Settings) -> None:
     server.add(results_service_pb2_grpc.add_ResultsServiceServicer_to_server, servicer)
     servers = [server]
     if settings.scaler_listen is not None:
-        scaler = Server(settings.scaler_listen, [EXTERNAL_SCALER.services_by_name["ExternalScaler"].full_name])
-        scaler_servicer = ScalerServicer(apis, InFlightMeter(redis), updates, scaler.stopping)
-        scaler.add(externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server, scaler_servicer)
-        servers.append(scaler)
+        servers.append(_scaler(settings.scaler_listen, apis, InFlightMeter(redis), updates))
     scrapes: MetricsServer | None = None
     if settings.metrics_listen is not None:
         telemetry = Telemetry()
@@ -72,6 +66,18 @@ async def run(settings: Settings) -> None:
         await scrapes.stop()
     await redis.aclose()
     await blocking_redis.aclose()
+
+
+def _scaler(listen: str, apis: RegistryCache, meter: InFlightMeter, updates: Updates) -> Server:
+    """Return the server of KEDA's scaler. Only a cluster with KEDA has it, so only there its packages are loaded."""
+    from insula.externalscaler import externalscaler_pb2_grpc
+    from insula.externalscaler.externalscaler_pb2 import DESCRIPTOR
+    from insula_results.scaler_servicer import ScalerServicer
+
+    scaler = Server(listen, [DESCRIPTOR.services_by_name["ExternalScaler"].full_name])
+    servicer = ScalerServicer(apis, meter, updates, scaler.stopping)
+    scaler.add(externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server, servicer)
+    return scaler
 
 
 if __name__ == "__main__":
