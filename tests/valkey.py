@@ -14,7 +14,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from insula_local.parts import VALKEY, VALKEY_TUNABLES, valkey_flags
+from insula_local.valkey import SETTINGS, allocator, flags
 from tests.addresses import free_port
 
 
@@ -39,8 +39,8 @@ class Valkey:
         assert spec.origin is not None
         binary = next(Path(spec.origin).parent.glob("_binaries/*/valkey-server"))
         where = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder)}
-        command = [str(binary), *valkey_flags(VALKEY | where), *self.options]
-        environment = os.environ | {"GLIBC_TUNABLES": VALKEY_TUNABLES}
+        command = [str(binary), *flags(SETTINGS | where), *self.options]
+        environment = os.environ | allocator()
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
         deadline = time.monotonic() + 60
         with Redis.from_url(self.url) as client:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from benchmarks.compare.environment import Environment
 from benchmarks.compare.processes import roles_below
-from insula_local.parts import valkey_flags
+from insula_local import valkey
 from tests.addresses import free_port
 from tests.stack import PART_WORDS, running_stack
 
@@ -114,16 +114,16 @@ class Peer:
         port, redis_port = free_port(), free_port()
         url = f"redis://127.0.0.1:{redis_port}/0"
         variables = {"REDIS_URL": url, "REDIS_PORT": str(redis_port), "DOCKET_URL": url, "DOCKET_NAME": "bench"}
-        redis = [environment.valkey, *valkey_flags(EVERYSEC | {"port": str(redis_port), "dir": str(folder)})]
+        redis = [environment.valkey, *valkey.flags(EVERYSEC | {"port": str(redis_port), "dir": str(folder)})]
         with contextlib.ExitStack() as ending:
             started: dict[int, Callable[[str], str]] = {}
 
-            def start(role: str, command: list[str]) -> None:
+            def start(role: str, command: list[str], **more: str) -> None:
                 log = ending.enter_context((folder / f"{role}.log").open("wb"))
                 process = subprocess.Popen(
                     command,
                     cwd=PEERS,
-                    env=os.environ | environment.variables | variables,
+                    env=os.environ | environment.variables | variables | more,
                     stdout=log,
                     stderr=log,
                     start_new_session=True,
@@ -131,7 +131,7 @@ class Peer:
                 ending.callback(_end, process)
                 started[process.pid] = lambda _: role
 
-            start("redis", redis)
+            start("redis", redis, **valkey.allocator())
             await _listening(redis_port)
             start("api", environment.command(word.format(port=port) for word in self.api))
             start("worker", environment.command(self.worker))

@@ -26,7 +26,7 @@ from insula.access import service_acl, worker_acl
 from insula.keys import ApiKeys
 from insula.ledger.updates import changes
 from insula_local.machine.binaries import Programs, find
-from insula_local.parts import VALKEY, valkey_flags
+from insula_local import valkey
 from insula_local.seaweedfs import storage
 from tests.hosts.network import Host, Network, Process
 from tests.stack import status_of
@@ -124,7 +124,7 @@ class Fleet:
         lines.append(f"user default on >{self._secrets.redis} ~* &* +@all\n")
         (self._made("redis") / "users.acl").write_text("".join(lines))
         where = {"port": str(REDIS), "bind": "0.0.0.0", "dir": ".", "aclfile": "users.acl"}
-        command = [str(self._programs.valkey), *valkey_flags(VALKEY | where)]
+        command = [str(self._programs.valkey), *valkey.flags(valkey.SETTINGS | where)]
         self._start("redis", self.redis_host, command, {}, self._made("redis"))
         until_blocking(self._redis_answers, START_S)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -12,6 +13,7 @@ from redis.asyncio import Redis
 
 from insula_local.parts import Parts
 from insula_local.supervision import probes
+from insula_local.valkey import allocator
 from tests.contract.local.conftest import Bench
 from tests.waiting import until
 
@@ -38,6 +40,12 @@ async def test_valkey_has_no_port_and_its_socket_is_private_to_its_user(bench: B
         assert (await redis.config_get("port"))["port"] == "0"
     assert parts.socket("valkey").stat().st_mode & 0o777 == 0o700
     assert parts.data.sockets.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif("LD_PRELOAD" not in allocator(), reason="jemalloc is not installed")
+async def test_valkey_runs_with_the_jemalloc_of_the_machine(bench: Bench, parts: Parts) -> None:
+    valkey = await bench.start_ready(parts.valkey())
+    assert allocator()["LD_PRELOAD"] in Path(f"/proc/{valkey.pid}/maps").read_text()
 
 
 async def test_a_stray_server_on_the_socket_does_not_count_as_ready(bench: Bench, parts: Parts) -> None:
