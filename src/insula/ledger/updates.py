@@ -116,7 +116,8 @@ class _Feed:
                     self._ring_all()
                 entries = await self._after(position)
             except StoreUnavailable as error:
-                log.warning("updates interrupted", extra={"stream": self._stream, "error": str(error)})
+                shown = {"stream": self._stream, "error": str(error)}
+                log.warning("cannot read the status updates of an API from Redis, retrying", extra=shown)
                 position = None
                 self.started.set()  # each watcher then reads the record, and gets the error there
                 await asyncio.sleep(RETRY_S)

@@ -298,6 +298,9 @@ class Claiming:
         """
         attempt, attempts = self._held.get(lease.id, (None, None))
         if attempt is not None and attempts is not None and attempt.lease == lease and not attempt.answered:
-            log.warning("lease lost", extra={"id": lease.id, "attempt": lease.attempt})
+            log.warning(
+                "lease lost before the handler returned: this attempt can no longer write an outcome",
+                extra={"id": lease.id, "attempt": lease.attempt},
+            )
             del self._held[lease.id]
             await attempts.drop(attempt)

@@ -178,7 +178,10 @@ class Outcomes:
         """Delete the result of an attempt whose lease was lost, or else the payload of the workload."""
         attempt, outcome, written = ending
         if lost:
-            log.warning("lease lost", extra={"id": attempt.lease.id, "attempt": attempt.lease.attempt})
+            log.warning(
+                "lease lost before the outcome was stored: the outcome of this attempt is dropped",
+                extra={"id": attempt.lease.id, "attempt": attempt.lease.attempt},
+            )
             key = _object_of(written)
         else:
             unreadable = isinstance(outcome, Failed) and outcome.reason == Reason.PAYLOAD_UNREADABLE

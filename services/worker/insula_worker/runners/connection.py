@@ -74,7 +74,10 @@ class RunnerConnection(asyncio.BufferedProtocol):
         try:
             known = self._on_answer(number, outcome)
         except Exception:  # the worker's error: the process has sent a frame
-            log.exception("unexpected error at an answer", extra={"job": number})
+            log.exception(
+                "unexpected error in the worker while it processed the answer of a handler process",
+                extra={"job": number},
+            )
             return
         if not known:
             raise FrameInvalid(f"it answers job {number}, which it does not have")
