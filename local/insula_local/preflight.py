@@ -96,7 +96,7 @@ def _is_count(text: str, most: int) -> bool:
 
 
 def with_devices(plan: Plan, root: Path = Path("/")) -> Plan:
-    """Return the plan with the machine's accelerators dealt to the workers of its projects.
+    """Return the plan with the machine's accelerators distributed over the workers of its projects.
 
     A worker of another API, deployed later or earlier, sees all of them. `root` has the machine's /dev and /sys.
     """

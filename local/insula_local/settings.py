@@ -17,7 +17,7 @@ from insula.telemetry.log_lines import LogForm
 from insula.variables import SettingInvalid
 
 INTERNAL_PORT: Final = 8888
-"""Port of the in-cluster listener, the same as on Kubernetes: handlers call http://api-<name>:8888/."""
+"""Port of the inner listener, the same as on Kubernetes: handlers call http://api-<name>:8888/."""
 
 
 PAYLOAD_BYTES_MAX: Final = 2 * 1024**3

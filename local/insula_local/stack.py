@@ -201,12 +201,15 @@ class Stack:
             self._view.starting(api.name if api is not None else part)
 
     def ready(self, part: str, seconds: float) -> None:
-        """Show that a part is ready. Not for a worker, because its API may not be ready yet."""
+        """Show that a part is ready. Show nothing for a worker, because its API may not be ready yet."""
         if self._running[part].part.announced:
             self._view.ready(part, seconds)
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
-        """Show that a part ended. After DEATHS_MAX deaths the start has failed; for a worker, only its API fails."""
+        """Show that a part ended. After DEATHS_MAX deaths, end the stack; if the part is a worker, only its API fails.
+
+        Once the stack is up, a part may end any number of times.
+        """
         self._view.died(part, how, again_s, [] if self._disk.full else lines)  # the disk is the reason
         if self._exit_code is not None or self._running[part].backoff.deaths < DEATHS_MAX:
             return

@@ -14,7 +14,8 @@ BATCHES: Final = (
     Limit(
         "body of `POST /{endpoint}:batch`, after decompression",
         size(int(PAYLOAD_BYTES_MAX.default)),
-        "413 `PAYLOAD_TOO_LARGE`, or the last answer; the lines after it are not accepted",
+        "413 `PAYLOAD_TOO_LARGE`. If answers were already sent, the last line of the answer is this error. The "
+        "remaining lines are not accepted",
         f"`{PAYLOAD_BYTES_MAX.name}`",
     ),
     Limit(

@@ -206,7 +206,8 @@ QUEUE: Final = (
     ),
     Limit(
         "failed reads of one payload from S3",
-        f"{payloads.Patience().errors_min} in {span(payloads.Patience().over_s)} or more, while S3 answers",
+        f"at least {payloads.Patience().errors_min}, over at least {span(payloads.Patience().over_s)}, "
+        "while S3 answers",
         "the workload fails with `PAYLOAD_UNREADABLE`; the payload is kept",
     ),
     Limit(
@@ -269,7 +270,9 @@ HANDLER: Final = (
         "a larger one is kept in a temporary file",
     ),
     Limit(
-        "payloads from S3 that a worker holds", size(payloads.HELD_BYTES_MAX), "others wait; a larger one runs alone"
+        "payloads from S3 that a worker holds",
+        size(payloads.HELD_BYTES_MAX),
+        "others wait; a larger one waits until no other is held",
     ),
     Limit(
         "results of a worker that wait for S3",

@@ -59,8 +59,8 @@ The environment variables of a handler come from these places. If two places set
 5. `INSULA_API`, `INSULA_VERSION`, and the variables that Cortex set: `CORTEX_API_NAME`, `CORTEX_API_KIND`,
    `CORTEX_LOG_LEVEL`, `CORTEX_PROJECT_DIR`, `CORTEX_PYTHON_PATH`.
 
-If 3 or 4 names an AWS account, 2 does not count: see [S3](from-cortex.md#s3). Names in 3 and 4 that start with
-`CORTEX_` or `INSULA_` are refused.
+If `handler.env` or `.env` names an AWS account, the handler gets neither the address nor the keys of the stack's S3:
+see [S3](from-cortex.md#s3). Names in `handler.env` and `.env` that start with `CORTEX_` or `INSULA_` are refused.
 """
 MAY_BE_SET: Final = frozenset({
     "INSULA_REDIS_URL", "INSULA_REDIS_USER", "INSULA_REDIS_PASSWORD", "INSULA_REDIS_CA_FILE", "INSULA_DURABILITY",

@@ -1,8 +1,8 @@
-"""Deals the accelerators of the machine: to the workers of a stack, and to the processes of a worker.
+"""Distributes the accelerators of the machine over the workers of a stack, and those of a worker over its processes.
 
 A program sees the devices that a variable of its environment names: CUDA_VISIBLE_DEVICES for NVIDIA,
-HIP_VISIBLE_DEVICES for AMD, NEURON_RT_VISIBLE_CORES for AWS Neuron. Nothing is dealt of a kind that the machine does
-not have, or whose variable the user has set for the handler.
+HIP_VISIBLE_DEVICES for AMD, NEURON_RT_VISIBLE_CORES for AWS Neuron. A variable is not set if the machine has no such
+device, or if the user has chosen devices of that kind for the handler.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HIP: Final = "HIP_VISIBLE_DEVICES"
 ROCR: Final = "ROCR_VISIBLE_DEVICES"
 NEURON: Final = "NEURON_RT_VISIBLE_CORES"
 CHOSEN_BY: Final = {CUDA: {CUDA}, HIP: {HIP, ROCR, CUDA}, NEURON: {NEURON, "NEURON_RT_NUM_CORES"}}
-"""For each variable that is dealt, those with which a user chooses the same devices. HIP reads CUDA's too."""
+"""For each variable that we set, those with which a user chooses the same devices. HIP reads CUDA's too."""
 
 Device = tuple[str, ...]
 """The words that name one device: one index or UUID, or the indices of a Neuron device's cores."""

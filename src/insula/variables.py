@@ -52,7 +52,7 @@ class Text(Variable):
 
     @property
     def without(self) -> str:
-        """The default."""
+        """The word `required`, or the default as Markdown; empty if there is no default."""
         return "required" if self.required else f"`{self.default}`" if self.default else ""
 
 
@@ -78,7 +78,7 @@ class Secret(Variable):
 
     @property
     def takes(self) -> str:
-        """The text, or the file that contains it."""
+        """The two ways to set the secret, in words."""
         return f"text; or a file with it in `{self.name}_FILE`"
 
     @property
@@ -102,12 +102,12 @@ class Whole(Variable):
 
     @property
     def takes(self) -> str:
-        """The bound."""
+        """The lower bound, in words."""
         return "whole number of at least 1"
 
     @property
     def without(self) -> str:
-        """The default."""
+        """The default, as Markdown."""
         return f"`{self.default}`"
 
 
@@ -126,12 +126,12 @@ class Choice(Variable):
 
     @property
     def takes(self) -> str:
-        """The words."""
+        """The words that the variable accepts, as Markdown."""
         return ", ".join(f"`{choice}`" for choice in self.choices)
 
     @property
     def without(self) -> str:
-        """The first word."""
+        """The default: the first of the words, as Markdown."""
         return f"`{self.choices[0]}`"
 
 
@@ -148,10 +148,10 @@ class Location(Variable):
 
     @property
     def takes(self) -> str:
-        """The kind of value."""
+        """The word `path`: every path is accepted."""
         return "path"
 
     @property
     def without(self) -> str:
-        """The path that is used instead."""
+        """The description of the path that is used if the variable is not set; empty if there is none."""
         return self.instead

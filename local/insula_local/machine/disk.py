@@ -25,7 +25,7 @@ def check_room(data: Path) -> None:
 
 
 class DiskWatch:
-    """Messages for the user: one when the disk is full, and one when it has room again."""
+    """Makes the messages for the user: one when the disk is full, and one when it has room again."""
 
     def __init__(self, data: Path) -> None:
         self._data = data
@@ -37,7 +37,7 @@ class DiskWatch:
         return self.change(room_of(self._data))
 
     def change(self, room: Room) -> str | None:
-        """Return that message for this free space. A full disk has room again when twice the needed space is free."""
+        """Return the message of `look` for this free space. A full disk has room again at twice the needed space."""
         needed = _mebibytes(room.needed_bytes)
         if room.lacking and not self.full:
             self.full = True

@@ -25,7 +25,7 @@ class Log:
         self._start()
 
     def write(self, data: bytes) -> None:
-        """Append data to the log."""
+        """Append data, in a new file if this one would exceed LOG_BYTES_MAX. Raises no OSError."""
         if self._size + len(data) > LOG_BYTES_MAX:
             self._start()
         self._size += len(data)

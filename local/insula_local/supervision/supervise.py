@@ -60,7 +60,10 @@ class Watcher(Protocol):
 
 @dataclass
 class Backoff:
-    """The delay before the next start. It doubles with each death in a row, and is reset after a longer life."""
+    """The delay before a part's next start. It doubles with each death in a row.
+
+    A part that ran for FORGIVEN_AFTER_S is started again after the first delay.
+    """
 
     deaths: int = 0
 

@@ -109,7 +109,7 @@ class Admission:
     async def _submit_many(
         self, api: Registration, envelope: Envelope, payloads: Sequence[tuple[bytes, int]]
     ) -> Sequence[Answer]:
-        """Enqueue workloads with inline payloads. Each payload comes with its number."""
+        """Enqueue workloads with inline payloads. Each payload comes with its number in the call."""
         submissions: list[Submission] = []
         for payload, number in payloads:
             idempotency = None

@@ -11,10 +11,10 @@ This module encodes frames and checks their sizes. It uses no socket and does no
             direct_hosts (optional); body: payload           failure    job, handler_s, reason; body: as refused
                                                              metric     kind, name, value, tags
 
-A job travels as one message of a socket pair of its own, the job queue. The descriptor of a file travels with the
-message instead of a payload from S3. All other frames are written to a stream. Jobs begin in the order
-in which they were written; their answers name them by number. The format is JSON and not pickle, because user code
-controls one side.
+All jobs use one socket pair, the job queue. Each job is one message. If its payload came from S3, the message carries
+the descriptor of a file with the payload. All other frames are written to a stream, over the second socket pair. Jobs
+begin in the order in which they were written; an answer names its job by number. The format is JSON and not pickle,
+because user code controls one side.
 
 The output of user code does not use the socket but two pipes. The marks in that output are defined here as well.
 """

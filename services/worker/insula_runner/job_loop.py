@@ -79,9 +79,9 @@ class Answers:
 
 
 def serve_in_turn(source: JobSource, answers: Answers, loop: EventLoop, output: PositionMarks) -> None:
-    """Answer jobs one after the other until the end of the queue. Raises FrameInvalid.
+    """Answer jobs one after the other. Wait while the queue is empty, and return when it has ended.
 
-    If the handler has an event loop, the loop runs while there is no job.
+    If the handler has an event loop, the loop runs during the wait. Raises FrameInvalid.
     """
     while True:
         try:
@@ -106,7 +106,7 @@ def perform(answers: Answers, job: Job, loop: EventLoop) -> bytes:
 
 
 def serve_in_threads(source: JobSource, answers: Answers, output: LineMarks, slots: int) -> None:
-    """Answer jobs in as many threads as there are slots, until the end of the queue.
+    """Answer jobs in `slots` threads. Each waits while the queue is empty. Return when the queue has ended.
 
     A job has a copy of the main thread's context, so it sees the context variables that `__init__` has set, and no
     other job's. Raises the first error of a thread that is not the handler's.

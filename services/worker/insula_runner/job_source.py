@@ -88,7 +88,7 @@ def read_file(data: bytes) -> bytes:
 
 
 def decode_job(frame: Frame, payload: Optional[bytes]) -> Job:
-    """Return the job in a frame. `payload` is that of its file, None without one. Raises FrameInvalid."""
+    """Return the job in a frame. `payload` is the content of its file, None if none came. Raises FrameInvalid."""
     header: Dict[str, Any] = frame.header
     if frame.type != "job":
         raise FrameInvalid(f"expected a job, got {frame.type!r}")

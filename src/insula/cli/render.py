@@ -61,7 +61,11 @@ Initial = Annotated[
     typer.Option("--initial", help="Start with init_replicas. For the first apply only: later KEDA sets the number."),
 ]
 Tolerance = Annotated[
-    bool, typer.Option("--tolerance", help="Set the autoscaler's tolerances: needs Kubernetes 1.35 and a KEDA for it.")
+    bool,
+    typer.Option(
+        "--tolerance",
+        help="Set the autoscaler's `tolerance`. Needs Kubernetes 1.35, and a version of KEDA that knows this field.",
+    ),
 ]
 Plain = Annotated[
     bool,

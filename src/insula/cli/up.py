@@ -175,5 +175,5 @@ def up(
 
 
 def _located(path: Path) -> Path:
-    """Return the absolute path. A link to a configuration is not resolved: its own folder is the project."""
+    """Return the absolute path. A link to a configuration is not resolved: the folder of the link is the project."""
     return path.resolve() if path.is_dir() else path.parent.resolve() / path.name

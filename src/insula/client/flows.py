@@ -167,7 +167,7 @@ class Flows:
         return workload.result
 
     def watch(self, api: str, id: str, timeout: float | None) -> WatchFlow:
-        """Show each change; reconnect when the stream breaks. Raises TimeoutError."""
+        """Yield a step `Show` for each change; reconnect when the stream breaks. Raises TimeoutError."""
         patience, repeats, shown = Patience(timeout), Repeats(), None
         while True:
             stream = yield Listen(WatchWorkloadRequest(api=api, id=id), patience.left_s())
@@ -234,13 +234,13 @@ def was_lost(error: grpc.RpcError) -> bool:
 
 
 def _metadata(key: str | None) -> tuple[tuple[str, str], ...]:
-    """Return the metadata for the key. Raises InvalidArgument for a key that a header cannot contain."""
+    """Return the metadata of a submit with this idempotency key. Raises InvalidArgument as `check_key` does."""
     check_key(key)
     return () if key is None else ((_KEY, key),)
 
 
 def check_key(key: str | None) -> None:
-    """Raise InvalidArgument for a key that a header cannot contain."""
+    """Raise InvalidArgument if a header cannot contain this idempotency key."""
     if key is not None and not (key.isascii() and key.isprintable() and 0 < len(key) <= _KEY_BYTES_MAX):
         raise InvalidArgument(
             f"idempotency_key: must be 1 to {_KEY_BYTES_MAX} printable ASCII characters (got {key!r})"

@@ -92,7 +92,7 @@ class _Batch:
         return True
 
     def answers(self, response: SubmitWorkloadsResponse, call: Call) -> list[Submitted]:
-        """Return the answer to each payload."""
+        """Return the id or the error of each payload, in the order of the payloads. `call` is for the errors."""
         errors = {refusal.index: error_in(refusal.error, call) for refusal in response.refusals}
         pairs = zip(self.payloads, response.ids, strict=True)
         return [
@@ -194,7 +194,7 @@ class ManyFlows:
         return answers, next((one.error for one in answers if isinstance(one.error, StoreUnavailable)), None)
 
     def results(self, api: str, ids: Iterable[str], timeout: float | None) -> ManyFlow[None]:
-        """Show an outcome for each id, as the workloads end."""
+        """Yield a step `Show` with an outcome for each id, as the workloads end."""
         places: dict[str, list[int]] = {}
         for index, id in enumerate(ids):
             places.setdefault(id, []).append(index)

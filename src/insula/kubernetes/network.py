@@ -14,7 +14,7 @@ from insula.project import ApiSpec
 EDGE: Final[Object] = {"app.kubernetes.io/name": "insula-edge"}
 SUBMIT: Final[Object] = {"app.kubernetes.io/name": "insula-submit"}
 CALLERS: Final = ("insula-results", "insula-submit")
-"""The services that call the workers."""
+"""The services that may connect to the workers. Neither does so yet."""
 METRICS_READER: Final[Object] = {"insula/metrics-reader": "true"}
 """Label of pods, in any namespace, that may read metrics."""
 PRIVATE_4: Final = ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
@@ -51,7 +51,7 @@ def _service_port() -> Object:
 
 
 def worker_policy(spec: ApiSpec, options: Options) -> Object:
-    """Return the policy of the workers: services and Prometheus reach them; they reach Envoy and public addresses."""
+    """Return the policy of the workers. CALLERS and Prometheus reach them; they reach Envoy and public addresses."""
     callers: Object = {
         "podSelector": {"matchExpressions": [{"key": "app.kubernetes.io/name", "operator": "In", "values": [*CALLERS]}]}
     }

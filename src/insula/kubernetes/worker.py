@@ -143,7 +143,7 @@ def _probe(service: str, *, period_s: int, failures: int) -> Object:
 
 
 def _stores() -> list[Object]:
-    """Return the sources of the variables for the stores. A Secret may be missing: then a role of the pod counts.
+    """Return the sources of the variables for the stores. Without the Secret for S3, boto3 uses the role of the pod.
 
     The keys in the last Secret are for handlers. They give no access to Insula's own bucket.
     """

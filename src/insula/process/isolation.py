@@ -76,7 +76,8 @@ def lost_capabilities() -> list[str]:
 def own_processes() -> list[str]:
     """Return bubblewrap's arguments for a process namespace whose first process is the command.
 
-    The kernel settings in /proc are not part of a namespace: root could change them, even without capabilities.
+    SWITCHES, kernel settings in /proc, are mounted read-only. They are not part of a namespace, so root could change
+    them, even without capabilities.
     """
     covered = [word for path in SWITCHES for word in ("--ro-bind-try", path, path)]
     return ["--unshare-pid", "--as-pid-1", "--proc", "/proc", *covered]

@@ -37,7 +37,7 @@ class EndpointClaim:
         return f"{self.claimed_ms} {self.api}"
 
     def stands(self, endpoint: str, registration: Registration | None, now_ms: int) -> bool:
-        """Whether the claim is valid, given the registration of the claiming API. No other API may then claim it."""
+        """Whether the claim is valid: no other API may claim `endpoint`. `registration` is that of the claiming API."""
         if registration is not None:
             if registration.live and registration.endpoint == endpoint:
                 return True

@@ -57,7 +57,7 @@ class HttpServer:
         self.handlers.update({f"/{service}/{name}".encode(): self._wrapped(each) for name, each in handlers.items()})
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Do nothing. The generated functions register the same methods in two ways."""
+        """Do nothing. The generated functions also call `add_registered_method_handlers`, with the same methods."""
 
     async def start(self) -> None:
         """Start listening. Raises OSError if there can be no socket."""

@@ -1,6 +1,6 @@
 """The traceback of a failed workload: which calls may request it, and how it is read.
 
-A traceback shows the handler's code, so callers of an API do not get it. Calls on the in-cluster listener and on the
+A traceback shows the handler's code, so callers of an API do not get it. Calls on the inner listener and on the
 admin address can request it. The public listener removes METADATA from requests (envoy.yaml).
 """
 

@@ -23,7 +23,7 @@ CLIENTS = ("botocore.client", "aiobotocore.client")
 
 
 class Finder:
-    """Finds our packages, the handler's file as HANDLER_MODULE, and CLIENTS with our change."""
+    """Finds PACKAGES, the handler's file by the name HANDLER_MODULE, and CLIENTS, which insula_runner.aws changes."""
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:

@@ -82,7 +82,7 @@ Outcome = Completed | Failed
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """An attempt without an outcome. `reason` is a sentence's end: "the workload was", or the end of its process."""
+    """An attempt without an outcome. `reason` says why, as the log shows it, such as "its lease is lost"."""
 
     reason: str
     blame: Blame = Blame.NONE

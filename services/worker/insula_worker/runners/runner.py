@@ -289,7 +289,7 @@ class Runner:
         self._patience = loop.call_later(max(left_s, PATIENCE_S / 2), self._look_at_queue)
 
     def _settle(self, process: RunnerProcess, reason: str) -> None:
-        """End the jobs of a process that has ended."""
+        """End the jobs of a process that has ended. A job that had not begun is given back, and loses no attempt."""
         numbers = [*process.take_back(), *self._unsent]
         self._unsent.clear()
         waiting = [job for number in numbers if (job := self._jobs.pop(number, None)) is not None]

@@ -106,7 +106,7 @@ def _system(machine: Machine, layer: Path) -> Iterator[str]:
 
 
 def _mnt(machine: Machine) -> Iterator[str]:
-    """Yield arguments for a new /mnt with the entries of the machine's /mnt, to which the project's folder is added."""
+    """Yield arguments for a new /mnt with the entries of the machine's /mnt. The caller adds the project's folder."""
     yield from ("--tmpfs", str(MNT))
     for name, target in (machine.mnt or {}).items():
         path = str(MNT / name)
