@@ -25,8 +25,8 @@ from redis.retry import Retry
 from insula.access import service_acl, worker_acl
 from insula.keys import ApiKeys
 from insula.ledger.updates import changes
-from insula_local.machine.binaries import Programs, find
 from insula_local import valkey
+from insula_local.machine.binaries import Programs, find
 from insula_local.seaweedfs import storage
 from tests.hosts.network import Host, Network, Process
 from tests.stack import status_of
