@@ -139,8 +139,8 @@ async def fetch(url, ids_file, connections):
     caller, ids = Caller(url), Path(ids_file).read_text().split()
 
     async def get(connection, id):
-        if not await caller.look(connection, id):
-            raise ValueError(f"{id} is not completed")
+        while not await caller.look(connection, id):  # `drained` has looked at the last ids only
+            await asyncio.sleep(POLL_S)
 
     made = await caller.connections(int(connections))
     began = time.perf_counter()
