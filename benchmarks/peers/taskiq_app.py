@@ -9,7 +9,9 @@ from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
 URL = os.environ["REDIS_URL"]
 results = RedisAsyncResultBackend(URL, result_ex_time=3600)
-broker = RedisStreamBroker(URL).with_result_backend(results)
+# The benchmark stops the worker while it fills the queue. After redis-py's default of 5 s without an answer, the worker
+# would drop the tasks that it has read.
+broker = RedisStreamBroker(URL, socket_timeout=120).with_result_backend(results)
 
 
 @broker.task
