@@ -28,6 +28,9 @@ PROJECT: Final = Path(__file__).with_name("project")
 PEERS: Final = Path(__file__).parents[1] / "peers"
 START_S: Final = 60
 EVERYSEC: Final = {"appendonly": "yes", "appendfsync": "everysec", "save": ""}
+PATIENT: Final = "?socket_timeout=120"
+"""For redis-py. The benchmark stops a worker while it fills the queue. After the default of 5 s without an answer, the
+worker would lose the tasks in that answer."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,8 @@ class Peer:
         """Start Valkey, then the API and the worker; kill them at the end."""
         port, redis_port = free_port(), free_port()
         url = f"redis://127.0.0.1:{redis_port}/0"
-        variables = {"REDIS_URL": url, "REDIS_PORT": str(redis_port), "DOCKET_URL": url, "DOCKET_NAME": "bench"}
+        variables = {"REDIS_URL": url, "REDIS_PORT": str(redis_port), "PATIENT_REDIS_URL": f"{url}{PATIENT}"}
+        variables |= {"DOCKET_URL": variables["PATIENT_REDIS_URL"], "DOCKET_NAME": "bench"}
         redis = [environment.valkey, *valkey.flags(EVERYSEC | {"port": str(redis_port), "dir": str(folder)})]
         with contextlib.ExitStack() as ending:
             started: dict[int, Callable[[str], str]] = {}

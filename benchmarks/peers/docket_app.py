@@ -9,7 +9,7 @@ from docket.execution import ExecutionState
 from fastapi import FastAPI, Request
 from handler import handle
 
-docket = Docket(name="bench", url=os.environ["REDIS_URL"], execution_ttl=timedelta(hours=1))
+docket = Docket(name="bench", url=os.environ["DOCKET_URL"], execution_ttl=timedelta(hours=1))
 
 
 async def work(payload: dict) -> dict:

@@ -10,7 +10,7 @@ from dramatiq.results.errors import ResultMissing
 from fastapi import FastAPI, Request
 from handler import handle
 
-URL = os.environ["REDIS_URL"]
+URL = os.environ["PATIENT_REDIS_URL"]
 backend = RedisBackend(url=URL)
 broker = RedisBroker(url=URL)
 broker.add_middleware(Results(backend=backend, result_ttl=3_600_000, store_results=True))

@@ -7,7 +7,7 @@ from fastapi import FastAPI, Request
 from handler import handle
 from saq import Queue
 
-queue = Queue.from_url(os.environ["REDIS_URL"])
+queue = Queue.from_url(os.environ["PATIENT_REDIS_URL"])
 
 
 async def work(_, *, payload):

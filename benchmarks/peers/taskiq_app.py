@@ -7,11 +7,9 @@ from fastapi import FastAPI, Request
 from handler import handle
 from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
-URL = os.environ["REDIS_URL"]
+URL = os.environ["PATIENT_REDIS_URL"]
 results = RedisAsyncResultBackend(URL, result_ex_time=3600)
-# The benchmark stops the worker while it fills the queue. After redis-py's default of 5 s without an answer, the worker
-# would drop the tasks that it has read.
-broker = RedisStreamBroker(URL, socket_timeout=120).with_result_backend(results)
+broker = RedisStreamBroker(URL).with_result_backend(results)
 
 
 @broker.task
