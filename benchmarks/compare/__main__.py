@@ -22,8 +22,8 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from benchmarks.compare.environment import PEERS, Environment, environment
-from benchmarks.compare.report import behind, cpu_table, table
-from benchmarks.compare.rounds import Round, Row, Size, Untrusted, check_quiet
+from benchmarks.compare.report import OURS, behind, cpu_table, table
+from benchmarks.compare.rounds import Round, RoundFailed, Row, Size, Untrusted, check_quiet
 from benchmarks.compare.systems import SYSTEMS, System
 
 OUTPUT: Final = Path("build") / "bench"
@@ -31,19 +31,34 @@ UNTRUSTED: Final = 3
 QUICK: Final = Size(jobs=300, end_to_end=200, closed=50, open_s=1.0, warm_up=50)
 
 
-async def measure(systems: Sequence[System], rounds: int, size: Size, found: Environment) -> list[Row]:
-    """Measure all systems in turn, `rounds` times, so that a change of the machine meets all of them."""
-    rows: list[Row] = []
+async def measure(
+    systems: Sequence[System], rounds: int, size: Size, found: Environment
+) -> tuple[list[Row], list[RoundFailed]]:
+    """Measure all systems in turn, `rounds` times, so that a change of the machine meets all of them.
+
+    Return the figures, and the rounds of peers that failed. Raises Untrusted if Insula fails, or a peer always does.
+    """
+    rows, failures = list[Row](), list[RoundFailed]()
     for number in range(1, rounds + 1):
         for system in systems:
             with TemporaryDirectory(prefix="insula-bench-", ignore_cleanup_errors=True) as folder:
                 print(f"round {number} of {rounds}: {system.name}", file=sys.stderr, flush=True)
-                rows += await Round(system, number, found, size, Path(folder)).measure()
-    return rows
+                try:
+                    rows += await Round(system, number, found, size, Path(folder)).measure()
+                except RoundFailed as error:
+                    if system.name == OURS:
+                        raise Untrusted(str(error)) from error
+                    failures.append(error)
+    if without := {system.name for system in systems} - {row.system for row in rows}:
+        raise Untrusted(f"every round failed: {', '.join(sorted(without))}")
+    return rows, failures
 
 
-def page(rows: Sequence[Row], systems: Sequence[System], found: Environment, size: Size) -> str:
+def page(
+    rows: Sequence[Row], failures: Sequence[RoundFailed], systems: Sequence[System], found: Environment, size: Size
+) -> str:
     """Return the page of results, which opens with its limits."""
+    left_out = "".join(f"Left out, because it failed: {failure}.\n" for failure in failures)
     cores, memory_gib = os.cpu_count(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
     machine = f"{cores} cores and {memory_gib} GiB ({platform.machine()}, Linux {platform.release()})"
     names = [system.name for system in systems]
@@ -55,7 +70,7 @@ Medians of {max(row.round for row in rows)} rounds, ranges in brackets; the syst
 JSON; the handler returns them. {size.jobs} workloads fill the queue. Figures of another machine differ: compare
 ratios. A ratio above 1 means that Insula is better. Insula writes every accepted workload to the disk before it
 answers; the peers' Redis writes once a second.
-
+{left_out}
 {table(rows, names)}
 Behind the best peer on Python: {", ".join(behind(rows, names)) or "nothing"}.
 
@@ -79,14 +94,14 @@ def main() -> None:
     found, size = environment(), QUICK if given.quick else Size()
     OUTPUT.mkdir(parents=True, exist_ok=True)
     try:
-        rows = asyncio.run(measure(chosen, given.rounds, size, found))
+        rows, failures = asyncio.run(measure(chosen, given.rounds, size, found))
         (OUTPUT / "rows.jsonl").write_text("".join(json.dumps(asdict(row)) + "\n" for row in rows))
         if not given.busy:
             check_quiet(rows)
     except Untrusted as error:
         print(f"bench: {error}", file=sys.stderr)
         sys.exit(UNTRUSTED)
-    text = page(rows, chosen, found, size)
+    text = page(rows, failures, chosen, found, size)
     (OUTPUT / "page.md").write_text(text, encoding="utf-8")
     subprocess.run([found.python, PEERS / "plot.py", OUTPUT / "rows.jsonl", OUTPUT / "plot.png"], check=True)
     print(text)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
@@ -27,6 +28,10 @@ WORKERS: Final = ("worker", "runner")
 
 class Untrusted(Exception):
     """A measurement would be wrong: another process answered, or the machine was busy."""
+
+
+class RoundFailed(Exception):
+    """The system did not end the workloads of a round, or a call failed."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Round:
         self.rows: list[Row] = []
 
     async def measure(self) -> list[Row]:
-        """Start the system, measure it and stop it. Raises Untrusted."""
+        """Start the system, measure it and stop it. Raises Untrusted and RoundFailed."""
         async with self._system.running(self._environment, self._folder) as running:
             if not listens(running.port, running.roles()):
                 raise Untrusted(f"{self._system.name}: another process listens at port {running.port}")
@@ -121,7 +126,8 @@ class Round:
         callers = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
         output, errors = await callers.communicate()
         if callers.returncode != 0:
-            raise Untrusted(f"{self._system.name}: {arguments[0]}: {errors.decode()[-2000:]}")
+            print(errors.decode(), file=sys.stderr)
+            raise RoundFailed(f"{self._system.name}, round {self._number}: {errors.decode().splitlines()[-1]}")
         found: dict[str, Any] = json.loads(output)
         return found
 

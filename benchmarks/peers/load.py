@@ -139,8 +139,8 @@ async def fetch(url, ids_file, connections):
     caller, ids = Caller(url), Path(ids_file).read_text().split()
 
     async def get(connection, id):
-        while not await caller.look(connection, id):  # `drained` has looked at the last ids only
-            await asyncio.sleep(POLL_S)
+        if not await caller.look(connection, id):
+            sys.exit(f"{id} is not completed")
 
     made = await caller.connections(int(connections))
     began = time.perf_counter()
@@ -213,8 +213,11 @@ SCENARIOS = {
 
 
 async def main(scenario, *arguments):
-    async with asyncio.timeout(TIMEOUT_S):
-        print(json.dumps(await SCENARIOS[scenario](*arguments)))
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            print(json.dumps(await SCENARIOS[scenario](*arguments)))
+    except TimeoutError:
+        sys.exit(f"{scenario} takes more than {TIMEOUT_S} s, as when a workload is lost")
 
 
 if __name__ == "__main__":
