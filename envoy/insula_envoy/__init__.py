@@ -28,11 +28,11 @@ def bundled_folder() -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class EdgeAddresses:
-    """The settings of one edge: its listeners, its services, its allowed callers and its limits.
+    """The settings of one edge: its listeners, its services, its CORS origins and its limits.
 
-    The listeners' addresses are IP addresses. Those of the services and `admin` are host:port or unix:PATH; `submit`
-    and `results` are of one kind. A service has one address for each of its processes; calls spread over them, and over
-    all addresses of a host name. Requests of HTTP go to `submit_http` and `results_http`, which are unix:PATH
+    The listeners' addresses are IP addresses. Those of the services and `admin` are host:port or unix:PATH, of the
+    same kind for `submit` and `results`. A service has one address for each of its processes; calls spread over them,
+    and over all addresses of a host name. HTTP requests go to `submit_http` and `results_http`, which are unix:PATH
     (insula.rpc.http1), except for payloads over 32 KiB or of unknown length. If these two are empty, all requests go to
     `submit` and `results` over gRPC. In-cluster callers expect that internal_port is 8888. `cors_origins` are the
     origins whose pages may read replies; "*" is any. `address_requests_per_s` limits each client address; 0 means no
@@ -83,7 +83,7 @@ def render_s3(address: str, port: int, upstream: str) -> str:
 
 
 def render_s3_stream(address: str, port: int, upstream: str) -> str:
-    """Return YAML as `render_s3` does, for the S3 at host:port: bytes are passed on without a look at them."""
+    """Return YAML as `render_s3` does, but the listener forwards TCP bytes without parsing HTTP."""
     template = _template(bundled_folder(), "s3_stream.yaml")
     return template.substitute(ADDRESS=address, PORT=port, UPSTREAM=_address(upstream))
 
@@ -97,7 +97,7 @@ def _endpoints(addresses: Sequence[str]) -> str:
 
 
 def _address(address: str) -> str:
-    """Return an address in Envoy's format, as YAML. Only the user of Envoy can connect to a socket that it makes."""
+    """Return host:port or unix:PATH in Envoy's format, as YAML. Sockets that Envoy makes get the mode 0600."""
     if (path := unix_socket(address)) is not None:
         return json.dumps({"pipe": {"path": str(path), "mode": 0o600}})
     host, _, port = address.rpartition(":")

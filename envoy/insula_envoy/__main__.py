@@ -1,7 +1,7 @@
 """Run the edge: `python -m insula_envoy`. Renders the configuration from the environment, and runs `envoy` with it.
 
-At SIGTERM Envoy asks its callers to close their connections, and accepts new ones for ACCEPT_S more, because a load
-balancer learns of the end later. It ends when no request runs any more, or after the grace period. Without this program
+At SIGTERM Envoy asks its callers to close their connections. It accepts new ones for ACCEPT_S seconds, because a load
+balancer notices the stop later. It ends when no request runs any more, or after the grace period. Without this program,
 Envoy would end at once.
 """
 
@@ -24,7 +24,7 @@ from insula_envoy.settings import Settings
 ACCEPT_S: Final = 5
 LOOK_S: Final = 0.2
 THREADS: Final = 2
-"""Add replicas for more: Envoy would use all cores of the machine, whatever the limit of its container."""
+"""Threads of Envoy. By default it starts one for each core of the machine, even if its container has a lower limit."""
 LISTEN: Final = "0.0.0.0"  # noqa: S104 - a container is reached from outside
 PUBLIC_PORT: Final = 8080
 S3_PORT: Final = 8333
@@ -52,7 +52,7 @@ async def run(settings: Settings) -> int:
 
 
 async def _drain(envoy: Process, socket: Path, grace_s: float) -> None:
-    """Let running requests end within `grace_s`, then end Envoy."""
+    """Wait until no request runs, for `grace_s` seconds at most. Then send SIGTERM to Envoy."""
     note("edge: draining")
     try:
         async with asyncio.timeout(grace_s):

@@ -13,7 +13,7 @@ _ACTIVE: Final = re.compile(r"^http\.(?:public|in_cluster)\.downstream_rq_active
 
 
 class EnvoyUnavailable(Exception):
-    """Envoy did not answer a call. It has ended, or will be stopped."""
+    """Envoy did not answer a call, for example because it has ended."""
 
 
 class _OverSocket(http.client.HTTPConnection):
@@ -28,7 +28,10 @@ class _OverSocket(http.client.HTTPConnection):
 
 
 def call(path: Path, method: str, target: str) -> str:
-    """Return the body of the answer. Blocks for CALL_S at most. Raises EnvoyUnavailable."""
+    """Return the body of the answer to a request of `target` over the socket `path`. Ignores the HTTP status.
+
+    Blocks, for CALL_S at most at each read or write. Raises EnvoyUnavailable.
+    """
     connection = _OverSocket(path)
     try:
         connection.request(method, target)
@@ -40,5 +43,5 @@ def call(path: Path, method: str, target: str) -> str:
 
 
 def active_requests(path: Path) -> int:
-    """Return the number of requests of callers that run now. Blocks. Raises EnvoyUnavailable."""
+    """Return the number of running requests on the public and the inner listener. Blocks. Raises EnvoyUnavailable."""
     return sum(map(int, _ACTIVE.findall(call(path, "GET", "/stats?filter=downstream_rq_active"))))

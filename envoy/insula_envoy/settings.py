@@ -26,7 +26,7 @@ GRACE_S: Final = Whole("INSULA_GRACE_S", "seconds that running requests have to 
 
 @dataclass(frozen=True)
 class Settings:
-    """`submit` and `results` are host:port. `s3` is empty and `address_requests_per_s` 0 if there is none."""
+    """`submit`, `results` and `s3` are host:port; `s3` may be empty. `address_requests_per_s` is 0 without a limit."""
 
     submit: str
     results: str

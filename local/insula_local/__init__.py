@@ -2,8 +2,8 @@
 
     settings     the options and the environment of `insula up`
     preflight    checks before anything starts
-    plan         a checked stack, ready to start
-    up           takes the data directory and the ports, and runs the stack
+    plan         the checked settings, projects and programs of a stack
+    up           locks the data directory, chooses the ports and runs the stack
     datadir      the data directory: files kept between runs, and their lock
     parts        the parts: command, environment, sockets
     stack        the order in which parts start and stop
@@ -13,7 +13,7 @@
     supervision  starts, probes, restarts and stops a part, and collects its output
     rollout      deploys the APIs at the start and with --watch, and waits until each is ready
     view         the output for the user, as plain lines or on a terminal; it never blocks
-    scrapes      one address for Prometheus
+    scrapes      the HTTP server of the metrics of results and workers, for Prometheus
     envoy_admin  asks Envoy to close its listeners
 
 One process with one event loop does all of this. Blocking work runs in threads: reading and packing a project, and

@@ -10,7 +10,7 @@ from typing import Final
 from insula.phase import ApiState
 
 A_MOMENT_S: Final = 1.5
-"""A phase that lasts longer is shown: packages are being installed, or a model is loading."""
+"""A phase that lasts longer is shown to the user: for example, packages are installed, or a model is loaded."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class LocalApi:
     progress: str = ""
 
     def wait_for(self, version: str) -> None:
-        """Reset the state, because a new version was deployed."""
+        """Store a newly deployed version, and reset the state and the phase."""
         self.version, self.state, self.reason, self.phase = version, ApiState.PENDING, "", ""
 
     def lingers(self, phase: str, progress: str, now: float) -> bool:

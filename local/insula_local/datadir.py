@@ -19,7 +19,7 @@ from insula_local.seaweedfs.storage import Keys
 from insula_local.settings import PLAIN_PATH, Refused
 
 LAST_CHILDREN_S: Final = 5
-"""How long the stores of a killed stack may take to end. They keep the lock until then."""
+"""Longest wait for the lock. The parts of a killed stack hold the lock until they end."""
 SOCKET_PATH_BYTES_MAX: Final = 107
 """Linux' limit for the path of a Unix socket (unix(7): sun_path, without its final zero)."""
 SOCKET_NAME_BYTES_MAX: Final = 64
@@ -39,9 +39,9 @@ class DataDirectory:
     """An open, locked data directory. Only its user may read it, because it holds keys and payloads."""
 
     def __init__(self, path: Path, runtime: Path) -> None:
-        """Create it if it does not exist, and take its lock. Raises Refused.
+        """Create the directory if it does not exist, and take its lock. Raises Refused.
 
-        If paths of sockets in the data directory would be too long, sockets are in a new folder in `runtime`.
+        If the path of the data directory is not suitable for sockets, the sockets are in a new folder in `runtime`.
         """
         self.path: Final = path.resolve()
         self._runtime: Final = runtime
@@ -83,13 +83,13 @@ class DataDirectory:
         return self.path / "seaweedfs"
 
     def remembered_ports(self) -> dict[str, int]:
-        """The ports of the last run."""
+        """Return the ports of the last run by name; empty if there are none."""
         with suppress(OSError, ValueError):
             return {name: int(port) for name, port in json.loads((self.path / "ports.json").read_text()).items()}
         return {}
 
     def remember_ports(self, ports: Mapping[str, int]) -> None:
-        """Store the ports for the next run, because SeaweedFS has stored the addresses of its parts."""
+        """Store the ports for the next run: SeaweedFS stores the addresses of its servers, so they must not change."""
         _write(self.path / "ports.json", json.dumps(dict(ports)))
 
     def write(self, name: str, text: str) -> Path:
@@ -99,13 +99,13 @@ class DataDirectory:
         return path
 
     def write_plain(self, name: str, text: str) -> Path:
-        """The same, for a program that interprets characters of a path, as boto3 does with `$`."""
+        """Write a file of the current run to a path without special characters: boto3 expands `$` in a path."""
         path = self.sockets / name
         _write(path, text)
         return path
 
     def append(self, name: str, text: str) -> None:
-        """Append to a file of the current run. It is not replaced, because handlers have the file mounted."""
+        """Append to a file of the current run. The file is not replaced, because it is mounted in handler processes."""
         with (self.run / name).open("a", encoding="utf-8") as file:
             file.write(text)
 
@@ -114,7 +114,7 @@ class DataDirectory:
         _write(self.seaweedfs / name, text)
 
     def close(self) -> None:
-        """Release the directory. The lock lasts until the last store that inherited it has ended."""
+        """Release the directory. The lock is held until the last part that inherited it has ended."""
         for path in (pid_file(self.path), stack_file(self.path)):  # commands then find no stack
             with suppress(OSError):
                 path.unlink()

@@ -1,4 +1,4 @@
-"""The supervisor's calls to Envoy's admin socket."""
+"""Closes Envoy's listeners for callers, with a call to its admin socket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 async def close_listeners(socket: Path) -> None:
-    """Make Envoy refuse new connections of callers. S3 for handlers and running requests continue.
+    """Make Envoy refuse new connections of callers. Running requests continue, and handlers can still reach S3.
 
     Errors are ignored: if Envoy does not answer, it has ended, or will be stopped with the other parts.
     """

@@ -24,15 +24,15 @@ from insula_local.supervision import probes
 from insula_local.supervision.supervise import Part, Probe
 
 WORKER_GRACE_S: Final = 5
-"""How long a stopping worker waits for its handler. Then it gives unfinished workloads back."""
+"""How long a stopping worker waits for its handler. Then it returns unfinished workloads to the queue."""
 WORKER_STOP_S: Final = 6.0
 EDGE_STOP_S: Final = 0.7
-"""The stop times of a worker, the edge, the services and the stores together are below 10 s."""
+"""The limits for the stop of workers, then of Envoy and the services, then of the stores: together below 10 s."""
 ENVOY_THREADS: Final = 2
 """Threads of Envoy for each process of submit and results. A request takes more CPU time in Envoy than in a service."""
 SOCKETS: Final = Path("/tmp")  # noqa: S108 - not our choice
 PORTS: Final = ("s3.port", "metrics.port")
-"""The TCP ports in addition to the public one and 8888: S3 for handlers, and metrics. Parts use Unix sockets."""
+"""Names of the TCP ports besides the public port and 8888: S3 for handlers, and metrics. Parts use Unix sockets."""
 ENVOY_ALLOCATOR: Final = {"GLIBC_TUNABLES": "glibc.pthread.rseq=0"}
 """Reserves the kernel's rseq for Envoy's allocator. glibc 2.35 and later uses rseq itself. Without rseq, the allocator
 has a cache for each thread and never returns the memory of a peak of callers. Earlier glibcs ignore the tunable."""
@@ -41,17 +41,17 @@ _SEAWEEDFS_FLAGS: Final = (
     "s3.port", "s3.port.grpc", "admin.port",
 )  # fmt: skip
 SEAWEEDFS_PORTS: Final = tuple(f"seaweedfs/{flag}" for flag in _SEAWEEDFS_FLAGS)
-"""TCP ports of SeaweedFS' parts, for a machine that allows no network namespace."""
+"""Names of the TCP ports of SeaweedFS' servers. Used if the machine allows no network namespace."""
 _OURS: Final = frozenset(
     name
     for variable in (ADMIN_TOKEN, REDIS_URL, REDIS_USER, REDIS_PASSWORD, REDIS_CA_FILE, S3_ADDRESSING)
     for name in (variable.name, f"{variable.name}_FILE")
 ) | {"INSULA_ADVERTISE", "INSULA_BAKED", "INSULA_SCALER_LISTEN"}
-"""Variables that no part inherits. The parts get the URL of Redis, with user, password and CA, in a file."""
+"""Variables of the user that no part inherits. Parts get the URL of Redis, with user, password and CA, in a file."""
 
 
 def metrics_socket(worker: str) -> str:
-    """Return the name of the socket for the metrics of a worker with this short name."""
+    """Return the name of the metrics socket of a worker. `worker` is the worker's short name."""
     return f"metrics.{worker}"
 
 
@@ -59,8 +59,8 @@ def metrics_socket(worker: str) -> str:
 class Parts:
     """Makes the parts of one stack.
 
-    `ports` has a port for each name in PORTS, and for each in SEAWEEDFS_PORTS unless SeaweedFS is `enclosed`. `names`
-    are the APIs with a worker: those of the plan, and those deployed later.
+    `enclosed` is whether SeaweedFS has its own network namespace. `ports` has a port for each name in PORTS, and for
+    each in SEAWEEDFS_PORTS unless `enclosed`. `names` are the APIs with a worker: of the plan, or deployed later.
     """
 
     plan: Plan
@@ -81,7 +81,7 @@ class Parts:
 
     @property
     def redis_url_shown(self) -> str:
-        """The same URL without its password."""
+        """`redis_url` with *** in place of the password."""
         url = urlsplit(self.redis_url)
         if url.password is None:
             return self.redis_url
@@ -89,7 +89,7 @@ class Parts:
 
     @property
     def public_url(self) -> str:
-        """The edge's URL for callers on this machine."""
+        """The URL of Envoy's public listener for callers on this machine."""
         address = self.settings.public_address
         return f"http://{'127.0.0.1' if address == '0.0.0.0' else address}:{self.settings.public_port}"  # noqa: S104
 
@@ -100,7 +100,7 @@ class Parts:
 
     @property
     def s3_endpoint(self) -> str:
-        """The S3 endpoint for handlers, on the edge. Our services use S3's socket."""
+        """The S3 endpoint for handlers: a listener of Envoy. Services use the Unix socket of S3 instead."""
         return f"http://{self.settings.internal_address}:{self.ports['s3.port']}"
 
     @property
@@ -112,11 +112,11 @@ class Parts:
 
     @property
     def metrics_address(self) -> tuple[str, int]:
-        """The address of all parts' metrics, for Prometheus."""
+        """The host and the port of the server of metrics, for Prometheus."""
         return self.settings.internal_address, self.ports["metrics.port"]
 
     def metrics_url(self, path: str) -> str:
-        """Return the URL of a part's metrics. `path` is one of those in `scrapes`."""
+        """Return the URL of a part's metrics. `path` is scrapes.RESULTS or a result of scrapes.worker_path."""
         host, port = self.metrics_address
         return f"http://{host}:{port}{path}"
 
@@ -125,22 +125,22 @@ class Parts:
         return Scrapes(self.socket("results-metrics"), lambda worker: self.socket(metrics_socket(worker)))
 
     def with_api(self, api: str) -> Parts:
-        """Return the same stack with one more API, and add its short name to the hosts file of all handlers."""
+        """Return the same parts with one more API, and add `api-<name>` to the hosts file of all handlers."""
         if api in self.names:
             return self
         self.data.append("hosts", hosts.line(self.settings.internal_address, api))
         return replace(self, names=(*self.names, api))
 
     def socket(self, name: str) -> Path:
-        """Return the Unix socket of a server of this stack."""
+        """Return the path of the Unix socket with this name."""
         return self.data.sockets / f"{name}.sock"
 
     def address(self, name: str) -> str:
-        """Return the same as an address for gRPC."""
+        """Return the gRPC address, `unix://PATH`, of the Unix socket with this name."""
         return f"unix://{self.socket(name)}"
 
     def valkey(self) -> Part:
-        """Return the part Redis. It replies only after a write is on disk (I1)."""
+        """Return the part Redis: a Valkey that replies only after a write is on disk (guarantee I1)."""
         socket = self.socket("valkey")
         listening = {"port": "0", "unixsocket": str(socket), "unixsocketperm": "700", "dir": "."}
         command = (str(self.plan.programs.valkey), *valkey.flags(valkey.SETTINGS | listening))
@@ -198,13 +198,13 @@ class Parts:
                 path.unlink(missing_ok=True)
 
     def results(self, name: str) -> Part:
-        """Return a process of results as a part. All have the same metrics, so Prometheus reads those of the first."""
+        """Return one process of results as a part. All have the same metrics, so Prometheus reads only the first."""
         return self._service("results", name, INSULA_METRICS_LISTEN=f"{name}-metrics")
 
     def submit(self, name: str, take_log_line: Callable[[str], None]) -> Part:
-        """Return a process of submit as a part. Commands call ApiService of the first.
+        """Return one process of submit as a part. `insula deploy` and other commands call ApiService of `submit`.
 
-        `take_log_line` gets each line of its log.
+        `take_log_line` is called with each line of the process' stderr.
         """
         part = self._service("submit", name, INSULA_ADMIN_LISTEN=f"{name}-admin")
         level = part.environment.get("INSULA_LOG_LEVEL", "info")
@@ -213,7 +213,7 @@ class Parts:
         return replace(part, environment=environment, take_log_line=take_log_line)
 
     def worker(self, worker: WorkerId, take_line: Callable[[str], None]) -> Part:
-        """Return a worker as a part. `take_line` gets each line that it prints."""
+        """Return a worker as a part. `take_line` is called with each line of the worker's stdout."""
         variables = {
             "INSULA_API": worker.api,
             "INSULA_WORKER": worker.name,
@@ -233,7 +233,7 @@ class Parts:
         return replace(part, stop_s=WORKER_STOP_S, take_line=take_line, announced=False)
 
     def envoy(self) -> Part:
-        """Return the part Envoy: the public listener, the inner one, and one that passes on handlers' S3 calls."""
+        """Return the part Envoy: the public listener, the inner one, and one that forwards handlers' calls to S3."""
         from insula_envoy import EdgeAddresses, render, render_s3
 
         host, admin = self.settings.internal_address, self.socket("envoy-admin")
@@ -263,12 +263,12 @@ class Parts:
         )
 
     def _appended(self, variables: Mapping[str, str]) -> dict[str, str]:
-        """Return these variables, lists with colons. The user's own value comes first."""
+        """Return `variables`. If the user has set one of them, the user's value and a colon come before ours."""
         given = self.settings.environment
         return {name: ":".join(filter(None, [given.get(name), value])) for name, value in variables.items()}
 
     def _service(self, service: str, name: str, **listens: str) -> Part:
-        """Return a process of a service as the part `name`. `listens` has the names of its further sockets."""
+        """Return one process of a service as the part `name`. `listens` maps variables to names of further sockets."""
         http, listens = self.socket(f"{name}-http"), {"INSULA_LISTEN": name, **listens}
         sockets = [http, *(self.socket(socket) for socket in listens.values())]
         variables = {variable: self.address(socket) for variable, socket in listens.items()}
@@ -276,7 +276,7 @@ class Parts:
         return self._part(name, _python(f"insula_{service}"), self._stores() | variables, probes.listening(*sockets))
 
     def _stores(self) -> dict[str, str]:
-        """Return the environment variables with which services reach Redis and S3. Secrets are in files of the user."""
+        """Return the variables with the addresses of Redis and S3. Secrets are in files that only the user can read."""
         keys, data = self.data.keys, self.data
         credentials = storage.credentials(keys.access_key, keys.secret_key)
         return {
@@ -291,7 +291,7 @@ class Parts:
         }
 
     def _inherited(self) -> dict[str, str]:
-        """Return the user's environment, without variables for AWS accounts, and with no proxy for our own ports."""
+        """Return the user's environment without AWS_* and the names in _OURS. NO_PROXY also has this stack's hosts."""
         given = self.settings.environment.items()
         inherited = {name: value for name, value in given if not name.startswith("AWS_") and name not in _OURS}
         direct = [self.settings.internal_address, "127.0.0.1", "localhost", *(f"api-{api}" for api in self.names)]
@@ -312,5 +312,5 @@ class Parts:
 
 
 def _python(module: str) -> tuple[str, ...]:
-    """Return the command of a module. With -P, a user's file with the name of one of our modules is not imported."""
+    """Return the command that runs a module. With -P, no file of the user replaces it."""
     return (sys.executable, "-X", "utf8", "-P", "-m", module)

@@ -1,4 +1,4 @@
-"""A checked stack, ready to start."""
+"""The plan of a stack: what `preflight` has checked and `up` starts."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class WorkerId:
 
     @property
     def short(self) -> str:
-        """The API, and for a further worker its number. An API's name has no dot, so that the text is unique."""
+        """The short name: `API` for worker 0, `API.N` for worker N. It is unique: the name of an API has no dot."""
         return f"{self.api}.{self.number}" if self.number else self.api
 
     @property
     def part(self) -> str:
-        """The name of the worker as a part."""
+        """The name of the part that runs this worker."""
         return f"worker {self.short}"
 
 
@@ -37,8 +37,8 @@ class WorkerId:
 class Plan:
     """The settings, the projects, the programs, the payload limit of the edge, and the numbers of processes.
 
-    An API without an entry in `replicas` has one worker. `devices` has the variables with the accelerators of a worker.
-    `processes` is the number of processes of submit, and of results.
+    `replicas` has the number of workers of an API, which is 1 without an entry. `devices` has the environment variables
+    that select the accelerators of a worker. submit and results have `processes` processes each.
     """
 
     settings: Settings

@@ -24,11 +24,11 @@ from insula_local.settings import INTERNAL_PORT, Refused, Settings
 
 CONNECT_S: Final = 3
 DATA_PATH_BYTES_MAX: Final = 480
-"""SQLite's limit of a path is 512 bytes (sqlite3: MAX_PATHNAME). Its longest file name is filer.db-journal."""
+"""Limit of the path. SQLite opens up to 512 bytes (sqlite3: MAX_PATHNAME), with /seaweedfs/filer.db-journal here."""
 REPLICAS_MAX: Final = 100
-"""Most workers of one API on this machine: the default of `autoscaling.max_replicas`."""
+"""Largest number of workers of one API on this machine: the default of `autoscaling.max_replicas`."""
 PROCESSES_MAX: Final = 64
-"""Most processes of submit, and of results."""
+"""Largest number of processes of submit, and of results."""
 ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.\[\]:_-]+")
 """The format of the Origin header: scheme, host and optional port, in lower case, without a path."""
 
@@ -49,7 +49,7 @@ def check(settings: Settings, directories: Iterable[Path]) -> Plan:
 
 
 def read_projects(directories: Iterable[Path]) -> tuple[Project, ...]:
-    """Read the projects. Raises ProjectInvalid if two of their APIs have the same name or the same endpoint."""
+    """Read the APIs of all directories. Raises ProjectInvalid, or Refused if two have the same name or endpoint."""
     several = list(directories)
     projects = tuple(project for directory in several for project in _read(directory, name=len(several) > 1))
     names: dict[str, Project] = {}
@@ -70,7 +70,7 @@ def read_projects(directories: Iterable[Path]) -> tuple[Project, ...]:
 
 
 def read_replicas(texts: Sequence[str], apis: Collection[str]) -> dict[str, int]:
-    """Return the number of workers in each text `API=N`. Raises Refused for another form, API or number."""
+    """Parse texts `API=N`. Return the number of workers by API. Raises Refused for an unknown API or a wrong N."""
     found: dict[str, int] = {}
     for text in texts:
         api, _, number = text.partition("=")
@@ -85,7 +85,7 @@ def read_replicas(texts: Sequence[str], apis: Collection[str]) -> dict[str, int]
 
 
 def read_processes(text: str) -> int:
-    """Return the number of processes of each service. Raises Refused for another text or number."""
+    """Parse the number of processes of each service. Raises Refused unless it is from 1 to PROCESSES_MAX."""
     if not _is_count(text, PROCESSES_MAX):
         raise Refused(f"--processes {text!r} is refused: write a whole number from 1 to {PROCESSES_MAX}.")
     return int(text)
@@ -98,7 +98,7 @@ def _is_count(text: str, most: int) -> bool:
 def with_devices(plan: Plan, root: Path = Path("/")) -> Plan:
     """Return the plan with the machine's accelerators distributed over the workers of its projects.
 
-    A worker of another API, deployed later or earlier, sees all of them. `root` has the machine's /dev and /sys.
+    Workers of APIs that are not in the plan see all accelerators. /dev and /sys are read below `root`.
     """
     visible = visible_devices(plan.settings.environment, root)
     if not visible:
@@ -110,7 +110,7 @@ def with_devices(plan: Plan, root: Path = Path("/")) -> Plan:
 
 
 def _read(directory: Path, *, name: bool) -> list[Project]:
-    """Return the APIs of a directory. Raises ProjectInvalid; with `name`, its text starts with the directory."""
+    """Return the APIs of a directory. Raises ProjectInvalid. If `name`, the text of the error names the directory."""
     try:
         return read_project(directory)
     except ProjectInvalid as error:
@@ -120,7 +120,7 @@ def _read(directory: Path, *, name: bool) -> list[Project]:
 
 
 def check_data(data: Path, projects: Iterable[Project]) -> None:
-    """Check that the stores can be opened, and that no project contains them: a deployment would include them."""
+    """Raise Refused if the path is too long for SQLite, or if the bundle of a project would contain the data."""
     size_bytes = len(os.fsencode(data))
     if size_bytes > DATA_PATH_BYTES_MAX:
         raise Refused(
@@ -136,7 +136,7 @@ def check_data(data: Path, projects: Iterable[Project]) -> None:
 
 
 def check_cache(settings: Settings) -> None:
-    """Check that the cache's path has no colon: folders in it become part of PATH, in which a colon is a separator."""
+    """Make the cache. Raises Refused if that fails, or if its path has a colon, the separator of PATH."""
     cache = settings.cache
     if ":" in str(cache) or "\n" in str(cache):
         raise Refused(
@@ -155,7 +155,10 @@ def check_cache(settings: Settings) -> None:
 
 
 def check_addresses(settings: Settings) -> None:
-    """Check that both addresses are free, and that the internal one is reachable from this machine only."""
+    """Check the addresses and the CORS origins. The internal address must be loopback, and both ports must be free.
+
+    Raises Refused, also for a public address that is not loopback unless `anyone_may_call` is set.
+    """
     if not _is_loopback(settings.internal_address):
         raise Refused(
             f"--internal-address {settings.internal_address} is refused: its listeners are for handlers and "
@@ -189,7 +192,7 @@ def check_addresses(settings: Settings) -> None:
 
 
 def check_redis(url: str) -> None:
-    """Check that the user's own Redis answers, with the URL's user and password. The services check its durability."""
+    """Raise Refused if the user's own Redis does not answer a PING. The services check its durability later."""
     from redis import Redis
     from redis.exceptions import RedisError
 
@@ -205,9 +208,9 @@ def check_redis(url: str) -> None:
 
 
 def check_isolation(settings: Settings) -> str:
-    """Return a line with the parts of isolation that this machine refuses; empty if none, or if isolation is off.
+    """Return a line with the parts of isolation that this machine does not allow; empty if none, or with isolation off.
 
-    The test uses the folder of the writable layers. Raises Refused if isolation is required and incomplete.
+    Runs a test in the cache's folder of layers. Raises Refused if isolation is required and incomplete.
     """
     try:
         return find_sandbox(settings.isolation, settings.cache / ENVIRONMENTS).missing
@@ -219,7 +222,7 @@ def check_isolation(settings: Settings) -> str:
 
 
 def _check_address(address: str) -> None:
-    """Check that the address is a literal address of this machine."""
+    """Raise Refused unless the text is an IPv4 address of this machine."""
     try:
         ipaddress.IPv4Address(address)
         ports.is_free(address, 0)

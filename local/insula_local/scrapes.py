@@ -1,7 +1,7 @@
 """The metrics address for Prometheus. Forwards each scrape to the Unix socket of a part.
 
 GET /results/metrics         the queues of all APIs
-GET /workers/<api>/metrics   an API's worker and its handler; <api>.1 is its second worker
+GET /workers/<api>/metrics   a worker and its handler; <api>.1 in place of <api> is the API's second worker
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _REQUEST: Final = re.compile(rb"(GET|HEAD) (?:/results|/workers/(?P<worker>[a-z0
 
 
 def worker_path(worker: str) -> str:
-    """Return the path for the metrics of a worker with this short name."""
+    """Return the URL path of a worker's metrics. `worker` is the worker's short name."""
     return f"/workers/{worker}/metrics"
 
 
@@ -29,7 +29,7 @@ class Scrapes:
     """The server of the metrics address. It serves one request for each connection."""
 
     def __init__(self, results: Path, worker: Callable[[str], Path]) -> None:
-        """`results` is the socket with the metrics of results; `worker` returns that of a worker's short name."""
+        """`results` is the metrics socket of results. `worker` returns the metrics socket for a worker's short name."""
         self._results = results
         self._worker = worker
         self._server: asyncio.Server | None = None

@@ -21,7 +21,7 @@ INTERNAL_PORT: Final = 8888
 
 
 PAYLOAD_BYTES_MAX: Final = 2 * 1024**3
-"""The default limit of submit. The edge must have the same."""
+"""Default size of the largest payload. submit and Envoy must have the same limit."""
 
 
 PLAIN_PATH: Final = re.compile(r"[A-Za-z0-9/._+-]+")
@@ -38,9 +38,9 @@ class Settings:
 
     `ask` is whether to ask the user before a dependencies.sh runs. `anyone_may_call` accepts that the public listener,
     which has no authentication, is open to other machines. `cors_origins` are the origins whose pages may read
-    replies; "*" is any. `address_requests_per_s` limits each client address; 0 means no limit. `log_form` is the form
-    of workers' log lines; `verbose` also prints the lines of each workload and phase. `environment` is the base of the
-    parts' environments. `replicas` are the texts `API=N` of the command line, `processes` is the text of `--processes`.
+    replies; "*" is any. `address_requests_per_s` limits each client address; 0 means no limit. `log_form` is the format
+    of workers' log lines. If `verbose`, lines about each workload and phase are printed too. Parts inherit
+    `environment`. `replicas` are the values `API=N` of `--replicas`; `processes` is the value of `--processes`.
     """
 
     data: Path
@@ -75,7 +75,7 @@ class Settings:
 
     @property
     def runtime(self) -> Path:
-        """The parent of temporary folders with short and plain paths."""
+        """The folder for temporary folders: XDG_RUNTIME_DIR if it exists and matches PLAIN_PATH, else /tmp."""
         given = Path(self.environment.get("XDG_RUNTIME_DIR") or "/tmp")  # noqa: S108 - any path below TMPDIR may be long
         return given if given.is_dir() and PLAIN_PATH.fullmatch(str(given)) else Path("/tmp")  # noqa: S108
 
@@ -86,7 +86,7 @@ class Settings:
 
     @property
     def payload_bytes_max(self) -> int:
-        """The limit that submit and the edge share. Raises Refused."""
+        """Size of the largest payload, for submit and Envoy. Raises Refused for an invalid INSULA_PAYLOAD_BYTES_MAX."""
         text = self.environment.get("INSULA_PAYLOAD_BYTES_MAX", str(PAYLOAD_BYTES_MAX))
         if not text.isascii() or not text.isdigit() or int(text) == 0:
             raise Refused(f"INSULA_PAYLOAD_BYTES_MAX must be a whole number of at least 1 (got {text!r}).")

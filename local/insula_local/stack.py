@@ -5,8 +5,8 @@
     Envoy
 
 Workers are started when their API is deployed. The stop has the reverse order: the edge closes its listeners for
-callers, the workers give unfinished workloads back, the edge and the services end, and the stores end last. Handlers
-can reach S3 through the edge until they have ended.
+callers, the workers return unfinished workloads to the queue, the edge and the services end, and the stores end last.
+Handlers can reach S3 through the edge until they have ended.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from insula_local.supervision.supervise import Part, Supervised
 from insula_local.view.plain import Announcement, View
 
 DEATHS_MAX: Final = 5
-"""The start fails after this many deaths of one part in a row before the stack is up."""
+"""If a part dies this many times in a row before the stack is up, the start fails; for a worker, only its API does."""
 INTERRUPTED: Final = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 """Exit codes of a stack that was stopped before it was up."""
 FAILED: Final = 1
@@ -127,7 +127,7 @@ class Stack:
                 group.create_task(deploy_what_is_saved(self._rollout, configurations, self._view.say))
 
     def _write_down(self) -> None:
-        """Write the stack's addresses for `insula get` and other commands. They can use them before the stack is up."""
+        """Write stack.json, in which `insula get` and other commands find the stack, even before it is up."""
         self._parts.data.write("stack.json", self._announcement().as_json())
 
     async def _watch_disk(self) -> None:
@@ -162,7 +162,7 @@ class Stack:
         return supervised
 
     def _on_log_line(self, line: str) -> None:
-        """Handle a log line of submit: it reports each deployment, by this stack or by `insula deploy`."""
+        """Follow the deployment if this log line of submit reports one: by this stack or by `insula deploy`."""
         if f'"message": "{API_DEPLOYED}"' in line:
             fields = json.loads(line)
             self._rollout.deployed(fields["api"], fields["version"], fields["endpoint"])
@@ -188,25 +188,25 @@ class Stack:
         self._view.phase(api, time.monotonic())
 
     def api_settled(self, api: LocalApi) -> None:
-        """Show that an API is ready or failing. Once all requested APIs are, the stack is up."""
+        """Show that an API is ready or failing. Once no API of the plan is pending, the start can finish."""
         self._view.api(api, time.monotonic() - api.since)
         awaited = (self._rollout.apis[project.spec.name] for project in self._parts.plan.projects)
         if all(each.state != ApiState.PENDING for each in awaited):
             self._settled.set()
 
     def starting(self, part: str) -> None:
-        """Show that a part starts; for a worker, the name of its API."""
+        """Show that a part starts. A worker is shown by the name of its API."""
         api = self._api_of(part)
         if api is not None or self._running[part].part.announced:
             self._view.starting(api.name if api is not None else part)
 
     def ready(self, part: str, seconds: float) -> None:
-        """Show that a part is ready. Show nothing for a worker, because its API may not be ready yet."""
+        """Show that a part is ready. A worker is not shown, because its API may not be ready yet."""
         if self._running[part].part.announced:
             self._view.ready(part, seconds)
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
-        """Show that a part ended. After DEATHS_MAX deaths, end the stack; if the part is a worker, only its API fails.
+        """Show that a part ended. After DEATHS_MAX deaths in a row, stop the stack or, for a worker, fail its API.
 
         Once the stack is up, a part may end any number of times.
         """
@@ -245,7 +245,7 @@ class Stack:
         self._view.stopped(time.monotonic() - began)
 
     def _stages(self) -> Iterable[list[Supervised]]:
-        """Yield the groups of parts that are stopped together, in order."""
+        """Yield the groups of parts, in the order of the stop. The parts of one group are stopped together."""
         workers, stores = self._workers.keys(), {"valkey", "seaweedfs"}
         for names in (workers, self._running.keys() - workers - stores, stores):
             yield [each for name, each in self._running.items() if name in names]

@@ -21,11 +21,11 @@ from insula_local.view.terminal import Terminal
 
 REFUSED: Final = 2
 OPEN_FILES: Final = 20_000
-"""More than the edge's limit of connections. With the usual 1024, one caller could block all others."""
+"""More than Envoy's limit of connections. With the usual limit of 1024 files, one caller could block all others."""
 
 
 def run(plan: Plan) -> int:
-    """Run the stack until it is stopped. Returns an exit code of `insula.cli.up`."""
+    """Run the stack until it is stopped. Returns the exit code of `insula up`, see `insula.cli.up`."""
     hide_from_others()
     raise_open_files()
     try:
@@ -64,7 +64,7 @@ async def _run(parts: Parts, why_open: str) -> int:
 
 
 def view(settings: Settings) -> View:
-    """Return the view: colours and a spinner on a terminal, else plain lines."""
+    """Return the output for the user: with colours and a spinner if stderr is a terminal, else plain lines."""
     terminal = Terminal(sys.stderr.fileno())
     if not terminal.isatty():
         return View(terminal, settings.log_form, verbose=settings.verbose)
@@ -74,7 +74,7 @@ def view(settings: Settings) -> View:
 
 
 def choose_ports(plan: Plan, data: DataDirectory, *, enclosed: bool) -> dict[str, int]:
-    """Choose the ports, and store them for the next run."""
+    """Choose a port for each name, and store them for the next run. Raises Refused if no port is free."""
     names, remembered = (*PORTS, *(() if enclosed else SEAWEEDFS_PORTS)), data.remembered_ports()
     try:
         chosen = ports.choose(names, remembered, [plan.settings.public_port])

@@ -82,7 +82,7 @@ __all__ = [
 ]
 
 _HOMES = ("insula.errors", "insula.status", "insula.client")
-"""The modules that define these names; the last one loads gRPC."""
+"""The modules that define the names in `__all__`; the last module loads gRPC."""
 
 
 def __getattr__(name: str) -> object:

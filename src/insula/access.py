@@ -1,8 +1,8 @@
-"""The access rules of Redis for each process: rules of `ACL SETUSER`, without a user's name and password.
+"""The access rules of Redis for each process, as arguments of `ACL SETUSER` without the user's name and password.
 
-A worker may access the keys of its API only. submit and results may access the keys of all APIs, but no others. No user
-may run a command that changes Redis' configuration, its users or its scripts, or one that lists keys. AUTH and HELLO
-need no rule.
+A worker may access the keys of its API only. submit and results may access the keys of all APIs and the registry, and
+no others. No user may run a command that lists keys, or that changes Redis' configuration, users or scripts. AUTH and
+HELLO need no rule.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _SERVICES: Final = {
 
 
 def worker_acl(api: str) -> str:
-    """Return the rules of the user of an API's workers."""
+    """Return the rules for the Redis user of an API's workers."""
     return _rules((f"{ApiKeys(api).prefix}*",), (*_COMMON, *_WORKER))
 
 
 def service_acl(service: str) -> str:
-    """Return the rules of the user of `submit` or `results`."""
+    """Return the rules for the Redis user of a service: `submit` or `results`."""
     return _rules((APIS, ENDPOINTS, EVERY_API), (*_COMMON, *_SERVICES[service]))
 
 

@@ -1,4 +1,4 @@
-"""The cache folder: the environments of handlers, and the scripts that a user confirmed."""
+"""The cache folder. It has the Python environments of handlers, and notes which scripts a user allowed to run."""
 
 from __future__ import annotations
 

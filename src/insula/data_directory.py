@@ -1,4 +1,4 @@
-"""What a command reads in the data directory of an `insula up`: whether the stack runs, and its addresses."""
+"""What commands read in the data directory of a stack: whether the stack runs, and its addresses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from insula.cache import cache_folder
 
 
 def stack_file(data: Path) -> Path:
-    """Return the file with the stack's addresses: the object of `insula up --json`. It exists while the stack runs."""
+    """Return the path of the file with the stack's addresses (`insula up --json`). It exists while the stack runs."""
     return data / "run" / "stack.json"
 
 
@@ -20,7 +20,7 @@ def pid_file(data: Path) -> Path:
 
 
 def holder(data: Path) -> int | None:
-    """Return the id of the process that runs a stack on this data directory; None if there is none."""
+    """Return the id of the process that runs a stack in this data directory; None if no stack runs."""
     with suppress(OSError, ValueError):
         pid = int(pid_file(data).read_text())
         return pid if command_of(pid) else None
@@ -28,12 +28,12 @@ def holder(data: Path) -> int | None:
 
 
 def cache_of(data: Path, environment: Mapping[str, str]) -> Path:
-    """Return the cache folder of the stack's handlers. For a user without a home it is in the data directory."""
+    """Return the stack's cache folder. For a user without a home directory it is `cache` in the data directory."""
     return cache_folder(environment, data / "cache")
 
 
 def command_of(pid: int) -> str:
-    """Return the command line of a process, shortened; empty if no process has this pid."""
+    """Return the first 80 characters of a process' command line; empty if no process has this pid."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()[:80]
     return ""

@@ -1,4 +1,4 @@
-"""Distributes the accelerators of the machine over the workers of a stack, and those of a worker over its processes.
+"""Distributes a machine's accelerators among the workers of a stack, and those of a worker among its handler processes.
 
 A program sees the devices that a variable of its environment names: CUDA_VISIBLE_DEVICES for NVIDIA,
 HIP_VISIBLE_DEVICES for AMD, NEURON_RT_VISIBLE_CORES for AWS Neuron. A variable is not set if the machine has no such
@@ -21,7 +21,7 @@ HIP: Final = "HIP_VISIBLE_DEVICES"
 ROCR: Final = "ROCR_VISIBLE_DEVICES"
 NEURON: Final = "NEURON_RT_VISIBLE_CORES"
 CHOSEN_BY: Final = {CUDA: {CUDA}, HIP: {HIP, ROCR, CUDA}, NEURON: {NEURON, "NEURON_RT_NUM_CORES"}}
-"""For each variable that we set, those with which a user chooses the same devices. HIP reads CUDA's too."""
+"""For each variable that Insula sets: the variables by which a user chooses the same devices. HIP reads CUDA's too."""
 
 Device = tuple[str, ...]
 """The words that name one device: one index or UUID, or the indices of a Neuron device's cores."""
@@ -52,9 +52,10 @@ def visible_devices(environment: Mapping[str, str], root: Path = Path("/")) -> t
 def worker_variables(
     workers: Sequence[tuple[Compute, Collection[str]]], visible: Sequence[Devices]
 ) -> list[dict[str, str]]:
-    """Return the variables of each worker of a stack, given its `compute` and the variables that its API sets itself.
+    """Return the variables of each worker. `workers` has each worker's `compute`, and the variables that its API sets.
 
-    A worker gets as many devices as it asks for. If all workers together ask for more than there are, some share one.
+    A worker gets as many devices as it asks for. If the workers together ask for more devices than the machine has,
+    some workers share a device.
     """
     decks = [(kind, itertools.cycle(kind.devices)) for kind in visible]
     return [
@@ -73,8 +74,8 @@ def device_variables(
     """Return the variables of one process of a worker; `process` counts from 0.
 
     `visible` are the worker's devices, `own` the names of the variables that the API sets itself. Each process gets the
-    same number of devices. All processes share the worker's devices, so that nothing is set, if there is one process or
-    fewer devices than processes. A core of a Neuron device counts as a device, because processes cannot share it.
+    same number of devices. If there is one process, or fewer devices than processes, no variable is returned, and the
+    processes share the devices. A core of a Neuron device counts as a device, because processes cannot share it.
     """
     variables = dict[str, str]()
     for kind in visible:
@@ -96,9 +97,10 @@ def _singles(words: Sequence[str] | Iterator[str]) -> tuple[Device, ...]:
 
 
 def _named(devices: tuple[Device, ...], names: str | None) -> tuple[Device, ...]:
-    """Return the devices that a variable names: all of the machine without the variable, none if the machine has none.
+    """Return the devices that a variable names. `names` is its value; with None, return all `devices` of the machine.
 
-    A list ends at its first invalid word, such as -1. Neuron's variable may hold a range such as 0-3.
+    A list ends at its first invalid word, such as -1. Neuron's variable may have a range such as 0-3. If the machine
+    has no devices, return none.
     """
     if names is None or not devices:
         return devices
@@ -140,7 +142,7 @@ def _neuron(root: Path) -> tuple[Device, ...]:
 
 
 def _numbered(folder: Path, word: str) -> list[str]:
-    """Return the names in the folder that consist of the word and a number, by their number."""
+    """Return the names in the folder that consist of the word and a number, sorted by this number."""
     names = [path.name for path in folder.glob(f"{word}[0-9]*") if path.name.removeprefix(word).isdigit()]
     return sorted(names, key=lambda name: int(name.removeprefix(word)))
 

@@ -31,11 +31,11 @@ from datetime import timedelta
 from typing import ClassVar
 
 NAME_CHARS_SHOWN = 200
-"""Characters of an unknown name that an error repeats: errors travel in headers, whose size is limited."""
+"""Most characters of an unknown name in an error text, because errors are sent in headers of limited size."""
 
 
 class InsulaError(Exception):
-    """Root of the tree; catch it to catch everything Insula raises on purpose.
+    """Base class of Insula's errors. Catch it to catch every error that Insula raises on purpose.
 
     `told` lists the attributes that clients get in addition to the text.
     """
@@ -77,7 +77,7 @@ class PayloadTooLarge(InvalidArgument):
     told = ("limit_bytes",)
 
     def __init__(self, limit_bytes: int, advice: str = "") -> None:
-        """`advice` is the end of the text, if the caller can do something."""
+        """`advice` is appended to the text, if the caller can do something."""
         super().__init__(f"the payload is larger than the limit of {limit_bytes} bytes{advice}")
         self.limit_bytes = limit_bytes
 
@@ -147,7 +147,7 @@ class IdempotencyConflict(InsulaError):
 
 
 class ResourceExhausted(InsulaError):
-    """A limit that has no reason of its own is reached; nothing was stored. Repeat the request after Retry-After."""
+    """A limit is reached, such as that of concurrent calls; nothing was stored. Repeat the call after Retry-After."""
 
     def __init__(self, message: str, retry_after: timedelta) -> None:
         super().__init__(message)
@@ -173,7 +173,7 @@ class StoreFull(ResourceExhausted):
 
 
 class StoreUnavailable(InsulaError):
-    """Redis or S3 does not answer; a submit may have been accepted. Repeat it under the same Idempotency-Key.
+    """Redis or S3 does not answer; a submit may have been accepted. Repeat it with the same Idempotency-Key.
 
     `store` is the store's name, empty in a client. Clients get only `summary`. `detail` has the store's address and the
     operation that failed.
@@ -202,7 +202,7 @@ class StorageFull(StoreUnavailable):
 
 
 class LeaseLost(InsulaError):
-    """A later attempt holds the workload, or it has ended: stop its handler and write nothing more."""
+    """The attempt no longer holds its workload: a later attempt does, or the workload has ended. Write nothing more."""
 
     told = ("id", "attempt")
 

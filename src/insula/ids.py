@@ -20,10 +20,10 @@ def new_id() -> str:
 
 
 def made_ms(id: str) -> int:
-    """Return the time at which the id was made, in Unix milliseconds."""
+    """Return the time at which the id was made, in Unix milliseconds. The id contains it."""
     return int(id[:8] + id[9:13], 16)
 
 
 def is_id(text: str) -> bool:
-    """Whether `text` has the form of an id. If not, no workload can have it, and Redis need not be read."""
+    """Whether `text` has the form of an id. If not, no workload has this id, and Redis need not be read."""
     return _CANONICAL.fullmatch(text) is not None

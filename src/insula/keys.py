@@ -1,4 +1,4 @@
-"""The name of every Redis key; private to the ledger and the registry, which own the data, and to the access rules.
+"""The name of every Redis key. Only the ledger, the registry and the access rules use this module.
 
 All keys of one API have the hash tag `{api}`, so a script that uses them stays in one slot of a Redis Cluster. The
 scripts build the keys that contain an id, see ledger/scripts/library.lua.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 APIS: Final = "insula:apis"
-"""Hash: API name -> the mark of its last deployment. No TTL."""
+"""Hash: API name -> a mark, which changes with each deployment. No TTL."""
 ENDPOINTS: Final = "insula:endpoints"
 """Hash: endpoint -> the API that claims it, and the time of the claim. No TTL."""
 EVERY_API: Final = "insula:{*}:*"
@@ -42,7 +42,10 @@ class ApiKeys:
         )
 
     def idempotency(self, digest: str) -> str:
-        """Return the key of a hash, TTL 24 h: the id returned for an Idempotency-Key, and the digest of the request."""
+        """Return the key of a hash, TTL 24 h: the workload of an Idempotency-Key, and the digest of its request.
+
+        `digest` is that of the Idempotency-Key.
+        """
         return f"{self.prefix}idempotency:{digest}"
 
     def workload(self, id: str) -> str:

@@ -1,4 +1,4 @@
-"""The phases of a worker and the states of an API, in the words of the contract."""
+"""The phases of a version on a worker and the states of an API, in the words of the gRPC messages."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
-    """installing -> starting -> ready. Any of them becomes failing if installing or starting a handler fails."""
+    """The phase of a version on a worker: installing -> starting -> ready. Each can become failing or draining."""
 
     INSTALLING = "installing"  # the worker fetches the bundle and builds the environment
     STARTING = "starting"  # the handler is being imported and constructed
     READY = "ready"  # __init__ has returned
-    FAILING = "failing"  # for a reason; the worker retries with backoff
+    FAILING = "failing"  # installing or starting the handler failed; the worker retries with backoff
     DRAINING = "draining"  # the worker is stopping and claims no more workloads
 
 
@@ -20,4 +20,4 @@ class ApiState(StrEnum):
 
     PENDING = "pending"  # no worker of this version is ready or failing
     READY = "ready"  # a worker of this version is ready
-    FAILING = "failing"  # a worker of this version is failing and none is ready; the reason is that worker's
+    FAILING = "failing"  # a worker of this version is failing and none is ready; the API has that worker's reason

@@ -1,4 +1,4 @@
-"""Printing for people and for programs. Printed text cannot control the terminal.
+"""Prints text for people and for programs, so that the text cannot control the terminal.
 
 Much of what the commands print comes from handlers, clients, projects and services. On a terminal, characters that
 would move the cursor, change colours, hide or reorder text are printed as escapes. This applies to stderr always, and

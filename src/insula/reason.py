@@ -1,4 +1,4 @@
-"""The stable words for why a workload failed."""
+"""The stable words that name the reasons why a workload failed."""
 
 from __future__ import annotations
 

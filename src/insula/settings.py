@@ -1,6 +1,7 @@
 """The settings that all services have. Each service reads them from its environment once, in its `__main__`.
 
-`insula up` uses the names of the variables. So functions import redis-py and the ledger, which take 8 MB.
+`insula up` uses only the names of the variables. So redis-py and the ledger, which take 8 MB of memory, are imported in
+functions.
 """
 
 from __future__ import annotations
@@ -77,10 +78,10 @@ def redis_url(environment: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class StoreSettings:
-    """The stores, and the limits that all processes share. boto3 reads S3's endpoint and keys from AWS_*.
+    """The addresses of the stores, and the limits that all processes share. boto3 reads the AWS_* variables itself.
 
-    `redis_url` has the user, the password and the CA's certificates. `folder` is the folder in which stores on this
-    machine keep their data; None for stores elsewhere.
+    `redis_url` contains the user, the password and the path of the CA's certificates. `folder` is the folder in which
+    stores on this machine keep their data; None for stores elsewhere.
     """
 
     redis_url: str = field(repr=False)
@@ -91,7 +92,7 @@ class StoreSettings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
-        """Read the settings. Raises SettingInvalid, which names the variable."""
+        """Read the settings from environment variables. Raises SettingInvalid, which names the variable."""
         from insula.ledger import LedgerPolicy
 
         policy = LedgerPolicy(

@@ -14,7 +14,7 @@ from typing import Final
 class Status(StrEnum):
     """The status of a workload. The values are the HTTP contract; Lua scripts and records use the same words."""
 
-    IN_QUEUE = "in_queue"  # accepted and on disk, or given back; waits for an attempt
+    IN_QUEUE = "in_queue"  # accepted and on disk, or returned to the queue; waits for an attempt
     IN_PROGRESS = "in_progress"  # an attempt has a lease on it
     COMPLETED = "completed"  # the handler returned a result
     FAILED = "failed"  # the handler, the payload or the workers failed; the failure has the reason

@@ -44,7 +44,7 @@ class Text(Variable):
     required: bool = False
 
     def read(self, environment: Environment) -> str:
-        """Return the text. Raises SettingInvalid if it is required and not set."""
+        """Return the variable's text. Raises SettingInvalid if it is required and not set."""
         value = environment.get(self.name, "") or self.default
         if self.required and not value:
             raise SettingInvalid(f"the environment variable {self.name} must be set")
@@ -63,7 +63,10 @@ class Secret(Variable):
     required: bool = False
 
     def read(self, environment: Environment) -> str:
-        """Return the text. Raises SettingInvalid if both variables are set, or if a required text is missing."""
+        """Return the secret; empty if it is not set and not required.
+
+        Raises SettingInvalid if both variables are set, if the file cannot be read, or if a required secret is missing.
+        """
         path, value = environment.get(f"{self.name}_FILE"), environment.get(self.name, "")
         if path and value:
             raise SettingInvalid(f"set either {self.name} or {self.name}_FILE, not both")
@@ -102,7 +105,7 @@ class Whole(Variable):
 
     @property
     def takes(self) -> str:
-        """The lower bound, in words."""
+        """The allowed values, in words."""
         return "whole number of at least 1"
 
     @property
@@ -137,12 +140,12 @@ class Choice(Variable):
 
 @dataclass(frozen=True)
 class Location(Variable):
-    """A path; None if it is not set. `instead` describes the path that is used then."""
+    """A path. `instead` describes the path that is used if the variable is not set."""
 
     instead: str = ""
 
     def read(self, environment: Environment) -> Path | None:
-        """Return the path, which may be relative."""
+        """Return the path, which may be relative; None if the variable is not set."""
         given = environment.get(self.name)
         return Path(given) if given else None
 

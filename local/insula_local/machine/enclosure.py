@@ -18,7 +18,7 @@ _PROBE_S: Final = 10
 
 
 def enclosed(bwrap: Path, command: Sequence[str], directory: Path, *writable: Path) -> tuple[str, ...]:
-    """Return `command` with its own network, processes and /tmp. It can write to `writable` only."""
+    """Return a command line that runs `command` in the namespaces. There it can write only to `writable` and /tmp."""
     program = Path(command[0])
     seen = ("--ro-bind", str(program), str(program))  # the program may be below /tmp
     written = (word for path in writable for word in ("--bind", str(path), str(path)))
@@ -26,7 +26,7 @@ def enclosed(bwrap: Path, command: Sequence[str], directory: Path, *writable: Pa
 
 
 def obstacle(bwrap: Path | None) -> str:
-    """Return a short reason why this machine allows no namespace; empty if it allows one."""
+    """Return why bubblewrap cannot make the namespaces on this machine; empty if it can."""
     if bwrap is None:
         return "bubblewrap is not installed"
     try:

@@ -10,7 +10,7 @@ ETC_HOSTS: Final = Path("/etc/hosts")
 
 
 def render(address: str, apis: Iterable[str]) -> str:
-    """Return the machine's current file and `api-<name>` for each API, so that http://api-<name>:8888/ works."""
+    """Return the machine's /etc/hosts with a line for each API, so that http://api-<name>:8888/ works."""
     try:
         machine = ETC_HOSTS.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -19,5 +19,5 @@ def render(address: str, apis: Iterable[str]) -> str:
 
 
 def line(address: str, api: str) -> str:
-    """Return the line of one API."""
+    """Return the line that maps the host name `api-<api>` to the address."""
     return f"{address} api-{api}\n"

@@ -1,4 +1,4 @@
-"""Finds free ports, and the process that listens on a port. Reads /proc only."""
+"""Finds free ports, and the process that listens on a port."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from insula.data_directory import command_of
 PROC: Final = Path("/proc")
 LOWEST: Final = 10240
 GRPC_OFFSET: Final = 10000
-"""SeaweedFS' admin worker adds this to the admin's HTTP port to get its gRPC port, and ignores the flag for it."""
+"""SeaweedFS' admin worker expects the gRPC port of the admin server at its HTTP port plus this. No flag changes it."""
 _LISTEN: Final = "0A"
 _EVERY_ADDRESS: Final = ""
 _ATTEMPTS: Final = 1000
@@ -32,11 +32,11 @@ class Process:
 
 
 class NoFreePort(Exception):
-    """Every tried port is taken."""
+    """All ports that were tried are in use."""
 
 
 def is_free(address: str, port: int) -> bool:
-    """Whether a server could listen on the port now. Raises OSError if it cannot listen on this address at all."""
+    """Whether a server could listen on the port now. Raises OSError if no server can listen on this address."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -52,7 +52,7 @@ def is_free(address: str, port: int) -> bool:
 def choose(names: Iterable[str], remembered: Mapping[str, int], others: Iterable[int] = ()) -> dict[str, int]:
     """Return a port for each name, free on every address of this machine. A remembered port that is free is kept.
 
-    `others` are ports that must not be chosen, even if they are free.
+    `others` are ports that must not be chosen, even if they are free. Raises NoFreePort.
 
     The ports are free on every address, because SeaweedFS refuses a port that is taken on any address, for example by
     a stack on another loopback address. They are below the kernel's range for outgoing connections. In that range, an

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 RETRY_S: Final = 0.05
 LOOK_EVERY_S: Final = 0.1
 LOOK_AGAIN_EVERY_S: Final = 1.0
-"""The pause while no API is pending and one is failing. The worker of a failing API retries by itself."""
+"""Pause between reads if no API is pending but one is failing. The worker of a failing API retries."""
 
 _SETTLED: Final = frozenset({Phase.READY, Phase.FAILING})
 _CHANNEL: Final = (
@@ -40,10 +40,10 @@ class Audience(Protocol):
     """Receives each change of an API's state."""
 
     def api_deployed(self, api: LocalApi) -> None:
-        """A version of the API is registered. Start its workers unless they are running."""
+        """A new version of the API is registered. The audience starts the API's workers unless they are running."""
 
     def api_slow(self, api: LocalApi) -> None:
-        """The API's worker has been in one phase for A_MOMENT_S. Called at each read until the phase changes."""
+        """The API's worker has been in its phase for A_MOMENT_S. Called at each read until the phase changes."""
 
     def api_settled(self, api: LocalApi) -> None:
         """The API is ready or failing."""
@@ -62,10 +62,10 @@ class Rollout:
         all_apis: bool = True,
         replicas: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        """Report the state of APIs to `audience`: of every API with `all_apis`, else of those that it deploys itself.
+        """`audience` receives the states of all registered APIs, or without `all_apis` of those deployed by this stack.
 
-        With `confirmations`, a project is deployed only if its dependencies.sh is confirmed. An API has as many workers
-        as `replicas` has for it, else one.
+        With `confirmations`, a project is deployed only if the user has confirmed the text of its dependencies.sh.
+        `replicas` has the number of workers of an API, which is 1 without an entry.
         """
         self.apis: Final[dict[str, LocalApi]] = {}
         self._public_url = public_url
@@ -84,7 +84,7 @@ class Rollout:
             self.apis[name] = LocalApi(name, self._public_url + endpoint, project.root)
 
     async def deploy_all(self, projects: Iterable[Project]) -> None:
-        """Deploy these APIs one after the other. An API whose deployment is refused is reported as failing."""
+        """Deploy the projects one after the other. An API whose deployment is refused is reported as failing."""
         for project in projects:
             try:
                 await self.deploy(project.config_path, project.spec.name)
@@ -92,7 +92,7 @@ class Rollout:
                 self.settle(self.apis[project.spec.name], ApiState.FAILING, str(error))
 
     async def follow(self) -> None:
-        """Report every change of state to the audience, until cancelled. Once all are ready, wait for a deployment."""
+        """Report each change of an API's state to the audience, until cancelled. Reads nothing while all are ready."""
         while True:
             self._news.clear()
             pause_s = await self._look()
@@ -101,7 +101,7 @@ class Rollout:
                     await self._news.wait()
 
     def close(self) -> None:
-        """End all running calls."""
+        """Close the connections to submit and to workers. Running calls fail."""
         for client in (self._client, *self._workers.values()):
             client.close()
 
@@ -136,7 +136,7 @@ class Rollout:
                 await asyncio.sleep(RETRY_S)
 
     def deployed(self, name: str, version: str, endpoint: str) -> None:
-        """Follow a version until it is ready or failing. This object or `insula deploy` has deployed it."""
+        """Follow a version that this object or `insula deploy` has deployed, until it is ready or failing."""
         self._take_up(name, version, endpoint)
         self._news.set()
 
@@ -173,9 +173,9 @@ class Rollout:
         return LOOK_EVERY_S if ApiState.PENDING in states else LOOK_AGAIN_EVERY_S
 
     def _ask(self, ours: Set[str] | None) -> list[tuple[Api, list[Worker]]]:
-        """Return each API of `ours`, or all APIs, with the reports of those of its workers that answer.
+        """Return the APIs named in `ours`, or all if it is None, each with the current reports of its workers.
 
-        The workers are asked too, because the registry may still have reports of a killed stack's workers.
+        Workers that do not answer are left out. The reports in the registry may be from workers of a killed stack.
         """
         return [(api, self._describe_all(api)) for api in self._client.apis() if ours is None or api.name in ours]
 
@@ -195,8 +195,8 @@ class Rollout:
     def _judge(self, registered: Api, workers: Iterable[Worker]) -> ApiState:
         """Compare the reports of an API's workers with its registration. Return the state that was last reported.
 
-        If no worker is still starting, report the API to the audience as ready or failing. If one has been in its phase
-        for long, report the API as slow.
+        If no worker is still starting, report the API to the audience as ready or failing. If a worker has been in one
+        phase for A_MOMENT_S, report the API as slow.
         """
         api = self._take_up(registered.name, registered.version, registered.endpoint)
         releases = [worker for worker in workers if worker.version == api.version]

@@ -14,12 +14,12 @@ from insula_local.rollout.rollout import Rollout
 SETTLE_MS: Final = 200
 """Writes within this time of each other are one change, because an editor or a checkout writes several files."""
 TOGETHER_MS_MAX: Final = 1000
-"""The longest change. It must end, because stores in a hidden folder of the project write all the time."""
+"""A change ends after this time even if writes continue: stores in a hidden folder of a project write all the time."""
 _NAMES_THAT_COUNT: Final = {".env", ".cortexignore"}
 
 
 def roots_of(path: Path, roots: Iterable[Path]) -> Iterator[Path]:
-    """Yield the projects to which the file may belong. It may be an ignored file; then the bundle does not change."""
+    """Yield the directories of `roots` whose project may contain the file. An ignored file counts too."""
     for root in roots:
         if path.is_relative_to(root) and _counts(path.relative_to(root)):
             yield root
@@ -31,10 +31,10 @@ def _counts(path: Path) -> bool:
 
 
 async def deploy_what_is_saved(rollout: Rollout, configurations: Iterable[Path], say: Callable[[str], None]) -> None:
-    """Deploy each project of these configuration files again when it is saved. Returns if files cannot be watched.
+    """Deploy each project of `configurations` again when one of its files is saved.
 
     First, each project is deployed once, because it may have been saved before watching began. An unchanged project
-    gives the same version.
+    keeps its version. Returns, with a message by `say`, if files cannot be watched.
     """
     by_root: dict[Path, list[Path]] = {}
     for path in configurations:

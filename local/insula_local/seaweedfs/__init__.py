@@ -1,1 +1,1 @@
-"""SeaweedFS as Insula's S3: its identities, its settings, and its preparation before the services start."""
+"""SeaweedFS as Insula's S3: identities, settings, and the steps between its start and that of the services."""

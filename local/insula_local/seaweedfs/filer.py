@@ -1,4 +1,4 @@
-"""Prepares SeaweedFS for Insula: its path rules and our bucket."""
+"""Prepares SeaweedFS for Insula, by HTTP calls to its file server, the filer: path rules and the bucket."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class _FilerConnection(HTTPConnection):
 
 
 async def prepare(filer: Path, token_key: str, bucket: str) -> None:
-    """Wait until SeaweedFS answers and set it up. Safe to repeat."""
+    """Wait until SeaweedFS answers, then set its path rules and make the bucket. Safe to repeat."""
     while True:
         try:
             await asyncio.to_thread(_prepare, filer, token_key, bucket)
@@ -55,7 +55,7 @@ async def prepare(filer: Path, token_key: str, bucket: str) -> None:
 
 
 def _prepare(filer: Path, token_key: str, bucket: str) -> None:
-    """Write the path rules of the filer and the folder of the bucket, unless they exist."""
+    """Write the path rules of the filer if they differ. Make the folder of the bucket if it is missing."""
     wanted = json.dumps(FILER_SETTINGS).encode()
     if _call(filer, token_key, "GET", SETTINGS_PATH) != wanted:
         _call(filer, token_key, "PUT", SETTINGS_PATH, wanted)
@@ -82,7 +82,7 @@ def _call(filer: Path, token_key: str, method: str, path: str, body: bytes | Non
 
 
 def _token(key: str) -> str:
-    """Return a JSON Web Token (HS256), which SeaweedFS' HTTP ports require."""
+    """Return a JSON Web Token (HS256), which the filer requires in each HTTP request. It expires after 60 s."""
     expires = {"exp": int(time.time()) + _TOKEN_LIFE_S}
     message = b".".join(_base64(json.dumps(part).encode()) for part in ({"alg": "HS256", "typ": "JWT"}, expires))
     return (message + b"." + _base64(hmac.new(key.encode(), message, hashlib.sha256).digest())).decode()

@@ -1,9 +1,10 @@
 """SeaweedFS as Insula's S3: its identities, their permissions, and its write settings.
 
-There are two identities. Ours may do everything. The handlers' identity may create and use buckets, but a policy denies
-it every action on Insula's own bucket. It is a policy of the identity, because SeaweedFS does not apply a bucket policy
-to the source of a copy or to a batch of deletes. Unsigned requests may read the handlers' objects, as in a public
-bucket. The filer has no permissions, so it requires tokens signed with a key that only SeaweedFS and `filer` have.
+There are two identities. The services' identity may do everything. The handlers' identity may create and use buckets,
+but a policy denies it every action on Insula's own bucket. The policy belongs to the identity, because SeaweedFS does
+not apply a bucket policy to the source of a copy or to a batch of deletes. Unsigned requests may read the handlers'
+objects, as in a public bucket. The filer, SeaweedFS' file server, checks no permissions. It requires tokens signed with
+a key that only SeaweedFS and the module `filer` have.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ BUCKET: Final = "insula"
 REGION: Final = "us-east-1"
 FILER_STORE: Final = '[sqlite]\nenabled = true\ndbFile = "./filer.db"\n'
 """SeaweedFS' filer.toml. SQLite syncs every change to disk. The default, LevelDB, does not sync, and takes 50 MB more
-after a restart."""
+memory after a restart."""
 FILER_SETTINGS: Final = {
     "version": 1,
     "locations": [{"locationPrefix": "/buckets/", "fsync": True, "collection": "all_buckets"}],
@@ -27,15 +28,18 @@ volumes, because a volume takes 128 MB. Deleting a bucket deletes the collection
 collection has a name that no bucket can have."""
 _TOKENS: Final = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
 MEMORY: Final = {"GOMEMLIMIT": "160MiB", "GOGC": "35"}
-"""SeaweedFS' environment. With the limit it takes 155 MB after large uploads instead of 500 to 700, and writes objects
-of 20 MiB at 60 % of the speed. A limit of 128 MiB saves 30 MB, but with a few buckets the garbage collector then runs
-all the time, and takes a tenth of a core. GOGC counts below the limit: 35 instead of Go's 100 saves 3 to 10 MB before
-the first upload. Throughput and CPU time for objects of 64 KiB and 1 MiB are equal."""
+"""SeaweedFS' environment. With this limit of memory, SeaweedFS takes 155 MB after large uploads instead of 500 to 700,
+and writes objects of 20 MiB at 60 % of the speed without it. A limit of 128 MiB saves 30 MB, but with a few buckets the
+garbage collector then runs all the time, and takes a tenth of a core. GOGC counts below the limit: 35 instead of Go's
+100 saves 3 to 10 MB before the first upload. Throughput and CPU time for objects of 64 KiB and 1 MiB are equal."""
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The S3 credentials of one data directory, for services and for handlers. They never change."""
+    """The S3 credentials of one data directory, for services and for handlers. They never change.
+
+    `token_key` signs the tokens for the filer and the volume server.
+    """
 
     access_key: str
     secret_key: str
@@ -45,7 +49,7 @@ class Keys:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Parse the output of `render`. A missing key is generated. Malformed text raises ValueError or TypeError."""
+        """Parse the output of `render`. Generates missing keys. Raises ValueError or TypeError for malformed text."""
         new = {
             "access_key": "INSULA" + secrets.token_hex(7).upper(),
             "secret_key": secrets.token_urlsafe(30),
@@ -61,7 +65,7 @@ class Keys:
 
 
 def identities(keys: Keys) -> str:
-    """Return SeaweedFS' identity file."""
+    """Return SeaweedFS' file of identities: credentials and permissions, as JSON."""
     # .system has the owner of each bucket.
     own = [f"arn:aws:s3:::{bucket}{what}" for bucket in (BUCKET, ".system") for what in ("", "/*")]
 
@@ -98,20 +102,20 @@ def identities(keys: Keys) -> str:
 
 
 def security(keys: Keys) -> str:
-    """Return SeaweedFS' security.toml: all ports except S3 require tokens that are signed with our key."""
+    """Return SeaweedFS' security.toml: its volume server and filer require tokens signed with `token_key`."""
     return "".join(f'[{section}]\nkey = "{keys.token_key}"\n' for section in _TOKENS)
 
 
 def credentials(access_key: str, secret_key: str) -> str:
-    """Return an AWS credentials file with one identity."""
+    """Return the content of an AWS credentials file with one identity."""
     return f"[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret_key}\n"
 
 
 def endpoint(url: str) -> dict[str, str]:
-    """Return the AWS_* variables for clients of this S3. With keys in them, clients read no other source of keys.
+    """Return the AWS_* variables for clients of the S3 server at `url`, without credentials.
 
-    Amazon's SDKs read the first variable; their calls to other services still go to Amazon. object_store, which polars
-    and deltalake use, reads the next two.
+    Amazon's SDKs read AWS_ENDPOINT_URL_S3, and still call Amazon for services other than S3. object_store, which polars
+    and deltalake use, reads AWS_ENDPOINT and AWS_ALLOW_HTTP.
     """
     return {
         "AWS_ENDPOINT_URL_S3": url,

@@ -15,13 +15,13 @@ from insula.process.tether import tethered
 
 READ_BYTES: Final = 64 * 1024
 OUTPUT_AFTER_END_S: Final = 0.5
-"""How long the output is read after the child's end. A grandchild may keep the pipe open without end."""
+"""How long the output is read after the child's end. A process that the child started may keep the pipe open."""
 
 Take = Callable[[bytes], None]
 
 
 class Child:
-    """A running process. Create it on the main thread with the event loop: the child is killed if its thread ends."""
+    """A running process. Create it on the event loop's thread: the kernel kills the process when that thread ends."""
 
     def __init__(
         self,
@@ -33,7 +33,7 @@ class Child:
         take_stderr: Take,
         keep: Sequence[int] = (),
     ) -> None:
-        """Start the process. `keep` are file descriptors that it inherits. Raises OSError if it cannot be started."""
+        """Start the process. `keep` are file descriptors that it inherits. Raises OSError if the start fails."""
         self._process: Final = subprocess.Popen(
             tethered(command),
             env=dict(environment),

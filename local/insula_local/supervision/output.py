@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 LOG_BYTES_MAX: Final = 8 * 1024 * 1024
-"""Greatest size of a log file. Then it is renamed to `<name>.log.1` and replaces the previous one."""
+"""Greatest size of a log file. A full file is renamed to `<name>.log.1` and replaces the earlier file of that name."""
 LINE_BYTES_MAX: Final = 128 * 1024
 """A longer line is cut on the terminal, but not in the log. The JSON of an ASCII traceback of 64 KiB fits."""
 LAST_LINES: Final = 20
@@ -25,7 +25,7 @@ class Log:
         self._start()
 
     def write(self, data: bytes) -> None:
-        """Append data, in a new file if this one would exceed LOG_BYTES_MAX. Raises no OSError."""
+        """Append data. Starts a new file if the current one would exceed LOG_BYTES_MAX. Raises no OSError."""
         if self._size + len(data) > LOG_BYTES_MAX:
             self._start()
         self._size += len(data)
@@ -59,7 +59,7 @@ class Lines:
         self._skipping = False
 
     def feed(self, data: bytes) -> None:
-        """Pass on each complete line. If a line is too long, pass on only its start."""
+        """Call `take` with each complete line, or with the first LINE_BYTES_MAX bytes of a longer line."""
         *whole, rest = data.split(b"\n")
         for piece in whole:
             self._append(piece)
@@ -70,7 +70,7 @@ class Lines:
             self._skipping = True
 
     def end(self) -> None:
-        """Pass on the last line if it has no newline."""
+        """Call `take` with the last line if it has no newline."""
         if self._rest:
             self._emit()
         self._skipping = False
@@ -87,13 +87,13 @@ class Lines:
 
 
 class Tail:
-    """The last lines of a part's output."""
+    """The last LAST_LINES lines of a part's output."""
 
     def __init__(self) -> None:
         self._lines: deque[str] = deque(maxlen=LAST_LINES)
 
     def add(self, line: str) -> None:
-        """Add a line, and drop the oldest if there are too many."""
+        """Add a line unless it is blank, and drop the oldest if there are more than LAST_LINES."""
         if line.strip():
             self._lines.append(line)
 

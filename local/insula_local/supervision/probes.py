@@ -1,4 +1,4 @@
-"""Readiness probes of parts. Each checks that the part's own process answers on the socket."""
+"""Readiness probes of parts. All but `running` check that the part's own process listens on the socket."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Stranger(OSError):
 
 
 def running() -> Probe:
-    """Return a probe that succeeds at once, for a part that reports its state in another way."""
+    """Ready at once. For workers, which report their state to the registry."""
 
     async def probe(pid: int) -> bool:
         return pid > 0
@@ -65,7 +65,7 @@ def http(path: Path, target: str) -> Probe:
 
 @asynccontextmanager
 async def _connected(path: Path, pid: int) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Connect to the process `pid` or a descendant. Raises OSError if no process or another one listens."""
+    """Connect to the socket. Raises OSError if nothing listens, Stranger if neither `pid` nor a descendant does."""
     reader, writer = await asyncio.open_unix_connection(path)
     try:
         peer: socket.socket = writer.get_extra_info("socket")

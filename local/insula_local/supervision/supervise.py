@@ -29,7 +29,10 @@ Probe = Callable[[int], Awaitable[bool]]
 
 @dataclass(frozen=True)
 class Part:
-    """The definition of a part. `keep` are file descriptors that it inherits."""
+    """The definition of a part. `keep` are file descriptors that it inherits.
+
+    A process that is not ready within `ready_s` is killed. A stop sends SIGTERM, and SIGKILL after `stop_s`.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -52,15 +55,18 @@ class Watcher(Protocol):
         """The part starts for the first time."""
 
     def ready(self, part: str, seconds: float) -> None:
-        """The part is ready, this long after its start."""
+        """The part is ready, `seconds` after the start of its process."""
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
-        """The part ended without a stop. `lines` are its last lines, empty if they repeat those of its last death."""
+        """The part ended without a stop; `how` is a phrase for the end. It starts again in `again_s`.
+
+        `lines` are its last lines of output, empty if they are the same as at its previous death.
+        """
 
 
 @dataclass
 class Backoff:
-    """The delay before a part's next start. It doubles with each death in a row.
+    """The delay before a part's next start. It doubles with each death in a row, up to LONGEST_DELAY_S.
 
     A part that ran for FORGIVEN_AFTER_S is started again after the first delay.
     """
@@ -74,7 +80,7 @@ class Backoff:
 
 
 class Supervised:
-    """Keeps one part running."""
+    """Keeps one part running, from `run` until `stop` or `kill`."""
 
     def __init__(self, part: Part, watcher: Watcher) -> None:
         self.part: Final = part
@@ -135,7 +141,7 @@ class Supervised:
         return self._child.pid if self._child is not None else None
 
     async def _live(self, started: float) -> tuple[int, str]:
-        """Run the process once. Returns its exit code, and a phrase for how it ended."""
+        """Run the process once. Returns its exit code, and a phrase that says how it ended."""
         self._tail.clear()
         self._overdue = False
         try:
@@ -165,7 +171,7 @@ class Supervised:
         )
 
     def _taker(self, take_line: Callable[[str], None] | None) -> Callable[[bytes], None]:
-        """Return a function that gets the data of a stream. It writes to the log, to the tail and to `take_line`."""
+        """Return a function that takes the bytes of a stream, for the log, the tail and `take_line`."""
 
         def take(line: str) -> None:
             self._tail.add(line)

@@ -21,7 +21,7 @@ class LiveView(View):
     """The plain view in colours. The last lines show the parts that are starting, and their progress."""
 
     def __init__(self, terminal: Terminal, form: LogForm = LogForm.PLAIN, *, verbose: bool = False) -> None:
-        """Take the arguments of View."""
+        """Start the spinner. The arguments are those of View."""
         super().__init__(terminal, form, verbose=verbose)
         # rich uses only write, flush, isatty, encoding and fileno of the file.
         self._console: Final = Console(file=cast("IO[str]", terminal), highlight=False, soft_wrap=True)
@@ -91,6 +91,6 @@ class LiveView(View):
 
 
 def _text(*pieces: str | tuple[str, str]) -> Text:
-    """Return the pieces of text, some with a style. Markup and control characters in a piece have no effect."""
+    """Join pieces: texts, or pairs of a text and its style. Markup and control characters in them have no effect."""
     styled = ((piece, "") if isinstance(piece, str) else piece for piece in pieces)
     return Text.assemble(*((visible(text), style) for text, style in styled))

@@ -38,7 +38,7 @@ _CONTENT_TYPES: Final = {".json": "application/json", ".txt": "text/plain; chars
 class Announcement:
     """The addresses and the APIs of a stack, for a user or a program.
 
-    `results_metrics` and `worker_metrics` are URLs for Prometheus; the latter has one for each worker.
+    `results_metrics` is a URL for Prometheus. `worker_metrics` maps the short name of each worker to its URL.
     """
 
     public: str
@@ -54,7 +54,7 @@ class Announcement:
     apis: tuple[LocalApi, ...]
 
     def as_json(self) -> str:
-        """Return the line of `--json`."""
+        """Return one line of JSON: the output of `insula up --json`, and the content of stack.json."""
         return json.dumps(
             {
                 "public": self.public,
@@ -82,7 +82,7 @@ class Announcement:
 
 
 def curl(api: LocalApi) -> str:
-    """Return a command that calls the API, with a sample of the project if there is one."""
+    """Return a curl command that calls the API, with a sample payload of the project if it has one."""
     for sample in _samples(api.project) if api.project else ():
         content_type = (
             _CONTENT_TYPES.get(sample.suffix) or mimetypes.guess_type(sample)[0] or "application/octet-stream"
@@ -108,7 +108,7 @@ class View:
     """Prints plain lines, in the order of events."""
 
     def __init__(self, terminal: Terminal, form: LogForm = LogForm.PLAIN, *, verbose: bool = False) -> None:
-        """`form` is the form of workers' log lines. `verbose` also shows routine lines."""
+        """`form` is the format of workers' log lines. If `verbose`, messages in ROUTINE are shown too."""
         self.terminal: Final = terminal
         self._form: Final = form
         self._verbose: Final = verbose
@@ -119,14 +119,14 @@ class View:
         self.terminal.write(f"{visible(text)}\n")
 
     def starting(self, part: str) -> None:
-        """A part starts. Nothing is printed."""
+        """Do nothing when a part starts. LiveView shows it."""
 
     def ready(self, part: str, seconds: float) -> None:
-        """A part is ready."""
+        """Print that a part, or an API, is ready."""
         self.say(f"  {part:<24} ready after {seconds:.1f} s")
 
     def died(self, part: str, how: str, again_s: float, lines: list[str]) -> None:
-        """A part ended without a stop."""
+        """Print the last lines of a part that ended without a stop, how it ended, and when it starts again."""
         for line in lines:
             self.say(f"  {part}: {line[:CHARACTERS_MAX]}")
         self.say(f"  {part} {how}; starting it again in {again_s:g} s")
@@ -139,11 +139,11 @@ class View:
             self.say(f"  {api.name:<24} {': '.join(filter(None, (api.phase, api.progress)))}")
 
     def deployed(self, api: str) -> None:
-        """A new version or a new API was deployed while the stack is up."""
+        """Print that a new version or a new API was deployed while the stack is up."""
         self.say(f"  {api:<24} deployed, starting")
 
     def api(self, api: LocalApi, seconds: float) -> None:
-        """An API is ready or failing."""
+        """Print that an API is ready, or is failing and for which reason."""
         self._phases.pop(api.name, None)
         if api.state == ApiState.READY:
             self.ready(api.name, seconds)
@@ -178,16 +178,16 @@ class View:
         self.terminal.write(f"{line}\n")
 
     def rows(self, found: list[Row]) -> None:
-        """Show the rows of a log line."""
+        """Print the rows of a worker's log line."""
         self.say("\n".join(map(plain, found)))
 
     def up(self) -> None:
-        """The stack is up."""
+        """Do nothing when the stack is up. LiveView ends its spinner."""
 
     def stopping(self) -> None:
-        """The stack begins to stop."""
+        """Print that the stack begins to stop."""
         self.say("Stopping; a second Ctrl-C kills all parts at once.")
 
     def stopped(self, seconds: float) -> None:
-        """All parts have ended."""
+        """Print that all parts have ended."""
         self.say(f"Stopped after {seconds:.1f} s. Accepted workloads are kept for the next `insula up`.")

@@ -23,7 +23,10 @@ class Terminal:
         self._dropped = 0
 
     def write(self, text: str) -> int:
-        """Write or drop the text, and report earlier drops."""
+        """Write the text, or drop it if writing would block. Writes first how many texts were dropped before.
+
+        Returns len(text), also for a dropped text.
+        """
         if self._dropped and self._put(
             f"... {self._dropped} pieces of output were dropped, because the reader was too slow\n".encode()
         ):
@@ -48,7 +51,7 @@ class Terminal:
         return COLUMNS_DEFAULT
 
     def fileno(self) -> int:
-        """The descriptor."""
+        """Return the file descriptor."""
         return self._fd
 
     def _put(self, piece: bytes) -> bool:

@@ -1,1 +1,1 @@
-"""Reads of workloads, over gRPC."""
+"""The service results: answers reads of workloads over gRPC, and deletes old data."""

@@ -14,13 +14,13 @@ from insula.registry import Registry
 log = logging.getLogger(__name__)
 
 FIRST_S: Final = 60
-"""Delay of the first sweep, so that it does not slow the start."""
+"""Longest delay of the first sweep. It is delayed so that it does not slow the start."""
 PERIOD_S: Final = 3600
-"""A bundle is kept for a day at least, so it may be deleted an hour late."""
+"""Longest time between two sweeps. Bundles are kept for at least a day, so a sweep an hour later does no harm."""
 
 
 async def sweep_bundles(bundles: Bundles, registry: Registry) -> None:
-    """Sweep until cancelled. If a store is unavailable, the next sweep does the rest."""
+    """Delete unused bundles about once an hour, until cancelled. After an outage of a store, the next sweep retries."""
     period_s = FIRST_S
     while True:
         await asyncio.sleep(period_s * random.uniform(0.5, 1.0))  # replicas spread out

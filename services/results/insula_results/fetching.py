@@ -1,4 +1,4 @@
-"""Fetches many workloads of one API: each is sent when it has ended, or in its state when the wait is over."""
+"""Fetches many workloads of one API: each is sent when it has ended. At the end of the wait the others are sent too."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from insula_results import rendering
 WAIT_S_MAX: Final = 60
 IDS_MAX: Final = 10_000
 CALLS_MAX: Final = 64
-"""Most calls of one process that fetch. Each holds up to 5 MiB."""
+"""Most concurrent FetchWorkloads calls of one process. Each takes up to 5 MiB of memory."""
 BUSY_RETRY: Final = timedelta(seconds=1)
 RESULT_BYTES_MAX: Final = 1024 * 1024
-"""A larger result is left out."""
+"""A workload with a larger result is sent without its result."""
 MESSAGE_BYTES: Final = 1024 * 1024
-"""A message is sent once it has this size. It may have one result more."""
+"""A message is sent once it has reached this size. The last result in it may exceed this size."""
 OBJECTS_AT_ONCE: Final = 4
 """Results that a call reads from S3 at once."""
 RECHECK_S: Final = 5
@@ -37,7 +37,7 @@ RECHECK_S: Final = 5
 
 T = TypeVar("T")
 Found: TypeAlias = tuple[Workload, bytes | InsulaError]
-"""A workload and its result, empty if there is none; or why the result cannot be read."""
+"""A workload and its result (empty if there is none), or the error that occurred when the result was read."""
 
 
 def wait_s_of(wait: Duration) -> float:
@@ -49,7 +49,7 @@ def wait_s_of(wait: Duration) -> float:
 
 
 class Fetching:
-    """Reads the ledger with few commands, and waits on the update stream of the API."""
+    """Answers FetchWorkloads. Reads many records with one command, and waits for updates in the API's stream."""
 
     def __init__(self, ledger: WorkloadLedger, objects: ObjectStore, apis: RegistryCache, updates: Updates) -> None:
         self._ledger = ledger
@@ -77,7 +77,7 @@ class Fetching:
                 yield message
 
     async def _wait(self, api: str, awaited: dict[str, None], wait_s: float) -> AsyncIterator[FetchWorkloadsResponse]:
-        """Yield each of `awaited` when it has ended, then the others."""
+        """Yield each of `awaited` when it has ended, and after `wait_s` the others in their current state."""
         clock = asyncio.get_running_loop().time
         until_s = clock() + wait_s
         async with self._updates.watch_ends(api, awaited) as ends:
@@ -99,9 +99,9 @@ class Fetching:
     async def _read(
         self, api: str, awaited: dict[str, None], ids: Sequence[str] | None = None, *, all_states: bool = False
     ) -> AsyncIterator[FetchWorkloadsResponse]:
-        """Yield those of `ids` that have ended, or that do not exist, and remove them from `awaited`.
+        """Yield the workloads of `ids` that have ended or do not exist, and remove their ids from `awaited`.
 
-        `ids` are all of `awaited` unless given. With `all_states`, the others are yielded too.
+        `ids` defaults to all of `awaited`. With `all_states`, waiting and running workloads are yielded too.
         """
         for some in _batches(list(awaited) if ids is None else ids, READS_MAX):
             found = list(zip(some, await self._ledger.read_many(api, some), strict=True))
@@ -129,7 +129,7 @@ class Fetching:
             yield message
 
     async def _with_results(self, workloads: Iterable[Workload]) -> AsyncIterator[Found]:
-        """Yield each workload with its result. Those with a result in Redis come first, those with one in S3 last."""
+        """Yield each workload with its result. Workloads with a result in S3 come last."""
         in_s3: list[tuple[Workload, str]] = []
         for workload in workloads:
             if workload.result is not None and workload.result.object is not None:
@@ -142,7 +142,7 @@ class Fetching:
                 yield workload, result
 
     async def _object(self, key: str) -> bytes | InsulaError:
-        """Return a result from S3, empty if it has more than RESULT_BYTES_MAX, or why it cannot be read."""
+        """Return a result from S3, or the error of the read. A result over RESULT_BYTES_MAX is returned as b""."""
         result = bytearray()
         try:
             async for chunk in self._objects.read(key):

@@ -24,7 +24,7 @@ LOOK_S: Final = 2.0
 
 
 class QueueGauges:
-    """The gauges of all live APIs. While Redis is unavailable there are none, because old values would mislead."""
+    """The gauges of all live APIs. While Redis is unavailable they have no values, because old values would mislead."""
 
     def __init__(self, telemetry: Telemetry, registry: Registry, ledger: WorkloadLedger) -> None:
         self._registry = registry

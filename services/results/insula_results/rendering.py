@@ -1,4 +1,4 @@
-"""Renders a workload for readers: the JSON of GET /{id}, and the protobuf message of the typed calls."""
+"""Renders a workload for clients: the JSON of `GET /<endpoint>/<id>`, and the protobuf message of gRPC calls."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from insula.ledger import Workload
 from insula.v1 import workload_pb2
 
 BYTES_BESIDES_RESULT: Final = 150
-"""About the size of a workload's message without its result."""
+"""Approximate size of a workload's protobuf message without its result."""
 
 
 def json_frame(workload: Workload, traceback: str = "") -> tuple[bytes, bytes]:
     """Return the JSON of a workload in two parts. The bytes of the result go between them, unchanged (invariant I8).
 
-    {"id", "status"}; a completed one also has "result" and "timestamp" (ISO 8601 UTC), a failed one "error", with the
-    traceback if one is given.
+    It has "id" and "status". A completed workload also has "result" and "timestamp" (its end, ISO 8601 UTC). A failed
+    workload also has "error", which contains `traceback` unless that is empty.
     """
     head: dict[str, object] = {"id": workload.id, "status": workload.status}
     if workload.failure is not None:

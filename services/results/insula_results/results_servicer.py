@@ -1,4 +1,4 @@
-"""ResultsService: reads of workloads."""
+"""ResultsService: the gRPC service with which clients read workloads."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from insula_results.fetching import Fetching, wait_s_of
 FLUSH_BYTES: Final = 64 * 1024
 """A response up to this size is sent in one message, so that it costs as little as a unary call."""
 RECHECK_S: Final = 15
-"""Seconds after which a watcher reads the record anyway, in case its update was trimmed from the stream."""
+"""Seconds after which a watcher reads the record without an update, in case Redis has trimmed it from the stream."""
 
 
 class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
-    """Reads the ledger, and large results from S3."""
+    """Reads workloads from the ledger, and large results from S3."""
 
     def __init__(self, ledger: WorkloadLedger, objects: ObjectStore, apis: RegistryCache, updates: Updates) -> None:
         self._ledger = ledger
@@ -50,7 +50,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         request: GetWorkloadRequest,
         context: grpc.aio.ServicerContext[GetWorkloadRequest, GetWorkloadResponse],
     ) -> GetWorkloadResponse:
-        """Return the workload's current state; with `wait`, its state when it has ended or `wait` is over."""
+        """Return the workload's current state. With `wait`, return its state when it ends, or when `wait` is over."""
         wait_s = wait_s_of(request.wait)
         workload = await self._read(request.api, request.id)
         if wait_s and not workload.status.ended:
@@ -99,7 +99,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         request: FetchWorkloadsRequest,
         context: grpc.aio.ServicerContext[FetchWorkloadsRequest, FetchWorkloadsResponse],
     ) -> AsyncIterator[FetchWorkloadsResponse]:
-        """Stream many workloads: each when it has ended, or in its state when `wait` is over."""
+        """Stream many workloads: each when it has ended, and the others in their state when `wait` is over."""
         async for message in self._fetching.fetch(request):
             yield message
 
@@ -141,7 +141,7 @@ class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):
         return latest
 
     async def _traceback(self, workload: Workload, context: grpc.aio.ServicerContext[Any, Any]) -> str:
-        """Return the traceback. It is empty unless the call asks for it."""
+        """Return the traceback of a failed workload; empty unless the call's metadata requests it."""
         if not tracebacks.is_asked_for(context.invocation_metadata()):
             return ""
         return await tracebacks.read(self._objects, workload.failure)

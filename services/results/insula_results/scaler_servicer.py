@@ -29,7 +29,7 @@ from insula.project.configuration.spec import Autoscaling
 from insula.registry import RegistryCache
 
 BEAT_S: Final = 1.0
-"""Seconds between two measurements of a stream. Each slot of samples has at least one."""
+"""Seconds between two measurements of a stream. A slot has at least 2 s (in_flight.py), so each slot has a sample."""
 API: Final = "api"
 TARGET: Final = "target"
 
@@ -47,13 +47,13 @@ class ScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
     async def IsActive(
         self, request: ScaledObjectRef, context: grpc.aio.ServicerContext[ScaledObjectRef, IsActiveResponse]
     ) -> IsActiveResponse:
-        """Whether workloads wait or run."""
+        """Return whether workloads of the API wait or run."""
         return IsActiveResponse(result=(await self._measure(request)).now > 0)
 
     async def StreamIsActive(
         self, request: ScaledObjectRef, context: grpc.aio.ServicerContext[ScaledObjectRef, IsActiveResponse]
     ) -> AsyncIterator[IsActiveResponse]:
-        """The same, now and after each change. A status update wakes the stream of an idle API at once."""
+        """Stream whether workloads wait or run: now and after each change. A submit wakes the stream of an idle API."""
         sent: bool | None = None
         async with self._updates.watch(_api(request)) as bell:
             while not self._stopping.is_set():
@@ -69,7 +69,7 @@ class ScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
     async def GetMetricSpec(
         self, request: ScaledObjectRef, context: grpc.aio.ServicerContext[ScaledObjectRef, GetMetricSpecResponse]
     ) -> GetMetricSpecResponse:
-        """The name of the metric, and the API's target_replica_concurrency."""
+        """Return the metric's name and target: that of the metadata, else the API's target_replica_concurrency."""
         scaling = await self._scaling(request)
         target = _target(request) or scaling.target
         return GetMetricSpecResponse(metricSpecs=[MetricSpec(metricName=_metric(request), targetSizeFloat=target)])
@@ -77,7 +77,7 @@ class ScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
     async def GetMetrics(
         self, request: GetMetricsRequest, context: grpc.aio.ServicerContext[GetMetricsRequest, GetMetricsResponse]
     ) -> GetMetricsResponse:
-        """The workloads in flight, averaged over the API's window."""
+        """Return the workloads in flight, averaged over the `window` of the API's autoscaling."""
         name = _metric(request.scaledObjectRef)
         if request.metricName not in {"", name}:
             raise InvalidArgument(f"metricName: must be {name!r}, as GetMetricSpec returns it")
@@ -106,7 +106,7 @@ def _parsed(spec: str) -> Autoscaling:
 
 
 async def _pause(bell: asyncio.Event, *, until_rung: bool) -> None:
-    """Wait for BEAT_S. With `until_rung`, wait only until the bell rings, if it rings earlier."""
+    """Wait for BEAT_S. With `until_rung`, return earlier if `bell` is set."""
     with suppress(TimeoutError):
         async with asyncio.timeout(BEAT_S):
             await (bell.wait() if until_rung else asyncio.sleep(2 * BEAT_S))
@@ -124,7 +124,7 @@ def _metric(scaled_object: ScaledObjectRef) -> str:
 
 
 def _target(scaled_object: ScaledObjectRef) -> float | None:
-    """Return the target in the metadata; None if there is none."""
+    """Return the target in the trigger's metadata; None if there is none. Raises InvalidArgument."""
     text: Any = scaled_object.scalerMetadata.get(TARGET)
     if text is None:
         return None

@@ -25,13 +25,13 @@ log = logging.getLogger(__name__)
 PAGE: Final = 500
 PERIOD_MAX: Final = timedelta(minutes=1)
 SWEEPS_PER_RETENTION: Final = 10
-"""Sweeps within one retention, if it is short. A longer one is swept once a minute."""
+"""Sweeps in the time of one retention, if it is under 10 minutes. Otherwise there is a sweep each minute."""
 CALLS_MAX: Final = 4
-"""Concurrent S3 calls of a sweeper. The rest are for readers of results."""
+"""Most concurrent S3 calls of a sweeper, so that reads of results stay fast."""
 
 
 class Sweeper:
-    """Sweeps all APIs periodically."""
+    """Deletes expired data of all APIs periodically."""
 
     def __init__(self, registry: Registry, ledger: WorkloadLedger, retention: Retention, objects: ObjectStore) -> None:
         """`objects` allows CALLS_MAX concurrent calls and is used by nothing else."""
@@ -43,7 +43,7 @@ class Sweeper:
         self._steady = False
 
     async def run_for_ever(self) -> None:
-        """Sweep until cancelled. If a store is unavailable, the next sweep does the rest."""
+        """Sweep periodically until cancelled. After an outage of a store, the next sweep deletes what is left."""
         while True:
             await asyncio.sleep(self._period_s * random.uniform(0.5, 1.0))  # replicas spread out
             try:
@@ -53,7 +53,7 @@ class Sweeper:
                 log.warning("expired data not deleted, the next sweep will retry", extra={"error": str(error)})
 
     async def sweep(self) -> None:
-        """Forget expired workloads, delete objects without a workload, drop deleted APIs that have no records."""
+        """Sweep once: delete expired workloads, uploads without a workload, and deleted APIs that have no records."""
         steady = True
         await self._registry.tidy()
         for api in (await self._registry.all()).values():
@@ -79,7 +79,10 @@ class Sweeper:
             log.info("last record of a deleted api removed", extra={"api": api.name})
 
     async def _forget_expired(self, api: str) -> int:
-        """Forget page by page; returns how many. Raises StoreUnavailable if objects of a page could not be deleted."""
+        """Delete expired workloads, a page at a time. Returns their number.
+
+        Raises StoreUnavailable if objects of a page could not be deleted.
+        """
         forgotten, more = 0, True
         while more:
             expired, more = await self._retention.expired(api, count=PAGE)
@@ -105,14 +108,14 @@ class Sweeper:
             await self._objects.abort_uploads(f"{api}/", keys)
 
     async def _delete_unrecorded(self, api: str, bucket: str) -> None:
-        """Delete the objects of a bucket's workloads that have no record. Its live workloads still have one."""
+        """Delete the S3 objects of workloads that have no record and whose ids start with `bucket`."""
         folders = {key.split("/")[1] for key in await self._objects.keys(f"{api}/{bucket}")}
         for id in folders:
             if await self._ledger.read(api, id) is None:
                 await self._objects.delete_all(workload_objects(api, id))
 
     async def _delete_stale_uploads(self, api: str) -> int:
-        """Delete uploads without a workload; returns how many. It is too late to commit any of them."""
+        """Delete uploads without a workload. Returns their number. The ledger no longer accepts submits of them."""
         stale = await self._retention.stale_uploads(api)
         await self._abort_uploads(api, stale)
         for key in stale:
@@ -122,11 +125,11 @@ class Sweeper:
 
 
 def _objects_of(api: str, expired: Expired) -> list[str]:
-    """Return the keys that objects of this workload may have. To delete them is free, to look for them is not."""
+    """Return the keys that this workload's S3 objects may have. Deletes cost nothing on S3; listing objects does."""
     known = expired.has_objects and not expired.is_bucket
     return possible_objects(api, expired.id, expired.attempts) if known else []
 
 
 def period_for(retention: timedelta) -> timedelta:
-    """Return the time between two sweeps, a minute at most. Data may stay for as long after its retention."""
+    """Return the longest time between two sweeps: at most a minute. Expired data may stay for this time."""
     return min(PERIOD_MAX, retention / SWEEPS_PER_RETENTION)

@@ -1,1 +1,1 @@
-"""Admission of workloads, and the registry of APIs, over gRPC."""
+"""The service submit: accepts payloads, and deploys, describes and deletes APIs."""

@@ -1,4 +1,4 @@
-"""Admission: turns a stream of bytes into a workload on disk, or refuses it and stores nothing."""
+"""Admission: stores a payload and its workload on disk, or refuses the payload."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from insula_submit.encodings import decompressed
 from insula_submit.envelope import Envelope
 
 INLINE_BYTES_MAX: Final = 32 * 1024
-"""Larger payloads go to S3: Redis holds its data in memory, and writes each change to disk."""
+"""Larger payloads are stored in S3, because Redis holds its data in memory and writes each change to disk."""
 BATCH_UPLOADS_MAX: Final = 8
-"""Most payloads of batches that one process writes to S3 at once."""
+"""Largest number of payloads of batches that one process writes to S3 at the same time."""
 
 Answer: TypeAlias = str | InsulaError
 """The answer to one payload of a batch: the id of its workload, or why it was refused."""
@@ -36,7 +36,7 @@ class Admission:
     def __init__(
         self, ledger: WorkloadLedger, objects: ObjectStore, *, payload_bytes_max: int, stores_folder: Path | None
     ) -> None:
-        """`stores_folder` is on the disk of Redis and S3, whose free space is checked; None if they are elsewhere."""
+        """`stores_folder` is a folder on the disk of Redis and S3. Its free space is checked, unless it is None."""
         self._ledger = ledger
         self._stores_folder = stores_folder
         self._objects = objects
@@ -47,9 +47,9 @@ class Admission:
     async def accept(self, api: Registration, envelope: Envelope, chunks: AsyncIterator[bytes]) -> str:
         """Enqueue one workload and return its id. When this returns, payload and workload are on disk (invariant I1).
 
-        A gzip is decompressed first: limit, digest and record are those of the decompressed payload. Raises
-        EncodingInvalid, PayloadTooLarge, QueueFull, StoreFull, IdempotencyConflict or StoreUnavailable; then nothing
-        stays stored.
+        Decompresses gzip first: size limit, digest and record are those of the decompressed payload. Raises
+        EncodingInvalid, PayloadTooLarge, QueueFull, StoreFull, IdempotencyConflict or ApiNotFound; then no workload is
+        stored. Raises StoreUnavailable; then the workload may have been stored.
         """
         self._check_disk()
         if self._depths.get(api.name, 0) >= api.queue_limit:  # refuse before reading the body, if possible
@@ -75,7 +75,7 @@ class Admission:
     ) -> list[Answer]:
         """Enqueue a workload for each payload, and return the answers in order. Raises no InsulaError.
 
-        Each payload has the Idempotency-Key of `envelope` with its number, counted from `first_number`.
+        A payload is identified by the Idempotency-Key of `envelope` and its number, which counts from `first_number`.
         """
         answers: list[Answer] = [""] * len(payloads)
 
@@ -109,7 +109,7 @@ class Admission:
     async def _submit_many(
         self, api: Registration, envelope: Envelope, payloads: Sequence[tuple[bytes, int]]
     ) -> Sequence[Answer]:
-        """Enqueue workloads with inline payloads. Each payload comes with its number in the call."""
+        """Enqueue workloads with inline payloads. `payloads` are pairs of a payload and its number in the call."""
         submissions: list[Submission] = []
         for payload, number in payloads:
             idempotency = None
@@ -128,16 +128,16 @@ class Admission:
         return [answer.id if isinstance(answer, Accepted) else answer for answer in answers]
 
     def _named(self, error: InsulaError) -> InsulaError:
-        """Return the error, or StorageFull if it is an outage and the disk is full."""
+        """Return StorageFull if the error is StoreUnavailable and the disk is full, else the error."""
         return named(error, self._stores_folder)
 
     def _check_disk(self) -> None:
-        """Raise StorageFull if the free space is reserved for accepted workloads: a failed write would end Valkey."""
+        """Raise StorageFull if all free space is reserved for accepted workloads: Valkey ends if it cannot write."""
         if self._stores_folder is not None and room_of(self._stores_folder).spent:
             raise StorageFull
 
     async def _check_room(self, api: Registration, envelope: Envelope) -> None:
-        """Raise QueueFull, unless the request repeats an accepted one: a repetition needs no room."""
+        """Raise QueueFull if the queue is full and the Idempotency-Key is not that of an accepted request."""
         try:
             await self._ledger.check_room(api.name, queue_limit=api.queue_limit)
         except QueueFull:
@@ -184,7 +184,7 @@ class Admission:
         return Payload(content_type, size_bytes=size_bytes, object=key)
 
     async def _forget(self, api: str, payload: Payload) -> None:
-        """Delete the S3 object of a refused payload. If that fails, the sweeper deletes it, by its record in Redis."""
+        """Delete the S3 object of a payload, if any. If S3 or Redis is unavailable, the sweeper deletes it later."""
         if payload.object is not None:
             with suppress(StoreUnavailable):
                 await self._objects.delete(payload.object)
@@ -192,7 +192,7 @@ class Admission:
 
 
 async def _read_head(chunks: AsyncIterator[bytes]) -> tuple[bytes, bool]:
-    """Read until the payload is over INLINE_BYTES_MAX or has ended. Returns the bytes, and whether it ended."""
+    """Read until the payload is over INLINE_BYTES_MAX or has ended. Returns the bytes, and whether they are the whole payload."""
     head = bytearray()
     async for chunk in chunks:
         head += chunk

@@ -1,4 +1,4 @@
-"""The answers to a batch, as lines of NDJSON and as a message."""
+"""Encodes the answers to a batch, as lines of NDJSON or as a protobuf message."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ T = TypeVar("T")
 
 
 def as_lines(answers: Sequence[Answer]) -> bytes:
-    """Return a line for each answer: {"id": …}, or the error as the body of a refused POST has it."""
+    """Return a line for each answer: {"id": …}, or an error as in the JSON body of a refused POST."""
     once = _Once(_line)
     return "".join(f'{{"id":"{answer}"}}\n' if isinstance(answer, str) else once(answer) for answer in answers).encode()
 
 
 def as_message(answers: Sequence[Answer]) -> SubmitWorkloadsResponse:
-    """Return the ids, and the refusals."""
+    """Return ids and refusals. A refused payload has an empty id, and a refusal with its index and the error."""
     once = _Once(status_of)
     return SubmitWorkloadsResponse(
         ids=[answer if isinstance(answer, str) else "" for answer in answers],
@@ -36,7 +36,7 @@ def as_message(answers: Sequence[Answer]) -> SubmitWorkloadsResponse:
 
 
 class _Once(Generic[T]):
-    """Renders each different error once: in a full queue, many are the same."""
+    """Renders equal errors only once: if the queue is full, many answers are equal."""
 
     def __init__(self, render: Callable[[InsulaError], T]) -> None:
         self._render = render
@@ -49,7 +49,7 @@ class _Once(Generic[T]):
 
 
 def _line(error: InsulaError) -> str:
-    """Return an error as Envoy's transcoder writes it."""
+    """Return an error as a line of JSON, in the form in which Envoy writes the errors of other requests."""
     status = status_of(error)
     details = [MessageToDict(detail, always_print_fields_with_no_presence=True) for detail in status.details]
     body = {"code": status.code, "message": status.message, "details": details}

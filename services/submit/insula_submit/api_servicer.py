@@ -1,4 +1,4 @@
-"""ApiService: registers APIs, and describes them, their workers and their failures. Code enters Insula only here."""
+"""ApiService: deploys, describes and deletes APIs. It is the only way to deploy."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 
 class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
-    """Deploys, gets and lists APIs."""
+    """Deploys, refreshes, describes and deletes APIs, and returns the tracebacks of workloads."""
 
     def __init__(self, registry: Registry, ledger: WorkloadLedger, bundles: Bundles, objects: ObjectStore) -> None:
         self._registry = registry
@@ -59,7 +59,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         request_iterator: AsyncIterator[DeployApiRequest],
         context: grpc.aio.ServicerContext[DeployApiRequest, DeployApiResponse],
     ) -> DeployApiResponse:
-        """Check the project, store its bundle, then register the API. So a registered API always has its bundle."""
+        """Check the bundle, store it, then register the API, in this order: a registered API always has its bundle."""
         spec_json, archive = await _receive(request_iterator)
         spec = ApiSpec.from_json(spec_json)
         await asyncio.to_thread(_check_bundle, spec, archive)
@@ -78,7 +78,10 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
     async def DeleteApi(
         self, request: DeleteApiRequest, context: grpc.aio.ServicerContext[DeleteApiRequest, DeleteApiResponse]
     ) -> DeleteApiResponse:
-        """Refuse new workloads, then cancel the waiting ones. Workers finish the running ones. Safe to repeat."""
+        """Refuse new workloads, then cancel the waiting ones. Workers finish the running ones.
+
+        Safe to repeat. Raises ApiNotFound once the API is deleted.
+        """
         await self._find(request.name)
         cancelled = await self._ledger.close(request.name)
         await self._registry.delete(request.name)
@@ -87,7 +90,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
     async def RefreshApi(
         self, request: RefreshApiRequest, context: grpc.aio.ServicerContext[RefreshApiRequest, RefreshApiResponse]
     ) -> RefreshApiResponse:
-        """Have each worker replace its handler process."""
+        """Make the workers of an API replace their handler processes. Returns before they have done it."""
         return RefreshApiResponse(api=await self._describe(await self._registry.refresh(request.name)))
 
     async def GetApi(
@@ -101,7 +104,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
         request: GetTracebackRequest,
         context: grpc.aio.ServicerContext[GetTracebackRequest, GetTracebackResponse],
     ) -> GetTracebackResponse:
-        """Return the traceback of a workload. Its record is kept after its API is deleted."""
+        """Return the traceback of a failed workload. This works after its API was deleted, until the retention ends."""
         if await self._registry.find(request.api) is None:
             raise ApiNotFound(request.api)
         workload = await self._ledger.read(request.api, request.id) if is_id(request.id) else None
@@ -112,7 +115,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
     async def ListApis(
         self, request: ListApisRequest, context: grpc.aio.ServicerContext[ListApisRequest, ListApisResponse]
     ) -> ListApisResponse:
-        """Describe all APIs, by name."""
+        """Describe all APIs, sorted by name."""
         apis = await self._registry.all()
         live = (apis[name] for name in sorted(apis) if apis[name].live)
         return ListApisResponse(apis=[await self._describe(api) for api in live])
@@ -146,7 +149,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
 
 
 def _state(workers: list[Worker]) -> tuple[ApiState, str]:
-    """Return the state of a version from the reports of its workers, and the reason if it is failing."""
+    """Return the state of a version and, if it is failing, the reason. `workers` are the reports of its workers."""
     if any(worker.phase == Phase.READY for worker in workers):
         return ApiState.READY, ""
     failing = next((worker for worker in workers if worker.phase == Phase.FAILING), None)
@@ -166,7 +169,7 @@ async def _receive(messages: AsyncIterator[DeployApiRequest]) -> tuple[bytes, by
 
 
 def _check_bundle(spec: ApiSpec, archive: bytes) -> None:
-    """Refuse a bundle that no worker could start. Insula's client checks this too, but other clients may not."""
+    """Raise ProjectInvalid for a bundle that no worker could start. Other clients than Insula's may not check it."""
     with TemporaryDirectory(prefix="insula-") as folder:
         project = Path(folder) / "project"
         extract(archive, project)

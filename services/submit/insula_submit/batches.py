@@ -21,18 +21,18 @@ from insula_submit.ordered import Ordered
 Resolve: TypeAlias = Callable[[str], Awaitable[Registration]]
 
 CALLS_MAX: Final = 32
-"""Most calls of one process that submit batches. Each holds up to 16 MiB."""
+"""Largest number of calls that submit batches to one process at the same time. Each uses up to 16 MiB of memory."""
 PAYLOADS_MAX: Final = 1000
-"""Most payloads in one message of SubmitWorkloads."""
+"""Largest number of payloads in one message of SubmitWorkloads."""
 LINES_MAX: Final = 256
-"""Most lines that are submitted together."""
+"""Largest number of lines in one step. The lines of a step are submitted together."""
 STEP_BYTES: Final = 1024 * 1024
-"""Lines that are submitted together have up to this size, and one line more."""
+"""A step ends with the line at which the lines of the step reach this size."""
 BUSY_RETRY: Final = timedelta(seconds=1)
 
 
 class Batches:
-    """Accepts the payloads of batches, a few batches of each call at once."""
+    """Accepts the payloads of batches. Each call runs up to STEPS_MAX steps (see `ordered`) at once."""
 
     def __init__(self, admission: Admission, *, body_bytes_max: int) -> None:
         self._admission = admission
@@ -42,9 +42,10 @@ class Batches:
     async def messages(
         self, requests: AsyncIterator[SubmitWorkloadsRequest], resolve: Resolve, metadata: Metadata
     ) -> AsyncIterator[SubmitWorkloadsResponse]:
-        """Yield the answer to each message. Raises ResourceExhausted, or InvalidArgument at a batch over PAYLOADS_MAX.
+        """Yield the answer to each message, in order. `resolve` returns the API of a name, or raises ApiNotFound.
 
-        `resolve` returns the API of a name, or raises ApiNotFound.
+        Raises ResourceExhausted if CALLS_MAX calls run already. Raises InvalidArgument if a message has no payload or
+        more than PAYLOADS_MAX.
         """
 
         async def answer(request: SubmitWorkloadsRequest) -> SubmitWorkloadsResponse:
@@ -69,11 +70,11 @@ class Batches:
                 yield response
 
     async def lines(self, api: Registration, envelope: Envelope, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield the answers to the lines of a body, in pieces that hold whole lines; at least one piece.
+        """Yield the answers to the lines of a body, in order. Each piece has whole lines. There is at least one piece.
 
-        `envelope` applies to each line; only its `is_gzip` applies to the body. If the body is refused before the first
-        answer, ResourceExhausted, EncodingInvalid or PayloadTooLarge is raised. If it is refused later, that error is
-        the last answer, and the lines after it are not accepted.
+        `envelope` applies to each line, except `is_gzip`, which applies to the body. Raises ResourceExhausted,
+        EncodingInvalid or PayloadTooLarge if the body is refused before the first answer. If it is refused later, the
+        error is the last answer, and the lines after it are not accepted.
         """
         ordered, answered, of_line = Ordered(b""), False, replace(envelope, is_gzip=False)
         body = self._limited(decompressed(chunks) if envelope.is_gzip else chunks)
@@ -120,7 +121,7 @@ class Batches:
             self._calls -= 1
 
     async def _limited(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield the chunks. Raises PayloadTooLarge once they have more than `body_bytes_max`, after decompression."""
+        """Yield the decompressed chunks. Raises PayloadTooLarge once their sum is over `body_bytes_max`."""
         size_bytes = 0
         async for chunk in chunks:
             size_bytes += len(chunk)

@@ -15,9 +15,9 @@ from insula.errors import EncodingInvalid, EncodingUnsupported
 IDENTITY: Final = "identity"
 GZIP: Final = frozenset({"gzip", "x-gzip"})
 PIECE_BYTES: Final = 256 * 1024
-"""Most bytes that one step produces. 1 KiB of gzip can hold 1 MiB."""
+"""Largest piece of decompressed bytes. A limit is needed, because 1 KiB of gzip can hold 1 MiB."""
 SLICE_BYTES: Final = 64 * 1024
-"""Bytes given to zlib at once: it copies its unread input at each step."""
+"""Bytes that zlib gets at once. At each step it copies its unread input, so a larger slice costs more time."""
 IN_LOOP_BYTES: Final = 128 * 1024
 """Bytes of a payload that are read and decompressed in the event loop; threads do the rest. An inline payload is
 smaller, so it never waits for the threads, which an outage of S3 may keep busy."""
@@ -25,7 +25,7 @@ GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
 
 
 def is_gzip(content_type: str, content_encoding: str) -> bool:
-    """Whether the payload must be decompressed. Raises EncodingUnsupported if it must be, and Insula cannot do it."""
+    """Whether the payload is JSON or text in gzip. Raises EncodingUnsupported for JSON or text in another encoding."""
     media_type = content_type.partition(";")[0].strip().lower()
     if not (media_type == "application/json" or media_type.startswith("text/") or media_type.endswith("+json")):
         return False
@@ -37,9 +37,9 @@ def is_gzip(content_type: str, content_encoding: str) -> bool:
 
 
 async def decompressed(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Yield the decompressed gzip in `chunks`, in pieces of at most PIECE_BYTES.
+    """Decompress the gzip in `chunks`. Yields pieces of at most PIECE_BYTES.
 
-    Raises EncodingInvalid if it is not gzip, is damaged, has no end, or is followed by anything but gzip.
+    Raises EncodingInvalid if the body is not gzip, is damaged, has no end, or has other bytes after the gzip.
     """
     gunzip, done_bytes = _Gunzip(), 0
     async for chunk in chunks:
@@ -70,7 +70,7 @@ class _Gunzip:
         return self._one.eof
 
     def piece(self) -> bytes:
-        """Return up to PIECE_BYTES. Fewer mean that all received bytes were read. Raises EncodingInvalid."""
+        """Decompress up to PIECE_BYTES. If it returns fewer, all of `left` was read. Raises EncodingInvalid."""
         pieces, room_bytes = list[bytes](), PIECE_BYTES
         while room_bytes:
             if self._one.eof:

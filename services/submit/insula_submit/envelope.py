@@ -17,14 +17,14 @@ NDJSON: Final = "application/x-ndjson"
 JSON: Final = "application/json"
 """The type of each line of NDJSON."""
 TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-"""W3C Trace Context, level 1. Anything else is ignored, as that standard requires."""
+"""A `traceparent` of W3C Trace Context, level 1. Other values are ignored, as the standard requires."""
 QUOTED: Final = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\])+)"')
-"""A String of RFC 9651, not empty: printable ASCII; a backslash occurs only before a quote or a backslash."""
+"""A String of RFC 9651 that is not empty: printable ASCII, with a backslash before each quote and backslash."""
 
 
 @dataclass(frozen=True)
 class Envelope:
-    """The values from the metadata. `idempotency_key` and `traceparent` may be empty.
+    """What the metadata says about a payload. `idempotency_key` and `traceparent` may be empty.
 
     `number` counts the payloads of a batch from 1; 0 means that the payload is alone in its request.
     """
@@ -37,7 +37,10 @@ class Envelope:
 
     @classmethod
     def read(cls, content_type: str, metadata: Metadata) -> Self:
-        """Read the headers. Raises ContentTypeMissing, EncodingUnsupported or InvalidArgument, naming the header."""
+        """Read the metadata. Raises ContentTypeMissing, EncodingUnsupported or InvalidArgument.
+
+        The text of the error names the header.
+        """
         if not content_type:
             raise ContentTypeMissing
         sent: dict[str, list[str]] = {}
@@ -58,22 +61,28 @@ class Envelope:
 
     @property
     def idempotency_hash(self) -> str:
-        """The digest under which the Idempotency-Key is stored. No key contains the line end before a number."""
+        """The digest of the Idempotency-Key, and of `number` if it is not 0.
+
+        No key contains the line break between them, so different pairs have different digests.
+        """
         key = f"{self.idempotency_key}\n{self.number}" if self.number else self.idempotency_key
         return hashlib.sha256(key.encode()).hexdigest()
 
     def numbered(self, number: int) -> Self:
-        """Return the envelope of one payload of a batch."""
+        """Return the envelope of the payload with this number in a batch."""
         return replace(self, number=number)
 
     @property
     def digested_first(self) -> bytes:
-        """The bytes that the digest of a request has before those of the payload."""
+        """The bytes before the payload in the digest of a request: the content type and a zero byte."""
         return self.content_type.encode() + b"\0"
 
 
 def envelope_of_lines(content_type: str, metadata: Metadata) -> Envelope:
-    """Return the envelope of each line of a body of this type. Raises the errors of Envelope.read."""
+    """Return the envelope of each line of an NDJSON body. Raises InvalidArgument for another type of body.
+
+    Also raises the errors of Envelope.read.
+    """
     envelope = Envelope.read(content_type and JSON, metadata)
     if content_type.partition(";")[0].strip().lower() != NDJSON:
         raise InvalidArgument(f'the "Content-Type" header of a batch must be {NDJSON}; each line is {JSON}')
@@ -83,7 +92,8 @@ def envelope_of_lines(content_type: str, metadata: Metadata) -> Envelope:
 def unquoted(key: str) -> str:
     r"""Return the key without the quotes that the IETF's draft of Idempotency-Key requires: "a\"b" becomes a"b.
 
-    A key that does not begin with a quote is unchanged. Raises InvalidArgument if one that does is not a quoted string.
+    A key that does not begin with a quote is unchanged. Raises InvalidArgument for a key that begins with a quote but
+    is not a quoted string.
     """
     if not key.startswith('"'):
         return key

@@ -6,18 +6,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 LINE_BYTES_MAX: Final = 256 * 1024
-"""Longer lines are not held in memory: they are passed on in pieces."""
+"""Longer lines are not held in memory as a whole: they are yielded in pieces."""
 
 
 class Lines:
-    """The lines of one body, without their ends. Lines that are empty or only white space are left out.
+    """The lines of one body, without line breaks. Lines that are empty or only white space are left out.
 
-    Iterating yields lists of whole lines, and for a long line an iterator of its pieces, which must be read to its end
-    before the next step.
+    Iteration yields lists of whole lines, and for each long line an iterator of its pieces. Read this iterator to its
+    end before the next iteration.
     """
 
     def __init__(self, chunks: AsyncIterator[bytes], check_end: Callable[[], Awaitable[None]]) -> None:
-        """`check_end` returns if the body is complete. It is called before a last line without an end is yielded."""
+        """If the body ends without a line break, `check_end` is called. It returns only if the body is complete."""
         self._chunks = chunks
         self._check_end = check_end
         self._left = b""  # received, and not yielded yet
@@ -40,7 +40,7 @@ class Lines:
             yield last
 
     async def _pieces(self) -> AsyncIterator[bytes]:
-        """Yield the line that begins in `_left`, up to its end."""
+        """Yield the line that begins in `_left`, in pieces, up to its line break or the end of the body."""
         held = b""  # a \r may belong to the end of the line
         while True:
             line, end, rest = (held + self._left).partition(b"\n")

@@ -12,16 +12,16 @@ from insula.errors import InsulaError
 T = TypeVar("T")
 
 STEPS_MAX: Final = 4
-"""Most steps of a call that run at once."""
+"""Largest number of steps of a call that run at the same time."""
 UNREAD_MAX: Final = 128
-"""Most steps of a call whose results the caller has not read. At this number no further step starts."""
+"""Largest number of steps of a call whose results the caller has not read. At this number, no step starts."""
 
 
 class Ordered(Generic[T]):
     """The steps of one call, and their results until they are yielded."""
 
     def __init__(self, nothing: T) -> None:
-        """`nothing` is the result without content that `probe` makes `results` yield."""
+        """`nothing` is an empty result: `results` yields it when `probe` is called."""
         self._nothing = nothing
         self._running = asyncio.Semaphore(STEPS_MAX)
         self._unread = asyncio.Semaphore(UNREAD_MAX)
@@ -64,7 +64,7 @@ class Ordered(Generic[T]):
         await asyncio.wait([await self._start(step)])
 
     async def probe(self) -> None:
-        """Return once an empty result is sent. If the caller is gone, never return."""
+        """Make `results` yield `nothing`. Returns once the caller has taken it, and never if the caller is gone."""
         sent = asyncio.Event()
         self._probes.append(sent)
         self._changed.set()

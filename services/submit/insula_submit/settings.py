@@ -19,9 +19,9 @@ ADMIN_LISTEN: Final = Text("INSULA_ADMIN_LISTEN", "`host:port` or `unix:PATH` of
 
 @dataclass(frozen=True)
 class Settings:
-    """The addresses are host:port or unix:PATH; the payload limit should be the edge's too.
+    """The addresses are host:port or unix:PATH. Envoy should have the same `payload_bytes_max`.
 
-    `admin_token` is what callers of ApiService must send, None on a Unix socket.
+    `admin_token` is the token that callers of ApiService must send; None if ApiService is on a Unix socket.
     """
 
     stores: StoreSettings

@@ -31,13 +31,13 @@ UploadContext: TypeAlias = grpc.aio.ServicerContext[UploadWorkloadRequest, Uploa
 Upload: TypeAlias = UploadWorkloadRequest | UploadWorkloadsRequest
 
 REFUSED_BYTES_READ: Final = 8 * 1024 * 1024
-"""Bytes of a refused body that are read and dropped. Many HTTP clients that still send see a reset, not the answer."""
+"""Bytes of a refused body that are read before the answer. Else many HTTP clients see a reset, not the answer."""
 REFUSED_S: Final = 5
-"""Most seconds for which a refused body is read, if the client neither sends more nor ends it."""
+"""Longest time for which a refused body is read."""
 
 
 class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
-    """Finds the registration of the API that a call names. `Admission` then accepts or refuses the payload."""
+    """Finds the registration of the API that a call names. `Admission` or `Batches` then accepts the payloads."""
 
     def __init__(self, admission: Admission, batches: Batches, apis: RegistryCache) -> None:
         self._admission = admission
@@ -49,7 +49,7 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
         request: SubmitWorkloadRequest,
         context: grpc.aio.ServicerContext[SubmitWorkloadRequest, SubmitWorkloadResponse],
     ) -> SubmitWorkloadResponse:
-        """Accept a payload in one message."""
+        """Accept one payload in one message. Raises PayloadTooLarge if it has more than PAYLOAD_BYTES_MAX bytes."""
         if len(request.payload) > PAYLOAD_BYTES_MAX:
             raise PayloadTooLarge(PAYLOAD_BYTES_MAX, " for one message; UploadWorkload takes it in pieces")
         api = await self._apis.by_name(request.api)
@@ -62,7 +62,7 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
         request_iterator: AsyncIterator[UploadWorkloadRequest],
         context: UploadContext,
     ) -> UploadWorkloadResponse:
-        """Accept a streamed payload. A refused one is read up to REFUSED_BYTES_READ first."""
+        """Accept one payload in pieces. Before a refusal, up to REFUSED_BYTES_READ more of it are read."""
         messages = aiter(request_iterator)
         first = await anext(messages, UploadWorkloadRequest())
         chunks = _data(first, messages, context)
@@ -80,7 +80,7 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
         request_iterator: AsyncIterator[SubmitWorkloadsRequest],
         context: grpc.aio.ServicerContext[SubmitWorkloadsRequest, SubmitWorkloadsResponse],
     ) -> AsyncIterator[SubmitWorkloadsResponse]:
-        """Accept the payloads of each message, and answer it."""
+        """Accept the payloads of each message. Yields one response for each message, in order."""
         metadata = [(name, value) for name, value in context.invocation_metadata() or () if name != "idempotency-key"]
         async for response in self._batches.messages(request_iterator, self._apis.by_name, metadata):
             yield response
@@ -90,7 +90,10 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
         request_iterator: AsyncIterator[UploadWorkloadsRequest],
         context: grpc.aio.ServicerContext[UploadWorkloadsRequest, HttpBody],
     ) -> AsyncIterator[HttpBody]:
-        """Accept the lines of a body, and answer each. A refused body is read up to REFUSED_BYTES_READ first."""
+        """Accept each line of a body as a payload. Yields the answers, one line for each, in order.
+
+        Before a refusal of the body, up to REFUSED_BYTES_READ more of it are read.
+        """
         messages = aiter(request_iterator)
         first = await anext(messages, UploadWorkloadsRequest())
         content_type = NDJSON  # it is the type of the whole answer, so only the first message has it
@@ -125,8 +128,8 @@ async def _data(
     """Yield the pieces of the payload until the client ends the stream. Raises CancelledError if the stream is cut off.
 
     grpc.aio reports a cut-off stream as ended, and reports the cancellation a moment later: too late if the payload is
-    accepted by then. Sending on a cut-off stream fails at once. So the initial metadata, which must be sent anyway, is
-    sent here: if that succeeds, the payload is whole.
+    accepted by then. A send on a cut-off stream fails at once. So the initial metadata, which every answer needs, is
+    sent here: if this succeeds, the payload is complete.
     """
     async for piece in _pieces(first, messages):
         yield piece

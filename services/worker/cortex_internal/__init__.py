@@ -1,1 +1,1 @@
-"""The package that handlers written for Cortex import. It has only what Cortex' documentation names."""
+"""The package that handlers written for Cortex import. It has only the modules that Cortex' documentation names."""

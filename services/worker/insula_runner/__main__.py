@@ -1,7 +1,7 @@
-"""The handler's process: `python insula_runner/__main__.py STREAM JOB_QUEUE`, two descriptors.
+"""Entry point of the runner: `python insula_runner/__main__.py STREAM JOB_QUEUE`, the numbers of two descriptors.
 
-The folder `startup` is on its PYTHONPATH. A handler can import only those modules of ours that its `sitecustomize.py`
-finds; so can its child processes. A child of multiprocessing's spawn or forkserver runs this file again, as
+The folder `startup` is on its PYTHONPATH. The handler and its child processes can import only those modules of Insula
+that `startup/sitecustomize.py` finds. A child of multiprocessing's spawn or forkserver runs this file again, as
 `__mp_main__`.
 """
 

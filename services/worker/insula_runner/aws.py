@@ -1,7 +1,7 @@
 """Which S3 a botocore client uses: clients with the keys of the stack use the stack's S3, all others use Amazon.
 
-AWS_ENDPOINT_URL_S3 has the address of the stack's S3. It must hold only for S3, and only for clients with the stack's
-keys: a client with keys of the user's own belongs to the user's account. botocore reads the variable since 1.31 (boto3
+AWS_ENDPOINT_URL_S3 has the address of the stack's S3. It must apply only to S3, and only to clients with the stack's
+keys: a client with the user's own keys is meant for the user's account. botocore reads the variable since 1.31 (boto3
 1.28, July 2023). Projects of Cortex' time pin older versions, which would send the stack's keys to Amazon. This module
 sets their endpoint.
 https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
@@ -17,13 +17,13 @@ READS_IT_SINCE = (1, 31)
 VARIABLE = "AWS_ENDPOINT_URL"
 VARIABLE_S3 = "AWS_ENDPOINT_URL_S3"
 GIVEN_VARIABLE = (
-    "INSULA_GIVEN_S3"  # access key and endpoint of the S3 that is ours; not set where the project has its own
+    "INSULA_GIVEN_S3"  # access key and endpoint of the stack's S3; not set if the project has an S3 of its own
 )
 CREATORS = {"botocore.client": "ClientCreator", "aiobotocore.client": "AioClientCreator"}
 
 
 def find_changed(name: str, path: Any, target: Any, environment: Mapping[str, str]) -> Optional[ModuleSpec]:
-    """Find one of CREATORS in the usual way, and change its class after it is loaded."""
+    """Return the spec of the module `name`, a key of CREATORS. Its loader also changes the class, see `change`."""
     spec = PathFinder.find_spec(name, path, target)
     if spec is not None and spec.loader is not None:
         load: Callable[[Any], None] = spec.loader.exec_module
@@ -38,9 +38,11 @@ def find_changed(name: str, path: Any, target: Any, environment: Mapping[str, st
 
 
 def change(creator: Any, version: Tuple[int, int], environment: Mapping[str, str]) -> None:
-    """Change the class so that clients without an endpoint argument get the right endpoint.
+    """Change the class `creator`, so that its clients use the stack's S3 or Amazon, as the module's docstring says.
 
-    `environment` is read for each client, because the handler may set endpoints at any time.
+    A client that is created with the argument `endpoint_url` keeps this endpoint.
+
+    The environment is read for each client, because the handler may set endpoints at any time.
     """
     create: Callable[..., Any] = creator.create_client
 
@@ -67,7 +69,7 @@ def is_for_amazon(service: str, credentials: Any, environment: Mapping[str, str]
 
 
 def without_endpoints(config: Any) -> Any:
-    """Return the client's configuration with the endpoints of the environment ignored."""
+    """Return the client's configuration, changed so that the client ignores endpoints in environment variables."""
     made = importlib.import_module("botocore.config").Config(ignore_configured_endpoint_urls=True)
     return made if config is None else config.merge(made)
 
@@ -79,7 +81,7 @@ def endpoint_of(service: str, environment: Mapping[str, str]) -> Optional[str]:
 
 
 def version_of(text: str) -> Tuple[int, int]:
-    """Return the major and minor number of boto3's version. A text that cannot be parsed counts as new."""
+    """Return the major and minor number of botocore's version; READS_IT_SINCE if the text cannot be parsed."""
     try:
         major, minor = text.split(".")[:2]
         return int(major), int(minor)

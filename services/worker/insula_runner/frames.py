@@ -45,13 +45,13 @@ Buffer = Union[bytes, bytearray, memoryview]
 def encode_mark(token: str, id: str, trace_id: str) -> bytes:
     """Return the line that names the workload of the output after it; an empty `id` means none.
 
-    Only we know `token`, so no printed line is taken for a mark.
+    `token` is random, so no printed line is mistaken for a mark.
     """
     return f"{MARK_START}{token} {id} {trace_id}\n".encode()
 
 
 class FrameInvalid(ValueError):
-    """The bytes are not a frame, or it is too large. The connection cannot be used any more."""
+    """The bytes are not a frame, or the frame is too large. The connection cannot be used any more."""
 
 
 class Frame(NamedTuple):

@@ -1,7 +1,7 @@
 """The job loop: calls `handle_async` for each job of the queue, and sends one answer for each.
 
-With one slot, jobs run one after the other on the main thread. With several, a plain handler runs in as many threads,
-and a coroutine in as many tasks of the one event loop.
+With one slot, jobs run one after the other on the main thread. With several slots, there is one thread for each slot;
+if `handle_async` is a coroutine function, there is one task of the event loop for each slot instead.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HANDLER_ERROR = "HANDLER_ERROR"
 
 
 class Answers:
-    """Calls the handler's method with the arguments that it declares, and sends the answers."""
+    """Calls `handle_async` with the arguments that it declares, and sends each job's answer to the supervisor."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class Answers:
         arguments: Tuple[str, ...],
         environment: MutableMapping[str, str],
     ) -> None:
-        """`environment` is os.environ."""
+        """`arguments` are the names that `handle_async` declares. `environment` is os.environ."""
         self.channel = channel
         self._handle_async = handle_async
         self._takes_payload = "payload" in arguments
@@ -52,7 +52,7 @@ class Answers:
         self._reaching = threading.Lock()
 
     def begin(self, job: Job) -> None:
-        """Do what has to be done before the handler is called for this job."""
+        """Add the job's `direct_hosts` to NO_PROXY. Call this before the handler is called for the job."""
         if job.direct_hosts:
             with self._reaching:  # else two threads would each add their hosts to what they have read before
                 reach_directly(job.direct_hosts, self._environment)
@@ -68,7 +68,7 @@ class Answers:
         return self._handle_async(**arguments)
 
     def send(self, job: Job, outcome: Union[Returned, Raised], started: float) -> None:
-        """Send the answer: the encoded result that was returned, or the exception. `started` is by perf_counter."""
+        """Send the job's answer: its result as JSON, or its failure. The job began at `started`, by perf_counter."""
         leave_if_forked(self.channel, outcome)
         answer = {"job": job.number, "handler_s": time.perf_counter() - started}
         if isinstance(outcome, Raised):
@@ -79,9 +79,9 @@ class Answers:
 
 
 def serve_in_turn(source: JobSource, answers: Answers, loop: EventLoop, output: PositionMarks) -> None:
-    """Answer jobs one after the other. Wait while the queue is empty, and return when it has ended.
+    """Answer jobs one after the other, until the supervisor ends the queue. Wait while the queue is empty.
 
-    If the handler has an event loop, the loop runs during the wait. Raises FrameInvalid.
+    If the handler has an event loop, the loop runs during the wait. Raises FrameInvalid for a malformed job.
     """
     while True:
         try:
@@ -106,10 +106,10 @@ def perform(answers: Answers, job: Job, loop: EventLoop) -> bytes:
 
 
 def serve_in_threads(source: JobSource, answers: Answers, output: LineMarks, slots: int) -> None:
-    """Answer jobs in `slots` threads. Each waits while the queue is empty. Return when the queue has ended.
+    """Answer jobs in `slots` threads, until the supervisor ends the queue. A thread waits while the queue is empty.
 
-    A job has a copy of the main thread's context, so it sees the context variables that `__init__` has set, and no
-    other job's. Raises the first error of a thread that is not the handler's.
+    Each job runs in its own copy of the main thread's context. So it sees the context variables that `__init__` has
+    set, but none that another job sets. Raises the first error that a thread gets outside the handler.
     """
     errors: List[BaseException] = []
     context = contextvars.copy_context()
@@ -148,7 +148,7 @@ def serve_in_threads(source: JobSource, answers: Answers, output: LineMarks, slo
 
 @contextlib.contextmanager
 def interrupts_reported() -> Generator[None, None, None]:
-    """Print a KeyboardInterrupt of user code."""
+    """Print the traceback of a KeyboardInterrupt that the `with` block raises, and continue after the block."""
     try:
         yield
     except KeyboardInterrupt:
@@ -156,7 +156,10 @@ def interrupts_reported() -> Generator[None, None, None]:
 
 
 def leave_child(channel: Channel, error: BaseException) -> None:
-    """End a child process that user code forked in this thread, without the clean-up of the parent's main thread."""
+    """If this process is a child that user code forked, exit at once, without exit handlers; else do nothing.
+
+    `error` ended this thread. It decides the exit code.
+    """
     if not channel.closed:
         return
     if not isinstance(error, SystemExit):
@@ -179,9 +182,9 @@ class Tasks:
         self._ended = False
 
     def serve(self) -> None:
-        """Answer jobs until the end of the queue. Raises FrameInvalid.
+        """Answer jobs until the supervisor ends the queue. Raises FrameInvalid for a malformed job.
 
-        A KeyboardInterrupt of user code is reported, and fails no job: it is not known which one it is meant for.
+        A KeyboardInterrupt of user code is printed, and fails no job: it is unknown which job raised it.
         """
         while not self._ended:
             with interrupts_reported():
@@ -210,7 +213,7 @@ class Tasks:
         self._ended = True
 
     def _ended_task(self, task: Any) -> None:
-        """End the process if a job got no answer. The supervisor then ends the job."""
+        """End the process if the task raised an error: its job has no answer. Then the supervisor ends the job."""
         self._running.discard(task)
         error: Optional[BaseException] = None if task.cancelled() else task.exception()
         if error is not None and not self._answers.channel.closed:
@@ -256,7 +259,7 @@ def reason_of(error: BaseException) -> str:
 
 
 def failure_body(raised: Raised, reason: str) -> bytes:
-    """Return a failure as JSON. It has a traceback only if user code raised the error."""
+    """Return the failure's message and traceback as JSON. The traceback is empty unless user code raised the error."""
     if reason == HANDLER_ERROR:
         failure = {"message": raised.message, "traceback": raised.traceback}
     else:

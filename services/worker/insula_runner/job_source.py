@@ -1,7 +1,7 @@
 """The runner's end of the job queue: one message for each job, read when the job begins.
 
-The supervisor holds a copy of this end, and reads the jobs that it wants back. A job that is read here begins; one that
-is read there does not. Any thread may take jobs. In a forked child the queue is closed.
+The supervisor has a copy of this end, and reads from it to take jobs back. A job begins if the runner reads it, and not
+if the supervisor does. Any thread may take jobs. In a forked child the queue is closed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class JobSource:
     def take(self, wait: Optional[Callable[[int], None]] = None) -> Optional[Job]:
         """Return the next job, or None at the end of the queue. Raises FrameInvalid.
 
-        If `wait` is given, it is called with the descriptor instead of blocking. It has to return once there is a job.
+        Without `wait`, the call blocks. `wait` is called with the descriptor, and returns once it is readable.
         """
         while True:
             if wait is not None:
@@ -60,7 +60,7 @@ class JobSource:
                 continue  # the supervisor has taken it back
 
     def take_now(self) -> Optional[Job]:
-        """Return the next job. Raises BlockingIOError if there is none; None at the end of the queue."""
+        """Return the next job, or None at the end of the queue. Raises BlockingIOError if the queue is empty now."""
         return self._receive(socket.MSG_DONTWAIT)
 
     def end(self) -> None:
@@ -79,7 +79,7 @@ class JobSource:
 
 
 def read_file(data: bytes) -> bytes:
-    """Read a payload from the file whose descriptor came with the message, and close it."""
+    """Return the payload: the content of the file whose descriptor, as C int, is `data`. Close the file."""
     descriptors = array.array("i")
     descriptors.frombytes(data[: descriptors.itemsize])
     with open(descriptors[0], "rb", buffering=0) as file:
@@ -88,7 +88,7 @@ def read_file(data: bytes) -> bytes:
 
 
 def decode_job(frame: Frame, payload: Optional[bytes]) -> Job:
-    """Return the job in a frame. `payload` is the content of its file, None if none came. Raises FrameInvalid."""
+    """Return the job in a frame. If `payload` is None, the frame's body is the payload. Raises FrameInvalid."""
     header: Dict[str, Any] = frame.header
     if frame.type != "job":
         raise FrameInvalid(f"expected a job, got {frame.type!r}")

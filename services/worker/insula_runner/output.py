@@ -24,20 +24,20 @@ LINE_BUFFERED = 1  # _IOLBF in glibc, musl and the BSDs
 
 
 class PositionMarks:
-    """Marks at the start and the end of each workload, for one workload at a time.
+    """Writes a mark at the start and the end of each workload, if workloads run one at a time.
 
-    So the position of a line gives its workload, whoever wrote it: Python, C code or another program.
+    So the position of a line shows its workload, whether Python, C code or another program wrote the line.
     """
 
     def __init__(self, token: str) -> None:
-        """`token` is in each mark. Without one nothing is marked, because no supervisor reads the output."""
+        """`token` is part of each mark. If it is empty, no marks are written: no supervisor reads the output."""
         self._token = token
         self._open = False
         self._descriptors = duplicates((1, 2)) if token else []
 
     @property
     def write(self) -> Optional[Callable[[bytes], None]]:
-        """Writes to stdout as it was when the runner started; None without a token."""
+        """A function that writes to the stdout with which the runner started; None if there are no marks."""
         return partial(write_all, self._descriptors[0]) if self._descriptors else None
 
     def begin(self, id: str, trace_id: str) -> None:
@@ -48,7 +48,7 @@ class PositionMarks:
             self._open = True
 
     def end(self) -> None:
-        """Mark that the following output belongs to no workload, unless the last mark did so."""
+        """Mark that the following output belongs to no workload. If the last mark means this already, do nothing."""
         if self._open:
             flush_all()
             self._mark("", "")
@@ -63,9 +63,9 @@ class PositionMarks:
 
 
 class LineMarks:
-    """Marks around the lines that Python code prints, for several workloads at a time.
+    """Writes marks around the lines that Python code prints, if several workloads run at a time.
 
-    A context variable holds the workload. Output of C code and of other programs belongs to no workload.
+    A context variable holds the current workload. Output of C code and of other programs gets no marks.
     """
 
     def __init__(self, token: str) -> None:
@@ -83,12 +83,12 @@ class LineMarks:
 
     @property
     def write(self) -> Optional[Callable[[bytes], None]]:
-        """Writes whole lines to stdout as it was when the runner started; None without a token."""
+        """A function that writes whole lines to the stdout with which the runner started; None without a token."""
         return self._streams[0].put if self._streams else None
 
     @contextlib.contextmanager
     def of(self, id: str, trace_id: str) -> Generator[None, None, None]:
-        """Attribute the output of this context in the `with` block to the workload `id`."""
+        """In the `with` block, mark the output of the current contextvars context as that of workload `id`."""
         workload = Workload(encode_mark(self._token, id, trace_id))
         before = self._current.set(workload)
         try:
@@ -101,7 +101,7 @@ class LineMarks:
 
 
 class Workload:
-    """The mark of a workload, and the beginning of a line for each stream, by its number."""
+    """A workload's mark, and its incomplete lines: `begun` maps 1 (stdout) and 2 (stderr) to text without a newline."""
 
     def __init__(self, mark: bytes) -> None:
         self.mark = mark
@@ -114,7 +114,7 @@ class MarkedStream(io.RawIOBase):
     def __init__(
         self, number: int, descriptor: int, end: bytes, current: contextvars.ContextVar[Optional[Workload]]
     ) -> None:
-        """`number` is the descriptor that user code knows, `descriptor` our copy. `end` is the mark of no workload."""
+        """`number` is 1 or 2, and `descriptor` a copy of that descriptor. `end` is the mark for no workload."""
         super().__init__()
         self._number = number
         self._descriptor = descriptor
@@ -127,19 +127,22 @@ class MarkedStream(io.RawIOBase):
         self._lock = threading.RLock()  # a finalizer or a signal handler may print while a line is written
 
     def writable(self) -> bool:
-        """It is writable."""
+        """Return True: io.TextIOWrapper asks whether it may write."""
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor that user code knows."""
+        """Return the standard descriptor: 1 for stdout, 2 for stderr."""
         return self._number
 
     def isatty(self) -> bool:
-        """It is a pipe."""
+        """Return False: the output is a pipe."""
         return False
 
     def write(self, data: Any) -> int:
-        """Write the whole lines, and keep the rest until its line ends. Outside a workload, write all at once."""
+        """Write complete lines at once. Hold an incomplete line of up to LINE_BYTES_MAX until its newline.
+
+        Outside a workload, write everything at once. Returns the number of bytes in `data`.
+        """
         text = bytes(data)
         workload = self._current.get()
         if workload is None:
@@ -156,12 +159,12 @@ class MarkedStream(io.RawIOBase):
         return len(text)
 
     def put(self, lines: bytes) -> None:
-        """Write whole lines of the current workload."""
+        """Write whole lines at once, with the marks of the current workload if there is one."""
         workload = self._current.get()
         self._write(lines if workload is None else workload.mark + lines + self._end)
 
     def finish_line(self, workload: Workload) -> None:
-        """Write what the workload has printed without a newline."""
+        """Write the workload's last line, if it has no newline."""
         begun = workload.begun.pop(self._number, None)
         if begun:
             self._write(workload.mark + bytes(begun) + self._end)
@@ -172,7 +175,7 @@ class MarkedStream(io.RawIOBase):
 
 
 def replace_stream(name: str, stream: MarkedStream) -> None:
-    """Make sys.stdout or sys.stderr write to the stream, with the encoding that it had."""
+    """Replace sys.stdout or sys.stderr (`name`) by a text stream that writes to `stream`, with the same encoding."""
     old: Any = getattr(sys, name)
     encoding, errors = getattr(old, "encoding", "utf-8"), getattr(old, "errors", "backslashreplace")
     buffer: Any = stream  # a raw stream will do, as with `python -u`
@@ -189,7 +192,7 @@ def write_all(descriptor: int, text: bytes) -> None:
 
 
 def duplicates(descriptors: Any) -> List[int]:
-    """Return copies of descriptors. Programs that user code starts do not inherit them."""
+    """Return copies of those descriptors that are open. Programs that user code starts do not inherit the copies."""
     copies: List[int] = []
     for descriptor in descriptors:
         with contextlib.suppress(OSError):  # a process may run without stdout
@@ -198,7 +201,7 @@ def duplicates(descriptors: Any) -> List[int]:
 
 
 def flush_all() -> None:
-    """Flush the buffers of Python's streams. User code may have replaced the streams, so any error is possible."""
+    """Flush the buffers of Python's streams. Ignore all errors, because user code may have replaced the streams."""
     streams = {id(stream): stream for stream in (getattr(sys, name, None) for name in STREAMS) if stream is not None}
     for stream in streams.values():
         call_user_code(partial(flush, stream))
@@ -210,7 +213,7 @@ def flush(stream: Any) -> None:
 
 
 def buffer_by_line() -> None:
-    """Write each printed line at once although stdout is not a terminal, for Python and for the C library."""
+    """Make Python's streams, and stdout of the C library, write each line at once, as on a terminal."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True)

@@ -1,6 +1,6 @@
 """Decodes a payload for the handler by its Content-Type.
 
-application/json becomes parsed JSON, and text/plain becomes str. Every other type stays bytes, also one with `+json`.
+application/json becomes parsed JSON, and text/plain becomes str. Every other type stays bytes, even one with `+json`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _PARAMETER = re.compile(r""";\s*([^\s;="]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]*)
 
 
 class PayloadInvalid(Exception):
-    """The payload does not match its Content-Type. The text names the type."""
+    """The payload does not match its Content-Type. The error text names the type."""
 
 
 def decode_payload(content_type: str, payload: bytes) -> Any:
@@ -31,7 +31,7 @@ def decode_payload(content_type: str, payload: bytes) -> Any:
 
 
 def decode_json(content_type: str, payload: bytes) -> Any:
-    """Parse with Python's json, as Cortex did. It also accepts UTF-16, UTF-32 and NaN."""
+    """Parse a payload with Python's json, as Cortex did. That accepts UTF-16, UTF-32 and NaN too."""
     try:
         return json.loads(payload)
     except (ValueError, RecursionError) as error:
@@ -40,7 +40,7 @@ def decode_json(content_type: str, payload: bytes) -> Any:
 
 
 def decode_text(content_type: str, payload: bytes) -> str:
-    """Decode by the charset parameter, or as utf-8 if there is none."""
+    """Decode a payload by the charset in its Content-Type, or as UTF-8 if there is none."""
     charset = find_charset(content_type) or "utf-8"
     text = f"the uploaded payload, with content-type {content_type}, could not be decoded to text"
     try:

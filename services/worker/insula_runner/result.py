@@ -1,4 +1,4 @@
-"""Checks the result of a handler, and serialises it once. Every reader gets these bytes."""
+"""Checks the result of a handler, and serialises it once. Every client that reads the result gets these bytes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ResultTooLarge(Exception):
 def encode_result(result: Any) -> bytes:
     """Return the result as UTF-8 JSON, with the numbers, the order of keys and the text of the handler's dictionary.
 
-    NaN and infinity are refused: they are not JSON, so readers could not parse a completed result.
+    NaN and infinity are refused: they are not JSON, so clients could not parse the result.
     Raises ResultInvalid, ResultTooLarge.
     """
     if not isinstance(result, dict):

@@ -71,7 +71,7 @@ OTHERWISE = "return what it holds as a dict, list, str, int, float, bool or None
 
 
 class Level(NamedTuple):
-    """A container on the way to the current value: its remaining items, and its own place in its parent."""
+    """A container around the current value: its remaining items, and `step`, its own place in its parent."""
 
     container: Any
     items: Iterator[Tuple[str, Any]]
@@ -85,7 +85,7 @@ class KeyFault(NamedTuple):
 
 
 def describe_kind(result: object) -> str:
-    """Return the text for a result that is not a dictionary."""
+    """Return the error text for a result that is not a dictionary."""
     if result is None:
         return "handle_async returned None; it must return a dict"
     kind = kind_of(result)
@@ -135,7 +135,7 @@ def kind_of(value: object) -> type:
 
 
 def is_container(value: object) -> bool:
-    """Whether JSON has a form for this container."""
+    """Whether the value is a container that JSON can represent: a dict, list or tuple."""
     return isinstance(value, (dict, list, tuple))
 
 
@@ -159,7 +159,7 @@ def fault_of(value: Any, path: List[Level], step: str) -> Optional[str]:
 
 
 def cure_of(kind: type) -> str:
-    """Return the advice for a value of this type."""
+    """Return what to do with a value of this type, such as "return x.tolist()"."""
     for name in (name_of(base) for base in kind.__mro__):
         if name in CURES:
             return CURES[name]
@@ -174,13 +174,13 @@ def cure_to_dict(kind: type) -> str:
 
 
 def shown(path: List[Level], step: str) -> str:
-    """Return the place of a value in Python's form, such as `items[3].score`. A long one is cut at its start."""
+    """Return the place of a value in Python's form, such as `items[3].score`. A long place loses its beginning."""
     way = "".join([*(level.step for level in path), step]).lstrip(".")
     return f"`{way if len(way) <= SHOWN_CHARACTERS_MAX else '…' + way[-SHOWN_CHARACTERS_MAX:]}`"
 
 
 def step_of(key: Any) -> str:
-    """Return the part of a place that stands for one key."""
+    """Return the part of a place for one key, such as `.score` or `['a key']`."""
     if isinstance(key, str) and key.isidentifier():
         return f".{key}"
     text = repr(key)
@@ -188,7 +188,7 @@ def step_of(key: Any) -> str:
 
 
 def a(kind: type) -> str:
-    """Name a type with its article: an int, a numpy.float32."""
+    """Return the name of a type with its article: an int, a numpy.float32."""
     name = name_of(kind)
     return f"{'an' if name[:1].lower() in 'aeio' else 'a'} {name}"
 

@@ -1,4 +1,4 @@
-"""One runner from its start frame to the end of its jobs."""
+"""Runs one runner: reads the start frame, loads the handler, and answers jobs until the supervisor ends the queue."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Start(NamedTuple):
 
     `slots` jobs run at a time.
     `mark_token` identifies the marks in the output; without it there are no marks.
-    `process` is this process' id on the machine, 0 if it is unknown: in a process namespace getpid() is another one.
+    `process` is this process' id on the machine; 0 if it is unknown. In a process namespace, getpid() differs from it.
     `models` are the fields of a ModelOrder, for a handler of the type tensorflow.
     """
 
@@ -46,7 +46,7 @@ class Start(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """The handler's instance, behind its answers. `awaits` is true if handle_async is a coroutine function."""
+    """A loaded handler: `answers` calls its instance. `awaits` is true if handle_async is a coroutine function."""
 
     answers: Answers
     loop: EventLoop
@@ -54,7 +54,7 @@ class Loaded(NamedTuple):
 
 
 class Refusal(Exception):
-    """The handler cannot be started. The text is the reason that its user reads."""
+    """The handler cannot be started. The text is the reason that the user of Insula reads."""
 
     def __init__(self, message: str, traceback: str = "") -> None:
         super().__init__(message)
@@ -109,7 +109,7 @@ def start(channel: Channel, source: JobSource, environment: MutableMapping[str, 
 
 
 def serve_jobs(source: JobSource, handler: Loaded, output: Union[PositionMarks, LineMarks], slots: int) -> None:
-    """Answer jobs until the end of the queue, then close the handler's event loop."""
+    """Answer jobs until the supervisor ends the queue, then close the handler's event loop."""
     if isinstance(output, PositionMarks):
         serve_in_turn(source, handler.answers, handler.loop, output)
     elif handler.awaits:
@@ -151,7 +151,7 @@ def load(channel: Channel, order: Start, path: str, environment: MutableMapping[
 
 
 def load_models(channel: Channel, order: ModelOrder, environment: MutableMapping[str, str]) -> TensorFlowClient:
-    """Create the client, and load the latest version of each model. Raises Refusal."""
+    """Create the `tensorflow_client`, which loads the latest version of each model. Raises Refusal."""
     made = call_user_code(lambda: TensorFlowClient(order, environment))
     leave_if_forked(channel, made)
     if not isinstance(made, Raised):
@@ -163,7 +163,7 @@ def load_models(channel: Channel, order: ModelOrder, environment: MutableMapping
 
 
 def prefer_as_oom_victim() -> None:
-    """Raise our OOM score, if the kernel allows it."""
+    """Set this process' OOM score to OOM_SCORE, if the kernel allows it."""
     try:
         with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write(OOM_SCORE)

@@ -23,7 +23,7 @@ _NOT_THE_USERS = (
 
 
 class Raised(NamedTuple):
-    """An exception of user code. `text` is its own text; `message` is the text after its type."""
+    """An exception of user code. `text` is its str(); `message` is its type and text, as in `KeyError: 'a'`."""
 
     text: str
     message: str
@@ -38,7 +38,7 @@ class Returned(NamedTuple):
 
 
 def call_user_code(call: Callable[[], Any]) -> Union[Returned, Raised]:
-    """Call user code. Its sys.exit() or KeyboardInterrupt is returned as well and does not end the runner."""
+    """Call user code and return its value or exception. A SystemExit or KeyboardInterrupt is returned too."""
     try:
         return Returned(call())
     except BaseException as error:  # noqa: BLE001 - the attempt boundary: user code may raise anything at all
@@ -46,9 +46,9 @@ def call_user_code(call: Callable[[], Any]) -> Union[Returned, Raised]:
 
 
 def leave_if_forked(channel: Channel, outcome: Union[Returned, Raised]) -> None:
-    """End a child process that user code forked and that returned to our code. Only its parent answers.
+    """If this process is a child that user code forked, end it; else do nothing. Only the parent answers the job.
 
-    The child ends with the exception of its code, or with exit code 0.
+    The child ends by the exception in `outcome`, or with exit code 0.
     """
     if not channel.closed:
         return
@@ -70,7 +70,7 @@ def describe(error: BaseException) -> Raised:
 
 
 def users_part(trace: Optional[TracebackType]) -> Optional[TracebackType]:
-    """Return the traceback from the first frame of user code on."""
+    """Return the traceback from its first frame of user code; None if it has no such frame."""
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_NOT_THE_USERS):
         trace = trace.tb_next
     return trace
@@ -85,12 +85,12 @@ def exception_text(error: BaseException) -> str:
 
 
 def cut(text: str, characters_max: int) -> str:
-    """Keep the beginning of a text."""
+    """Return the first `characters_max` characters of a text, with a note if it is longer."""
     return text if len(text) <= characters_max else text[:characters_max] + "... (cut)"
 
 
 def tail(text: Optional[str]) -> str:
-    """Keep the end of a traceback, which has the cause."""
+    """Return the last TRACEBACK_CHARACTERS_MAX characters of a traceback, because its end has the cause."""
     text = text or ""
     if len(text) <= TRACEBACK_CHARACTERS_MAX:
         return text

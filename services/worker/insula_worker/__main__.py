@@ -29,7 +29,7 @@ from insula_worker.worker_servicer import WorkerServicer
 
 
 def raise_file_limit() -> None:
-    """Allow as many open files as the system does: each process and each payload from S3 takes some."""
+    """Raise the limit of open files to the hard limit: each handler process and each payload from S3 opens files."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 

@@ -6,5 +6,5 @@ PAUSE_S_MAX = 30.0
 
 
 def pause_s(failures: int, *, first_s: float = 1.0, max_s: float = PAUSE_S_MAX) -> float:
-    """Return the seconds to wait after `failures` in a row: 0 for none, then `first_s`, doubled up to `max_s`."""
+    """Return the seconds to wait after this many failures: 0 for none, then `first_s`, doubled up to `max_s`."""
     return min(max_s, first_s * 2.0 ** min(failures - 1, 32)) if failures > 0 else 0.0

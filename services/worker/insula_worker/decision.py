@@ -33,7 +33,7 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A version and the refresh that it was started for. `in_place` is true if the version has `max_surge: 0`."""
+    """A version and its number of refreshes (`insula refresh`). `in_place` is true if it has `max_surge: 0`."""
 
     version: str
     generation: int
@@ -42,7 +42,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The current state of a release. `phases` has the phase of each of its runners.
+    """The current state of a release. `phases` are phases of its runners, or one phase of all runners together.
 
     `waits` is true if the release is installed and waits for StartInPlace.
     """
@@ -65,7 +65,7 @@ class Observed:
 
     @property
     def has_its_place(self) -> bool:
-        """Whether the other releases have ended, or are ending, to make room for this one."""
+        """Whether the other releases make room for this one, or have ended for it (`max_surge: 0`)."""
         return self.waits or self.role is Role.IN_PLACE
 
 
@@ -73,7 +73,7 @@ class Observed:
 class Deployed:
     """The versions in the registry.
 
-    `newest` was deployed last. `active` was ready last; it is None if that is `newest` or no version was ready.
+    `newest` was deployed last. `active` was ready last; it is None if no version was ready or if it equals `newest`.
     """
 
     newest: Target
@@ -89,7 +89,7 @@ class Absent(Enum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The input of a decision. `given_up` is an active version that no longer starts, or empty."""
+    """The input of a decision. `given_up` is an active version that is no longer tried because it failed, or empty."""
 
     wanted: Deployed | Absent
     releases: tuple[Observed, ...] = ()
@@ -168,7 +168,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class FallBack:
-    """End this release now, and keep it with the role FAILED."""
+    """End this release now. It stays in the list of releases, with the role FAILED."""
 
     number: int
 
@@ -219,7 +219,7 @@ def _follow(state: State, wanted: Deployed) -> list[Action]:
 
 
 def _target(state: State, wanted: Deployed) -> Target:
-    """Return the version to run now: the newest one, unless the active one must be started first."""
+    """Return the version to run now: the newest one, or the active one if nothing serves or the newest has failed."""
     candidate, active = state.candidate, wanted.active
     if active is None:
         return wanted.newest
@@ -233,7 +233,7 @@ def _target(state: State, wanted: Deployed) -> Target:
 
 
 def _start_in_place(state: State, candidate: Observed) -> list[Action]:
-    """Return the actions that end the other releases, or, once they have ended, start the waiting candidate."""
+    """Return the actions that end the other releases, or StartInPlace for the candidate once they have ended."""
     others = [release for release in state.releases if release is not candidate and release.role is not Role.FAILED]
     if not others:
         return [StartInPlace(candidate.number)]

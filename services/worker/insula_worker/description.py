@@ -37,7 +37,7 @@ def _shown(release: Release, releases: Collection[Release], wanted: Deployed | A
     """Return the phase and reason to report for a release.
 
     With `max_surge: 0`, a release starts after the previous version has ended. If it fails, the previous version is
-    started again. Until that one is ready or failing, the failed release is reported as starting.
+    started again. Until the previous version is ready or failing, the failed release is reported as starting.
     """
     if release.role is Role.FAILED:
         before = (

@@ -1,4 +1,4 @@
-"""Installs a registered version, so that its runner can be started, and removes it again."""
+"""Installs a version of an API on this worker, so that its runners can be started, and uninstalls it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class VersionMismatch(InsulaError):
 
 
 def check_version(registration: Registration, archive: bytes) -> None:
-    """Raise VersionMismatch unless the hash of the registered configuration and the bundle is the version."""
+    """Raise VersionMismatch unless the version is the hash of the registered configuration and the bundle `archive`."""
     found = version_of(registration.spec.encode(), archive)
     if found != registration.version:
         raise VersionMismatch(registration.version, found)
@@ -61,8 +61,8 @@ async def install(
 ) -> RunnerLaunch:
     """Unpack the bundle of a version into `folder`, fetch its models, and build its environment unless it exists.
 
-    Files that an earlier attempt left in `folder` are removed. `uninstall` releases the resources of the launch.
-    `tell` is called with the current step.
+    Files that an earlier installation left in `folder` are removed. The caller passes the returned launch to
+    `uninstall`. While the environment is built, `tell` gets the last line of output, at most once a second.
 
     Raises EnvironmentFailed, ModelsUnavailable, ProjectInvalid, StoreUnavailable or VersionMismatch.
     """
@@ -103,7 +103,7 @@ async def install(
 
 
 def _devices(spec: ApiSpec, project: Path, settings: Settings) -> list[dict[str, str]]:
-    """Return the variables with the accelerators of each handler process."""
+    """Return, for each handler process, the environment variables that select its GPUs or other accelerators."""
     own, visible = {*spec.handler.env, *read_env(project)}, visible_devices(settings.handler_environment)
     processes = spec.handler.processes_per_replica
     return [device_variables(number, processes, spec.compute, own, visible) for number in range(processes)]
@@ -114,7 +114,9 @@ def _bytes(quantity: Quantity | None) -> int | None:
 
 
 def environment_inputs(spec: ApiSpec, version: str, project: Path, given: Mapping[str, str]) -> EnvironmentInputs:
-    """Return the inputs of an API's environment. `project` is its unpacked folder, `given` the handlers' defaults.
+    """Return the inputs for the virtual environment of an API, whose bundle is unpacked in `project`.
+
+    `given` are the default environment variables of handlers; the project's own variables override them.
 
     Raises ProjectInvalid if `.env` is malformed.
     """
@@ -133,9 +135,9 @@ def environment_inputs(spec: ApiSpec, version: str, project: Path, given: Mappin
 def given_beside(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of `given` that do not contradict `own`, the variables of the project.
 
-    A project with its own AWS account uses AWS or its own endpoint, so it does not get our S3. A project with a profile
-    does not get our region, because a profile has one. If the project sets one of the two variables for the region,
-    both get its value.
+    A project with its own AWS account uses AWS or its own endpoint, so it does not get the stack's S3. A project with
+    an AWS profile does not get the stack's region, because a profile has one. If the project sets one of the two
+    variables for the region, both get its value.
     """
     withheld = set(GIVEN_ACCOUNT) if not OWN_ACCOUNT.isdisjoint(own) else set[str]()
     withheld |= set() if OWN_PROFILE.isdisjoint(own) else set(REGION)
@@ -145,7 +147,7 @@ def given_beside(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, 
 
 
 def marked(environment: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variable that identifies our S3, for insula_runner.aws. Empty if the project has its own S3."""
+    """Return the variable that names the stack's S3 for insula_runner.aws. Empty if the project has its own S3."""
     names = ("AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL_S3")
     if all(name in given and environment.get(name) == given[name] for name in names):
         return {GIVEN_VARIABLE: " ".join(given[name] for name in names)}
@@ -153,13 +155,13 @@ def marked(environment: Mapping[str, str], given: Mapping[str, str]) -> dict[str
 
 
 def _without_blanks(own: Mapping[str, str]) -> dict[str, str]:
-    """Leave out empty keys, profiles and regions. AWS' clients treat an empty value as unset."""
+    """Return `own` without empty AWS keys, profiles and regions. AWS' clients treat an empty value as unset."""
     blank = {*OWN_ACCOUNT, "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", *REGION}
     return {name: value for name, value in own.items() if value or name not in blank}
 
 
 async def uninstall(folder: Path, launch: RunnerLaunch | None) -> None:
-    """Remove the files of a version. Its environment and its layer stay in the cache."""
+    """Close the view of `launch`, and remove `folder`. The environment and its layer stay in the cache."""
     if launch is not None:
         launch.view.close()
     await asyncio.to_thread(remove, folder)

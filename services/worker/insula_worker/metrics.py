@@ -1,7 +1,7 @@
 """The metrics of a worker: its workloads, its log, and the metrics that handlers push.
 
-Handlers choose names and tags, so the number of metrics and of series is limited. Beyond a limit a metric is dropped,
-and further series are counted in one overflow series. This is logged once for each name.
+Handlers choose names and tags, so the number of metrics and of series is limited. Above the limits, new metrics are
+dropped, and values with new tags go to one overflow series of their metric. This is logged once for each metric.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ LOG_LINES_DROPPED: Final = Instrument(
 
 METRICS_MAX: Final = 200
 SERIES_MAX: Final = 1000
-"""Most series of one metric. Further tag values are counted in the series OVERFLOW."""
+"""Maximum number of series of one metric. Values with further tags are recorded with the tags OVERFLOW."""
 SERIES_IN_ALL_MAX: Final = 2000
 TAG_CHARACTERS_MAX: Final = 200
 COMPLAINTS_MAX: Final = 100
@@ -49,7 +49,7 @@ _SUFFIXES: Final = {"histogram": ("", "_bucket", "_sum", "_count")}
 
 
 class WorkerMetrics:
-    """The worker's own metrics."""
+    """The worker's own metrics: its running workloads, its ended workloads, and the log lines that it lost."""
 
     def __init__(self, telemetry: Telemetry, api: str, log: WorkerLog) -> None:
         self._of_api = {"api_name": api, "api_kind": labels(api)["apiKind"]}
@@ -68,16 +68,16 @@ class WorkerMetrics:
         )
 
     def observe_active(self, running: Callable[[], int]) -> None:
-        """Export the number of running handlers. `running` returns it, and is called at each `look`."""
+        """Export the number of running workloads. `look` calls `running`, which returns the number."""
         self._running = running
         self._telemetry.observe(ACTIVE, lambda: [(self._active, self._of_api)])
 
     async def look(self) -> None:
-        """Read the number of running handlers for the next scrape. Runs on the event loop."""
+        """Read the number of running workloads for the next scrape. Runs on the event loop."""
         self._active = self._running()
 
     def ended(self, ends: Sequence[Ended]) -> None:
-        """Count workloads that ended here."""
+        """Count workloads that ended on this worker, and record the run times of their handlers."""
         for status, number in Counter(status for status, _ in ends).items():
             self._count.add(number, self._of_end[status])
         for status, handler_s in ends:
@@ -85,7 +85,7 @@ class WorkerMetrics:
 
 
 class HandlerMetrics:
-    """The metrics that handlers push. Each is created when it is pushed first."""
+    """The metrics that handlers push. A metric is created when a handler pushes its first value."""
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
@@ -98,7 +98,7 @@ class HandlerMetrics:
     def record(self, pushed: Metric) -> None:
         """Record a value that the handler pushed, or log why it is not recorded. Never raises.
 
-        The runner's checks are repeated, because user code can write to its socket.
+        The runner's checks are repeated, because user code can write to the runner's socket.
         """
         name = metric_name(pushed.name)
         fault = self._fault(name, pushed)
@@ -110,7 +110,7 @@ class HandlerMetrics:
         record(pushed.value, self._bounded(name, tags))
 
     def _fault(self, name: str, pushed: Metric) -> str:
-        """Return why the value cannot be recorded. Empty if it can be; its instrument exists then."""
+        """Return why the value cannot be recorded, or an empty text if it can. Create the metric if it is new."""
         if name.startswith(RESERVED_PREFIXES):
             return f"names starting with {', '.join(RESERVED_PREFIXES)} are reserved"
         if not math.isfinite(pushed.value) or (pushed.kind == "increment" and pushed.value < 0):
@@ -140,7 +140,7 @@ class HandlerMetrics:
         return ""
 
     def _bounded(self, name: str, tags: dict[str, str]) -> dict[str, str]:
-        """Return the tags, or OVERFLOW if they would exceed a limit on series."""
+        """Return the tags, or OVERFLOW if a new series with these tags would exceed a limit."""
         series = tuple(sorted(tags.items()))
         known = self._series.setdefault(name, set())
         if series in known:

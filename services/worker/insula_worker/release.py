@@ -26,19 +26,19 @@ from insula_worker.view import ViewSettings, remove
 log = logging.getLogger(__name__)
 
 VERSION_CHARACTERS: Final = 16
-"""Leading characters of a version in the name of its folder."""
+"""Number of characters of the version at the start of its folder's name."""
 REASON_CHARS_MAX: Final = 16 * 1024
 _releases: Final = itertools.count()
 
 
 def remove_leftovers(scratch: Path) -> None:
-    """Remove the folders of releases whose worker was killed. Call it before the first release is made."""
+    """Remove the folders that a killed worker left in `scratch`. Call it before the first release is made."""
     for folder in scratch.glob("[0-9a-f]" * VERSION_CHARACTERS + ".*"):
         remove(folder)
 
 
 class Release:
-    """Owns the files and the runners of a version. Calls `changed` at each new phase."""
+    """Owns the files and the runners of a version on this worker. Calls `changed` whenever its state changes."""
 
     def __init__(
         self,
@@ -49,7 +49,7 @@ class Release:
         changed: Callable[[], None],
         observers: Observers,
     ) -> None:
-        """Install the version and start it. If `target.in_place`, it starts only when `start` is called."""
+        """Install and start the version in a task. With `target.in_place`, start it only after a call of `start`."""
         self.number: Final = next(_releases)
         self.target: Final = target
         self.role = Role.CANDIDATE
@@ -89,9 +89,9 @@ class Release:
         self._enter(Phase.DRAINING, "")
 
     async def end(self, leave_s: float = LEAVE_S, because: str = STOPPING) -> None:
-        """Stop the runners and remove the files. Its running workloads are given back, with `because` as the reason.
+        """Stop the runners and remove the files. Running workloads return to the queue; `because` is the logged reason.
 
-        An idle handler may take `leave_s` to exit, LEAVE_S at most.
+        An idle handler process may take `leave_s` seconds to exit, LEAVE_S at most.
         """
         self._keeping.cancel()
         await asyncio.wait({self._keeping})
@@ -125,7 +125,7 @@ class Release:
             await asyncio.sleep(pause_s(failures))
 
     def _tell(self, line: str) -> None:
-        """Report the current step of the installation. During a retry, keep the reason of the last failure."""
+        """Report `line` as the progress of the installation. During a retry, keep the reason of the last failure."""
         if self.phase is Phase.INSTALLING:
             self.reason = line
             self._changed()

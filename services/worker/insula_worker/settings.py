@@ -42,18 +42,19 @@ HOSTS_FILE: Final = Location("INSULA_HOSTS_FILE", "file that handlers see as `/e
 HIDDEN: Final = Text("INSULA_HIDDEN", "JSON list of folders that handlers do not see", "[]")
 HANDLER_PREFIX: Final = "INSULA_HANDLER_"
 HOMELESS: Final = {"HOME": "/tmp", "PIP_NO_CACHE_DIR": "1"}  # noqa: S108 - the handler's own
-"""Variables for a user without a home. Libraries write to HOME. pip's cache in it would be copied for each handler."""
+"""Variables of handlers if the worker's user has no home folder. Libraries write to HOME. A pip cache in it would be
+copied for each handler process."""
 WITHHELD_PREFIXES: Final = ("AWS_", "CORTEX_", "INSULA_", "PYTHON", "VIRTUAL_ENV")
-"""Variables that a handler must not inherit from the worker: our S3 identity, our settings, our interpreter."""
+"""Prefixes of variables that a handler must not inherit: the worker's S3 keys, settings and Python interpreter."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings. `listen` and `metrics_listen` are host:port or unix:PATH. Without `metrics_listen`, no metrics.
+    """The settings of a worker. `listen` and `metrics_listen` are host:port or unix:PATH.
 
-    `advertised` is the address that others use instead of `listen`.
+    Without `metrics_listen`, metrics are not served. `advertised` is the address that others use instead of `listen`.
     `admin_token` is the token that callers of WorkerService must send. It is None on a Unix socket.
-    `scratch` is used by this worker alone. `baked` has the environments of a container image; None outside of one.
+    `scratch` is used by this worker alone. `baked` is the folder of environments in a container image, or None.
     `hidden` are folders that no handler may see.
 
     `handler_environment` has the handler's default variables, which a project may override. It holds the worker's

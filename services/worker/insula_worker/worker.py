@@ -50,13 +50,13 @@ from insula_worker.view import ViewSettings
 log = logging.getLogger(__name__)
 
 ENDING_S: Final = 15.0
-"""Seconds after the grace period in which a worker that is not alive has to end."""
+"""A worker whose poll loop is stuck exits at the latest this many seconds after the grace period."""
 FOLLOW_S: Final = 1.0
-"""Seconds between two reads of the wanted version from the registry."""
+"""Maximum seconds between two reads of the wanted version from the registry."""
 
 
 class Worker:
-    """Owns the releases and performs the actions that `decide` returns."""
+    """Owns the releases of one API on this worker, and performs the actions that `decide` returns."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Worker:
         return next((release for release in found if release.phase is Phase.READY), None)
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Work until `stopping`, then drain within the grace period (invariant I7)."""
+        """Claim and run workloads until `stopping` is set, then drain within the grace period (invariant I7)."""
         async with asyncio.TaskGroup() as group:
             beside = [group.create_task(self._report_for_ever()), group.create_task(self._claiming.renew_for_ever())]
             try:
@@ -122,7 +122,7 @@ class Worker:
             pass
 
     async def _watch_pulse(self) -> None:
-        """Report that the worker is not alive, and end it, if its poll loop is stuck (invariant I12)."""
+        """Report the worker as not alive once the poll loop is stuck (invariant I12). Raises PollLoopStuck then."""
         stores = self._settings.stores
 
         async def answers_anew() -> bool:
@@ -149,7 +149,7 @@ class Worker:
         await self._claiming.settle()
 
     async def _reconcile_for_ever(self, group: asyncio.TaskGroup) -> None:
-        """Observe, decide and act at each change, and at least every FOLLOW_S."""
+        """Compare the releases with the registry and perform the decided actions: at each change and every FOLLOW_S."""
         changed = True
         while True:
             actions = decide(await self._observe())
@@ -218,7 +218,7 @@ class Worker:
     def _retire(
         self, release: Release, group: asyncio.TaskGroup, role: Role, grace_s: float | None, because: str
     ) -> None:
-        """Let a release finish its running workloads, then end it. `grace_s` limits the time, None does not."""
+        """Let a release finish its running workloads for `grace_s` seconds at most, then end it. None sets no limit."""
         if release.role is Role.SERVING:
             self._claiming.serve(None)
         release.role = role
@@ -261,7 +261,7 @@ class _Stopped(Exception):
 
 
 def _end_now(reason: str) -> None:
-    """End the process, because what is stuck also keeps the drain from its end. Print the tasks that do not end."""
+    """Exit with code 1, because a stuck task may also block the drain. Print the unfinished tasks and `reason`."""
     try:
         for task in asyncio.all_tasks():
             note(f"does not end: {task!r}")
@@ -287,7 +287,7 @@ def _target(registration: Registration) -> Target:
 
 @lru_cache(maxsize=2)
 def _in_place(spec: str) -> bool:
-    """Return whether the previous version must end before this one starts."""
+    """Return whether the configuration `spec` has `max_surge: 0`: the old version ends before the new one starts."""
     try:
         return ApiSpec.from_json(spec.encode()).update_strategy.in_place
     except ProjectInvalid:  # a later version of Insula registered it; its installation fails with the reason

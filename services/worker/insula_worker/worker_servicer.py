@@ -37,6 +37,6 @@ class WorkerServicer(worker_service_pb2_grpc.WorkerServiceServicer):
         request: StreamLogsRequest,
         context: grpc.aio.ServicerContext[StreamLogsRequest, StreamLogsResponse],
     ) -> AsyncIterator[StreamLogsResponse]:
-        """Stream the latest lines. With `follow`, further lines too."""
+        """Stream the latest log lines, of one workload if `workload` is set. With `follow`, stream new lines too."""
         async for line in self._ring.read(follow=request.follow, workload=request.workload):
             yield StreamLogsResponse(line=line)

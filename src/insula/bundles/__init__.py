@@ -1,7 +1,7 @@
 """The project bundles of all versions in S3, addressed by their content.
 
 Bundles are needed only when an API is deployed and when a worker starts. A child process accesses S3, because boto3
-takes 27 MB, and every idle submit, results and worker process would keep that memory.
+takes 27 MB. Otherwise every idle submit, results and worker process would hold that memory.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NOT_ASKED: Final = "S3 was not called"
 
 
 class Bundles:
-    """The bundles in one bucket. Every method raises StoreUnavailable if S3 is unavailable or refuses the request."""
+    """The bundles in one S3 bucket. Each method raises StoreUnavailable if S3 is unavailable or refuses the request."""
 
     def __init__(self, bucket: Bucket) -> None:
         """Access `bucket`, with endpoint, region and keys from AWS_*, over INSULA_S3_SOCKET if it is set."""
@@ -39,7 +39,7 @@ class Bundles:
         await self._run("check")
 
     async def store(self, version: str, archive: bytes) -> None:
-        """Store the bundle of a version. It is kept for at least a day, and while `sweep` gets the version."""
+        """Store the bundle of a version. It is kept for at least a day, and while calls of `sweep` list the version."""
         await self._run("store", version, stdin=archive)
 
     async def fetch(self, version: str) -> bytes:

@@ -30,11 +30,11 @@ from insula.stores.objects import Bucket, ObjectNotFound, ObjectStore
 KEPT: Final = timedelta(days=1)
 """How long a bundle without a version is kept. It may belong to a deployment in progress, which takes less time."""
 FRESH: Final = KEPT / 2
-"""A deployment writes an older bundle again, so that no sweep deletes it during the deployment."""
+"""A deployment writes a bundle older than this again, so that no sweep deletes the bundle during the deployment."""
 
 
 async def main(name: str, addressing: str, socket: str, command: str, *versions: str) -> None:
-    """Run one command, or exit with the reason."""
+    """Run one command. After an error, write it to stderr and exit, as the module's docstring says."""
     objects = ObjectStore(Bucket(name, addressing, Path(socket) if socket else None))
     try:
         match command, versions:

@@ -131,7 +131,10 @@ def _named(project: Sequence[Project], names: Sequence[str]) -> Sequence[Project
 
 
 def _confirm(projects: Sequence[Project], address: str, data: Path | None, *, yes: bool) -> None:
-    """If the stack is on this machine, ask about dependencies.sh, and warn about keys without an effect on it."""
+    """If the stack is on this machine, ask the user about dependencies.sh, and warn about keys without an effect.
+
+    Raises ProjectInvalid if the user refuses a script.
+    """
     from insula.cli.consent import confirm_scripts
     from insula.data_directory import cache_of
     from insula.project.configuration.effects import ineffective_keys, warning
@@ -146,7 +149,10 @@ def _confirm(projects: Sequence[Project], address: str, data: Path | None, *, ye
 
 
 def _register(projects: Sequence[Project], admin: str | None, data: Path | None, *, wait: bool) -> None:
-    """Send the APIs to ApiService, and wait for them. Raises Exit if one is refused or failing."""
+    """Send the APIs to ApiService; with `wait`, wait until each is ready or failing.
+
+    Raises Exit if an API is refused or, with `wait`, is failing or was replaced by another version.
+    """
     from insula.rpc.admin_client import AdminRefused
 
     with spoken_errors():
@@ -186,7 +192,7 @@ def get(
     admin: Admin = None,
     data: Data = None,
 ) -> None:
-    """List all APIs with their state, or one of them. A failing API is shown with the reason."""
+    """List all APIs, or one API, with the state. A failing API is shown with the reason."""
     with spoken_errors(), admin_of(admin, data) as client:
 
         def look() -> list[Api]:
@@ -244,7 +250,10 @@ def delete(name: Name, admin: Admin = None, data: Data = None) -> None:
 def _tell_ends(
     client: AdminClient, apis: Sequence[Api], starting: Callable[[], bool], done: str = ApiState.READY
 ) -> bool:
-    """Wait for each API and print its final state. Return whether one is failing or was replaced."""
+    """Wait for each API and print its final state, with `done` for ready.
+
+    Return whether an API is failing or was replaced by another version.
+    """
     failed = False
     for api, end in follow(apis, client.api, starting=starting):
         put(f"{api.name} {done if end.state == ApiState.READY else end.state}")

@@ -1,7 +1,7 @@
 """`insula build`: makes the container image of a project's workers, with podman or docker.
 
 The image is a worker image with the project in /opt/insula/project and its environments in /opt/insula/environments, so
-a worker starts without pip. What the engine writes goes to stderr; stdout gets the name of the image.
+a worker starts without pip. The output of podman or docker is on stderr, the name of the image on stdout.
 Exit codes: 0 done, 1 the engine failed, 2 wrong usage or a refused project.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from insula.project import Project
 
 LINES_KEPT: Final = 15
-"""Last lines of a failed step that the error repeats."""
+"""Number of lines at the end of a failed command's output that the error repeats."""
 CONTAINERFILE: Final = """\
 FROM {base}
 LABEL org.opencontainers.image.title={title} org.opencontainers.image.version={version}
@@ -38,7 +38,7 @@ RUN {mount}PIP_NO_CACHE_DIR=1 python -P -m insula_worker.baking {project} /opt/i
 USER 65532:65532
 """
 PIP_CONF: Final = "--mount=type=secret,id=pip,target=/etc/pip.conf "
-"""A secret is readable during the step and is not in the image."""
+"""Option of RUN that mounts the user's pip.conf as a secret: pip can read it, and the image does not contain it."""
 
 
 class Engine(StrEnum):
@@ -49,7 +49,7 @@ class Engine(StrEnum):
 
 
 class EngineMissing(InvalidArgument):
-    """Neither podman nor docker is installed, so no image can be built."""
+    """The program that builds images is not installed: podman or docker, or the one that --engine names."""
 
 
 def build(
@@ -128,7 +128,7 @@ def _image_of(project: Sequence[Project]) -> str:
 
 
 def _found(engine: Engine | None) -> str:
-    """Return the path of the program. Raises EngineMissing."""
+    """Return the path of the program that builds images: `engine`, or podman, else docker. Raises EngineMissing."""
     wanted = [engine] if engine is not None else list(Engine)
     found = next(filter(None, map(shutil.which, wanted)), None)
     if found is None:
@@ -145,7 +145,7 @@ def _default_base() -> str:
 
 
 def _ensure_base(program: str, base: str) -> None:
-    """Pull the base image unless the engine has it. Exit if that fails."""
+    """Pull the base image, unless it is on this machine. Raises Exit if the pull fails."""
     if subprocess.run([program, "image", "inspect", base], capture_output=True, check=False).returncode == 0:
         return
     done = subprocess.run([program, "pull", base], capture_output=True, text=True, errors="replace", check=False)
@@ -182,7 +182,7 @@ def _write_context(folder: Path, project: Sequence[Project], base: str, *, with_
 
 
 def _run(command: Sequence[str]) -> None:
-    """Run the engine, and copy its output to stderr. Exit if it fails, after its last lines."""
+    """Run podman or docker, and copy its output to stderr. If it fails, print its last lines again and raise Exit."""
     last: deque[str] = deque(maxlen=LINES_KEPT)
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"

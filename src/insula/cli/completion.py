@@ -14,7 +14,7 @@ PATIENCE_S: Final = 1.0
 
 
 def complete_api(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the API names that start with `incomplete`; none if the stack does not answer at once."""
+    """Return the API names that start with `incomplete`; none if the stack does not answer within PATIENCE_S."""
     data = context.params.get("data")  # a text: nothing is converted during a completion
     try:
         with client_at(address_of(context.params.get("admin"), Path(data) if data else None)) as client:

@@ -1,6 +1,6 @@
 """Finds the running Insula for a command: at a given address, or by the data directory of an `insula up`.
 
-Exit codes: 1 the call failed, 2 wrong usage or a refused project.
+Exit codes: 1 the call failed, 2 wrong usage, a refused project or no running stack.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ DATA_DEFAULT: Final = Path(".insula")
 URL_DEFAULT: Final = "http://127.0.0.1:8080"
 LOOK_S: Final = 0.5
 START_S: Final = 300
-"""How long a command waits at most for a starting stack."""
+"""Longest time that a command waits for a stack that is starting."""
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
 EXIT_INTERRUPTED: Final = 130
@@ -57,12 +57,18 @@ class NoStack(NotFound):
 
 
 def address_of(admin: str | None, data: Path | None) -> str:
-    """Return the address of ApiService. Raises NoStack if none is given and none is found."""
+    """Return the address of ApiService: that of the stack in `data` if given, else `admin`.
+
+    Without both, it is that of the stack in .insula. Raises NoStack if the data directory has no stack.
+    """
     return admin if admin and data is None else str(_stack(data)["admin"])
 
 
 def url_of(url: str | None, data: Path | None) -> str:
-    """Return the public URL: given, found or the default. Raises NoStack if `data` is given and has no stack."""
+    """Return the public URL: that of the stack in `data` if given, else `url`.
+
+    Without both, it is that of the stack in .insula, else URL_DEFAULT. Raises NoStack if `data` has no stack.
+    """
     if url and data is None:
         return url
     if data is None and not _file(DATA_DEFAULT).is_file():
@@ -72,7 +78,10 @@ def url_of(url: str | None, data: Path | None) -> str:
 
 @contextmanager
 def admin_of(admin: str | None, data: Path | None) -> Generator[AdminClient]:
-    """Yield a client of ApiService, at the given or the found address. Waits if the found stack is still starting."""
+    """Yield a client of ApiService at `address_of(admin, data)`. Waits while a stack of this machine is starting.
+
+    Raises NoStack as `address_of` does, or if the stack does not answer within START_S.
+    """
     with client_at(address_of(admin, data)) as client:
         if data is not None or not admin:
             _wait_until_it_answers(client, data or DATA_DEFAULT)
@@ -88,7 +97,7 @@ def client_at(address: str) -> AdminClient:
 
 
 def _wait_until_it_answers(client: AdminClient, data: Path) -> None:
-    """Return once the stack answers. Raises NoStack if the stack ends before, or was killed."""
+    """Return once the stack answers. Raises NoStack if its process has ended, or after START_S."""
     from insula.data_directory import holder
 
     give_up, told = time.monotonic() + START_S, False
@@ -101,7 +110,10 @@ def _wait_until_it_answers(client: AdminClient, data: Path) -> None:
 
 
 def starting(admin: str | None, data: Path | None) -> Callable[[], bool]:
-    """Return a function: whether an `insula up` on this data directory runs and may still be starting the API."""
+    """Return a function that tells whether the stack of this data directory may still be starting workers.
+
+    It returns True while the `insula up` runs, for at most START_S. It returns False if only `admin` is given.
+    """
     from insula.data_directory import holder
 
     give_up, found = time.monotonic() + START_S, data is not None or not admin
@@ -134,9 +146,9 @@ def _no_stack(data: Path, why: str) -> NoStack:
 
 @contextmanager
 def spoken_errors(interrupted: str = "") -> Generator[None]:
-    """Return a context manager. If its block raises, it prints the error without a traceback, and exits.
+    """Print an InsulaError or OSError of the `with` block without its traceback, and raise Exit.
 
-    `interrupted` is the text for a Ctrl-C. Without it, the KeyboardInterrupt is raised again.
+    `interrupted` is printed after a Ctrl-C. Without it, the KeyboardInterrupt is raised again.
     """
     try:
         yield

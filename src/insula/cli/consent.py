@@ -12,9 +12,9 @@ from insula.project.consent import Confirmations, Decision, Script, decide, scri
 
 
 def confirm_scripts(command: str, configurations: Iterable[Path], cache: Path, *, yes: bool) -> None:
-    """Make sure that each dependencies.sh of these configurations may run: show it to the user and ask.
+    """Show each dependencies.sh of these configurations to the user, and ask whether it may run.
 
-    A script that the user has confirmed before is not asked about. Nor is any script with `yes` or without a terminal.
+    Does not ask about a script that the user has confirmed before. Asks nothing with `yes` or without a terminal.
     `cache` is the folder of the confirmations. Raises ProjectInvalid for the first script that the user refuses.
     """
     confirmations = Confirmations(cache)

@@ -19,7 +19,7 @@ from insula.printing import note, put
 
 
 class Template(StrEnum):
-    """The folders of `insula/templates`. Each has one file named sample.*."""
+    """The templates of projects, folders of `insula/templates`. Each has one file sample.*, a payload to send."""
 
     IRIS = "iris"
     IMAGE = "image"
@@ -56,7 +56,7 @@ def init(
 
 
 def commands(directory: Path, files: Mapping[str, bytes]) -> tuple[str, str]:
-    """Return two shell commands for the current directory: one starts the project, one sends its sample."""
+    """Return two shell commands, to run in the current directory: start the project, and send its sample payload."""
     from insula.project import CONFIG_NAME
     from insula.project.configuration import cortex_yaml
 
@@ -69,7 +69,7 @@ def commands(directory: Path, files: Mapping[str, bytes]) -> tuple[str, str]:
 
 
 def _write(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Write the files. Raises ProjectInvalid. If a file exists already, nothing is written."""
+    """Write the files; if one of them exists already, write nothing. Raises ProjectInvalid if they are not written."""
     from insula.project.files import check_root
 
     if there := [name for name in files if os.path.lexists(directory / name)]:

@@ -1,6 +1,6 @@
 """`insula logs`: the log lines of workers and their handlers, from all replicas.
 
-On a terminal a line has the form of `insula up`. On a pipe it is the worker's JSON, byte for byte.
+On a terminal, lines look as in the output of `insula up`. On a pipe, they are the worker's JSON, byte for byte.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ if TYPE_CHECKING:
     from insula.v1.api_service_pb2 import Api
 
 LINES_WAITING_MAX: Final = 10_000
-"""Lines kept in memory for a slow terminal. Beyond that, the workers wait, and report how many lines were lost."""
+"""Lines held in memory for a slow terminal. If there are more, the command stops reading. A worker then drops its
+oldest lines, and sends a line with their number."""
 BEGUN: Final = 1
 ENDED: Final = -1
 Lines: TypeAlias = queue.Queue[str | int]
-"""Log lines, with a BEGUN or an ENDED for each worker whose lines begin or end."""
+"""A queue of log lines. It also gets ENDED when the lines of a worker end, and BEGUN for each worker found later."""
 _ASCTIME: Final = re.compile('"asctime": "([^"]*)"')
 
 
@@ -101,7 +102,7 @@ def logs(
 
 
 def _printer(form: LogForm | None) -> Callable[[str], None]:
-    """Return the function that prints a line in this form. None: plain on a terminal, else JSON."""
+    """Return the function that prints a line in this form. If `form` is None, it is plain on a terminal, else JSON."""
     if (form or (LogForm.PLAIN if sys.stdout.isatty() else LogForm.JSON)) is LogForm.JSON:
         return put
     from insula.cli.screen.styled import console, text
@@ -119,7 +120,7 @@ def _printer(form: LogForm | None) -> Callable[[str], None]:
 
 
 def _addresses(client: AdminClient, name: str | None, starting: Callable[[], bool]) -> list[str]:
-    """Return the addresses of the workers. While the stack is starting, wait until one worker has reported."""
+    """Return the admin addresses of the workers. If there are none and the stack is starting, wait for the first."""
     told = False
     while not (workers := [worker for api in _apis(client, name) for worker in api.workers]) and starting():
         if not told:
@@ -136,7 +137,7 @@ def _apis(client: AdminClient, name: str | None) -> list[Api]:
 def _begin_later(
     client: AdminClient, name: str | None, begun: set[str], lines: Lines, begin: Callable[[str], None]
 ) -> None:
-    """Start reading each new worker, until the command ends."""
+    """Look for new workers until the command ends. `begin` starts reading the lines of a worker by its address."""
     from insula.rpc.admin_client import AdminRefused, AdminUnavailable
 
     while True:
@@ -150,7 +151,7 @@ def _begin_later(
 
 
 def _until_all_ended(lines: Lines, readers: int) -> Iterator[str]:
-    """Yield the lines until all readers have ended. `readers` is how many have started."""
+    """Yield the lines until all readers have ended. `readers` is the number of readers at the start."""
     while readers:
         line = lines.get()
         if isinstance(line, int):

@@ -1,4 +1,4 @@
-"""The progress of a deployment or a refresh: waits until the wanted version of an API is ready or failing."""
+"""The progress of a deployment or a refresh: waits until the deployed version of an API is ready or failing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ if TYPE_CHECKING:
     from insula.v1.api_service_pb2 import Api
 
 UNSERVED_S: Final = 10.0
-"""How long a command waits for the first worker. It waits longer while an `insula up` is starting the worker."""
+"""How long a command waits for the first worker of an API. It waits longer while `insula up` is starting workers."""
 UNSEEN: Final = "no worker has started it yet"
 REPLACED: Final = "replaced"
 
 
 class Progress(NamedTuple):
-    """`state` is an ApiState, a worker's phase, or REPLACED by another version; `reason` explains it."""
+    """How far an API is. `state` is an ApiState, the phase of a worker, or REPLACED after a newer deployment.
+
+    `reason` explains the state.
+    """
 
     state: str
     reason: str = ""
@@ -32,7 +35,10 @@ class Progress(NamedTuple):
 
 
 def progress(api: Api, version: str, generation: int) -> Progress:
-    """Return the progress of the API to this version, after `generation` refreshes."""
+    """Return how far the workers of the API are with `version`.
+
+    Workers that have done fewer than `generation` refreshes do not count.
+    """
     if api.version != version:
         return Progress(REPLACED, f"version {api.version[:12]} was deployed before this one was ready")
     workers = [one for one in api.workers if one.version == version and one.generation >= generation]
@@ -46,10 +52,10 @@ def progress(api: Api, version: str, generation: int) -> Progress:
 def follow(
     apis: Sequence[Api], look: Callable[[str], Api], *, starting: Callable[[], bool]
 ) -> Iterator[tuple[Api, Progress]]:
-    """Wait for all APIs: yield each with its final progress, and print each change until then.
+    """Wait for all APIs. Print each change of progress, and yield each API with its final progress.
 
-    Stops waiting for an API after UNSERVED_S without a worker, unless `starting` returns True: then the stack is still
-    starting workers.
+    Stops waiting for an API that has no worker after UNSERVED_S, unless `starting` returns True, which means that the
+    stack is still starting workers.
     """
     waiting, told = {api.name: api for api in apis}, dict[str, Progress]()
     give_up = time.monotonic() + UNSERVED_S
@@ -70,7 +76,7 @@ def follow(
 
 
 def remark(api: Api) -> str:
-    """Return a sentence on why an API is not ready; empty if it is ready."""
+    """Return a sentence with the reason why an API is not ready; empty if it is ready."""
     found = progress(api, api.version, api.generation)
     serving = next((worker.version for worker in api.workers if worker.phase == Phase.READY), "")
     if found.state == ApiState.READY:

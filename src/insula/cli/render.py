@@ -77,7 +77,7 @@ Plain = Annotated[
 
 
 class KubectlMissing(NotFound):
-    """There is no kubectl to apply the objects with."""
+    """The program kubectl, which applies the objects, is not on the PATH."""
 
 
 def render(
@@ -94,7 +94,7 @@ def render(
         bool, typer.Option("--acl", help="Print the Redis users of the services and of the workers, and no objects.")
     ] = False,
 ) -> None:
-    """Print a project's Kubernetes objects as YAML. The same project gives the same bytes."""
+    """Print a project's Kubernetes objects as YAML. The same project and options give the same bytes."""
     from insula.project import read_project
 
     with spoken_errors():
@@ -133,14 +133,17 @@ def options(
 
 
 def manifest(project: Sequence[Project], chosen: Options, names: Sequence[str] = ()) -> str:
-    """Return the YAML without its last newline. Raises ProjectInvalid if Kubernetes would refuse a value."""
+    """Return the YAML of the APIs `names`, or of all APIs without names. It does not end with a newline.
+
+    Raises ProjectInvalid if Kubernetes would refuse a value.
+    """
     from insula.kubernetes.render import objects, to_yaml
 
     return to_yaml(objects(project, chosen, names)).removesuffix("\n")
 
 
 def redis_users(project: Sequence[Project]) -> str:
-    """Return a command of Redis for each user, without its password: results, submit, then the workers of each API."""
+    """Return one `ACL SETUSER` line for each Redis user, without a password: results, submit, one user for each API."""
     from insula.access import service_acl, worker_acl
 
     services = {f"insula-{name}": service_acl(name) for name in ("results", "submit")}
@@ -149,9 +152,9 @@ def redis_users(project: Sequence[Project]) -> str:
 
 
 def apply(project: Sequence[Project], chosen: Options, names: Sequence[str]) -> None:
-    """Have kubectl apply the objects, of the APIs `names` if there are any.
+    """Apply the objects of the APIs `names`, or of all APIs without names, with kubectl.
 
-    Raises KubectlMissing, or Exit with the exit code of kubectl.
+    Raises KubectlMissing. If kubectl fails, raises Exit with its exit code, or 128 + the signal's number.
     """
     kubectl = shutil.which("kubectl")
     if kubectl is None:

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 def show_traceback(workload: Workload, url: str | None, admin: str | None, data: Path | None) -> None:
-    """Print the traceback on stderr, or how to get it. It is read from the admin address: callers do not get it."""
+    """Print the traceback on stderr, or the command that prints it. No effect unless the handler raised an error.
+
+    Only the admin address returns tracebacks. It is unknown if only `url` is given.
+    """
     if workload.failure is None or workload.failure.reason != Reason.HANDLER_ERROR:
         return
     elsewhere = url and not admin and data is None  # the admin address of the Insula at this URL is unknown

@@ -117,7 +117,7 @@ def _print_end(workload: Workload, url: str | None, admin: str | None, data: Pat
 
 
 def _client(url: str | None, data: Path | None) -> Client:
-    # Only now: `insula --help` should not load gRPC.
+    # Not at the top, because `insula --help` should not load gRPC.
     from insula.client import Client
 
     return Client(url_of(url, data))
@@ -127,7 +127,10 @@ def _client(url: str | None, data: Path | None) -> Client:
 def _payload(
     json_text: str | None, file: str | None, text: str | None
 ) -> Generator[tuple[bytes | str | BinaryIO, str | None]]:
-    """Yield the payload of the command line, and its Content-Type; None if the client's default is right."""
+    """Yield the payload of the command line and its Content-Type, which is None if the client chooses it.
+
+    Raises InvalidArgument unless exactly one of the three options is given.
+    """
     given = [option for option in (json_text, file, text) if option is not None]
     if len(given) != 1:
         raise InvalidArgument("give the payload with exactly one of --json, --file and --text")

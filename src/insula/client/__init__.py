@@ -1,4 +1,4 @@
-"""Talks to an Insula over gRPC: `Client`, and `AsyncClient` for asyncio.
+"""The Python clients of Insula, over gRPC: `Client`, and `AsyncClient` for asyncio.
 
 with Client("http://127.0.0.1:8080") as insula:
     print(insula.run("text-generator", {"text": "machine learning is"}))

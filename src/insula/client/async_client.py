@@ -103,7 +103,7 @@ class AsyncClient:
         content_type: str | None = None,
         timeout: float | None = None,
     ) -> AsyncIterator[Outcome]:
-        """Submit each of `payloads` and yield an Outcome for each, in order or `as_completed`, see Client.map."""
+        """Submit each of `payloads` and yield an Outcome for each. See Client.map."""
         window = Window(in_flight, as_completed=as_completed)
 
         async def run(index: int, payload: AsyncPayload) -> Outcome:
@@ -129,7 +129,7 @@ class AsyncClient:
     async def _shown(
         self, flow: WatchFlow | ManyFlow[None], read: Callable[[], Awaitable[object]] | None = None
     ) -> AsyncIterator[Any]:
-        """Yield the values that the flow shows. `read` returns the caller's next payload, or END."""
+        """Yield the values of the flow's steps `Show`. `read` returns the caller's next payload, or END."""
         try:
             step = take(flow)
             while not isinstance(step, Done):

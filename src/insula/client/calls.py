@@ -95,19 +95,19 @@ def target_of(url: str) -> Target:
 
 
 def open_channel(target: Target) -> grpc.Channel:
-    """Return a channel to `target`; it connects when it is first used."""
+    """Return a channel to `target`. The channel connects when it is first used."""
     if target.tls:
         return grpc.secure_channel(target.address, grpc.ssl_channel_credentials(), options=target.options)
     return grpc.insecure_channel(target.address, options=target.options)
 
 
 def submit_request(api: str, outgoing: Outgoing) -> SubmitWorkloadRequest:
-    """Return the request that carries the whole payload."""
+    """Return the request of a submit in one message, with the whole payload."""
     return SubmitWorkloadRequest(api=api, content_type=outgoing.content_type, payload=outgoing.body or b"")
 
 
 class UploadRequests:
-    """Makes the messages of one upload. The first one names the API and the type; it is sent even without a payload."""
+    """Makes the messages of one upload. The first message has the API and the content type, besides the first piece."""
 
     def __init__(self, api: str, content_type: str) -> None:
         self._first: UploadWorkloadRequest | None = UploadWorkloadRequest(
@@ -115,7 +115,7 @@ class UploadRequests:
         )
 
     def carrying(self, piece: bytes) -> UploadWorkloadRequest:
-        """Return the message that carries `piece`."""
+        """Return the next message, with `piece` as its part of the payload."""
         message, self._first = self._first or UploadWorkloadRequest(), None
         message.payload.data = piece
         return message
@@ -126,12 +126,12 @@ class UploadRequests:
 
 
 def get_request(api: str, id: str, wait_s: float) -> GetWorkloadRequest:
-    """Return the request for a workload. With `wait_s` 0 it is for the current state."""
+    """Return the request for a workload's state at its end, or after `wait_s`; with 0, for its current state."""
     return GetWorkloadRequest(api=api, id=id, wait=_wait(wait_s))
 
 
 def fetch_request(api: str, ids: Iterable[str], wait_s: float) -> FetchWorkloadsRequest:
-    """Return the request for many workloads."""
+    """Return the request for many workloads: for each, the state at its end, or after `wait_s`."""
     return FetchWorkloadsRequest(api=api, ids=ids, wait=_wait(wait_s))
 
 
@@ -144,18 +144,18 @@ def _wait(wait_s: float) -> Duration | None:
 
 
 class Conversation:
-    """A running SubmitWorkloads. Iterating waits for the answers."""
+    """A running call of SubmitWorkloads. `send` sends a batch. `next` waits for the next answer."""
 
     def __init__(self, stub: SubmitServiceStub) -> None:
         self._batches: SimpleQueue[SubmitWorkloadsRequest | None] = SimpleQueue()
         self._answers = stub.SubmitWorkloads(iter(self._batches.get, None))
 
     def send(self, batch: SubmitWorkloadsRequest) -> None:
-        """Send a batch. If the call has ended, the next answer raises its error."""
+        """Send a batch without waiting. If the call has failed, `next` raises its error."""
         self._batches.put(batch)
 
     def cancel(self) -> None:
-        """End the call, and the thread of gRPC's that waits for batches."""
+        """End the call, and gRPC's thread that waits for batches."""
         self._batches.put(None)
         self._answers.cancel()
 
@@ -164,18 +164,18 @@ class Conversation:
 
 
 class Patience:
-    """The remaining time of a wait, split into calls of a length that the service accepts."""
+    """The remaining time of a wait, which may take several calls, because one call waits at most WAIT_MAX_S."""
 
     def __init__(self, timeout: float | None) -> None:
         self._timeout = timeout
         self._until = None if timeout is None else time.monotonic() + timeout
 
     def left_s(self) -> float | None:
-        """Return the remaining time, 0 once it is over; None if there is no limit."""
+        """Return the remaining seconds, 0 once the time is over; None if there is no limit."""
         return None if self._until is None else max(0.0, self._until - time.monotonic())
 
     def next_wait_s(self) -> float:
-        """Return how long the next call waits, 0 once the time is over."""
+        """Return how many seconds the next call waits: at most WAIT_MAX_S, 0 once the time is over."""
         left_s = self.left_s()
         return WAIT_MAX_S if left_s is None else min(WAIT_MAX_S, left_s)
 

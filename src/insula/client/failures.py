@@ -5,7 +5,7 @@ names the class. The client adds three classes:
 
     InsulaError
     ├── Unreachable       no server answers at the URL
-    ├── CallFailed        the call ended with a status that Insula did not return
+    ├── CallFailed        the call ended with a status that names no error of Insula
     └── WorkloadFailed    `run` ended in failed or cancelled
 """
 
@@ -41,7 +41,7 @@ class Unreachable(errors.InsulaError):
 
 
 class CallFailed(errors.InsulaError):
-    """The call ended with a gRPC status that no service of Insula returned: from a proxy, or caused by a bug."""
+    """The call ended with a gRPC status that names no error of Insula: it is from a proxy, or caused by a bug."""
 
     def __init__(self, code: grpc.StatusCode, detail: str) -> None:
         super().__init__(f"the call ended with {code.name}: {detail}")
@@ -76,7 +76,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class _Refusal:
-    """A refused call: the call, the server's text, when to retry, and the details of the error."""
+    """A call that a service refused, with the service's text, the time until a retry, and the details of the error."""
 
     call: Call
     message: str
@@ -116,7 +116,7 @@ _ERRORS: Final[Mapping[str, Callable[[_Refusal], errors.InsulaError]]] = Mapping
 
 
 def error_of(failure: RpcFailure, call: Call) -> errors.InsulaError | TimeoutError:
-    """Return the exception to raise for a failed call. Its text is the server's."""
+    """Return the exception to raise for a failed call. If it is an error of Insula, its text is the service's."""
     code, message = failure.code(), failure.details() or ""
     if (error := _named(_status(failure.trailing_metadata()), call, message)) is not None:
         return error
@@ -136,7 +136,7 @@ def error_in(status: RpcStatus, call: Call) -> errors.InsulaError:
 
 
 def _named(status: RpcStatus, call: Call, message: str) -> errors.InsulaError | None:
-    """Return the error that `reason` of the details names; None if the error is not Insula's."""
+    """Return the error whose `reason` is in the status's details; None if there is no reason of Insula."""
     reason, retry_after, metadata = "", timedelta(0), dict[str, str]()
     for detail in status.details:
         info, retry = ErrorInfo(), RetryInfo()

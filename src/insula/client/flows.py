@@ -1,7 +1,8 @@
 """The logic of both clients, as flows of steps without I/O.
 
-A flow is a generator. It yields a step, receives the step's result or error, and at the end returns the result of the
-call. The two clients perform the same steps, one with threads and one with asyncio. All decisions are made here.
+A flow is a generator for one call of a client's method. It yields a step, receives the step's result or error, and at
+the end returns the result of the method. Client performs the steps with threads, AsyncClient with asyncio. All
+decisions are made here.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 REPEAT_S: Final = 60.0
-"""How long a call that is safe to repeat is retried."""
+"""How long a failed call is retried, if repeating it does no harm."""
 PAUSE_MIN_S: Final = 0.2
 PAUSE_MAX_S: Final = 5.0
 _KEY: Final = "idempotency-key"
@@ -41,7 +42,7 @@ _RESET: Final = "RST_STREAM"
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """Send a payload. The result is a reply with the workload's id."""
+    """The step that sends a payload. Its result is a reply with the workload's id."""
 
     api: str
     outgoing: Outgoing
@@ -50,7 +51,7 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read a workload. The result is the reply."""
+    """The step that reads a workload. Its result is the reply."""
 
     request: GetWorkloadRequest
     timeout_s: float
@@ -58,14 +59,14 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Wait. There is no result."""
+    """The step that waits for a time. It has no result."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Listen:
-    """Request the changes of a workload. The result is the stream, which has a method `cancel`."""
+    """The step that requests the changes of a workload. Its result is a stream of them, which has a method `cancel`."""
 
     request: WatchWorkloadRequest
     timeout_s: float | None
@@ -73,14 +74,14 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """Wait for the next message of a stream. The result is the message, or None at the end."""
+    """The step that waits for the next message of a stream. Its result is the message, or None at the end."""
 
     stream: Any  # gRPC's two kinds of call have no type in common
 
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """Yield a value to the caller of the client, such as a workload to that of `watch`. The step has no result."""
+    """The step that yields a value to the user's code, for example a workload of `Client.watch`. It has no result."""
 
     value: Any
 
@@ -106,7 +107,7 @@ def take(flow: Generator[S, Any, T], answer: object = None, error: Exception | N
 
 
 class Repeats:
-    """When to retry a failed call: with exponential backoff, until REPEAT_S after the first failure."""
+    """Decides when a failed call is retried: with exponential backoff, until REPEAT_S after the first failure."""
 
     def __init__(self) -> None:
         self._until: float | None = None
@@ -123,7 +124,10 @@ class Repeats:
 
 
 class Flows:
-    """The flows of a client of one URL."""
+    """The flows of a client for one URL. Each method returns the flow of the client's method with the same name.
+
+    `outcome` is the flow of one payload of `map`.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -153,13 +157,13 @@ class Flows:
         return parse_workload(reply.workload)
 
     def wait(self, api: str, id: str, timeout: float | None) -> Flow[Workload]:
-        """Return the workload once it has ended. Raises TimeoutError."""
+        """Return the workload once it has ended. Raises TimeoutError after `timeout` seconds; None means no limit."""
         return (yield from self._wait(api, id, Patience(timeout)))
 
     def run(
         self, api: str, payload: AsyncPayload, content_type: str | None, key: str | None, timeout: float | None
     ) -> Flow[dict[str, Any]]:
-        """Return the result. Raises WorkloadFailed, TimeoutError."""
+        """Submit, wait, and return the result. Raises WorkloadFailed, or TimeoutError after `timeout` seconds."""
         id = yield from self.submit(api, payload, content_type, key)
         workload = yield from self.wait(api, id, timeout)
         if workload.result is None:
@@ -167,7 +171,10 @@ class Flows:
         return workload.result
 
     def watch(self, api: str, id: str, timeout: float | None) -> WatchFlow:
-        """Yield a step `Show` for each change; reconnect when the stream breaks. Raises TimeoutError."""
+        """Yield a step `Show` with the workload for each change. If the stream breaks, open it again.
+
+        Raises TimeoutError after `timeout` seconds.
+        """
         patience, repeats, shown = Patience(timeout), Repeats(), None
         while True:
             stream = yield Listen(WatchWorkloadRequest(api=api, id=id), patience.left_s())
@@ -198,7 +205,7 @@ class Flows:
     def outcome(
         self, index: int, api: str, payload: AsyncPayload, content_type: str | None, timeout: float | None
     ) -> Flow[Outcome]:
-        """Submit and wait. Errors become part of the outcome. If the queue is full, wait and submit again."""
+        """Submit, wait, and return the outcome, which contains any error. If the queue is full, submit again later."""
         patience, key, id = Patience(timeout), uuid4().hex, None
         try:
             while id is None:

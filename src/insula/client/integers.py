@@ -1,7 +1,7 @@
-"""Integers of any length in JSON, in a user's program.
+"""Integers of any length in JSON, in the program that uses the client.
 
 By default Python refuses to convert between integers and texts of more than 4,300 digits. The limit applies to the
-whole interpreter.
+whole interpreter, so it is lifted only for the conversions that need it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _LIFTED: Final = threading.Lock()
 
 
 def with_any_integers(convert: Callable[[], T]) -> T:
-    """Return the result of `convert`. If it fails, it is called again, and the limit is off during this call.
+    """Return the result of `convert`. If it raises ValueError, call it again without the limit on digits.
 
     Raises the errors of the second call.
     """

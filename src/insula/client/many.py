@@ -1,4 +1,4 @@
-"""Many workloads in few calls: the flows of `submit_many` and of `results`."""
+"""Many workloads in few calls: the flows of the clients' methods `submit_many` and `results`."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ BATCH_PAYLOADS: Final = 256
 BATCH_BYTES: Final = 2**20
 """A batch is sent once it has this many payloads or bytes."""
 BATCH_S: Final = 0.1
-"""A batch is sent at the latest at the first payload that is read this long after its first one."""
+"""Age at which a batch is sent even if it is small. The age is checked after each payload that is read."""
 PAYLOAD_BYTES_MAX: Final = 4 * 2**20
-"""A larger payload does not fit into a message."""
+"""Most bytes in the payloads of one message. A larger payload cannot be sent with `submit_many`."""
 BATCHES_AHEAD: Final = 4
-"""Batches that are sent before the answer to the first of them is read."""
+"""Most batches that are sent and not yet answered."""
 IDS_MAX: Final = 10_000
-"""Ids in one call."""
+"""Most ids in one call of FetchWorkloads."""
 ROUND_S: Final = 2.0
-"""How long a call waits if further ids wait for their turn."""
+"""How long a call waits if there are more than IDS_MAX ids, so that the others are requested soon."""
 
 
 @dataclass(frozen=True, slots=True)
 class Converse:
-    """Open the stream of batches. The result has methods `send` and `cancel`."""
+    """The step that opens the stream of batches. Its result has methods `send` and `cancel`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Read the next payload of the caller. The result is the payload, or END."""
+    """The step that reads the caller's next payload. Its result is the payload, or END."""
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a batch. The step has no result. If the call fails, the next `Next` raises the error."""
+    """The step that sends a batch. It has no result. If the call fails, the following step `Next` raises the error."""
 
     stream: Any
     batch: SubmitWorkloadsRequest
@@ -57,7 +57,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """Request many workloads. The result is the stream of messages, which has a method `cancel`."""
+    """The step that requests many workloads. Its result is a stream of messages, which has a method `cancel`."""
 
     request: FetchWorkloadsRequest
     timeout_s: float
@@ -82,7 +82,7 @@ class _Batch:
         return late or len(self.payloads) >= BATCH_PAYLOADS or self._bytes >= BATCH_BYTES
 
     def add(self, payload: object, content_type: str, body: bytes) -> bool:
-        """Add a payload, unless it has another content type or is too large for this batch. Return whether it was."""
+        """Add a payload, unless it has another content type or is too large for the batch. Return whether it fitted."""
         if self.payloads and (content_type != self.request.content_type or self._bytes + len(body) > PAYLOAD_BYTES_MAX):
             return False
         self.payloads.append(payload)
@@ -132,7 +132,7 @@ class _Source:
 
 
 def _sendable(payload: Any, content_type: str | None) -> tuple[str, bytes]:
-    """Return content type and bytes of a payload. Raises InvalidArgument if it is a stream or too large."""
+    """Return the content type and the bytes of a payload. Raises InvalidArgument if it is a stream or too large."""
     outgoing = prepare(payload, content_type)
     if outgoing.body is None or len(outgoing.body) > PAYLOAD_BYTES_MAX:
         raise InvalidArgument("payload: submit_many takes payloads in memory of up to 4 MiB; use submit for this one")
@@ -140,14 +140,14 @@ def _sendable(payload: Any, content_type: str | None) -> tuple[str, bytes]:
 
 
 class ManyFlows:
-    """The flows of a client of one URL."""
+    """The flows of a client for one URL; see `insula.client.flows`."""
 
     def __init__(self, url: str) -> None:
         self._url = url
         self._flows = Flows(url)
 
     def submit_many(self, api: str, content_type: str | None, key: str | None) -> ManyFlow[None]:
-        """Show the answer to each payload, in order. With a key, lost batches are sent again."""
+        """Yield a step `Show` with a Submitted for each payload, in order. With a key, send lost batches again."""
         check_key(key)
         source, call, repeats = _Source(api, content_type, key or ""), Call(self._url, api), Repeats()
         sent, stream = deque[_Batch | Submitted](), _Stream()
@@ -178,7 +178,7 @@ class ManyFlows:
     def _answers(
         self, stream: _Stream, batch: _Batch | Submitted, call: Call
     ) -> ManyFlow[tuple[list[Submitted], Exception | None]]:
-        """Return the answers, and the error after which the batch may be sent again, if any. Raises other errors."""
+        """Return the answers to a batch, and the error if it may be sent again, else None. Raises other errors."""
         if isinstance(batch, Submitted):
             return [batch], None
         try:
@@ -217,7 +217,7 @@ class ManyFlows:
                 yield from self._pause(error, api, repeats)
             finally:
                 stream.cancel()
-            for id in filter(waiting.__contains__, some):  # the others have their turn first
+            for id in filter(waiting.__contains__, some):  # to the end: the others are requested first
                 waiting[id] = waiting.pop(id)
             if patience.left_s() == 0:
                 break
@@ -225,7 +225,7 @@ class ManyFlows:
             yield from outcomes(id, None, patience.give_up(api, id))
 
     def _pause(self, error: grpc.RpcError, api: str, repeats: Repeats) -> ManyFlow[None]:
-        """Wait before a read is repeated. Raises the error if it is not to be repeated."""
+        """Wait before a failed read is repeated. Raises its error if it must not be repeated."""
         failure = error_of(cast("RpcFailure", error), Call(self._url, api))
         again = was_lost(error) or isinstance(failure, ResourceExhausted)
         pause_s = repeats.pause_s() if again else None
@@ -236,7 +236,7 @@ class ManyFlows:
     def _ends(
         self, message: FetchWorkloadsResponse, api: str
     ) -> ManyFlow[list[tuple[str, Workload | None, Exception | None]]]:
-        """Return each workload of a message that has ended, and each that cannot be read, with its error."""
+        """Return (id, workload, error) for each workload of a message that has ended or cannot be read."""
         found: list[tuple[str, Workload | None, Exception | None]] = [
             (failure.id, None, error_in(failure.error, Call(self._url, api, failure.id)))
             for failure in message.failures
@@ -251,13 +251,13 @@ class ManyFlows:
 
 
 class _Stream:
-    """The stream of batches, opened when the first one is sent."""
+    """The stream of batches. It is opened when the first batch is sent."""
 
     def __init__(self) -> None:
         self.open: Any = None
 
     def send(self, batch: _Batch | Submitted) -> ManyFlow[None]:
-        """Send a batch; nothing if it is the error of a payload."""
+        """Send `batch`. Do nothing for a Submitted, which is the error of a payload that cannot be sent."""
         if isinstance(batch, _Batch):
             if self.open is None:
                 self.open = yield Converse()

@@ -1,4 +1,4 @@
-"""`map`: submits many payloads with a limited number in flight, and decides which outcome is yielded next."""
+"""`Client.map`: submits many payloads, a limited number at a time, and decides which outcome is yielded next."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _END: Final = object()
 
 
 class Pending(Protocol):
-    """A running call: gRPC's future, or an upload."""
+    """A running call: a future of gRPC, or an Upload."""
 
     def result(self) -> Any: ...
     def cancel(self) -> object: ...
@@ -29,7 +29,10 @@ class Pending(Protocol):
 
 
 class Window:
-    """At most `in_flight` payloads are started and not yet yielded. Keeps outcomes until it is their turn."""
+    """Allows at most `in_flight` payloads that are started and not yet yielded.
+
+    Unless `as_completed`, it holds an outcome back until all earlier payloads have been yielded.
+    """
 
     def __init__(self, in_flight: int, *, as_completed: bool) -> None:
         if in_flight < 1:
@@ -46,12 +49,12 @@ class Window:
         return self._started - self._handed_out < self._in_flight
 
     def start(self) -> int:
-        """Count one more as started; return its index."""
+        """Count one more payload as started, and return its index, from 0."""
         self._started += 1
         return self._started - 1
 
     def end(self, outcome: Outcome) -> Iterator[Outcome]:
-        """Yield the outcomes that may be yielded now that `outcome` is known."""
+        """Record `outcome`, and yield the outcomes that need not wait for an earlier payload."""
         if self._as_completed:
             self._handed_out += 1
             yield outcome
@@ -69,7 +72,7 @@ class InFlight:
     """
 
     def __init__(self, window: Window, start: Callable[[Submit | Read], Pending]) -> None:
-        """`start` starts the call of a step."""
+        """`start` begins the call of a step, and returns without waiting for the answer."""
         self._window, self._start = window, start
         self._answered: SimpleQueue[tuple[Flow[Outcome], Pending]] = SimpleQueue()
         self._under_way: set[Pending] = set()
@@ -77,7 +80,7 @@ class InFlight:
         self._pauses_made = 0
 
     def run(self, payloads: Iterable[P], begin: Callable[[int, P], Flow[Outcome]]) -> Iterator[Outcome]:
-        """Yield the outcomes. `begin` makes the flow of a payload. If reading `payloads` fails, its error is raised."""
+        """Yield the outcomes. `begin(index, payload)` returns a payload's flow. Raises the errors of `payloads`."""
         source, more = iter(payloads), True
         try:
             while more or self._under_way or self._pauses:
@@ -109,7 +112,7 @@ class InFlight:
             yield from self._advance(flow, answer)
 
     def _advance(self, flow: Flow[Outcome], answer: object = None, error: Exception | None = None) -> Iterator[Outcome]:
-        """Take the next step of a flow. If the flow ends, yield the outcomes that may be yielded then."""
+        """Start the next step of a flow. If the flow ends, yield the outcomes that `Window.end` yields."""
         step = take(flow, answer, error)
         if isinstance(step, Done):
             yield from self._window.end(step.value)
@@ -128,7 +131,7 @@ async def run_tasks(
     payloads: Iterable[P] | AsyncIterable[P],
     begin: Callable[[int, P], Coroutine[Any, Any, Outcome]],
 ) -> AsyncIterator[Outcome]:
-    """Yield the outcomes. `begin` is the task of a payload. If reading `payloads` fails, its error is raised."""
+    """Yield the outcomes. `begin(index, payload)` runs as a task for each payload. Raises the errors of `payloads`."""
     source = aiter(payloads if isinstance(payloads, AsyncIterable) else each(payloads))
     running: set[asyncio.Task[Outcome]] = set()
     reading: asyncio.Task[object] | None = None
@@ -157,7 +160,7 @@ async def run_tasks(
 
 
 async def each(payloads: Iterable[P]) -> AsyncIterator[P]:
-    """Yield the payloads."""
+    """Yield the items of an ordinary iterable, as an asynchronous iterator."""
     for payload in payloads:
         yield payload
 

@@ -4,7 +4,7 @@
     str                            text/plain; charset=utf-8
     bytes, file, iterable of bytes application/octet-stream
 
-A Content-Type from the caller replaces these. A str is then encoded in the charset of that Content-Type.
+A `content_type` from the caller replaces these. A str is then encoded in the charset that it names, else in UTF-8.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Outgoing:
 
     @property
     def fits_one_message(self) -> bool:
-        """Whether SubmitWorkload can carry it."""
+        """Whether the payload is sent in one message. This needs a payload in memory of at most CHUNK_BYTES."""
         return self.body is not None and len(self.body) <= CHUNK_BYTES
 
 
@@ -91,7 +91,10 @@ def _text_bytes(text: str, content_type: str | None) -> bytes:
 
 
 def pieces(source: Readable | Iterable[bytes] | AsyncIterable[bytes]) -> Iterator[bytes]:
-    """Yield what `source` holds in pieces of at most CHUNK_BYTES. Raises InvalidArgument if one is no bytes."""
+    """Yield the content of `source` in pieces of at most CHUNK_BYTES.
+
+    Raises InvalidArgument if `source` is asynchronous, or yields something other than bytes.
+    """
     if isinstance(source, Readable):
         while chunk := checked_piece(source.read(CHUNK_BYTES)):
             yield from _split(chunk)
@@ -103,14 +106,14 @@ def pieces(source: Readable | Iterable[bytes] | AsyncIterable[bytes]) -> Iterato
 
 
 async def async_pieces(source: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Yield what `source` holds in pieces of at most CHUNK_BYTES. Raises InvalidArgument if one is no bytes."""
+    """Yield the content of `source` in pieces of at most CHUNK_BYTES. Raises InvalidArgument for other than bytes."""
     async for chunk in source:
         for piece in _split(checked_piece(chunk)):
             yield piece
 
 
 def checked_piece(chunk: object) -> bytes:
-    """Return `chunk` as bytes. Raises InvalidArgument for text: the file was opened in the wrong mode."""
+    """Return `chunk` as bytes. Raises InvalidArgument for another type, such as the text of a file in text mode."""
     if not isinstance(chunk, bytes | bytearray | memoryview):
         raise InvalidArgument(f'payload: must yield bytes, not {type(chunk).__name__}; open files with mode "rb"')
     return bytes(cast("bytes", chunk))

@@ -1,4 +1,4 @@
-"""The client for ordinary code: performs the steps of `insula.client.flows` and waits for each."""
+"""The client for code without asyncio: performs the steps of `insula.client.flows` and waits for each."""
 
 from __future__ import annotations
 
@@ -82,10 +82,10 @@ class Client:
     ) -> Iterator[Submitted]:
         """Submit `payloads` in batches, and yield a Submitted for each, in their order. Its workload is then on disk.
 
-        `payloads` may be endless: a few batches are read ahead. A payload that is refused, for example by a full queue,
-        has an `error`, and the others continue. With an `idempotency_key`, the nth payload is one workload, however
-        often this is repeated within 24 hours, and lost batches are sent again for up to a minute. Without a key,
-        no batch is sent twice: after Unreachable it is unknown which of its payloads were accepted.
+        `payloads` may be endless: a few batches are read ahead. If a payload is refused, for example because the queue
+        is full, its Submitted has an `error`, and the others continue. With an `idempotency_key`, a repeated call
+        within 24 hours gives the nth payload the same workload, and lost batches are sent again for up to a minute.
+        Without a key, no batch is sent twice: after Unreachable it is unknown which of its payloads were accepted.
         """
         source = iter(payloads)
         return self._shown(self._many.submit_many(api, content_type, idempotency_key), lambda: next(source, END))
@@ -108,12 +108,12 @@ class Client:
         content_type: str | None = None,
         timeout: float | None = None,
     ) -> Iterator[Outcome]:
-        """Submit each of `payloads` and yield an Outcome for each: in their order, or `as_completed`.
+        """Submit each of `payloads` and yield an Outcome for each: in their order or, with `as_completed`, as they end.
 
         At most `in_flight` payloads are read and not yet yielded, so `payloads` may be endless. A payload that fails
         gives an outcome with an `error`, and the others continue. Lost submits are retried. If the queue is full,
         `map` waits. `timeout` limits each payload, in seconds since it was read. If the caller stops early, submitted
-        workloads keep running.
+        workloads continue to run.
         """
         window = Window(in_flight, as_completed=as_completed)
 
@@ -135,7 +135,7 @@ class Client:
         self.close()
 
     def _shown(self, flow: WatchFlow | ManyFlow[None], read: Callable[[], object] | None = None) -> Iterator[Any]:
-        """Yield the values that the flow shows. `read` returns the caller's next payload, or END."""
+        """Yield the values of the flow's steps `Show`. `read` returns the caller's next payload, or END."""
         try:
             step = take(flow)
             while not isinstance(step, Done):

@@ -1,4 +1,4 @@
-"""One streamed submit, for both clients.
+"""The submit of a large or streamed payload in pieces, for both clients.
 
 It runs on gRPC's own threads even under asyncio. If a server refuses a payload before the payload has ended, grpc.aio
 may report INTERNAL instead of the refusal (seen with grpcio 1.85).
@@ -24,10 +24,10 @@ UPLOAD_TIMEOUT_S: Final = 3_600.0
 
 
 class Upload:
-    """A running submit with the interface of a future. `result` raises grpc.RpcError, or the error of the payload."""
+    """A running upload, with methods of a future. `result` raises grpc.RpcError, or an error of reading the payload."""
 
     def __init__(self, stub: SubmitServiceStub, step: Submit, loop: asyncio.AbstractEventLoop | None = None) -> None:
-        """Start it; an asynchronous payload is read in `loop`."""
+        """Start the upload. `loop` is the event loop that reads an asynchronous payload."""
         outgoing = step.outgoing
         self._requests = UploadRequests(step.api, outgoing.content_type)
         self._reader = _Reader(loop, outgoing.source) if loop and isinstance(outgoing.source, AsyncIterable) else None
@@ -55,7 +55,7 @@ class Upload:
         self._call.cancel()
 
     def add_done_callback(self, fn: Callable[[Any], None], /) -> None:
-        """Call `fn` on one of gRPC's threads once there is an answer."""
+        """Call `fn` with the call, on one of gRPC's threads, once the upload has ended."""
         self._call.add_done_callback(fn)
 
     async def wait_in(self, loop: asyncio.AbstractEventLoop) -> UploadWorkloadResponse:
@@ -73,7 +73,7 @@ class Upload:
         return self.result()
 
     def _messages(self) -> Iterator[UploadWorkloadRequest]:
-        """Yield the messages, on one of gRPC's threads. If the payload cannot be read, the call is cancelled."""
+        """Yield the messages, on one of gRPC's threads. If reading the payload fails, cancel the call."""
         try:
             for piece in self._pieces:
                 yield self._requests.carrying(piece)
@@ -90,7 +90,7 @@ def _tell(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
 
 
 class _Reader:
-    """The pieces of an asynchronous payload, for a thread: the event loop reads a piece while the thread waits."""
+    """Iterates in a thread over an asynchronous payload: the event loop reads a piece while the thread waits."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, source: AsyncIterable[bytes]) -> None:
         self._loop = loop
@@ -107,7 +107,7 @@ class _Reader:
             yield piece
 
     def stop(self) -> None:
-        """Stop reading, also while a thread waits for a piece. Call it in the event loop."""
+        """Stop reading, even if a thread waits for a piece. Must be called in the event loop."""
         self._stopped = True
         if self._reading is not None:
             self._reading.cancel()

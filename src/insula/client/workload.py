@@ -27,7 +27,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Workload:
-    """The state of a workload when the service answered. Times are UTC, by Redis' clock."""
+    """The state of a workload at the time of the service's answer. Times are UTC, by Redis' clock."""
 
     id: str
     api: str
@@ -61,7 +61,8 @@ class Workload:
 class Submitted:
     """The answer to one payload of `submit_many`. `index` is the payload's position, from 0.
 
-    `id` is None if it was not accepted, or if that is not known; then `error` is what `submit` would raise.
+    `id` is the workload's. It is None if the payload was refused, or if it is unknown whether it was accepted. Then
+    `error` is the exception that `submit` would raise.
     """
 
     index: int
@@ -74,7 +75,7 @@ class Submitted:
 class Outcome:
     """The outcome of one payload of `map`, or of one id of `results`. `index` is its position, from 0.
 
-    `payload` is None in `results`. `id` is None if no submit is known to have been accepted. `workload` is None if its
+    `payload` is None in `results`. `id` is None if the payload was refused, or may have been. `workload` is None if its
     end is unknown. `error` is None if there is a result, else the error that `run` would raise.
     """
 

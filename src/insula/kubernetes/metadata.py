@@ -1,4 +1,4 @@
-"""Names, labels and the parts that all pods have in common."""
+"""Names and labels of objects, and the parts that all pods have in common."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 from insula.kubernetes.options import USER, Options
 
 Object: TypeAlias = dict[str, Any]
-"""An object of Kubernetes, or a part of one. The tests check them against Kubernetes' schemas."""
+"""An object of Kubernetes, or a part of an object. The tests check all objects against Kubernetes' schemas."""
 WORKER: Final = "worker"
 REGISTRATION: Final = "registration"
 COMPONENT: Final = "app.kubernetes.io/component"
@@ -40,7 +40,7 @@ def metadata(api: str, options: Options, component: str = WORKER, name: str = ""
 
 
 def confined_pod(api: str) -> Object:
-    """Return the fields of a pod that make it an ordinary user without access to Kubernetes."""
+    """Return the fields of a pod that runs as an ordinary user and has no access to Kubernetes' API."""
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
@@ -57,7 +57,7 @@ def confined_pod(api: str) -> Object:
 
 
 def confined_container() -> Object:
-    """Return the fields of a container that take every privilege from it."""
+    """Return the fields of a container that has no capabilities and cannot write to its root file system."""
     return {
         "imagePullPolicy": "IfNotPresent",
         "securityContext": {
@@ -69,7 +69,7 @@ def confined_container() -> Object:
 
 
 def variable(name: str, value: str) -> Object:
-    """Return an environment variable with this value. Kubernetes replaces $(NAME) and $$, so such a $ is doubled."""
+    """Return an environment variable with this value. Each $ is doubled if Kubernetes would expand the value."""
     expands = "$(" in value or "$$" in value
     return {"name": name, "value": value.replace("$", "$$") if expands else value}
 
@@ -77,6 +77,6 @@ def variable(name: str, value: str) -> Object:
 def secret_variable(name: str, secret: str, key: str) -> Object:
     """Return an environment variable with one key of a Secret.
 
-    Not a file: a handler could read the files of its worker, but not the worker's environment.
+    The value is not in a file, because a handler can read its worker's files. It cannot read the worker's environment.
     """
     return {"name": name, "valueFrom": {"secretKeyRef": {"key": key, "name": secret}}}

@@ -1,6 +1,6 @@
 """Who may reach an API's pods, and what they may reach: ServiceAccount, Service and NetworkPolicies.
 
-The policies of the folder k8s open Redis and S3 to all workers, because only the overlay has their addresses.
+The policies in the folder k8s allow all workers to reach Redis and S3, because only an overlay has their addresses.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from insula.project import ApiSpec
 EDGE: Final[Object] = {"app.kubernetes.io/name": "insula-edge"}
 SUBMIT: Final[Object] = {"app.kubernetes.io/name": "insula-submit"}
 CALLERS: Final = ("insula-results", "insula-submit")
-"""The services that may connect to the workers. Neither does so yet."""
+"""The services that the policy allows to connect to workers. At present neither of them connects."""
 METRICS_READER: Final[Object] = {"insula/metrics-reader": "true"}
-"""Label of pods, in any namespace, that may read metrics."""
+"""Label of the pods that may read metrics, such as Prometheus. They may be in any namespace."""
 PRIVATE_4: Final = ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")
 PRIVATE_6: Final = ("fc00::/7", "fe80::/10")
-"""Address ranges of pods, services, machines and the cloud's metadata. Handlers may reach all other addresses."""
+"""PRIVATE_4 and PRIVATE_6: address ranges of pods, services, machines and the cloud's metadata service. Handlers may
+reach all other addresses."""
 
 
 def service_account(spec: ApiSpec, options: Options) -> Object:
@@ -33,7 +34,7 @@ def service_account(spec: ApiSpec, options: Options) -> Object:
 
 
 def service(spec: ApiSpec, options: Options) -> Object:
-    """Return the Service at which handlers call this API: it leads to Envoy, which reads the name off the host."""
+    """Return the Service at which handlers call this API. It leads to Envoy, which gets the API from the host name."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -51,7 +52,10 @@ def _service_port() -> Object:
 
 
 def worker_policy(spec: ApiSpec, options: Options) -> Object:
-    """Return the policy of the workers. CALLERS and Prometheus reach them; they reach Envoy and public addresses."""
+    """Return the policy of the workers.
+
+    CALLERS and the readers of metrics can connect to workers. Workers can connect to DNS, Envoy and public addresses.
+    """
     callers: Object = {
         "podSelector": {"matchExpressions": [{"key": "app.kubernetes.io/name", "operator": "In", "values": [*CALLERS]}]}
     }
@@ -77,13 +81,13 @@ def worker_policy(spec: ApiSpec, options: Options) -> Object:
 
 
 def registration_policy(spec: ApiSpec, options: Options) -> Object:
-    """Return the policy of the registration: it reaches submit's admin service and nothing else."""
+    """Return the policy of the Job that registers the API: it can connect only to DNS and submit's admin service."""
     to_submit: Object = {"ports": [_port(ADMIN_PORT)], "to": [{"podSelector": {"matchLabels": SUBMIT}}]}
     return _policy(spec, options, REGISTRATION, ingress=[], egress=[names(), to_submit])
 
 
 def names() -> Object:
-    """Return the rule that lets pods resolve names, at whatever address the cluster does that."""
+    """Return the rule that allows DNS at every address, because the address of DNS differs between clusters."""
     return {"ports": [_port(53, "UDP"), _port(53)]}
 
 

@@ -1,4 +1,4 @@
-"""What `insula render` may be told, and the names that its objects share with those of the folder k8s."""
+"""The options of `insula render`, and the names that its objects have in common with the objects in the folder k8s."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ S3_SECRET: Final = "insula-s3"  # noqa: S105 - the name of a Secret
 HANDLERS_S3_SECRET: Final = "insula-handlers-s3"  # noqa: S105 - the name of a Secret
 ADMIN_SECRET: Final = "insula-admin"  # noqa: S105 - the name of a Secret
 NODE_GROUP: Final = "insula/node-group"
-"""Label of nodes; compute.node_groups lists its values."""
+"""Label of nodes. `compute.node_groups` in cortex.yaml lists the allowed values."""
 GRACE_S_MIN: Final = 60
 GRACE_MARGIN_S: Final = 30
-"""The time that Kubernetes gives a worker after INSULA_GRACE_S, to give back its workloads and to end."""
+"""How long a worker may run after INSULA_GRACE_S, to return its workloads to the queue and to end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

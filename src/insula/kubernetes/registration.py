@@ -1,4 +1,4 @@
-"""The Job that registers an API: it runs the image that `insula build` made, which holds the project."""
+"""The Job that registers an API: it runs `insula deploy` in the image of `insula build`, which contains the project."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEPT_S: Final = 300
 
 
 def job(spec: ApiSpec, image: str, version: str, options: Options) -> Object:
-    """Return the Job. Its name changes with the version and with its own content, because a Job cannot be changed.
+    """Return the Job. Its name has a hash of the version and the Job's content, because Kubernetes cannot change a Job.
 
     Registering the same version twice changes nothing, so the Job may be repeated.
     """
@@ -41,7 +41,7 @@ def job(spec: ApiSpec, image: str, version: str, options: Options) -> Object:
 
 
 def _body(spec: ApiSpec, image: str) -> Object:
-    """Return the Job's spec. Submit may be starting at the same time, so the registration is tried again."""
+    """Return the Job's spec. It allows 8 retries, because submit may be starting at the same time."""
     return {
         "backoffLimit": 8,
         "template": {

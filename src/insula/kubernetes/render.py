@@ -20,15 +20,14 @@ from insula.registry import version_of
 
 _PLAIN: Final = re.compile(r"[A-Za-z][-A-Za-z0-9_./]*")
 _WORDS: Final = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
-"""Texts that some reader of YAML takes for a boolean or nothing."""
+"""Words that some YAML parsers read as a boolean or as null."""
 
 
 def objects(project: Sequence[Project], options: Options, names: Sequence[str] = ()) -> list[Object]:
     """Return the objects of the APIs `names`, or of all APIs without names, sorted by the name of the API.
 
-    A pod comes after the objects that it needs.
-
-    Raises ProjectInvalid if Kubernetes would refuse a value of the configuration.
+    A Deployment or Job comes after the objects that its pods need. Raises ProjectInvalid if Kubernetes would refuse a
+    value of the configuration.
     """
     bundle = project[0].bundle()
     found: list[Object] = []
@@ -52,7 +51,7 @@ def objects(project: Sequence[Project], options: Options, names: Sequence[str] =
 
 
 def _scaled_object(spec: ApiSpec, options: Options) -> Object:
-    """Return the ScaledObject in the namespace of the API. KEDA runs in another one, so the address has it too."""
+    """Return the ScaledObject. KEDA runs in another namespace, so the scaler's address includes Insula's namespace."""
     made = scaled_object(
         spec,
         deployment=name_of(spec.name),
@@ -65,10 +64,10 @@ def _scaled_object(spec: ApiSpec, options: Options) -> Object:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes each text that is not a plain word in quotes, so that every reader of YAML takes it for a text."""
+    """Puts all texts except plain words in quotes, so that every YAML parser reads them as texts."""
 
     def ignore_aliases(self, data: object) -> bool:
-        """Return True: a repeated part is written again, not as an alias of YAML."""
+        """Return True, so that a repeated part is written in full, not as a YAML alias."""
         return data is not self
 
 
@@ -81,5 +80,5 @@ _Dumper.add_representer(str, _text)
 
 
 def to_yaml(found: Sequence[Object]) -> str:
-    """Return the objects as documents of YAML with sorted keys, for `kubectl apply -f -`."""
+    """Return the objects as YAML documents with sorted keys, for `kubectl apply -f -`."""
     return yaml.dump_all(found, Dumper=_Dumper, sort_keys=True, explicit_start=True, width=10_000, allow_unicode=True)

@@ -1,4 +1,4 @@
-"""What one replica needs of its node: `compute` and `handler.shm_size` of cortex.yaml."""
+"""What one replica needs from its node: `compute` and `handler.shm_size` of cortex.yaml."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from insula.project import ApiSpec
 from insula.project.configuration.units import Quantity
 
 MEMORY_DEFAULT: Final = Quantity("512Mi")
-"""Memory request without compute.mem."""
+"""Memory request of the container if there is no compute.mem."""
 MEMORY_LIMIT_DEFAULT: Final = Quantity("8Gi")
-"""Memory limit of the container without compute.mem, without the size of /dev/shm."""
+"""Memory limit of the container if there is no compute.mem. The size of /dev/shm is added."""
 MEMORY_MARGIN: Final = Quantity("512Mi")
-"""Memory of the container beyond that of handlers, for the worker itself."""
+"""Memory for the worker itself, in addition to the memory of the handlers."""
 GPU: Final = "nvidia.com/gpu"
 INFERENTIA: Final = "aws.amazon.com/neuron"
 _CANONICAL: Final = re.compile(r"[1-9][0-9]*(m|[kMGTPE]|[KMGTPE]i)?")
@@ -27,9 +27,9 @@ _LABEL_VALUE: Final = re.compile(r"[a-zA-Z0-9]([-_.a-zA-Z0-9]{0,61}[a-zA-Z0-9])?
 def resources(spec: ApiSpec) -> Object:
     """Return the requests and limits of the worker's container.
 
-    The CPU limit is the request, rounded up to whole cores. The memory limit is a net: the worker enforces compute.mem,
-    and ends the workload with MEMORY_LIMIT. A worker that learns of a new version starts it beside the old one, unless
-    `max_surge` is 0, so the limit has room for two handlers. A memory volume counts as memory of the container.
+    The CPU limit is the request, rounded up to whole cores. The memory limit is larger than compute.mem, because the
+    worker enforces compute.mem and ends the workload with MEMORY_LIMIT. The limit has room for two handlers unless
+    `max_surge` is 0: the worker starts a new version beside the old one. It includes /dev/shm, a volume in memory.
     """
     compute, handlers = spec.compute, 1 if spec.update_strategy.in_place else 2
     shared = spec.handler.shm_size.bytes if spec.handler.shm_size else 0
@@ -48,9 +48,9 @@ def resources(spec: ApiSpec) -> Object:
 
 
 def written(quantity: Quantity, *, millis: bool = False) -> str:
-    """Return a quantity as Kubernetes accepts it. cortex.yaml also accepts `1.`, `.5` and `1K`.
+    """Return a quantity in the form that Kubernetes accepts. cortex.yaml also accepts `1.`, `.5` and `1K`.
 
-    A quantity of `millis` is rounded up to thousandths, another one to whole bytes.
+    With `millis`, it is rounded up to thousandths, otherwise to whole bytes.
     """
     if _CANONICAL.fullmatch(quantity.text) and not quantity.text.isdecimal():
         return quantity.text

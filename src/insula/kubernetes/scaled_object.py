@@ -15,7 +15,8 @@ from insula.project import ApiSpec
 from insula.project.configuration.spec import Autoscaling
 
 TICK_S: Final = 10
-"""Cortex' autoscaler decided every 10 s. KEDA polls as often, so a lost StreamIsActive delays a wake-up by no more."""
+"""Cortex' autoscaler decided every 10 s. KEDA polls as often, so if a push to KEDA is lost, KEDA notices the workloads
+of an idle API at most 10 s later."""
 STABILIZATION_S_MAX: Final = 3600
 PERIOD_S_MAX: Final = 1800
 PERCENT_MAX: Final = 2**31 - 1
@@ -30,12 +31,12 @@ def scaled_object(
     scaler_address: str,
     tolerance: bool = False,
 ) -> dict[str, Any]:
-    """Return the ScaledObject that scales `deployment`, the workers of one API, under the Deployment's name.
+    """Return the ScaledObject that scales `deployment`, the workers of one API. It has the Deployment's name.
 
-    `scaler_address` is where KEDA reaches the external scaler in results. KEDA runs in another namespace, so the host
-    includes Insula's: `insula-results.<namespace>:9001`. `tolerance` renders the tolerances of the API. This needs
-    Kubernetes 1.35, or 1.33 with the feature gate HPAConfigurableTolerance, and a KEDA whose ScaledObject has the
-    field. Without it the tolerance is the cluster's, 10 % by default.
+    `scaler_address` is the address of the external scaler in results, for KEDA. KEDA runs in another namespace, so the
+    host includes Insula's: `insula-results.<namespace>:9001`. With `tolerance`, the object has the tolerances of the
+    API. This needs Kubernetes 1.35, or 1.33 with the feature gate HPAConfigurableTolerance, and a KEDA whose
+    ScaledObject has the field. Otherwise the tolerance is the cluster's, 10 % by default.
     """
     scaling = spec.autoscaling
     # The service knows the target too. As part of the manifest, a new target makes KEDA write a new HPA.
@@ -60,11 +61,11 @@ def scaled_object(
 
 
 def behavior(scaling: Autoscaling, *, tolerance: bool) -> dict[str, Any]:
-    """Return the HPA's `behavior`.
+    """Return the HPA's `behavior`, with which it makes steps as rarely as Cortex did.
 
-    Cortex limited each recommendation to one step and then took the extreme of the stabilisation period. So two steps
-    were a period and a tick apart. The HPA takes the extreme first and then limits, so it would make a step each time
-    it runs. `periodSeconds` restores the pause.
+    Cortex limited each recommendation to one step, and then took the highest or lowest of the stabilisation period. So
+    two steps were one period and TICK_S apart. The HPA takes the highest or lowest first and then limits it, so it
+    would make a step each time it runs. `periodSeconds` sets the pause between two steps.
     """
     factors = Decimal(str(scaling.max_upscale_factor)) - 1, 1 - Decimal(str(scaling.max_downscale_factor))
     periods = scaling.upscale_stabilization_period, scaling.downscale_stabilization_period
@@ -77,7 +78,7 @@ def behavior(scaling: Autoscaling, *, tolerance: bool) -> dict[str, Any]:
 
 
 def _rules(share: Decimal, stabilization: timedelta, tolerance: float | None) -> dict[str, Any]:
-    """Return the rules of one direction. The larger of the two steps counts: one replica, or `share` of them."""
+    """Return the rules of one direction. A step is one replica, or `share` of the replicas if this is more."""
     period_s = min(PERIOD_S_MAX, _seconds(stabilization) + TICK_S)
     percent = min(PERCENT_MAX, int(share * 100))  # rounded down, because a factor is a limit
     policies = [{"type": "Pods", "value": 1, "periodSeconds": period_s}]

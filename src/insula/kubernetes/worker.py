@@ -33,7 +33,7 @@ from insula.project import ApiSpec
 
 CACHE: Final = "/var/cache/insula"
 SCRATCH: Final = "/var/lib/insula"
-"""Folders that the worker's image names as INSULA_CACHE and INSULA_SCRATCH."""
+"""Folders in the worker's image. The image sets INSULA_CACHE and INSULA_SCRATCH to CACHE and SCRATCH."""
 HANDLER_PREFIX: Final = "INSULA_HANDLER_"
 """The worker passes INSULA_HANDLER_AWS_X to the handler as AWS_X."""
 PROGRESS_S: Final = 3600
@@ -42,7 +42,8 @@ WORKERS_OWN: Final = re.compile(
     r"(AWS|GRPC|LD|MALLOC|OTEL|PIP|PYTHON|SSL|UV|VIRTUAL_ENV|XDG)(_.*|[A-Z]*)|(.*_)?PROXY|HOME|PATH|POD_IP|TMPDIR",
     re.IGNORECASE,
 )
-"""Variables of handler.env that would change the worker. They reach the handler with the registration only."""
+"""Names of variables in handler.env that would change the worker itself. The container does not get them. The handler
+gets them from the registration."""
 _IMAGE: Final = re.compile(r"[^\s@]+(:(?!latest$)[\w][-.\w]{0,127}|@sha256:[0-9a-f]{64})")
 
 
@@ -84,7 +85,7 @@ def deployment(spec: ApiSpec, image: str, options: Options) -> Object:
 
 
 def disruption_budget(spec: ApiSpec, options: Options) -> Object:
-    """Return the budget of voluntary evictions: one worker at a time, so that a single replica can be moved too."""
+    """Return the budget for voluntary evictions: one worker at a time. So a single replica can be moved too."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
@@ -136,16 +137,16 @@ def _pod(spec: ApiSpec, image: str, options: Options) -> Object:
 
 
 def _probe(service: str, *, period_s: int, failures: int) -> Object:
-    """Return a probe of the worker's health service. Readiness is the service without a name."""
+    """Return a probe of the worker's health service `service`. An empty name is the readiness."""
     named: Object = {"service": service} if service else {}
     probe: Object = {"grpc": {"port": ADMIN_PORT, **named}, "periodSeconds": period_s, "timeoutSeconds": 5}
     return {"failureThreshold": failures, **probe}
 
 
 def _stores() -> list[Object]:
-    """Return the sources of the variables for the stores. Without the Secret for S3, boto3 uses the role of the pod.
+    """Return the sources of the variables for Redis and S3. Without the Secret for S3, boto3 uses the role of the pod.
 
-    The keys in the last Secret are for handlers. They give no access to Insula's own bucket.
+    The last Secret has S3 keys for handlers. They give no access to Insula's own bucket.
     """
     return [
         {"configMapRef": {"name": CONFIGURATION}},
@@ -155,7 +156,7 @@ def _stores() -> list[Object]:
 
 
 def _environment(spec: ApiSpec, options: Options) -> list[Object]:
-    """Return the container's variables: the settings of the worker, and those of handler.env that do not change it.
+    """Return the container's variables: the worker's settings, and handler.env without the names in WORKERS_OWN.
 
     The handler gets all of handler.env from the registration.
     """

@@ -1,7 +1,7 @@
 """Sends concurrent Redis commands as one batch.
 
 While one batch is in flight, new commands collect in the next one. So under load many commands share one round trip
-and, with `appendfsync always`, one fsync (invariant I1). A single command is sent in the same turn of the loop.
+and, with `appendfsync always`, one fsync (invariant I1). A single command is sent without delay.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from insula.stores.redis_wire import Call, Wire
 BATCH_MAX: Final = 512
 """Most commands in one batch. It bounds the memory of a batch, and how long Redis serves no other client."""
 RETRIES_S: Final = 2.0
-"""How long a batch is sent again after lost connections."""
+"""Seconds for which a batch is sent again if the connection is lost."""
 RETRY_S: Final = 0.05
 
 
 class Coalescer:
-    """One queue of commands in front of one connection."""
+    """Collects commands and sends them over one connection, one batch at a time."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -37,7 +37,7 @@ class Coalescer:
         self._repair: asyncio.Task[None] | None = None
 
     async def evaluate(self, script: Script, *keys_and_args: str | bytes | int, key_count: int) -> object:
-        """Run `script`. It must be safe to run twice: it is sent again if the connection is lost before its reply.
+        """Run `script` and return its reply. It is sent again after a lost connection, so it must be safe to run twice.
 
         Raises StoreFull when Redis is at its memory limit, StoreUnavailable when it does not answer.
         """
@@ -53,7 +53,10 @@ class Coalescer:
             return await self._reply(name, *arguments)
 
     async def execute_all(self, *commands: tuple[str | bytes | int, ...]) -> list[object]:
-        """Run these commands in this order, in the next batch unless it is full. Raises the errors of `evaluate`."""
+        """Run commands in this order, and return their replies. Raises the errors of `evaluate`.
+
+        All commands are in one batch if it has room for them.
+        """
         replies = [self._reply(*command) for command in commands]
         with redis_errors():
             try:
@@ -92,7 +95,7 @@ class Coalescer:
         self._send()
 
     async def _send_on_a_new_wire(self, batch: Sequence[Call]) -> None:
-        """Connect and send the calls that have no reply, again and again for RETRIES_S."""
+        """Connect and send the calls that have no reply. Repeat this for up to RETRIES_S if the connection is lost."""
         loop = asyncio.get_running_loop()
         until_s = loop.time() + RETRIES_S
         try:

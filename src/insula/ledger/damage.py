@@ -1,4 +1,4 @@
-"""The log line about a damaged record: one that a script cannot read or change, such as a key of another type."""
+"""The log line about a damaged record: a script fails at it, for example because its key has another type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workloads in flight of an API, those that wait or run, and their average over a time, for autoscaling.
+"""The number of an API's workloads in flight (waiting or running), and its average over a window, for autoscaling.
 
 The samples are in Redis, so every process computes the same average. Only APIs that are measured have samples.
 """
@@ -24,7 +24,7 @@ SAMPLES_MAX: Final = 30
 
 @dataclass(frozen=True)
 class InFlight:
-    """The workloads in flight now, and their average over the window. If the measuring began later, since then."""
+    """The number of workloads in flight now, and its average over the window or, if shorter, since the first sample."""
 
     now: int
     average: float
@@ -37,9 +37,10 @@ class InFlightMeter:
         self._commands = Coalescer(redis)
 
     async def measure(self, api: str, window: timedelta) -> InFlight:
-        """Count the workloads of `api` in flight, and record a sample unless the current slot has one.
+        """Count the workloads of `api` in flight. The first call in each slot of time records the count as a sample.
 
-        `window` is at least 10 s. To average over the whole of it, call this once in each slot, about every 2 s.
+        `window` is at least 10 s. It has up to SAMPLES_MAX slots of 2 s or more. For a correct average, call this at
+        least once in each slot.
         """
         keys, window_ms = ApiKeys(api), int(window.total_seconds() * 1000)
         slot_ms = max(SLOT_MS_MIN, window_ms // SAMPLES_MAX)

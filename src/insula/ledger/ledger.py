@@ -1,4 +1,4 @@
-"""The ledger: each change of a workload's state is one method here, and each method runs one atomic Lua script."""
+"""The ledger: methods that read and change workloads in Redis. Each change of a workload is one atomic Lua script."""
 
 from __future__ import annotations
 
@@ -63,7 +63,10 @@ FULL_RETRY: Final = timedelta(seconds=5)
 
 @dataclass(frozen=True)
 class LedgerPolicy:
-    """Limits that the scripts get as arguments. All processes of a deployment must use the same ones."""
+    """Limits that the scripts get as arguments. All processes of a stack must use the same limits.
+
+    `max_deliveries` is the number of lost attempts after which a workload ends as failed.
+    """
 
     lease: timedelta = timedelta(seconds=30)
     retention: timedelta = timedelta(days=7)
@@ -82,7 +85,7 @@ class LedgerPolicy:
 
 @dataclass(frozen=True)
 class Claimant:
-    """A worker that claims: its name (unique while it runs), the version it serves, its admin address."""
+    """A worker that claims workloads: its name (unique while it runs), the version it runs, its admin address."""
 
     worker: str
     version: str
@@ -101,25 +104,28 @@ class WorkloadLedger:
         self._remember_s: Final = min(IDEMPOTENCY_S, policy.retention_s)  # no longer than the workload is kept
 
     async def open(self, api: str) -> None:
-        """Create the queue of `api` with its consumer group, reading from the start; safe to repeat."""
+        """Create the queue of `api`, with a consumer group that reads from the first entry. Safe to repeat."""
         await self._run(_OPEN, api)
 
     async def intend_upload(self, api: str, object: str) -> None:
-        """Note that `object` will be written. `submit` removes the note; the sweeper deletes objects still noted."""
+        """Note in Redis that the S3 object with the key `object` will be written.
+
+        `submit` removes the note. The sweeper deletes objects whose notes are older than UPLOAD_S.
+        """
         seconds, _ = cast(tuple[bytes, bytes], await self._commands.execute("TIME"))
         await self._commands.execute("ZADD", ApiKeys(api).uploads, int(seconds) * 1000, object)
 
     async def withdraw_upload(self, api: str, object: str) -> None:
-        """Remove the note of an upload, once its object is deleted."""
+        """Remove the note of an upload. Call this after its S3 object is deleted."""
         await self._commands.execute("ZREM", ApiKeys(api).uploads, object)
 
     async def check_room(self, api: str, *, queue_limit: int) -> None:
-        """Raise QueueFull if a submit would raise it. This refuses a payload before it is read."""
+        """Raise QueueFull if `queue_limit` workloads wait or run. So a payload can be refused before it is read."""
         if cast(int, await self._commands.execute("XLEN", ApiKeys(api).queue)) >= queue_limit:
             raise QueueFull(api, queue_limit, retry_after=FULL_RETRY)
 
     async def remembers(self, api: str, idempotency_key: str) -> bool:
-        """Whether a workload was accepted with this Idempotency-Key within the last 24 h."""
+        """Whether a workload was accepted with the Idempotency-Key of this digest in the last 24 h (IDEMPOTENCY_S)."""
         return await self._commands.execute("EXISTS", ApiKeys(api).idempotency(idempotency_key)) == 1
 
     async def submit(
@@ -132,7 +138,7 @@ class WorkloadLedger:
         traceparent: str = "",
         idempotency: Idempotency | None = None,
     ) -> Accepted:
-        """Accept one workload, as `submit_many` does. Raises its error."""
+        """Accept one workload, as `submit_many` does. An error that `submit_many` returns is raised here."""
         submission = Submission(id, payload, idempotency)
         [answer] = await self.submit_many(api, [submission], queue_limit=queue_limit, traceparent=traceparent)
         if isinstance(answer, Accepted):
@@ -142,12 +148,12 @@ class WorkloadLedger:
     async def submit_many(
         self, api: str, submissions: Sequence[Submission], *, queue_limit: int, traceparent: str = ""
     ) -> list[Accepted | InsulaError]:
-        """Accept 1 to SUBMISSIONS_MAX workloads of one content type, and return the answer to each, in order.
+        """Accept 1 to SUBMISSIONS_MAX workloads of one content type. Return an answer for each, in the same order.
 
-        When this returns, the accepted ones are on disk (invariant I1). Safe to repeat with the same ids.
+        When this returns, the accepted workloads are on disk (invariant I1). Safe to repeat with the same ids.
 
-        If a workload was accepted with the same `idempotency` within the last 24 h, its id is returned, and nothing is
-        stored. The answer is QueueFull if `queue_limit` workloads wait or run, ApiNotFound if the API is closed,
+        If a workload was accepted with the same `idempotency` within the last 24 h, the answer has its id, and nothing
+        is stored. The answer is QueueFull if `queue_limit` workloads wait or run, ApiNotFound if the API is closed,
         IdempotencyConflict if the key was used for another request, StoreUnavailable if an upload took too long.
         Raises StoreFull at Redis' memory limit; then nothing is stored.
         """
@@ -165,17 +171,18 @@ class WorkloadLedger:
     async def claim(self, api: str, claimant: Claimant, *, count: int) -> tuple[str, list[Claim]]:
         """Start up to `count` > 0 attempts on the oldest waiting workloads.
 
-        Returns the newest entry id of the queue, for the doorbell, and the claims. Fewer than `count` claims mean that
-        no workload up to that id waits. After an error, Redis may hold claims of this worker; `reclaim` finds them.
+        Returns the id of the newest queue entry, for the doorbell, and the claims. With fewer than `count` claims, all
+        entries up to that id have been claimed. After an error, Redis may have claims of this worker; `reclaim` finds
+        them.
         """
         reply = await self._run(_CLAIM, api, claimant.worker, count, claimant.version, claimant.address)
         newest, *rows = cast(list[bytes], reply)
         return newest.decode(), [Claim.parse(api, cast(list[bytes | int], row)) for row in rows]
 
     async def begin(self, lease: Lease) -> None:
-        """Note that the handler is called for a suspect. If its worker is lost before that, the attempt does not count.
+        """Note that the handler is called now for a suspect. Safe to repeat.
 
-        Safe to repeat.
+        If the worker is lost before this note, the attempt does not count as lost.
         """
         await self._run(_BEGIN, lease.api, lease.id, lease.attempt)
 
@@ -189,7 +196,8 @@ class WorkloadLedger:
     async def finish(self, lease: Lease, outcome: Result | Failure) -> None:
         """End an attempt, exactly once (invariant I3). Safe to repeat.
 
-        Raises LeaseLost if a later attempt holds the workload; then nothing is written.
+        Raises LeaseLost if the workload has a later attempt, is back in the queue, or was cancelled. Then nothing is
+        written.
         """
         if await self.finish_all([(lease, outcome)]):
             raise LeaseLost(lease.id, lease.attempt)
@@ -209,12 +217,12 @@ class WorkloadLedger:
     async def requeue(self, lease: Lease, blame: Blame = Blame.NONE, why: str = "") -> Status:
         """Return an attempt's workload to the front of the queue. Safe to repeat.
 
-        `why` is a sentence with the reason, which Blame.LOST needs (invariant I5). After Blame.SUSPECT the workload has
-        to run alone in a process.
+        `why` is the reason as a sentence, required for Blame.LOST (invariant I5). After Blame.SUSPECT the workload runs
+        alone in a process.
 
-        Returns IN_QUEUE. Returns FAILED if the workload has now lost `max_deliveries` attempts; the failure has the
-        sentence and the number of attempts. Returns CANCELLED if the API is deleted.
-        Raises LeaseLost if a later attempt holds the workload.
+        Returns IN_QUEUE. Returns FAILED if the workload has now lost `max_deliveries` attempts; its failure message has
+        `why` and the number of attempts. Returns CANCELLED if the API is deleted.
+        Raises LeaseLost if the workload has a later attempt or has completed.
         """
         arguments = (lease.id, lease.attempt, lease.entry, blame.value, self.policy.max_deliveries)
         reply = await self._run(_REQUEUE, lease.api, *arguments, why, self.policy.retention_s)
@@ -241,10 +249,11 @@ class WorkloadLedger:
     ) -> list[Claim]:
         """Start up to `count` > 0 attempts on workloads that no worker runs, at most `suspects` of them on suspects.
 
-        These were given back, or Redis has them under our name but they are not in `held`, or their lease has expired.
-        `expired` allows taking over expired leases of other workers. `own_lost` counts workloads under our name that
-        are not in `held` as lost attempts; set it only when the worker process was restarted. If a lost worker had
-        several attempts, all of them become suspects, and none counts as lost. Damaged records are logged and skipped.
+        Such a workload was given back; or Redis has it under the claimant's name, but it is not in `held`, the ids that
+        the claimant runs; or, with `expired`, its lease of another worker has expired. With `own_lost`, the attempts
+        under the claimant's name that are not in `held` count as lost; set it only after a restart of the worker
+        process. If a lost worker had several attempts, all their workloads become suspects, and no attempt counts as
+        lost. Damaged records are logged and skipped.
         """
         lease_ms = self.policy.lease_ms if expired else 0
         who = (claimant.worker, count, claimant.version, claimant.address)
@@ -256,13 +265,13 @@ class WorkloadLedger:
         return [Claim.parse(api, row) for row in rows]
 
     async def reopen(self, api: str) -> None:
-        """Accept workloads again, after `close`. Safe to repeat."""
+        """Allow submits to `api` again after `close`. Safe to repeat."""
         await self._run(_REOPEN, api)
 
     async def close(self, api: str) -> int:
         """Refuse new workloads and cancel the waiting ones. Returns how many were cancelled. Running ones continue.
 
-        Safe to repeat. No waiting workload is missed: after the first step, none is added.
+        Safe to repeat. No waiting workload is missed, because submits are refused before the first one is cancelled.
         """
         keys = ApiKeys(api)
         await self._run(_CLOSE, api)
@@ -281,7 +290,7 @@ class WorkloadLedger:
     async def read(self, api: str, id: str) -> Workload | None:
         """Return the record of a workload; None if it does not exist or its retention is over (invariant I9).
 
-        Retention is measured by our own clock, not by Redis': the difference is negligible against days.
+        Retention is measured by this machine's clock, not by Redis'. The difference is negligible against days.
         """
         keys = ApiKeys(api)
         # In this order: a workload that ends in between is read twice, never missed.
@@ -302,7 +311,7 @@ class WorkloadLedger:
         return [one if one and (one.ended_ms is None or one.ended_ms > gone_ms) else None for one in found]
 
     async def counts(self, api: str) -> dict[Status, int]:
-        """Return the exact number of workloads of the API in each status."""
+        """Return the exact number of the API's workloads in each status, including ended ones until their deletion."""
         statuses = tuple(Status)
         reply = await self._commands.execute("HMGET", ApiKeys(api).counts, *statuses)
         return dict(zip(statuses, (int(number or 0) for number in cast(list[bytes | None], reply)), strict=True))
@@ -313,7 +322,7 @@ class WorkloadLedger:
 
 
 def _submitted(api: str, id: str, answer: bytes | int, depth: int, queue_limit: int) -> Accepted | InsulaError:
-    """Return the meaning of one answer of submit.lua about the workload `id`."""
+    """Convert submit.lua's answer about the workload `id`. `depth` is the number of workloads in the API's queue."""
     if isinstance(answer, bytes):
         return Accepted(answer.decode(), depth)
     match word(Submitted, "submit", answer):

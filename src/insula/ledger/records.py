@@ -18,11 +18,11 @@ from insula.status import Status
 RESULT: Final = "result"
 OBJECT: Final = "object"
 FAILURE: Final = "failure"
-"""The kind of an ended record whose outcome is a failure. Other kinds: a result, or the S3 key of a result."""
+"""The kinds of outcome in an ended record: a result, the S3 key of a result, a failure."""
 NOTHING: Final = "-"
-"""The start time and the version, in an ended record, of a workload that never started."""
+"""An ended record has this in place of the start time and the version if its workload never started."""
 MISSING: Final = (Status.FAILED, "0", "1", "0", NOTHING, "0", NOTHING, "none")
-"""Defaults for words that are missing at the end of a record's line."""
+"""Defaults for words that are missing at the end of an ended record's first line."""
 LIVE_FIELDS: Final = ("status", "attempt", "version", "submitted_ms", "started_ms")
 """The fields of a live workload's hash that a reader needs."""
 OCTETS: Final = b"application/octet-stream"
@@ -30,7 +30,7 @@ OCTETS: Final = b"application/octet-stream"
 
 @dataclass(frozen=True)
 class Payload:
-    """A payload in the queue: inline bytes, or the key of an S3 object. Exactly one is set."""
+    """A payload: either its bytes (`inline`), or the key of an S3 object with them (`object`). Exactly one is set."""
 
     content_type: str
     size_bytes: int
@@ -55,7 +55,7 @@ class Submission(NamedTuple):
 
 
 class Accepted(NamedTuple):
-    """The id of an accepted workload, and the number of workloads in the API's queue, this one included."""
+    """The id of an accepted workload, and the number of the API's workloads that wait or run after the submit."""
 
     id: str
     depth: int
@@ -63,7 +63,7 @@ class Accepted(NamedTuple):
 
 @dataclass(frozen=True)
 class Lease:
-    """The right to run and to finish one attempt of a workload, until the lease runs out or is renewed."""
+    """A worker's right to run and finish one attempt of a workload. `entry` is the id of the workload's queue entry."""
 
     api: str
     id: str
@@ -75,7 +75,7 @@ class Lease:
 class Claim:
     """One started attempt: its lease, its payload and its trace.
 
-    A `suspect` was in a process that ended with several attempts in it. It has to run alone in a process.
+    A `suspect` was in a process that ended while it ran several attempts. It has to run alone in a process.
     """
 
     lease: Lease
@@ -99,16 +99,16 @@ class Claim:
 
 
 class Blame(Enum):
-    """What the end of a process says about an attempt that was in it. The values are those of requeue.lua."""
+    """Whether an attempt may be the cause that its handler process ended. The values are those of requeue.lua."""
 
-    NONE = 0  # it did not begin, or we ended the process
-    LOST = 1  # it ran alone
-    SUSPECT = 2  # another job may be the cause; it runs alone next time
+    NONE = 0  # no: the attempt did not begin, or the worker ended the process
+    LOST = 1  # yes: the attempt ran alone in the process
+    SUSPECT = 2  # perhaps: other attempts ran in the process; next time the workload runs alone
 
 
 @dataclass(frozen=True)
 class Result:
-    """A result: the JSON bytes of the handler's dictionary, inline or in S3; exactly one is set."""
+    """A result as JSON: either its bytes (`inline`), or the key of an S3 object (`object`). Exactly one is set."""
 
     inline: bytes | None = None
     object: str | None = None
@@ -116,7 +116,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a workload failed: a stable upper-case word, and a sentence.
+    """Why a workload failed: `reason` is a stable upper-case word, `message` a text for people.
 
     `traceback` is the end of the handler's traceback, at most 4 KiB; `traceback_object` is the S3 key of a longer one.
     Both are empty if there is none. Both are set if S3 did not confirm that it has the object.
@@ -152,7 +152,7 @@ class Workload:
 
     @classmethod
     def parse_live(cls, api: str, id: str, record: Sequence[bytes | None]) -> Self | None:
-        """Parse the values of LIVE_FIELDS in a live workload's hash. Returns None if all are missing: there is none."""
+        """Parse the values of LIVE_FIELDS in a live workload's hash. Returns None if all of them are missing."""
         if not any(record):
             return None
         status, attempt, version, submitted_ms, started_ms = record
@@ -191,7 +191,7 @@ class Workload:
 
 
 def render(outcome: Result | Failure) -> tuple[str, str | bytes]:
-    """Return the kind and the text of an outcome, as an ended record has them."""
+    """Return the kind and the text of an outcome, in the form that finish.lua writes into the ended record."""
     match outcome:
         case Failure(reason=reason, message=message):
             return FAILURE, f"{reason} {message}"

@@ -1,4 +1,4 @@
-"""Reply codes of the scripts, as enums. Any other reply is a bug in Insula and raises UnknownReply."""
+"""Reply codes of the Lua scripts, as enums. Any other reply is a bug in Insula and raises UnknownReply."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class UnknownReply(RuntimeError):
 
 
 class Submitted(IntEnum):
-    """The answer of submit about one workload, unless it is an id."""
+    """The answer of submit.lua about one workload, if the answer is not the id of an earlier workload."""
 
     ACCEPTED = 1
     QUEUE_FULL = 0
@@ -25,15 +25,15 @@ class Submitted(IntEnum):
 
 
 class Renewed(IntEnum):
-    """The reply of `renew` about one lease."""
+    """The reply of renew.lua about one lease."""
 
     RENEWED = 1
-    OVER = 0  # the attempt has ended or its workload is back in the queue
+    OVER = 0  # the attempt has ended, its workload is back in the queue, or its record is damaged
     LOST = -1
 
 
 class Finished(IntEnum):
-    """Reply of finish."""
+    """The reply of finish.lua about one attempt."""
 
     NOW = 1
     BEFORE = 0  # this attempt had finished it before
@@ -41,16 +41,16 @@ class Finished(IntEnum):
 
 
 class Requeued(IntEnum):
-    """Reply of requeue."""
+    """The reply of requeue.lua: what has become of the workload."""
 
-    WAITS = 1
+    WAITS = 1  # back in the queue
     FAILED = 2  # no deliveries are left
     CANCELLED = 3  # its API is deleted
     LOST = -1
 
 
 class Done(IntEnum):
-    """Reply of cancel, drop and forget."""
+    """The reply of cancel.lua, drop.lua and forget.lua."""
 
     NOW = 1
     NOTHING = 0  # nothing to do, or not allowed yet
@@ -61,7 +61,7 @@ Word = TypeVar("Word", bound=IntEnum)
 
 
 def word(kind: Callable[[Any], Word], script: str, reply: object) -> Word:
-    """Return the reply of `script` as a member of `kind`. Raises UnknownReply."""
+    """Return the reply of `script` as a member of the enum `kind`. Raises UnknownReply."""
     try:
         return kind(reply)
     except ValueError:

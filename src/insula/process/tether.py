@@ -34,8 +34,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def tethered(command: Sequence[str], hosts_file: Path | None = None, *, lost: Iterable[int] = ()) -> list[str]:
     """Return a command line that runs `command` until this process ends, with `hosts_file` as its /etc/hosts.
 
-    `lost` are the numbers of the capabilities that root loses in it. Start it from the main thread, because the child
-    is killed when the thread that started it ends.
+    `lost` are the numbers of capabilities that `command` does not have even if it runs as root. Start the command line
+    from the main thread, because the child is killed when the thread that started it ends.
     """
     hosts = ["--hosts", str(hosts_file)] if hosts_file is not None else []
     lose = [word for number in lost for word in ("--lose", str(number))]
@@ -43,7 +43,7 @@ def tethered(command: Sequence[str], hosts_file: Path | None = None, *, lost: It
 
 
 def check(result: int, call: str) -> None:
-    """Raise OSError, with the name of the call, if a libc call did not return 0."""
+    """Raise OSError with the name of the call, unless `result` of the libc call is 0."""
     if result != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{call}: {os.strerror(code)}")

@@ -20,7 +20,7 @@ CONFIG_NAME: Final = "cortex.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """One API and its project directory. The APIs of one configuration have the same root, so the same bundle."""
+    """One API and its project directory. All APIs of a configuration file have the same directory and bundle."""
 
     spec: ApiSpec
     root: Path
@@ -36,7 +36,7 @@ class Project:
 
 
 def read_project(directory_or_config: Path) -> list[Project]:
-    """Return the APIs of a project directory, or of a configuration file in one, after checking each.
+    """Check a project and return its APIs. The argument is the project directory, or the configuration file in it.
 
     The checks cover the configuration, the files of the project, the paths in the configuration, `.env`, and the source
     of each handler. Raises ProjectInvalid with one paragraph that names file, API and key.

@@ -1,7 +1,7 @@
 """Consent of the user to run a project's dependencies.sh on this machine, once for each version of the script.
 
 A script runs with the permissions of the user who started `insula up`. We ask only on a terminal. Without a terminal,
-in CI or in a container, starting the project is the consent, as with Cortex. `insula.cli.consent` asks the user.
+as in CI or in a container, the user consents by starting the project, as with Cortex. `insula.cli.consent` asks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ FOLDER: Final = "confirmed-scripts"
 
 
 class Decision(Enum):
-    """What to do with a script."""
+    """Whether to run a script at once, or to ask the user first."""
 
     RUN = "run"
     ASK = "ask"
@@ -35,7 +35,7 @@ class Script:
 
 
 def decide(*, confirmed: bool, yes: bool, terminal: bool) -> Decision:
-    """Return what to do with a script. `confirmed` is whether the user has confirmed its current text before.
+    """Return whether to ask about a script. `confirmed` is whether the user has confirmed its current text before.
 
     `yes` is the user's consent to all scripts of this run; it is not stored. Without a `terminal` we cannot ask.
     """
@@ -43,7 +43,7 @@ def decide(*, confirmed: bool, yes: bool, terminal: bool) -> Decision:
 
 
 def scripts(configurations: Iterable[Path]) -> tuple[Script, ...]:
-    """Return the scripts of the APIs in these configuration files, each text once. Raises ProjectInvalid."""
+    """Return the dependencies.sh scripts of these configurations, without repeated texts. Raises ProjectInvalid."""
     found: dict[str, Script] = {}
     for configuration in configurations:
         for name in dict.fromkeys(spec.handler.dependencies.shell for spec in load(configuration)):

@@ -59,7 +59,10 @@ def check(data: bytes) -> int:
 
 @contextlib.contextmanager
 def _opened(data: bytes) -> Generator[tuple[zipfile.ZipFile, list[zipfile.ZipInfo]]]:
-    """Open the archive, check all entries, and yield it with its files. Raises ProjectInvalid."""
+    """Open the archive, check all entries, and yield the archive and its entries that are files.
+
+    Raises ProjectInvalid.
+    """
     _check_size(data)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as bundle:
@@ -86,7 +89,7 @@ def _check_folders(entries: list[zipfile.ZipInfo]) -> None:
 
 
 def _check_size(data: bytes) -> None:
-    """Raise ProjectInvalid if the archive or its directory is too large, or if its end differs from our archives'."""
+    """Raise ProjectInvalid if the archive or its directory is too large, or its end is not as `collect` writes it."""
     if len(data) > BUNDLE_BYTES_MAX:
         raise ProjectInvalid(f"the bundle is larger than {BUNDLE_BYTES_MAX} bytes")
     end = data[-_END_RECORD.size :]

@@ -1,9 +1,9 @@
 """Selects the files of a project directory that are deployed, by the rules of Cortex.
 
-Not deployed: the configuration file, dot files and dot folders, Python's byte code, and the files in `.cortexignore`.
-A symbolic link inside the project is replaced by a copy of its target. A link that leads out of the project is
-refused: without it the handler would break, and its target could be somebody's keys. `.env` at the root is always
-deployed, even if it is a link that leads out.
+Not deployed: the configuration file, dot files and dot folders, Python's byte code, and what `.cortexignore` matches.
+A symbolic link inside the project is replaced by a copy of its target. A link to a target outside the project is an
+error: the target could be a private key, and the handler may need it. `.env` at the root is always deployed, even if
+it is a link to a file outside.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def _home() -> Path | None:
 def project_files(root: Path, config_name: str) -> tuple[ProjectFile, ...]:
     """Return the files of the project, sorted by name. `config_name` is the file name of the configuration.
 
-    Raises ProjectInvalid if the project or one of its files is over a limit, or a link leads out of it.
+    Raises ProjectInvalid if the project or a file is over a limit, or if a link leads out of the project.
     """
     check_root(root)
     walk = _Walk(root, config_name, _ignored(root))
@@ -101,7 +101,7 @@ def _env_file(root: Path) -> ProjectFile:
 
 
 class _Walk:
-    """One pass over a project directory. Checks the limits during the pass, so that a huge tree is refused early."""
+    """One walk through a project directory. It checks the limits on its way, so that a huge tree is refused early."""
 
     def __init__(self, root: Path, config_name: str, ignored: GitIgnoreSpec) -> None:
         self._root = root
@@ -134,7 +134,7 @@ class _Walk:
                 yield self._file(name, path, status)
 
     def _check_no_environment(self, prefix: str, paths: Iterable[Path]) -> None:
-        """Raise ProjectInvalid if these are files of a Python environment. It is large, and cannot be moved."""
+        """Raise ProjectInvalid if the folder with `paths` is a Python environment: it is large and cannot be moved."""
         marks = {f"{prefix}{path.name}" for path in paths if path.name in _ENVIRONMENT_MARKS}
         if any(not self._ignored.match_file(mark) for mark in marks):
             folder = prefix.rstrip("/") or str(self._root)
@@ -151,7 +151,7 @@ class _Walk:
         )
 
     def _status(self, path: Path, name: str) -> os.stat_result | None:
-        """Return the status of the file or of the link's target; None if it is ignored. Raises ProjectInvalid."""
+        """Return the status of a file or of a link's target; None if `.cortexignore` matches. Raises ProjectInvalid."""
         try:
             own = path.lstat()
             status = None if stat.S_ISLNK(own.st_mode) else own

@@ -1,7 +1,7 @@
 """Checks the file of a Handler without importing it, so that mistakes are found before anything is installed.
 
-Refuses only mistakes that are certain from the source. A Handler class that is imported, assigned or decorated, or
-that has base classes, is checked by the runner, which has the class itself. Both use the same error texts.
+Refuses only mistakes that the source proves. If the Handler class is imported, assigned or decorated, or has base
+classes, the runner (the handler process) checks it after the import. Both use the same error texts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """The arguments that a method of Handler must have, and those it may have. They are passed by name."""
+    """The arguments that a method of Handler must have, and those that it may have. They are passed by name."""
 
     required: tuple[str, ...]
     optional: tuple[str, ...]
@@ -136,7 +136,7 @@ def _may_come_from_elsewhere(module: ast.Module) -> bool:
 
 
 def _other_class(module: ast.Module) -> str:
-    """Return the end of the error text, with the class that was probably meant; empty if none."""
+    """Return the end of the error text, with the class that was probably meant; empty if there is no such class."""
     for node in module.body:
         if isinstance(node, ast.ClassDef) and node.name in other_versions.CLASSES:
             return f": found class {node.name}; {other_versions.CLASS_ADVICE}"
@@ -146,7 +146,7 @@ def _other_class(module: ast.Module) -> str:
 
 
 def _is_closed(handler: ast.ClassDef, module: ast.Module) -> bool:
-    """Whether the body of the class has all its members: no base class, and no other code changes the class."""
+    """Whether the class body defines all members: the class has no base class, and no other code can change it."""
     if any(not (isinstance(base, ast.Name) and base.id == "object") for base in handler.bases):
         return False
     called = {id(node.func) for node in ast.walk(module) if isinstance(node, ast.Call)}
@@ -175,7 +175,7 @@ def _method_problem(handler: ast.ClassDef, name: str, method: Method, *, closed:
 
 
 def _other_method(handler: ast.ClassDef) -> str:
-    """Return the end of the error text, with the method that was probably meant; empty if none."""
+    """Return the end of the error text, with the method that was probably meant; empty if there is no such method."""
     found = next((name for name in other_versions.METHODS if any(_bindings(handler.body, name))), None)
     return f": found {found}; {other_versions.METHODS[found]}" if found else ""
 

@@ -1,4 +1,4 @@
-"""Decodes text files of a project, also from Windows: UTF-8, or UTF-16 and UTF-32 with a byte order mark."""
+"""Decodes text files of a project, also those from Windows: UTF-8, or UTF-16 or UTF-32 with a byte order mark."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ENCODINGS: Final = (
 
 
 def encoding_of(data: bytes) -> str:
-    """Return the encoding of a text by its byte order mark; UTF-8 without a mark."""
+    """Return the encoding that the byte order mark of a text shows; UTF-8 without a mark."""
     return next((encoding for mark, encoding in _ENCODINGS if data.startswith(mark)), "utf-8")
 
 
@@ -26,7 +26,7 @@ def decode(data: bytes) -> str:
 
 
 def as_unix(data: bytes) -> bytes:
-    """Return a text in the form of Linux: UTF-8 without a mark, lines that end with a newline only.
+    """Return a text as Linux programs expect it: UTF-8 without a byte order mark, and Unix line ends.
 
     In a text that cannot be decoded, only the line ends are changed.
     """

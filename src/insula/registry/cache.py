@@ -1,4 +1,4 @@
-"""A copy of the registry, so that requests need not read Redis for it."""
+"""A copy of the registry in memory, so that not every request has to read it from Redis."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ REFRESH_S: Final = 0.5
 
 
 class RegistryCache:
-    """A copy of the registry, at most REFRESH_S old. A miss reads the registry again at once."""
+    """A copy of the registry, at most REFRESH_S old. A call for an API that it lacks reads the registry at once."""
 
     def __init__(self, registry: Registry, *, tombstones: bool) -> None:
-        """With `tombstones`, deleted APIs are found too. If two APIs have one endpoint, the live one is found."""
+        """With `tombstones`, deleted APIs are found too, unless a live API has the same endpoint."""
         self._registry = registry
         self._tombstones = tombstones
         self._by_name: dict[str, Registration] = {}
@@ -28,7 +28,7 @@ class RegistryCache:
         self._outage: StoreUnavailable | None = None
 
     async def by_name(self, name: str) -> Registration:
-        """Return the API `name`. Raises ApiNotFound. Raises StoreUnavailable if it is not cached and Redis fails."""
+        """Return the API `name`. Raises ApiNotFound. If the copy lacks the API, an outage raises StoreUnavailable."""
         found = self._by_name.get(name)
         if found is None or self._stale():
             await self._refresh(missing=found is None)
@@ -38,7 +38,7 @@ class RegistryCache:
         return found
 
     async def by_endpoint(self, endpoint: str) -> Registration:
-        """Return the API at `endpoint`, given with or without its leading slash. Raises as `by_name` does."""
+        """Return the API at `endpoint`; the leading slash is optional. Raises the errors of `by_name`."""
         path = "/" + endpoint.lstrip("/")
         found = self._by_endpoint.get(path)
         if found is None or self._stale():
@@ -54,7 +54,7 @@ class RegistryCache:
     async def _refresh(self, *, missing: bool) -> None:
         """Read the registry. Concurrent callers share one read.
 
-        While Redis is unavailable, the old copy is used, and only a miss is an error.
+        While Redis is unavailable, the old copy is used. StoreUnavailable is raised only with `missing`.
         """
         before = self._attempts
         async with self._refreshing:

@@ -37,7 +37,7 @@ class EndpointClaim:
         return f"{self.claimed_ms} {self.api}"
 
     def stands(self, endpoint: str, registration: Registration | None, now_ms: int) -> bool:
-        """Whether the claim is valid: no other API may claim `endpoint`. `registration` is that of the claiming API."""
+        """Whether the claim to `endpoint` excludes other APIs. `registration` is the claiming API's, if it has one."""
         if registration is not None:
             if registration.live and registration.endpoint == endpoint:
                 return True
@@ -82,7 +82,7 @@ class Index:
         return {endpoint.decode(): EndpointClaim.parse(value).api for endpoint, value in found.items()}
 
     async def claim(self, endpoint: str, api: str, now_ms: int, find: Find) -> None:
-        """Claim an endpoint for an API. `find` reads registrations. Raises EndpointTaken if another API has it."""
+        """Claim an endpoint for an API. `find` reads a registration. Raises EndpointTaken if another API has it."""
 
         async def attempt(pipeline: Any) -> None:
             value = cast(bytes | None, await pipeline.hget(ENDPOINTS, endpoint))

@@ -1,8 +1,8 @@
-"""Migrates registrations of the old format, in which the hash of names had each registration as JSON.
+"""Migrates registrations of the old format, in which the hash `insula:apis` had each registration as JSON.
 
 Three steps migrate an API. Each is atomic and safe to repeat. First, the registration is written unless one exists.
-Then the endpoint is listed unless an API has it. Last, a mark replaces the JSON if the JSON has not changed. So a
-killed migration is finished by the next one, and several may run at once. The registry is read only after a migration.
+Then the endpoint is listed unless an API has it. Last, a mark replaces the JSON if the JSON has not changed. So the
+next migration finishes a killed one, and several may run at once. The class Registry migrates before it reads.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from typing import Final, Self
 VERSION_DIGITS: Final = 32
 """128 bits are enough for uniqueness. More would make each workload's record larger."""
 QUEUE_LIMIT: Final = 102_400
-"""Queue limit of a registration without one. It is the limit that follows from the default configuration."""
+"""Queue limit of a registration that has none. It is the limit of the default configuration."""
 
 
 def version_of(spec_json: bytes, bundle: bytes) -> str:
-    """Return the version: a hash of the canonical configuration and the bundle."""
+    """Return the version: a hash of the configuration, as canonical JSON, and of the bundle's bytes."""
     return hashlib.sha256(spec_json + b"\0" + bundle).hexdigest()[:VERSION_DIGITS]
 
 
@@ -22,9 +22,10 @@ def version_of(spec_json: bytes, bundle: bytes) -> str:
 class Registration:
     """A deployed API. `spec` is its configuration as canonical JSON; times are Unix milliseconds by Redis' clock.
 
-    `queue_limit` is the most workloads that may wait or run (invariant I11). `generation` counts refreshes.
-    `active_version` is the version that became ready last, and `active_spec` its configuration; both are empty before
-    the first. `deleted_ms` is 0 for a live API. A deleted API stays registered so that its workloads can be read.
+    `queue_limit` is the most workloads that may wait or run (invariant I11). `generation` counts the calls of
+    `Registry.refresh`. `active_version` is the version that became ready last, and `active_spec` its configuration;
+    both are empty until a version is ready. `deleted_ms` is 0 for a live API. A deleted API stays registered so that
+    its workloads can be read.
     """
 
     name: str
@@ -46,14 +47,14 @@ class Registration:
 
     @property
     def active(self) -> Self | None:
-        """The registration of the active version; None if no version is active, or if `version` is the active one."""
+        """The registration with the active version in place of the latest; None if none is active or both are equal."""
         if not self.active_spec or self.active_version == self.version:
             return None
         return replace(self, version=self.active_version, spec=self.active_spec)
 
     @property
     def versions(self) -> set[str]:
-        """The versions whose bundles a worker may fetch; none for a deleted API."""
+        """The versions whose bundles a worker may fetch. A deleted API has no such versions."""
         return {self.version, self.active_version} if self.live else set()
 
     @classmethod

@@ -18,10 +18,10 @@ from insula.stores.redis_client import redis_errors
 from insula.v1.worker_service_pb2 import DescribeWorkerResponse, Worker
 
 REPORT_S: Final = 5
-"""Seconds between two reports of a worker. A worker without a report for three times as long counts as gone."""
+"""Seconds between two reports of a worker. A worker that sends no report for three times as long counts as gone."""
 
 Change: TypeAlias = Callable[[Registration | None], Registration]
-"""Makes the new registration of an API from its current one. May run more than once."""
+"""Returns the new registration of an API, given its current one. It may be called again after a conflict."""
 
 
 class Registry:
@@ -32,7 +32,7 @@ class Registry:
     """
 
     def __init__(self, redis: Redis, *, migrates: bool = True) -> None:
-        """A worker does not migrate registrations of the old format: it may access the keys of its own API only."""
+        """`migrates`: convert old formats. A worker does not do this: it may access only the keys of its own API."""
         self._redis: Any = redis  # redis-py leaves the replies of hash commands and of a watching pipeline untyped
         self._index = Index(redis)
         self._moved = not migrates
@@ -50,7 +50,7 @@ class Registry:
         return {name: Registration.parse(name, record) for name, record in found if record}
 
     async def find(self, name: str) -> Registration | None:
-        """Return one API, also if it is deleted; None if it does not exist. Reads no other API."""
+        """Return one API, even if it is deleted; None if it does not exist. Reads no other API."""
         await self._move()
         with redis_errors():
             record = cast(dict[bytes, bytes], await self._redis.hgetall(ApiKeys(name).registration))
@@ -62,10 +62,10 @@ class Registry:
         return await self._index.endpoints()
 
     async def deploy(self, name: str, endpoint: str, version: str, spec: str, queue_limit: int) -> Registration:
-        """Register a version, which becomes the wanted one. The same version again changes nothing. Safe to repeat.
+        """Register the version that workers shall run. The same version again changes nothing. Safe to repeat.
 
-        Raises EndpointTaken if another API has the endpoint. If the process is killed in between, Redis has the old or
-        the new registration, and a claim to the endpoint that expires after CLAIM_MS.
+        Raises EndpointTaken if another API has the endpoint. If this process is killed during the call, Redis has the
+        old or the new registration, and a claim to the endpoint that expires after CLAIM_MS.
         """
         now_ms = await self._now_ms()
 
@@ -86,7 +86,7 @@ class Registry:
         return registration
 
     async def promote(self, name: str, version: str) -> None:
-        """Make `version` the active one, unless another version was deployed since. Raises ApiNotFound."""
+        """Make `version` the active version, unless a later version has been deployed. Raises ApiNotFound."""
 
         def change(known: Registration | None) -> Registration:
             known = _live(name, known)
@@ -133,13 +133,13 @@ class Registry:
             await self._index.remove(name, mark)
 
     async def tidy(self) -> None:
-        """Remove APIs and endpoints without a registration: a process was killed while it added or removed them."""
+        """Remove APIs and endpoints without a registration, which a process left when it was killed."""
         listed = {*await self._index.names(), *(await self._index.endpoints()).values()}
         for name in listed - (await self.all()).keys():
             await self.remove(name)
 
     async def report(self, api: str, worker: str, releases: Sequence[Worker]) -> None:
-        """Store a worker's report, one message for each of its versions. An empty report means that the worker ends.
+        """Store a worker's report: one message for each version on it. With no message, delete it: the worker ends.
 
         The report expires if the worker stops reporting.
         """
@@ -169,7 +169,7 @@ class Registry:
         await self._index.add(name, now_ms)
 
     async def _change(self, name: str, change: Change) -> Registration:
-        """Write the changed fields. Fields that only another version of Insula knows are kept."""
+        """Apply `change` to a registration in one transaction. Fields that other versions of Insula added are kept."""
         await self._move()
         key = ApiKeys(name).registration
 

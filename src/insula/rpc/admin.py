@@ -47,7 +47,7 @@ async def _refuse(request: object, context: object) -> NoReturn:  # noqa: ARG001
 
 
 class _Call(NamedTuple):
-    """The details of a call in the form that grpc passes to an interceptor, with our metadata."""
+    """The details of a call, with the token in the metadata. grpc requires an object with these attributes."""
 
     method: str
     timeout: float | None

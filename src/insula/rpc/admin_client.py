@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from insula.project import ApiSpec
 
 PIECE_BYTES: Final = 512 * 1024
-"""Bytes of the bundle in one message; the contract allows 1 MiB."""
+"""Bytes of the bundle in one message; the .proto file allows 1 MiB."""
 DEPLOY_TIMEOUT: Final = timedelta(seconds=60)
 DELETE_TIMEOUT: Final = timedelta(seconds=60)
 CALL_TIMEOUT: Final = timedelta(seconds=10)
@@ -121,7 +121,7 @@ class AdminClient:
 
     @classmethod
     def at(cls, address: str, token: str = "", options: Options = ()) -> Self:
-        """Return a client for host:port or unix:PATH. `token` is that of INSULA_ADMIN_TOKEN, empty if there is none."""
+        """Return a client for host:port or unix:PATH. `token` is the value of INSULA_ADMIN_TOKEN; empty means none."""
         return cls(admin_channel(address, token, options))
 
     def answers(self, within_s: float) -> bool:
@@ -135,7 +135,7 @@ class AdminClient:
         return True
 
     def deploy(self, spec: ApiSpec, bundle: bytes) -> Api:
-        """Register the API or its new version. The same configuration and bundle again change nothing."""
+        """Register the API or its new version. Deploying the same configuration and bundle again changes nothing."""
         with _translated(_DEPLOYING):
             pieces = _deploy_requests(spec, bundle)
             return self._apis.DeployApi(pieces, timeout=DEPLOY_TIMEOUT.total_seconds()).api
@@ -168,7 +168,7 @@ class AdminClient:
             return self._apis.DeleteApi(request, timeout=DELETE_TIMEOUT.total_seconds()).cancelled
 
     def releases(self) -> list[Worker]:
-        """Return the state of each version that the worker at this address has."""
+        """Return the state of each version of its API that the worker at this address has."""
         with _translated():
             request = DescribeWorkerRequest()
             return list(self._worker.DescribeWorker(request, timeout=CALL_TIMEOUT.total_seconds()).workers)

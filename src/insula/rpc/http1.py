@@ -1,9 +1,9 @@
-"""Serves the methods of a gRPC server over HTTP/1.1. A call costs less CPU time than in gRPC's library.
+"""Serves the methods of a gRPC server over HTTP/1.1. A call needs less CPU time than with gRPC's library.
 
 Envoy turns an HTTP request into a gRPC call, and sends it as POST /{service}/{method} with gRPC's messages as the body.
 gRPC's status is in the trailers, or in the headers of an answer without messages. The servicers, the errors and their
-statuses are those of the gRPC server. Only Envoy connects. It sends a call when all of the call has arrived, one at a
-time on a connection, and closes a connection that is idle for a second.
+statuses are those of the gRPC server. Only Envoy connects. It sends a call after it has received all of the call. A
+connection has one call at a time, and Envoy closes it after an idle second.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from httptools import HttpParserError, HttpRequestParser
 log = logging.getLogger(__name__)
 
 REQUEST_BYTES_MAX: Final = 256 * 1024
-"""Largest call, with its headers. The edge sends calls of at most 32 KiB with 60 KiB of headers. A connection with more
-is closed."""
+"""Largest call, with its headers. The edge sends calls of at most 32 KiB with 60 KiB of headers. A connection with a
+larger call is closed."""
 BACKLOG: Final = 1024
-"""Connections that wait to be accepted. The edge may open as many at once."""
+"""Most connections that wait to be accepted. The edge may open this many at once."""
 PREFIX_BYTES: Final = 5
-"""Length of the prefix of a message: one byte for its compression, always 0, and four for its length."""
+"""Length of the prefix of a gRPC message: one byte for its compression, always 0, and four for its length."""
 _OK: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/grpc\r\n"
 _CLOSE: Final = b"connection: close\r\n"
 _PRINTABLE: Final = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
@@ -40,10 +40,10 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class HttpServer:
-    """The methods of gRPC servicers on a Unix socket. The generated functions register servicers here as with gRPC."""
+    """Serves gRPC servicers on a Unix socket. The generated functions add_..._to_server accept it as a server."""
 
     def __init__(self, path: Path, wrapped: Callable[[Any], Any]) -> None:
-        """`wrapped` maps a handler as ErrorInterceptor.wrapped does."""
+        """`wrapped` returns the handler to use in place of a method's handler, as ErrorInterceptor.wrapped does."""
         self.path: Final = path
         self.handlers: Final[dict[bytes, Any]] = {}
         self.stopping = False
@@ -53,7 +53,7 @@ class HttpServer:
         self._server: asyncio.Server | None = None
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Add the methods of a servicer."""
+        """Add the methods of a servicer. Called by the generated functions."""
         self.handlers.update({f"/{service}/{name}".encode(): self._wrapped(each) for name, each in handlers.items()})
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
@@ -65,9 +65,9 @@ class HttpServer:
         self._server = await asyncio.get_running_loop().create_unix_server(connection, self.path, backlog=BACKLOG)
 
     async def stop(self, grace_s: float) -> None:
-        """Accept no connections, and wait up to `grace_s` until the edge has closed the open ones.
+        """Stop accepting connections, and wait up to `grace_s` until the edge has closed the open ones.
 
-        A call may be on its way on a connection that looks idle. It is answered, with `Connection: close`.
+        The edge may have sent a call on a connection that looks idle here. It is answered, with `Connection: close`.
         """
         self.stopping = True
         server, self._server = self._server, None
@@ -151,7 +151,7 @@ class _Connection(asyncio.Protocol):
                 self._refuse(str(error))
 
     def _refuse(self, reason: str) -> None:
-        """Close the connection: the edge sends nothing like that."""
+        """Close the connection and log the reason. The edge never sends such bytes."""
         log.warning("connection closed, because its bytes are not a call", extra={"reason": reason})
         self.abort()
 
@@ -198,13 +198,13 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def _write(self, data: bytes) -> None:
-        """Write, unless the edge has closed the connection. Then uvloop would raise, and `connection_lost` follows."""
+        """Write `data`, unless the edge has closed the connection: uvloop would raise an error."""
         if not self._transport.is_closing():
             self._transport.write(data)
 
 
 class _Aborted(grpc.aio.AbortError):
-    """The call ends with an error."""
+    """Ends a call with an error status."""
 
     def __init__(self, code: StatusCode, details: str, trailers: Metadata) -> None:
         super().__init__(details)
@@ -239,7 +239,7 @@ async def _messages(handler: Any, body: bytes, context: _Context) -> AsyncIterat
 
 
 async def _split(body: bytes) -> AsyncIterator[bytes]:
-    """Yield the messages in the body of a request."""
+    """Yield the messages in the body of a request, without their prefixes."""
     at = 0
     while at < len(body):
         end = at + PREFIX_BYTES + int.from_bytes(body[at + 1 : at + PREFIX_BYTES])
@@ -253,7 +253,7 @@ def _chunk(message: bytes) -> bytes:
 
 
 def _status_lines(aborted: _Aborted) -> bytes:
-    """Return an error as lines of headers. gRPC escapes its text, and encodes the values of -bin headers in base64."""
+    """Return an error as header lines. As in gRPC, the text is escaped, and bytes of -bin headers are in base64."""
     lines = [("grpc-status", str(aborted.code.value[0])), ("grpc-message", quote(aborted.details, safe=_PRINTABLE))]
     for name, value in aborted.trailers:
         lines.append((name, base64.b64encode(value).decode() if isinstance(value, bytes) else value))

@@ -28,25 +28,27 @@ log = logging.getLogger(__name__)
 
 Servicer = TypeVar("Servicer")
 PAYLOAD_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Largest payload in one message. A larger one is sent in pieces."""
+"""Largest payload in one message. A larger payload is sent in pieces."""
 MESSAGE_BYTES_MAX: Final = PAYLOAD_BYTES_MAX + 64 * 1024
-"""The payload and the other fields. gRPC refuses a larger message with RESOURCE_EXHAUSTED before it reads the message;
-the edge replaces this error by PAYLOAD_TOO_LARGE."""
+"""Largest message: the payload and the other fields. gRPC refuses a larger message with RESOURCE_EXHAUSTED before it
+reads the message. The edge replaces this error by PAYLOAD_TOO_LARGE."""
 METADATA_BYTES_MAX: Final = 128 * 1024
-"""More than the 60 KiB of headers that Envoy allows. With grpc's default of 8 KiB, calls get RESOURCE_EXHAUSTED."""
+"""Most metadata of a call. It is more than the 60 KiB of headers that Envoy allows. With gRPC's default of 8 KiB,
+gRPC would refuse some of these calls with RESOURCE_EXHAUSTED."""
 LIVENESS: Final = "liveness"
-"""Name of the health service that is SERVING while the process works. The health service "" is the readiness: it is
-NOT_SERVING while the process cannot answer calls, for example because Redis is down (invariant I12)."""
+"""Name of the health service that is SERVING while the process need not be restarted. The health service "" is the
+readiness: it is NOT_SERVING while the process cannot answer calls, for example if Redis is down (guarantee I12)."""
 READY_EVERY_S: Final = 2.0
 KEEPALIVE_MS: Final = 20_000
 KEEPALIVE_TIMEOUT_MS: Final = 10_000
-"""A peer that sends nothing for the first time gets a ping. Without a reply in the second, its connection is closed."""
+"""A peer that sends nothing for KEEPALIVE_MS gets a ping. If it does not reply within KEEPALIVE_TIMEOUT_MS, its
+connection is closed."""
 GRACE: Final = timedelta(seconds=5)
 """How long running calls may take after a stop is requested."""
 
 
 class PortTaken(InsulaError):
-    """The address is not free."""
+    """The server cannot listen at its address."""
 
     def __init__(self, address: str) -> None:
         super().__init__(f"cannot listen on {address}: it is taken, or not an address of this machine")
@@ -72,7 +74,7 @@ class Server:
         assert token is None or http_socket is None, "an admin service needs its token"
         self.address: Final = address
         self.stopping: Final = asyncio.Event()
-        """Set when the server begins to stop. A stream without an end of its own then returns."""
+        """Set when the server begins to stop. A servicer's stream that would not end by itself must then return."""
         self._health = health_aio.HealthServicer()
         tokens = [TokenInterceptor(token)] if token is not None else []
         errors = ErrorInterceptor(stores_folder)
@@ -123,11 +125,11 @@ class Server:
                 raise PortTaken(f"unix:{self._http.path}") from error
 
     async def set_serving(self, serving: bool) -> None:
-        """Set the readiness. Once the server stops, it stays NOT_SERVING."""
+        """Set the readiness: the status of the health service "". A stopping server stays NOT_SERVING."""
         await self._set_health("", serving and not self.stopping.is_set())
 
     async def set_alive(self, alive: bool) -> None:
-        """Set the liveness. A stopping server is alive."""
+        """Set the liveness: the status of the health service LIVENESS. A stopping server stays alive."""
         await self._set_health(LIVENESS, alive)
 
     async def stop(self) -> None:
@@ -145,7 +147,7 @@ class Server:
 
 
 def _descriptions(services: Sequence[str]) -> DescriptorPool:
-    """Return a pool with only the descriptors of these services, without others that this process has loaded."""
+    """Return a pool of the descriptors that these services need, without others that this process has loaded."""
     known, described = descriptor_pool.Default(), DescriptorPool()
 
     def add(file: FileDescriptor) -> None:
@@ -168,7 +170,10 @@ def on_stop_signal(callback: Callable[[], None]) -> None:
 
 
 async def serve(servers: Sequence[Server], is_ready: Callable[[], Awaitable[bool]]) -> None:
-    """Run the servers until SIGTERM or SIGINT, then stop them gracefully. Their readiness follows `is_ready`."""
+    """Run the servers until SIGTERM or SIGINT, then stop them gracefully.
+
+    `is_ready` is called every READY_EVERY_S. Its result is their readiness.
+    """
     stopping = asyncio.Event()
     on_stop_signal(stopping.set)
     for server in servers:

@@ -1,7 +1,7 @@
 """Reads requests and maps Insula's errors to gRPC statuses, with one table and one interceptor.
 
-Every error carries google.rpc.ErrorInfo: `reason` is the error's class name in upper snake case, `domain` is "insula",
-`metadata` has the attributes that `told` lists, as text. A delay is in google.rpc.RetryInfo.
+Every error contains google.rpc.ErrorInfo: `reason` is the error's class name in upper snake case, `domain` is "insula",
+`metadata` has the attributes in the class's `told`, as text. The time until a retry is in google.rpc.RetryInfo.
 Any error that is not in the table is a bug: the caller gets INTERNAL without details, and the traceback is logged.
 """
 
@@ -44,20 +44,20 @@ STATUS_CODE_BY_ERROR: Final = MappingProxyType(
     }
 )
 HEALTH: Final = f"/{health_pb2.DESCRIPTOR.services_by_name['Health'].full_name}/"
-"""Start of the names of the health service's methods."""
+"""Prefix of the full names of the health service's methods."""
 UNAVAILABLE_RETRY_S: Final = 2
 """The Retry-After when a store does not answer."""
 MESSAGE_S: Final = 10
-"""How long the message of a unary call may take to arrive. For streams, the edge limits the pauses."""
+"""How long the message of a unary call may take to arrive. For streams, the edge limits the time between messages."""
 
 
 def status_code(error: type[errors.InsulaError]) -> StatusCode | None:
-    """Return the code of the nearest class of `error` that is in the table; None if there is none."""
+    """Return the code of `error`, or of its nearest base class that is in the table; None if there is none."""
     return next((STATUS_CODE_BY_ERROR[kind] for kind in error.__mro__ if kind in STATUS_CODE_BY_ERROR), None)
 
 
 def reason(error: type[errors.InsulaError]) -> str:
-    """Return the stable word of an error: QueueFull -> QUEUE_FULL."""
+    """Return the `reason` of an error class in ErrorInfo: QueueFull -> QUEUE_FULL."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", error.__name__).upper()
 
 
@@ -82,7 +82,7 @@ def status_of(error: errors.InsulaError) -> RpcStatus:
 
 
 def named(error: errors.InsulaError, stores_folder: Path | None) -> errors.InsulaError:
-    """Return the error, or StorageFull if it is an outage and the disk of `stores_folder` is full."""
+    """Return `error`, or StorageFull in place of StoreUnavailable if the disk of `stores_folder` is full."""
     if stores_folder is not None and isinstance(error, errors.StoreUnavailable) and room_of(stores_folder).lacking:
         return errors.StorageFull()
     return error
@@ -97,7 +97,7 @@ async def _refuse(context: grpc.aio.ServicerContext[Any, Any], error: errors.Ins
 
 
 def _told(error: errors.InsulaError) -> str:
-    """Return the text for the caller. For an outage it has the store's name, but not its address or the operation."""
+    """Return the text for the caller. For StoreUnavailable it names the store, but not its address or the operation."""
     if isinstance(error, errors.StoreUnavailable):
         log.debug("store unavailable", extra={"error": str(error)})
         return error.summary
@@ -126,10 +126,10 @@ Take = Callable[[AsyncIterator[bytes]], Awaitable[object]]
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Reads requests and maps a servicer's errors to statuses. One of the two places that catch every exception."""
+    """Parses requests and maps a servicer's errors to statuses. It catches every exception."""
 
     def __init__(self, stores_folder: Path | None = None) -> None:
-        """`stores_folder` is on the stores' disk; None if they are elsewhere. A full disk may cause an outage."""
+        """`stores_folder` is a folder on the disk of Redis and S3; None if they run on other machines. See `named`."""
         self._stores_folder = stores_folder
 
     async def intercept_service(
@@ -137,7 +137,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        """Wrap the method's handler. An unknown method stays unknown."""
+        """Return the method's handler, wrapped unless it is the health service's; None for an unknown method."""
         handler = await continuation(handler_call_details)
         details: Any = handler_call_details  # the stubs lack its attributes
         if handler is None or details.method.startswith(HEALTH):  # gRPC's own servicer writes to the context
@@ -145,9 +145,10 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         return self.wrapped(handler)
 
     def wrapped(self, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
-        """Return the handler of a method, with requests as a stream of bytes, and with errors mapped to statuses.
+        """Return a handler that calls `handler`, takes requests as a stream of bytes, and maps errors to statuses.
 
-        gRPC never replies to a unary call without a message, and returns INTERNAL for a malformed message.
+        It parses messages itself, because gRPC never replies to a unary call without a message, and returns INTERNAL
+        for a malformed message.
         """
         streams = handler.response_streaming
         name = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if streams else 'unary'}"

@@ -14,7 +14,7 @@ MEBIBYTE: Final = 2**20
 ROOM_BYTES_MIN: Final = 32 * MEBIBYTE
 """Free space that is reserved for accepted workloads. With less, new workloads are refused."""
 ROOM_SHARE_MIN: Final = 0.01
-"""SeaweedFS' own limit; `weed mini` has no flag for it. SeaweedFS checks it once a minute."""
+"""Free share of the disk below which SeaweedFS refuses writes. It checks this once a minute, and has no flag for it."""
 
 _PLENTY: Final = 2**60
 
@@ -43,7 +43,7 @@ class Room:
 
 
 def room_of(folder: Path) -> Room:
-    """Return the room on the disk of `folder`: none if no inode is free, and plenty if it cannot be read."""
+    """Return the room on the disk of `folder`: none if no inode is free, and plenty if the disk cannot be read."""
     try:
         found = os.statvfs(folder)
     except OSError:

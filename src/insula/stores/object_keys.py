@@ -29,7 +29,7 @@ def traceback_object(api: str, id: str, attempt: int) -> str:
 
 
 def possible_objects(api: str, id: str, attempts: int) -> list[str]:
-    """S3 keys of all objects that a workload with so many attempts may have."""
+    """S3 keys of all objects that a workload may have after `attempts` attempts."""
     keys = [payload_object(api, id)]
     for attempt in range(1, attempts + 1):
         keys += result_object(api, id, attempt), traceback_object(api, id, attempt)

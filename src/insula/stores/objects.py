@@ -35,7 +35,7 @@ ADDRESSING: Final = ("auto", "path", "virtual")
 
 @dataclass(frozen=True)
 class Bucket:
-    """A bucket, and what boto3 does not read from the AWS_* variables. `socket` replaces the TCP connection."""
+    """A bucket, and settings that boto3 does not read from AWS_*. `socket` is a Unix socket, used in place of TCP."""
 
     name: str
     addressing: str = ADDRESSING[0]
@@ -47,7 +47,7 @@ class ObjectNotFound(NotFound):
 
 
 class ObjectStore:
-    """One bucket. Every method raises StoreUnavailable if S3 does not answer or refuses our credentials."""
+    """The objects of one bucket. Every method raises StoreUnavailable if S3 does not answer or refuses the request."""
 
     def __init__(self, bucket: Bucket, *, calls_max: int = CALLS_MAX) -> None:
         """Access `bucket`, with endpoint, region and keys from AWS_*."""
@@ -86,7 +86,7 @@ class ObjectStore:
             raise StoreUnavailable("S3", str(error), summary=f"S3 has no bucket {self._bucket}") from error
 
     async def write(self, key: str, chunks: AsyncIterator[bytes]) -> None:
-        """Store chunks of any size as one object, whole or not at all. Holds one part in memory."""
+        """Store chunks of any size as one object: the whole object or nothing. Holds one part in memory."""
         upload_id = ""
         etags: list[CompletedPartTypeDef] = []
         try:
@@ -149,7 +149,7 @@ class ObjectStore:
             await self._call(partial(self._abort, key, upload_id))
 
     async def abort_uploads(self, prefix: str, keys: Collection[str]) -> None:
-        """Abort unfinished uploads of these keys, which start with `prefix`. One request lists those of all keys."""
+        """Abort unfinished uploads of `keys`, which start with `prefix`. The uploads of all keys are listed at once."""
         for key, upload_id in await self._unfinished(prefix):
             if key in keys:
                 await self._call(partial(self._abort, key, upload_id))
@@ -210,7 +210,7 @@ def _translated(call: Callable[[], T]) -> T:
 
 
 def _is_overloaded(cause: BaseException | None) -> bool:
-    """Whether S3 is overloaded. Then the error does not concern the object."""
+    """Whether the cause of an error is an overloaded S3, and not the object that was read."""
     from botocore.exceptions import ClientError
 
     return isinstance(cause, ClientError) and _status(cause) in (429, 503)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 DENIED_IN_SCRIPT: Final = "ACL failure in script"
 IN_A_SCRIPT: Final = "user_script"
-"""Redis' name for a script, which it adds to an error that occurs in one."""
+"""Redis' name for a script. Redis adds it to the text of an error that occurs in a script."""
 RELAXED: Final = "relaxed"
 DOORBELL_S: Final = 5
 """Seconds that a blocking read waits before it is repeated."""
@@ -48,9 +48,9 @@ class NotDurable(InsulaError):
 
 
 def complete_url(url: str, user: str = "", password: str = "", ca_file: Path | None = None) -> str:
-    """Return the URL with this user, password and file of CA certificates in place of its own; empty ones change none.
+    """Return the URL with its user, password and CA file replaced by those given. Empty arguments replace nothing.
 
-    Raises ValueError for a malformed URL. The text has no part of the URL, because the URL may hold a password.
+    Raises ValueError for a malformed URL. The error text has no part of the URL, because that may have a password.
     """
     try:
         given = urlsplit(url)
@@ -71,9 +71,9 @@ def complete_url(url: str, user: str = "", password: str = "", ca_file: Path | N
 
 @contextmanager
 def redis_errors(summary: str = "") -> Generator[None]:
-    """Translate redis-py's errors: StoreFull at the memory limit, otherwise StoreUnavailable.
+    """Translate redis-py's errors in the `with` block: StoreFull at the memory limit, otherwise StoreUnavailable.
 
-    `summary` replaces "Redis does not answer".
+    `summary` replaces the text "Redis does not answer".
     """
     try:
         yield
@@ -92,10 +92,10 @@ def redis_errors(summary: str = "") -> Generator[None]:
 
 
 def is_damage(error: Exception) -> bool:
-    """Return whether a script has failed at what Redis holds, such as a key of another type. It would fail again.
+    """Return whether a script failed because of the data in Redis, such as a key of another type. A retry is useless.
 
-    Outages, limits and permissions are none, and redis-py has classes for them. Nor is a slot that moves to another
-    node of a cluster.
+    Returns False for outages, limits and permissions, for which redis-py has error classes, and for a slot that moves
+    to another node of a cluster.
     """
     cause = error.__cause__
     if not isinstance(error, StoreUnavailable) or type(cause) is not ResponseError:
@@ -106,7 +106,7 @@ def is_damage(error: Exception) -> bool:
 def _advice_on_certificate(error: BaseException) -> str:
     """Return what to do if the cause of `error` is a refused certificate, else "".
 
-    redis-py raises its error while it handles that of the module ssl.
+    redis-py raises its own error while it handles an error of the module ssl.
     """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, ssl.SSLCertVerificationError):
@@ -121,7 +121,7 @@ def _advice_on_certificate(error: BaseException) -> str:
 def connect(url: str) -> Redis:
     """Return a client for short commands that are safe to repeat: after a lost connection it retries for about 2 s.
 
-    It does not retry after a timeout of 5 s, because a caller would wait for seven timeouts.
+    It does not retry after a time-out of 5 s, because a caller would wait for seven time-outs.
     """
     retry = Retry(ExponentialBackoff(cap=0.5, base=0.05), retries=6, supported_errors=(RedisConnectionError,))
     return _client(url, socket_timeout=5, socket_connect_timeout=2, retry=retry, client_name="insula")
@@ -143,9 +143,10 @@ def _client(url: str, **options: Any) -> Redis:
 
 
 def _careful(kind: type[AbstractConnection]) -> type[AbstractConnection]:
-    """Return a kind of connection whose permission errors name the user, which those of Redis do for some commands.
+    """Return a subclass of `kind` whose permission errors name the user. Those of Redis do so for some commands only.
 
-    It is closed after a READONLY: a failover has made its server a replica, and a new connection finds the primary.
+    A connection is closed after the error READONLY: its server has become a replica, and a new connection finds the
+    primary.
 
     A send does not use `asyncio.wait_for`, as redis-py does. On Python 3.11 that function loses a cancellation that
     arrives when the send has just ended (CPython issue gh-86296), and then a stopping process never ends.
@@ -178,14 +179,14 @@ def _careful(kind: type[AbstractConnection]) -> type[AbstractConnection]:
 
 
 def naming_the_user(error: ResponseError, user: str | None) -> ResponseError:
-    """Return a permission error that names the user; any other error unchanged. Redis names it for some commands."""
+    """Return a permission error with the user's name in its text. Return any other error unchanged."""
     if isinstance(error, NoPermissionError) or str(error).startswith(DENIED_IN_SCRIPT):
         return NoPermissionError(f"user {user or 'default'}: {error}")
     return error
 
 
 async def answers(redis: Redis) -> bool:
-    """Return whether Redis answers within LOOK_S and would take writes: PING fails while it loads or cannot write."""
+    """Return whether PING succeeds within LOOK_S. It fails while Redis loads its data or cannot write to the disk."""
     client: Any = redis  # redis-py leaves the reply untyped
     try:
         async with asyncio.timeout(LOOK_S):

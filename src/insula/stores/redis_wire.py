@@ -1,7 +1,7 @@
 """A connection to Redis that sends a batch of commands at once and gives each reply to its caller.
 
 redis-py opens the connection: address, TLS, credentials, time-outs and errors are those of its client. Then this module
-reads and writes it without redis-py, whose work for each command takes longer than Redis'.
+reads and writes it without redis-py, because redis-py takes longer for a command than Redis does.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ INCOMPLETE: Final = object()
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A packed command, and the future of its reply. The future is done if its caller was cancelled."""
+    """A packed command, and the future of its reply. The future is already done if the caller was cancelled."""
 
     command: bytes
     reply: asyncio.Future[object]
@@ -38,7 +38,7 @@ class Call:
         return cls(_pack(command), asyncio.get_running_loop().create_future())
 
     def answer(self, reply: object) -> None:
-        """Give the reply or the error to the caller."""
+        """Set the future's result or, if `reply` is an Exception, its error. Does nothing if the future is done."""
         if self.reply.done():
             return
         if isinstance(reply, Exception):
@@ -52,7 +52,7 @@ class Wire(asyncio.Protocol):
 
     @classmethod
     async def open(cls, redis: Redis) -> Wire:
-        """Return a new connection of this client. Raises RedisError after the client's retries."""
+        """Return a Wire with a connection from the pool of `redis`. Raises RedisError after the client's retries."""
         pool: Any = redis.connection_pool  # redis-py leaves it untyped
         return cls(pool, await pool.get_connection())
 
@@ -73,9 +73,9 @@ class Wire(asyncio.Protocol):
         return not self._transport.is_closing()
 
     def round_trip(self, calls: Sequence[Call]) -> asyncio.Future[None]:
-        """Send the commands. The future is done once each call has its reply. Raises RedisConnectionError if not open.
+        """Send the commands. The future is done once each call has its reply. Raises RedisConnectionError if closed.
 
-        Its error is a RedisConnectionError, such as BusyLoadingError, if the connection was lost, or a
+        The future gets a RedisConnectionError (such as BusyLoadingError) if the connection is lost, or a
         RedisTimeoutError. Then the remaining calls have no reply, and the connection is closed.
         """
         if not self.is_open:
@@ -88,7 +88,7 @@ class Wire(asyncio.Protocol):
         return trip
 
     def data_received(self, data: bytes) -> None:
-        """Read the replies that have arrived."""
+        """Parse the replies that have arrived, and set them in their calls. asyncio calls this."""
         self._reader.feed(data)
         while self._calls and (reply := self._reader.gets()) is not INCOMPLETE:
             if isinstance(reply, hiredis.PushNotification):
@@ -105,12 +105,12 @@ class Wire(asyncio.Protocol):
             self._end(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the batch in flight."""
+        """End the batch in flight with a RedisConnectionError. asyncio calls this."""
         self._former.connection_lost(exc)
         self._end(RedisConnectionError(f"Connection lost: {exc or 'Redis has closed it'}"))
 
     async def release(self) -> None:
-        """Close the connection and return it to the client, which may open it again."""
+        """Close the connection and return it to the pool of its client, which may open it again."""
         await self._connection.disconnect(nowait=True)
         await self._pool.release(self._connection)
 

@@ -23,7 +23,7 @@ _BEFORE_SEND: Final = "before-send.s3"
 
 
 def client(config: Config, path: Path | None) -> S3Client:
-    """Return a client, which threads may share. `path` is the Unix socket; None connects to the endpoint."""
+    """Return a thread-safe client. `path` is the Unix socket of S3; with None, the client connects to the endpoint."""
     s3 = boto3.session.Session().client("s3", config=config)  # the default session is not thread-safe
     if path is not None:
         session = _UnixSession(path, config)

@@ -14,7 +14,7 @@ from insula.ledger import Failure
 from insula.stores.objects import ObjectNotFound, ObjectStore
 
 METADATA: Final = "x-insula-traceback"
-"""Metadata of a read. With the value 1, it also returns `failure.traceback`. The edge sets it for ?traceback=1."""
+"""Metadata key of a read. With the value 1, the read returns `failure.traceback`. The edge sets it for ?traceback=1."""
 
 
 def is_asked_for(metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:

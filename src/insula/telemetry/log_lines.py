@@ -15,7 +15,7 @@ Piece: TypeAlias = tuple[str, str]
 Row: TypeAlias = list[Piece]
 
 CHARACTERS_MAX: Final = 2000
-"""Most characters in a row. The worker's log has the whole line."""
+"""Most characters in a row; the rest is cut. The worker's log has the whole line."""
 _TRACEBACKS: Final = ("traceback", "exc_info")
 _KNOWN: Final = {"asctime", "levelname", "message", "process", "labels", "id", "traceId", *_TRACEBACKS}
 _STYLES: Final = {"DEBUG": "dim", "INFO": "green", "WARNING": "yellow", "ERROR": "red", "CRITICAL": "bold red"}
@@ -31,7 +31,7 @@ class LogForm(StrEnum):
 
 @dataclass(frozen=True)
 class LogLine:
-    """The parts of a line. Missing parts are empty.
+    """The parts of a log line. Missing parts are empty.
 
     `time` is the worker's HH:MM:SS, `workload` is an id, `process` is the pid of the process that logged the line.
     """
@@ -47,7 +47,7 @@ class LogLine:
 
 
 def parse(line: str, api: str = "") -> LogLine:
-    """Parse a line. A line other than a JSON object with a message is the message. `api` is for a line without one."""
+    """Parse a line. If it is not a JSON object with a message, the message is the line. `api` is the default API."""
     try:
         found: object = json.loads(line)
     except (ValueError, RecursionError):
@@ -70,7 +70,7 @@ def parse(line: str, api: str = "") -> LogLine:
 
 
 def rows(line: LogLine) -> list[Row]:
-    """Return the rows of a line: a first row, then a row for each further line of the message, fields and traceback."""
+    """Return the rows of a log line: the first row, then one for each further line of message, fields and traceback."""
     first, *below = line.message.splitlines() or [""]
     head: Row = [
         *_column(line.time, "dim"),

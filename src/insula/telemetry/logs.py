@@ -16,12 +16,12 @@ class JsonFormatter(logging.Formatter):
     """Formats a record as one line of JSON."""
 
     def __init__(self, fields: Callable[[logging.LogRecord], dict[str, object]]) -> None:
-        """`fields` returns the first fields of a line. An `extra` field with the name of one of them is dropped."""
+        """`fields` returns the first fields of a line. They have precedence over `extra` fields of the same name."""
         super().__init__()
         self._fields = fields
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a line with the first fields, then the extra ones, then the traceback if there is one."""
+        """Return a line with the first fields, then the `extra` fields, then the traceback if there is one."""
         line = self._fields(record)
         line |= {name: value for name, value in vars(record).items() if name not in _STANDARD and name not in line}
         if record.exc_info:

@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 SECONDS_BOUNDARIES: Final = (
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0
 )  # fmt: skip
-"""From a fast handler to an hour. OpenTelemetry's default boundaries are for milliseconds."""
+"""Boundaries of histograms, from a fast handler to an hour. OpenTelemetry's defaults are for milliseconds."""
 REQUEST_S: Final = 5.0
 SCRAPE_S: Final = 10.0
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class MetricsPortTaken(InsulaError):
-    """The address for scrapes is not free."""
+    """The metrics server cannot listen at its address."""
 
     def __init__(self, address: str) -> None:
         super().__init__(f"cannot serve metrics on {address}: it is taken, or not an address of this machine")
@@ -78,7 +78,7 @@ class Telemetry:
         return self.meter.create_gauge(instrument.name, instrument.unit, instrument.description)
 
     def histogram(self, instrument: Instrument) -> Histogram:
-        """Create a histogram with boundaries for seconds."""
+        """Create a histogram with SECONDS_BOUNDARIES."""
         return self.meter.create_histogram(
             instrument.name,
             instrument.unit,
@@ -87,7 +87,7 @@ class Telemetry:
         )
 
     def observe(self, instrument: Instrument, read: Callable[[], Sequence[Reading]]) -> None:
-        """Export the values that `read` returns at each scrape, as a gauge or a counter."""
+        """At each scrape, call `read` and export the values that it returns, as a gauge or a counter."""
         from opentelemetry.metrics import Observation
 
         def callback(options: CallbackOptions) -> list[Observation]:  # noqa: ARG001 - the callback's signature
@@ -109,7 +109,7 @@ class MetricsServer:
     """Serves GET /metrics over HTTP/1.1, one request for each connection."""
 
     def __init__(self, address: str, telemetry: Telemetry, before: Callable[[], Awaitable[None]] | None = None) -> None:
-        """`before` is awaited before each scrape, to read the values that callbacks return.
+        """`before` is awaited before each scrape, to fetch the values that the callbacks of `Telemetry.observe` return.
 
         It must end within a bounded time and must not raise.
         """

@@ -15,18 +15,18 @@ _NOT_IN_LABELS: Final = re.compile(r"[^a-zA-Z0-9_]")
 
 
 def metric_name(name: str) -> str:
-    """Return a valid Prometheus name: "_" replaces invalid characters, and ":", which is for recording rules."""
+    """Return a valid Prometheus name: "_" replaces invalid characters and ":", and precedes a digit at the start."""
     made = _NOT_IN_NAMES.sub("_", name)
     return f"_{made}" if made[:1].isdigit() or not made else made
 
 
 def handler_instrument(name: str) -> str:
-    """Return OpenTelemetry's name of a handler's metric. It must start with a letter; Prometheus' name need not."""
+    """Return the OpenTelemetry name of a handler's metric. The prefix makes sure that it starts with a letter."""
     return f"{_HANDLERS}{name}"
 
 
 def label_name(name: str) -> str:
-    """Return a valid label name. "le" and names that start with two underscores are reserved by Prometheus."""
+    """Return a valid label name. "tag_" is put before names that Prometheus reserves or refuses, such as "le"."""
     made = _NOT_IN_LABELS.sub("_", name)
     if made == "le" or made[:1].isdigit() or not made.strip("_") or made.startswith("__"):
         return f"tag_{made.strip('_')}"

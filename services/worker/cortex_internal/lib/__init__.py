@@ -1,1 +1,1 @@
-"""Modules that a handler can import, as with Cortex. `log` has the logger; `metrics` has the type of its client."""
+"""Modules that a handler can import, as with Cortex. `log` has the logger; `metrics` has the class MetricsClient."""

@@ -22,11 +22,11 @@ class ExtraLogger(logging.Logger):
     """Keeps `extra` in one attribute of the record. The standard logger refuses keys such as "name" or "args"."""
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
-        """Compute it for each call: logging clears the cache only of loggers that it created, and not of this one."""
+        """Return the answer without a cache: logging clears the caches only of loggers that it created itself."""
         return level > self.manager.disable and level >= self.getEffectiveLevel()
 
     def getChild(self, suffix: str) -> "ExtraLogger":  # noqa: N802 - logging's name
-        """Return a logger that writes to the same handlers."""
+        """Return a child logger. Its records go to the logging handlers of this one."""
         child = ExtraLogger(f"{self.name}.{suffix}")
         child.parent = self
         return child
@@ -84,7 +84,7 @@ def encode_line(line: Dict[Any, Any]) -> str:
 
 
 def sayable(value: Any) -> Any:
-    """Return the value if it is JSON-serializable, otherwise its text."""
+    """Return the value if json.dumps accepts it, with str() for unknown types. Otherwise return str(value)."""
     try:
         json.dumps(value, default=str, allow_nan=False)
     except (TypeError, ValueError, RecursionError):
@@ -93,7 +93,7 @@ def sayable(value: Any) -> Any:
 
 
 class StdoutHandler(logging.Handler):
-    """Writes each line at once by `write_line`, or to the current sys.stdout without it."""
+    """Writes each line at once: with `write_line` if it is set, else to the current sys.stdout."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ class StdoutHandler(logging.Handler):
         )
 
     def _count_dropped(self, record: logging.LogRecord, line_bytes: int) -> str:
-        """Count a dropped line. Return the notice to write instead: for the first line only, then an empty string."""
+        """Count a dropped line. Return the notice to write in place of the first; for later lines, an empty string."""
         self.dropped_lines += 1
         if self.dropped_lines > 1:
             return ""
@@ -143,7 +143,7 @@ class StdoutHandler(logging.Handler):
 
 
 def make_logger(environment: Mapping[str, str]) -> logging.Logger:
-    """Return the logger of this process, with the level and the labels that the worker set in the environment."""
+    """Return a logger with the level and the labels that the worker has set in the environment."""
     labels = {
         "apiName": environment.get("CORTEX_API_NAME", ""),
         "apiKind": environment.get("CORTEX_API_KIND", "AsyncAPI"),
@@ -161,14 +161,14 @@ logger = make_logger(os.environ)
 
 
 def write_by(write_line: Optional[Callable[[bytes], None]]) -> None:
-    """Make the logger write its lines by this function, independent of sys.stdout; None means sys.stdout again."""
+    """Make the logger write its lines with this function instead of to sys.stdout. None restores sys.stdout."""
     for handler in logger.handlers:
         if isinstance(handler, StdoutHandler):
             handler.write_line = write_line
 
 
 def known_as(process: int) -> None:
-    """Set the process id in this process' lines: its id on the machine, if it runs in a process namespace."""
+    """Set the process id in the lines of this process. In a PID namespace, it is the id outside of the namespace."""
     for handler in logger.handlers:
         if isinstance(handler.formatter, LineFormatter):
             handler.formatter.names[os.getpid()] = process

@@ -1,1 +1,1 @@
-"""Finds and checks the user's class, and provides its arguments."""
+"""Finds and checks the user's class, provides the arguments of its `__init__`, and runs its event loop."""

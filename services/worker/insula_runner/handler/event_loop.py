@@ -17,7 +17,10 @@ UNNAMED = "an error in the event loop"
 
 
 class EventLoop:
-    """The handler's event loop, created at its first use. A handler may choose its kind by a policy, or set its own."""
+    """The handler's event loop, created at its first use.
+
+    A handler may choose the kind of loop by an asyncio policy, or set a loop of its own.
+    """
 
     def __init__(self) -> None:
         self._loop: Any = None
@@ -29,7 +32,7 @@ class EventLoop:
         return self._loop is not None
 
     def adopt(self) -> Any:
-        """Use the main thread's current loop, or set ours as the current one. Return it."""
+        """Adopt and return the thread's current loop. If the thread has none, make this object's loop current."""
         import asyncio
 
         loop: Any = current_loop()
@@ -108,7 +111,7 @@ class EventLoop:
 
 
 def current_loop() -> Any:
-    """Return this thread's loop, or a new one of its policy; None if there is none or it is closed."""
+    """Return the thread's loop, which asyncio's policy may create now; None if there is none or it is closed."""
     import asyncio
 
     with warnings.catch_warnings():

@@ -1,6 +1,7 @@
 """Finds the user's class in its module, and checks the signatures of its two methods.
 
-The texts for a class that is not as documented are defined here. Later only declared arguments are passed, by name.
+It has the error texts for a class that is not as documented. Later, each method gets only the arguments that it
+declares, by name.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ class HandlerClass(NamedTuple):
 
 
 def find_handler_class(module: types.ModuleType, source: str, path: str, init: Signature = INIT) -> HandlerClass:
-    """Return the module's Handler class. `source` is the module's text, `path` the name that the user gave.
+    """Return the module's Handler class. `source` is the module's text. Raises HandlerInvalid.
 
-    Raises HandlerInvalid.
+    `path` is the path of the file as the user wrote it, for error texts.
     """
     if count_definitions(source) > 1:
         raise HandlerInvalid(
@@ -61,7 +62,7 @@ def check_handler_class(cls: type, path: str, init: Signature = INIT) -> Handler
 
 
 def count_definitions(source: str) -> int:
-    """Return how often the module's top level defines the class. The module object has only the last definition."""
+    """Return how often the module's top level defines `Handler`. The module object has only the last definition."""
     statements = ast.parse(source).body
     return sum(isinstance(statement, ast.ClassDef) and statement.name == CLASS_NAME for statement in statements)
 
@@ -76,7 +77,7 @@ def near_misses(module: types.ModuleType) -> str:
 
 
 def check_init(cls: type, path: str, init: Signature = INIT) -> Tuple[str, ...]:
-    """Return the arguments of __init__. A class that does not define it has none."""
+    """Return the arguments of __init__, without self; none if the class does not define it. Raises HandlerInvalid."""
     if isinstance(inspect.getattr_static(cls, "__init__"), types.WrapperDescriptorType):
         return ()
     return check_method(cls, init, path)
@@ -102,8 +103,7 @@ def check_method(cls: type, signature: Signature, path: str) -> Tuple[str, ...]:
 def declared_parameters(method: Any) -> List[inspect.Parameter]:
     """Return the named parameters of a method, with self.
 
-    They are those of the function that is called. Only if it accepts any name, as most decorators do, they are those of
-    the function that it wraps.
+    If the method is a decorator's wrapper that accepts any keyword, return the parameters of the function inside it.
     """
     outer = inspect.signature(method, follow_wrapped=False).parameters.values()
     takes_any = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in outer)
@@ -112,7 +112,7 @@ def declared_parameters(method: Any) -> List[inspect.Parameter]:
 
 
 def find_fault(signature: Signature, parameters: List[inspect.Parameter]) -> str:
-    """Return the fault of the declared arguments, or an empty string."""
+    """Return what is wrong with the declared arguments, or an empty string."""
     declared = [parameter.name for parameter in parameters]
     for name in signature.required:
         if name not in declared:

@@ -34,7 +34,7 @@ PICKLE_SUFFIX = ".pickle"
 def import_handler(path: str, shown_path: str, init: Signature = INIT) -> HandlerClass:
     """Import the file at the absolute `path`, and return its checked class. Error texts name it `shown_path`.
 
-    Raises HandlerInvalid, or the exception of the module's or the pickle's code.
+    Raises HandlerInvalid, or what code in the module or in the pickle raises.
     """
     if path.endswith(PICKLE_SUFFIX):
         return unpickle_handler(path, shown_path, init)
@@ -46,7 +46,7 @@ def import_handler(path: str, shown_path: str, init: Signature = INIT) -> Handle
 
 
 def module_name(path: str, root: str) -> str:
-    """Return the name that imports the file at `path` from `root`, the first entry of sys.path; empty if none does.
+    """Return the module name of the file at `path` below `root`, the first entry of sys.path; empty if it has none.
 
     Imports the packages that contain the file.
     """
@@ -64,7 +64,7 @@ def module_name(path: str, root: str) -> str:
 
 
 def unpickle_handler(path: str, shown_path: str, init: Signature = INIT) -> HandlerClass:
-    """Return the checked class in the pickle at `path`. Raises HandlerInvalid, or the exception of its code."""
+    """Return the checked class in the pickle at `path`. Raises HandlerInvalid, or what code in the pickle raises."""
     # Imported only here: most handlers do not need it, and some environments do not have it.
     try:
         dill = importlib.import_module("dill")

@@ -24,7 +24,7 @@ class MetricsClient:
     """Pushes custom metrics.
 
     An invalid name raises ValueError, because the code is wrong. Invalid values and tags come from data: they are
-    logged, once for each metric, and do not fail the workload.
+    dropped and logged, once for each metric, and do not fail the workload.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -78,7 +78,10 @@ def check_name(metric: object) -> None:
 
 
 def checked_value(kind: str, value: Any) -> float:
-    """Return the value as a number. Raises ValueError, or any exception of float()."""
+    """Return the value as a float. Raises ValueError if it is not finite, or negative for an increment.
+
+    If float() raises an exception, that exception is raised.
+    """
     number = float(value)
     if not math.isfinite(number):
         raise ValueError(f"{value!r} is not a finite number")

@@ -1,9 +1,9 @@
 """Writes records of the standard `logging` module as JSON lines, at `handler.log_level`.
 
-It replaces `logging.lastResort`, the handler that logging uses while nothing is configured. So any configuration of the
-user's code wins (basicConfig, dictConfig, a handler), and no line is written twice. A line has the fields of
-cortex_internal's logger, and `name`, the name of its own logger. Other programs that a handler starts are not changed,
-because another program may parse their output.
+It replaces `logging.lastResort`, the handler that logging uses while nothing is configured. So a configuration by the
+user's code (basicConfig, dictConfig, a handler) takes precedence, and no line is written twice. A line has the fields
+of cortex_internal's logger, and `name`, the name of the record's logger. Other programs that a handler starts are not
+changed, because another program may parse their output.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ QUIET = {"TF_CPP_MIN_LOG_LEVEL": "2"}  # otherwise TensorFlow prints a page abou
 class ModelOrder(NamedTuple):
     """The models of a start frame. `folder` holds <name>/<version>/saved_model.pb for each of them.
 
-    `signature_keys` has the names. A value is None if the configuration names no signature.
+    `signature_keys` maps the name of each model to its signature; None if the configuration names no signature.
     """
 
     folder: str
@@ -45,7 +45,7 @@ class TensorFlowClient:
     """Loads the latest version of each model at the start, other versions at their first use."""
 
     def __init__(self, order: ModelOrder, environment: MutableMapping[str, str]) -> None:
-        """Find the models. Raises ModelInvalid, and ImportError if TensorFlow is not installed."""
+        """Find and load the models. Raises ModelInvalid, and ImportError if TensorFlow is not installed."""
         for name, value in QUIET.items():
             environment.setdefault(name, value)
         self._tensorflow: Any = importlib.import_module("tensorflow")
@@ -61,8 +61,8 @@ class TensorFlowClient:
         """Run one model and return a flat list for each of its outputs.
 
         `model_input` maps the signature's inputs to values. `model_name` is not needed with `models.path`.
-        `model_version` is a number or "latest". Raises ValueError if an argument is wrong or the model cannot compute
-        it.
+        `model_version` is a number or "latest". Raises ValueError if an argument is wrong, or if the model cannot
+        compute the input.
         """
         version = str(model_version)
         if version != LATEST and not version.isdecimal():
@@ -133,12 +133,12 @@ class TensorFlowClient:
 
 
 def title(name: str) -> str:
-    """Return the name of a model for error texts."""
+    """Return the name of a model as it is written in error texts."""
     return "the model" if name == ONLY_MODEL else f"model '{name}'"
 
 
 def versions_in(folder: str) -> List[str]:
-    """Return the versions of a model, the latest last. Raises ModelInvalid if there is none."""
+    """Return the versions of the model in `folder`, the latest last. Raises ModelInvalid if there is none."""
     versions = sorted((name for name in os.listdir(folder) if name.isdecimal()), key=int)
     if not versions:
         raise ModelInvalid(f"no version of a model was found in {folder}; expected <version>/saved_model.pb")
@@ -187,7 +187,7 @@ def flat_list(array: Any, dtype: str) -> List[Any]:
 
 
 def finite(value: float) -> Union[float, str]:
-    """Return the number, or a text if JSON has no such number."""
+    """Return the number; "NaN", "Infinity" or "-Infinity" if it is not finite, because JSON has no such numbers."""
     if math.isfinite(value):
         return value
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"

@@ -1,9 +1,9 @@
-"""Runs first in the runner and in each Python process below it: all have this folder on their PYTHONPATH.
+"""Makes modules importable in the runner and in each Python process that a handler starts.
 
-Python imports a module of this name before a program begins. So every child process can import what the handler can:
-two packages of ours, which are not on sys.path; the handler's file, also if no name on sys.path leads to it; and a
-botocore that uses the stack's S3. Each is loaded when it is first imported. This module removes its folder from
-sys.path, and then runs the environment's own sitecustomize.
+All these processes have this folder on their PYTHONPATH, and Python imports a module named `sitecustomize` before a
+program begins. The modules are: Insula's PACKAGES, which are not on sys.path; the handler's file, even if sys.path does
+not lead to it; and a botocore that uses the stack's S3. Each is loaded at its first import. This module removes its
+folder from sys.path, and then runs the environment's own sitecustomize.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Finder:
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:
-        """Return the spec of the module, or None if it is none of these."""
+        """Return the module's spec. Return None for any other module; Python then finds it as usual."""
         if name in PACKAGES:
             return PathFinder.find_spec(name, [OURS])
         if name == HANDLER_MODULE and HANDLER_VARIABLE in os.environ:
@@ -43,7 +43,7 @@ class Finder:
 
 
 def run_next() -> None:
-    """Run the sitecustomize that Python would have found without us."""
+    """Run the environment's own sitecustomize, if it has one. Without this module, Python would have run it."""
     spec = PathFinder.find_spec("sitecustomize")
     if spec is None or spec.loader is None:
         return

@@ -13,9 +13,9 @@ _TRACEPARENT: Final = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a
 
 @dataclass(eq=False, slots=True)
 class Attempt:
-    """A claimed workload. `claimed_at` is in seconds by the loop's clock.
+    """A claimed workload. `claimed_at` is in seconds by the event loop's clock.
 
-    `answered` is true once no runner has more to do with it.
+    `answered` is true once the attempt needs no runner any more.
     """
 
     claim: Claim
@@ -24,7 +24,7 @@ class Attempt:
     answered: bool = False
 
     def __post_init__(self) -> None:
-        """Use the client's trace id. Without one, use the workload's id, which has as many digits."""
+        """Set `trace_id` to the client's trace id, or else to the workload's id, which also has 32 hex digits."""
         found = _TRACEPARENT.match(self.claim.traceparent)  # from the client's header, so it may be malformed
         self.trace_id = found[1] if found else self.lease.id.replace("-", "")
 
@@ -35,5 +35,5 @@ class Attempt:
 
     @property
     def fields(self) -> dict[str, object]:
-        """The fields of its log lines."""
+        """The fields that identify the attempt in log lines: the workload's id and the trace id."""
         return {"id": self.lease.id, "traceId": self.trace_id}

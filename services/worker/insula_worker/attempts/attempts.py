@@ -33,7 +33,7 @@ class Attempts:
         outcomes: Outcomes,
         answered: Callable[[Attempt], None],
     ) -> None:
-        """`answered` is called when an attempt needs no runner any more. Then `outcomes` takes it."""
+        """`answered` is called when an attempt needs no runner any more, after `outcomes` has received its outcome."""
         self.pool: Final = pool
         self.payloads: Final = payloads
         self._held_bytes = held_bytes
@@ -44,11 +44,11 @@ class Attempts:
 
     @property
     def room(self) -> int:
-        """Number of workloads to claim now. Attempts that wait for S3 during an outage do not reduce it."""
+        """Number of workloads to claim now. Attempts that wait for S3, WAITING_MAX at most, do not reduce it."""
         return self.pool.room - (len(self._reading) - self.payloads.aside)
 
     def run(self, attempts: Sequence[Attempt]) -> None:
-        """Give the attempts to the runners. Those whose payload is in S3 wait for it first."""
+        """Give the attempts to the runners. A payload in S3 is read before its attempt is given."""
         jobs: list[Job] = []
         for attempt in attempts:
             inline = attempt.claim.payload.inline
@@ -100,14 +100,14 @@ class Attempts:
         self._answered(attempt)
 
     def stop_reading(self, because: str) -> None:
-        """Give back the attempts that still read their payload."""
+        """Stop reading payloads. The workloads of these attempts return to the queue. `because` is logged."""
         reading, self._reading = self._reading, {}
         for attempt, task in reading.items():
             task.cancel()
             self._end(attempt, Unfinished(because))
 
     async def drop(self, attempt: Attempt) -> None:
-        """Stop an attempt whose lease is lost, unless other attempts run in the same process."""
+        """Stop an attempt whose lease is lost, unless it has begun in a process that also runs other attempts."""
         if (task := self._reading.pop(attempt, None)) is not None:
             task.cancel()
             self._end(attempt, Unfinished(LEASE_LOST))

@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 SCAN_S: Final = 2.0
 """Seconds between two searches for claimed workloads that no worker runs any more."""
 CLAIMS_MAX: Final = 256
-"""Most workloads in one call of the ledger. It bounds how long Redis serves no other client."""
+"""Maximum number of workloads in one claim. It limits the time for which the claim blocks Redis for other clients."""
 OUTAGE_RETRY_S: Final = 0.5
 GIVE_BACK_S: Final = 2.0
-"""How long a drain waits for Redis while giving workloads back. The leases of the other workloads expire."""
+"""Maximum seconds in which a drain returns workloads to the queue. For other workloads, the lease must expire."""
 LAST_CLAIM_S: Final = 10.0
-"""How long a drain waits for the reply to a claim. It is more than the time-out of the call."""
+"""Maximum seconds that a drain waits for the reply to a claim. It exceeds the time-out of the call."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Serving:
 
 
 class Claiming:
-    """Claims workloads of one API under the name of one worker."""
+    """Claims the workloads of one API for one worker, and renews the leases of all its attempts."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Claiming:
         observers: Observers,
         patience: Patience | None = None,
     ) -> None:
-        """`patience` is for payloads that S3 did not return."""
+        """`patience` is the retry policy for payloads that S3 did not return."""
         self.pulse: Final = Pulse()
         self._ledger = ledger
         self._objects = objects
@@ -96,7 +96,10 @@ class Claiming:
         self._fewer = asyncio.Event()
 
     def serve(self, pool: RunnerPool | None, claimant: Claimant | None = None) -> None:
-        """Claim for this release from now on, or for none. Running attempts continue where they are."""
+        """Claim workloads for this release from now on, or none if `pool` is None.
+
+        Running attempts of the previous release continue. Its workloads that wait for S3 return to the queue.
+        """
         if self.serving is not None:
             self.serving.attempts.payloads.stop_waiting()
         self.serving = None
@@ -108,7 +111,7 @@ class Claiming:
         self.wake()
 
     def wake(self) -> None:
-        """Check again whether there is room. Call it when this may have changed, such as when a runner is ready."""
+        """Make the poll loop check the room for claims. Call it when it may have changed, as when a runner is ready."""
         self._changed.set()
 
     def running_in(self, pool: RunnerPool) -> int:
@@ -116,7 +119,7 @@ class Claiming:
         return sum(attempts.pool is pool for _, attempts in self._held.values())
 
     async def claim_for_ever(self) -> None:
-        """Claim until cancelled. Running attempts continue after that; `finish` waits for them."""
+        """Claim workloads until cancelled. Running attempts continue after that; `finish` waits for them."""
         loop = asyncio.get_running_loop()
         lease_s = self._ledger.policy.lease.total_seconds()
         outage, expired_from = True, 0.0
@@ -150,14 +153,14 @@ class Claiming:
             self._entry_wait = None
 
     def _scan_at_once(self) -> None:
-        """Search at once, because an attempt was lost or given back and its workload is in the queue again."""
+        """Make the poll loop search at once for workloads to run again, such as a workload back in the queue."""
         self._scan_at = 0.0
         if self._entry_wait is not None:
             self._entry_wait.reschedule(asyncio.get_running_loop().time())
             self._entry_wait = None
 
     async def _room(self) -> tuple[Serving, int]:
-        """Wait until a ready runner has room. Return the version, and the number of workloads to claim."""
+        """Wait until a runner has room. Return the version and the number of workloads to claim, at most CLAIMS_MAX."""
         lease_s = self._ledger.policy.lease.total_seconds()
         while True:
             self.pulse.turned()
@@ -171,7 +174,7 @@ class Claiming:
                     await self._changed.wait()
 
     async def renew_for_ever(self) -> None:
-        """Renew all leases, each time a third of a lease's length has passed, until cancelled.
+        """Renew all leases every third of a lease's length, until cancelled.
 
         If a lease is lost, its attempt is stopped.
         """
@@ -190,7 +193,7 @@ class Claiming:
                 await self._abandon(lease)
 
     async def finish(self, grace_s: float) -> None:
-        """Wait until all attempts have ended, `grace_s` at most. Attempts that wait for S3 are given back.
+        """Wait until all attempts have ended, `grace_s` at most. Workloads that wait for S3 return to the queue.
 
         Cancel `claim_for_ever` first.
         """
@@ -199,13 +202,13 @@ class Claiming:
         await self._wait_while(lambda: bool(self._held), grace_s)
 
     async def settle(self) -> None:
-        """Wait until the attempts of stopped runners are given back, GIVE_BACK_S at most (invariant I7)."""
+        """Return the workloads of stopped runners to the queue. Waits GIVE_BACK_S at most (invariant I7)."""
         for attempts in {attempts for _, attempts in self._held.values()}:
             attempts.stop_reading(NOT_STARTED.format(STOPPING))
         await self._wait_while(lambda: bool(self._held), GIVE_BACK_S)
 
     async def idle_in(self, pool: RunnerPool) -> None:
-        """Wait until the pool has no attempt. Its attempts that wait for S3 are given back."""
+        """Wait until the pool has no attempt. Its workloads that wait for S3 return to the queue."""
         for attempts in {attempts for _, attempts in self._held.values() if attempts.pool is pool}:
             attempts.payloads.stop_waiting()
         await self._wait_while(lambda: self.running_in(pool) > 0, None)
@@ -239,9 +242,9 @@ class Claiming:
         return _Taken(claims, None)
 
     async def _take(self, serving: Serving, call: Coroutine[Any, Any, _Taken]) -> str | None:
-        """Start the claims that `call` returns, even if cancelled. Otherwise nothing would run them until they expire.
+        """Await `call` and start the attempts that it claimed, even if cancelled. Return `newest` of its result.
 
-        Return `newest` of the result.
+        If they were not started, their workloads would not run until the leases expire.
         """
         taking = asyncio.create_task(self._start_all(serving, call))
         try:
@@ -268,9 +271,9 @@ class Claiming:
         return serving.attempts.pool.room_for_suspects if due else 0
 
     def _answered(self, attempt: Attempt) -> None:
-        """Claim again, because there is room for another workload. After a suspect, look for the next one.
+        """Wake the poll loop, because there is room for another workload. After a suspect, search for the next suspect.
 
-        If a single runner runs suspects and others wait, the others get as much time as the suspect took.
+        If there is a single runner and the queue is not empty, wait first for as long as the last suspect took.
         """
         self.wake()
         if not attempt.claim.suspect or self.serving is None:
@@ -292,7 +295,7 @@ class Claiming:
         self.wake()
 
     async def _abandon(self, lease: Lease) -> None:
-        """Stop the attempt of a lost lease, unless a later lease of the same workload is held by now.
+        """Stop the attempt of a lost lease, unless this worker has a later lease of the same workload by now.
 
         If its handler has returned, the attempt ends by itself: its write is refused.
         """

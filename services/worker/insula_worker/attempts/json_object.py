@@ -14,15 +14,15 @@ import sys
 from typing import Final, NoReturn
 
 DEPTH_MAX: Final = 10_000
-"""Most levels of nested containers."""
+"""Maximum number of levels of nested arrays and objects, which are called containers here."""
 _RUN_MAX: Final = 4096
-"""Most values in one match. A match holds the interpreter's lock, so a long one would block the event loop."""
+"""Maximum number of values in one match. A match holds the interpreter's lock, so a long one blocks the event loop."""
 _DEPTH_AT_ONCE: Final = 2
 """Levels of nested containers in one match. The pattern for a third level would take 0.15 s to compile."""
 _DECODED_BYTES: Final = 1 << 20
 _PARSED_BYTES: Final = 4096
 _PARSED_CONTAINERS: Final = 500
-"""A short and shallow object is parsed: a third of the time, and little memory."""
+"""An object within both limits is parsed: in a third of the time, and with little memory."""
 
 _WS: Final = r"[ \t\n\r]*+"
 _STRING: Final = r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*+"'
@@ -101,7 +101,7 @@ def is_matched_object(data: bytes) -> bool:
 
 
 def _ends_well(data: bytes, at: int) -> bool:
-    """Return whether the object whose content starts at `at` is valid and ends at the end of `data`."""
+    """Return whether the object in `data` is valid up to the end of `data`. Its content starts at the position `at`."""
     around = [b"}"]  # the closing bracket of each container around `at`, the innermost last
     ends = data.startswith(b"}", at)  # whether the innermost container ends at `at`; otherwise an item begins there
     while around:

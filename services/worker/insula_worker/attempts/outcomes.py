@@ -1,4 +1,4 @@
-"""Writes the beginning of suspects and the outcomes of attempts, and gives back the attempts that have none."""
+"""Writes the outcomes of attempts. Returns workloads without outcome to the queue. Records the start of suspects."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from insula_worker.runners.observers import Observers
 log = logging.getLogger(__name__)
 
 RESULT_INLINE_BYTES_MAX: Final = 4 * 1024
-"""Larger results go to S3: ended records stay in Redis' memory for the whole retention."""
+"""Larger results go to S3, because ended records stay in Redis' memory for the whole retention."""
 CHECKED_AT_ONCE_BYTES: Final = 64 * 1024
 """A longer result is checked in a thread. A shorter one is checked on the event loop, in 30 ms at most."""
 NO_OBJECT: Final = "user response must be json serializable dictionary, got bytes that are not a JSON object instead"
 STORE_RETRY_S: Final = 1.0
 STORING_BYTES_MAX: Final = 256 * 1024 * 1024
-"""Results of so many bytes may wait for S3 before the worker claims no more. Those of workloads that it has claimed by
-then are held in addition."""
+"""The worker claims no workloads while results of this many bytes wait for S3. Results of workloads claimed earlier can
+exceed this number."""
 BATCH_MAX: Final = 256
-"""Most outcomes in one call of the ledger. It bounds how long Redis serves no other client."""
+"""Maximum number of outcomes in one call of the ledger. It limits the time for which the call blocks Redis."""
 MESSAGE_CHARS_MAX: Final = 4096
 TRACEBACK_BYTES_MAX: Final = 8 * 1024
 """A longer traceback is cut at its start, because its end holds the cause. The log has the whole traceback."""
@@ -44,7 +44,7 @@ Written = TypeVar("Written")
 
 
 class _Ending(NamedTuple):
-    """An attempt that waits for the ledger, its outcome, and the same as the ledger writes it."""
+    """An attempt whose outcome waits to be written. `written` is the outcome in the form that the ledger writes."""
 
     attempt: Attempt
     outcome: Outcome
@@ -52,14 +52,14 @@ class _Ending(NamedTuple):
 
 
 class AttemptEnded(Protocol):
-    """Called when an attempt is over."""
+    """Callback for the end of an attempt."""
 
     def __call__(self, attempt: Attempt, *, workload_ended: bool) -> None:
-        """`workload_ended` is false if the workload is in the queue again, or held by another worker."""
+        """`workload_ended` is false if the workload is in the queue again, or another worker has its lease."""
 
 
 class Outcomes:
-    """Ends attempts. Outcomes that wait at the same time are written by one call."""
+    """Writes the outcomes of attempts. One call of the ledger writes all outcomes that wait, BATCH_MAX at most."""
 
     def __init__(
         self,
@@ -69,9 +69,9 @@ class Outcomes:
         lines: WorkloadLines,
         ended: AttemptEnded,
     ) -> None:
-        """`ended` is called when an attempt is over."""
+        """`ended` is called once for each attempt, at its end."""
         self.storing = 0
-        """Number of attempts whose outcome is too large to be written at once."""
+        """Number of attempts whose outcome is being checked, or written to S3, before the ledger gets it."""
         self._storing_bytes = 0
         self._ledger = ledger
         self._objects = objects
@@ -88,9 +88,10 @@ class Outcomes:
         return self._storing_bytes >= STORING_BYTES_MAX
 
     def take(self, attempt: Attempt, outcome: Outcome | Unfinished) -> None:
-        """Write the outcome of an attempt. Retries without a limit while a store is unavailable.
+        """Write an attempt's outcome, or return its workload to the queue if it has none. Does not wait for the stores.
 
-        If its record is damaged, the attempt is lost. A workload that cannot even be given back is left to reclaim.
+        Retries without a limit while a store is unavailable. If the workload's record is damaged, the attempt counts as
+        lost. A workload that cannot return to the queue is left to `WorkloadLedger.reclaim`.
         """
         if isinstance(outcome, Unfinished):
             self._start(self._give_back(attempt, outcome))
@@ -106,7 +107,7 @@ class Outcomes:
             self._start(self._store(attempt, outcome))
 
     def begin(self, attempt: Attempt) -> None:
-        """Note that the handler is called for a suspect now."""
+        """Record in Redis, in a task, that the handler is called for a suspect now."""
         self._start(self._begin(attempt.lease))
 
     async def _begin(self, lease: Lease) -> None:
@@ -132,7 +133,7 @@ class Outcomes:
             self._writer = None
 
     async def _try_to_write(self, batch: list[_Ending]) -> None:
-        """Write a batch. After an unexpected error, write each outcome alone, and give back the one that fails."""
+        """Write a batch. After an unexpected error, write each outcome alone. If that fails, the attempt is lost."""
         try:
             await self._write(batch)
         except Exception as error:  # noqa: BLE001 - the attempts are given back, and the error is logged
@@ -152,7 +153,7 @@ class Outcomes:
         self.take(attempt, Unfinished(why, Blame.LOST))
 
     async def _write(self, batch: list[_Ending]) -> None:
-        """Write a batch to the ledger, log it and count it."""
+        """Write a batch to the ledger, log and count its outcomes, and end its attempts."""
         outcomes = [(ending.attempt.lease, ending.written) for ending in batch]
         lost = await _until_written(batch[0].attempt.lease, lambda: self._ledger.finish_all(outcomes))
         kept = [ending for ending in batch if ending.attempt.lease not in lost]
@@ -175,7 +176,7 @@ class Outcomes:
         log.error("failed to process workload", extra=fields)
 
     def _clean_up(self, ending: _Ending, *, lost: bool) -> None:
-        """Delete the result of an attempt whose lease was lost, or else the payload of the workload."""
+        """Delete the payload in S3 unless it is unreadable. After a lost lease, delete the outcome's object instead."""
         attempt, outcome, written = ending
         if lost:
             log.warning(
@@ -205,9 +206,9 @@ class Outcomes:
             self.storing, self._storing_bytes = self.storing - 1, self._storing_bytes - size_bytes
 
     async def _store_once(self, lease: Lease, outcome: Outcome) -> Result | Failure:
-        """Return the outcome as the ledger writes it.
+        """Write the large part of an outcome to S3. Return the outcome in the form that the ledger writes.
 
-        Raises StoreUnavailable if S3 does not take a result. If it does not take a traceback, the record keeps its end.
+        Raises StoreUnavailable if a result cannot be written. If a traceback cannot, its end goes to the record.
         """
         if isinstance(outcome, Failed):
             return await self._store_failure(lease, outcome)
@@ -256,7 +257,7 @@ class Outcomes:
 
 
 def _at_once(outcome: Outcome) -> Result | Failure | None:
-    """Return the outcome as the ledger writes it, or None if it has to be stored or checked elsewhere first."""
+    """Return the outcome in the form that the ledger writes, or None if `_store` must check or store it first."""
     if isinstance(outcome, Failed):
         return failure_at_once(outcome)
     result = outcome.result_json
@@ -264,7 +265,7 @@ def _at_once(outcome: Outcome) -> Result | Failure | None:
 
 
 def failure_at_once(failed: Failed) -> Failure | None:
-    """Return the failure as the ledger writes it, or None if its traceback is too long for the record."""
+    """Return the failure in the form that the ledger writes, or None if its traceback is too long for the record."""
     traceback = end_of(failed.traceback, TRACEBACK_BYTES_MAX)
     if len(traceback.encode()) > TRACEBACK_INLINE_BYTES_MAX:
         return None
@@ -272,7 +273,7 @@ def failure_at_once(failed: Failed) -> Failure | None:
 
 
 async def _until_written(lease: Lease, write: Callable[[], Awaitable[Written]]) -> Written:
-    """Call `write` until no store is unavailable, without a limit. The lease is renewed meanwhile.
+    """Call `write`, and repeat it without a limit while a store is unavailable. The lease is renewed meanwhile.
 
     Raises StoreUnavailable if a record is damaged.
     """
@@ -289,7 +290,7 @@ async def _until_written(lease: Lease, write: Callable[[], Awaitable[Written]]) 
 async def _checked(outcome: Outcome) -> Outcome:
     """Return the outcome, or a failure if its result is not one JSON object.
 
-    The runner's own check is not enough, because user code can write to its socket.
+    The runner's own check is not enough, because user code can write to the runner's socket.
     """
     if isinstance(outcome, Failed):
         return outcome
@@ -301,7 +302,7 @@ async def _checked(outcome: Outcome) -> Outcome:
 
 
 def status_of(outcome: Outcome) -> Status:
-    """Return the status with which a workload of this outcome ends."""
+    """Return the status with which a workload with this outcome ends."""
     return Status.COMPLETED if isinstance(outcome, Completed) else Status.FAILED
 
 
@@ -310,7 +311,7 @@ async def _once(content: bytes) -> AsyncIterator[bytes]:
 
 
 def _object_of(written: Result | Failure) -> str | None:
-    """Return the S3 key in an outcome, or None."""
+    """Return the S3 key of the outcome's result or traceback, or None if it has no object in S3."""
     return written.traceback_object if isinstance(written, Failure) else written.object
 
 

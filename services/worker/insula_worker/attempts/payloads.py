@@ -1,7 +1,7 @@
 """Reads payloads from S3 into files, and waits during an outage of S3.
 
 While S3 does not return a payload, the attempt keeps its lease and retries. It occupies no runner, so other attempts
-continue. The payloads that a worker holds at the same time have HELD_BYTES_MAX at most.
+continue. HELD_BYTES_MAX limits the total size of the payloads that a worker holds at the same time.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from insula_worker.backoff import PAUSE_S_MAX, pause_s
 log = logging.getLogger(__name__)
 
 PAYLOAD_MEMORY_BYTES: Final = 8 * 1024 * 1024
-"""A larger payload is kept on disk until the handler takes it."""
+"""A payload of more bytes is read into a file on disk, a smaller one into a file in memory."""
 HELD_BYTES_MAX: Final = 256 * 1024 * 1024
-"""Most bytes of the payloads from S3 that the attempts of a worker hold. A larger payload is read when no other one is
-held."""
+"""Maximum total bytes of the payloads from S3 that a worker holds. A single payload may be larger; it is read when no
+other payload is held."""
 WAITING_MAX: Final = 16
-"""Attempts that may wait for S3 without reducing the room for claims. All of them read at once when S3 answers."""
+"""Maximum number of attempts that wait for S3 without reducing the room for claims. They may all read at the same time
+when S3 answers again."""
 
 
 @dataclass(frozen=True)
@@ -46,16 +47,16 @@ class Patience:
     clock: Callable[[], float] = time.monotonic
 
     def after(self, failures: int) -> float:
-        """Return the seconds to wait after `failures` in a row: `pause_s`, doubled each time up to `pause_s_max`."""
+        """Return the seconds to wait after this many failures in a row: `pause_s`, then doubled up to `pause_s_max`."""
         return pause_s(failures, first_s=self.pause_s, max_s=self.pause_s_max)
 
     def is_over(self, errors: int, since_s: float) -> bool:
-        """Return whether to stop after `errors` about one object. The first was at `since_s`, by `clock`."""
+        """Return whether to stop after this many errors about one object. The first was at `since_s`, by `clock`."""
         return errors >= self.errors_min and self.clock() - since_s >= self.over_s
 
 
 class PayloadUnreadable(InsulaError):
-    """S3 answers, but did not return this payload within the limits of Patience."""
+    """S3 answers, but did not return this payload within the limits of Patience, or its size is wrong."""
 
 
 class WaitEnded(InsulaError):
@@ -63,7 +64,7 @@ class WaitEnded(InsulaError):
 
 
 class HeldBytes:
-    """Limits the bytes that are held at the same time. Callers get their bytes in the order of their calls."""
+    """Limits the bytes of payloads that are held at the same time. Calls of `hold` proceed in their order."""
 
     def __init__(self, bytes_max: int = HELD_BYTES_MAX) -> None:
         self._bytes_max = bytes_max
@@ -73,7 +74,7 @@ class HeldBytes:
 
     @asynccontextmanager
     async def hold(self, size_bytes: int) -> AsyncGenerator[None]:
-        """Wait until there is room for `size_bytes`, or until nothing is held. Hold them in the `async with` block."""
+        """Hold `size_bytes` during the `async with` block. Wait first until there is room, or until nothing is held."""
         async with self._turn:
             while self._held_bytes and self._held_bytes + size_bytes > self._bytes_max:
                 self._freed.clear()
@@ -90,7 +91,7 @@ class Payloads:
     """Reads the payloads of one release's attempts."""
 
     def __init__(self, objects: ObjectStore, changed: Callable[[], None], patience: Patience) -> None:
-        """`changed` is called when an attempt begins to wait."""
+        """`changed` is called when an attempt begins to wait for S3."""
         self.waiting: Final[set[str]] = set()
         self._objects = objects
         self._changed = changed
@@ -107,8 +108,9 @@ class Payloads:
         self._leaving.set()
 
     async def read(self, id: str, key: str, size_bytes: int) -> IO[bytes]:
-        """Return the object as a file for the workload `id`. It has `size_bytes` bytes. The caller closes the file.
+        """Read the payload of the workload `id` from the object `key`, with retries as in Patience.
 
+        Return a file with its `size_bytes` bytes. The caller closes the file.
         Raises ObjectNotFound, PayloadUnreadable, WaitEnded.
         """
         failures, errors, since_s = 0, 0, 0.0
@@ -167,7 +169,7 @@ def _check_size(read_bytes: int, size_bytes: int) -> None:
 
 
 def _file_of(size_bytes: int) -> IO[bytes]:
-    """Return an empty file without a name, in memory if it is small. Raises StoreUnavailable."""
+    """Return an empty file without a name for `size_bytes` bytes, in memory or on disk. Raises StoreUnavailable."""
     try:
         if size_bytes > PAYLOAD_MEMORY_BYTES:
             return cast("IO[bytes]", TemporaryFile(buffering=0))

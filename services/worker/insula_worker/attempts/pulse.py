@@ -11,7 +11,8 @@ from insula.errors import InsulaError
 LOOKS_PER_LEASE: Final = 4
 STILL_LEASES: Final = 3
 STUCK_S_MIN: Final = 20
-"""More than the time-outs of all calls in one turn of the loop, so that an outage of Redis never makes it stuck."""
+"""Minimum seconds before the loop counts as stuck. It exceeds the time-outs of all calls in one turn of the loop, so
+an outage of Redis alone does not make the loop count as stuck."""
 
 
 class PollLoopStuck(InsulaError):
@@ -27,25 +28,25 @@ class Pulse:
         self.failing = False
 
     def turned(self) -> None:
-        """Count a turn: the loop claims, or finds that there is nothing to claim for."""
+        """Count a turn of the loop, which checks whether a runner has room for workloads."""
         self.turns += 1
 
     def worked(self) -> None:
-        """Count a turn whose calls Redis answered."""
+        """Count a call of Redis that succeeded."""
         self.successes += 1
         self.failing = False
 
     def failed(self) -> None:
-        """Remember that a call failed."""
+        """Remember that a call of Redis failed."""
         self.failing = True
 
 
 async def until_stuck(pulse: Pulse, lease_s: float, redis_answers: Callable[[], Awaitable[bool]]) -> str:
-    """Return why the loop is stuck, once it is. `redis_answers` tries a new connection.
+    """Wait until the poll loop is stuck, and return the reason. `redis_answers` tries a new connection to Redis.
 
-    The loop is stuck if it has not turned for STILL_LEASES leases, or if new connections work for a lease while all
-    calls of the loop fail; both for STUCK_S_MIN at least. Looks are counted, not seconds: a process that was suspended
-    finds no look missing.
+    The loop is stuck if it has not turned for STILL_LEASES leases, or if new connections work for one lease while all
+    calls of the loop fail. Both take at least STUCK_S_MIN seconds. The function counts its checks, not seconds, so that
+    a process that was suspended does not count as stuck.
     """
     period_s = lease_s / LOOKS_PER_LEASE
     still_max = max(STILL_LEASES * LOOKS_PER_LEASE, STUCK_S_MIN / period_s)

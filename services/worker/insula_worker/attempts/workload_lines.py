@@ -1,6 +1,6 @@
-"""The two lines that a worker logs for each workload, made together for many of them.
+"""The two lines that a worker logs for a workload: at its claim and at its completion. One call logs many workloads.
 
-A line has the keys of any other log line of the worker. The keys that all lines of a call share are encoded once.
+A line has the keys of any other log line of the worker. The keys that all lines of one call share are encoded once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COMPLETED: Final = "workload processing complete"
 
 
 class WorkloadLines:
-    """Writes the lines of an API's workloads at the level INFO."""
+    """Logs the claims and completions of an API's workloads at the level INFO."""
 
     def __init__(self, taker: LineTaker, api: str) -> None:
         self._taker = taker

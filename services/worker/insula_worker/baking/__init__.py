@@ -1,4 +1,4 @@
-"""Builds the environments of a project into a container image, with the code that builds them in a worker.
+"""Builds the environments of a project in a container image, with the same code as a worker.
 
 `insula build` runs it as root in a container, so a dependencies.sh may change the whole file system of the image.
 """

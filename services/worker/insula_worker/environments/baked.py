@@ -1,7 +1,7 @@
-"""What an image of `insula build` has beside its environments: files of its project, and the versions of its APIs.
+"""The data of an image of `insula build` besides its environments: files of its project, and the versions of its APIs.
 
-The files are those that dependencies.sh wrote when the image was built. They are copied into each unpacked copy of the
-project: the script does not run again.
+dependencies.sh wrote the files when the image was built. They are copied into each unpacked copy of the project,
+because the script does not run again.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Snapshot = Mapping[Path, tuple[int, int, int]]
 
 
 def snapshot(project: Path) -> Snapshot:
-    """Return the state of all files and folders of a project. A folder's size and time do not count."""
+    """Return the state of all files and folders of a project. The size and time of a folder are given as 0."""
     found: dict[Path, tuple[int, int, int]] = {}
     for folder, folders, files in os.walk(project):
         for name in (*folders, *files):
@@ -29,7 +29,7 @@ def snapshot(project: Path) -> Snapshot:
 
 
 def keep_written(project: Path, before: Snapshot, environment: Path) -> None:
-    """Store the files that are new or changed since `before`. Files that the script removed stay in the project."""
+    """Store the project's files that are new or changed since `before`. Removed files are not recorded."""
     store = _store(environment)
     for path, state in snapshot(project).items():
         if before.get(path) == state:
@@ -49,12 +49,12 @@ def restore(environment: Path, project: Path) -> None:
 
 
 def name_version(environments: Path, version: str) -> None:
-    """Note that the image holds this version of an API."""
+    """Record that the image has the environment of this version of an API. Writes an empty file."""
     (environments / f"{version}{_VERSION}").touch()
 
 
 def of_other_versions(environments: Path, version: str) -> bool:
-    """Whether the image holds a project, and this version is of none of its APIs. False for the plain worker image."""
+    """Return whether the image was built for a project, but not for this version. False for the plain worker image."""
     versions = {path.stem for path in environments.glob(f"*{_VERSION}")}
     return bool(versions) and version not in versions
 

@@ -1,7 +1,7 @@
-"""Installs the base of environments once, and copies it into each new environment.
+"""Stores the base of environments, and copies it into each new environment.
 
-A base is a virtual environment with the base set, for one interpreter. It has no file of a project, so all environments
-with the same settings of pip start with a copy of it. A copy takes 1 s, an installation with pip 10 s.
+A base is a virtual environment with the packages BASE_SET, for one interpreter. It has no file of a project, so all
+environments with the same settings of pip start with a copy of it. A copy takes 1 s, an installation with pip 10 s.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COPY: Final = ("cp", "-a", "--reflink=auto")
 
 
 class Base:
-    """The base for `inputs`. It is in `folder`, next to the environments."""
+    """The base of an environment. It is in `folder`, next to the environments."""
 
     def __init__(self, inputs: EnvironmentInputs, environments: Path) -> None:
         """`inputs` are the inputs of the environment to build. Raises EnvironmentFailed."""
@@ -45,7 +45,7 @@ class Base:
         return True
 
     async def keep(self, built: Path) -> None:
-        """Store a copy of the environment `built` as the base. If the copy fails, no base is stored."""
+        """Store a copy of `built`, an environment that has only the base. If the copy fails, no base is stored."""
         copy = built.with_suffix(".copy")
         await asyncio.to_thread(empty, copy)
         (copy / built.name).mkdir()
@@ -56,7 +56,7 @@ class Base:
         await asyncio.to_thread(shutil.rmtree, copy, ignore_errors=True)
 
     def _find(self) -> Path | None:
-        """Return the copy in the base, a folder with the name of the original environment. None if it is not usable."""
+        """Return the folder in `folder` that has the name of the copied environment, or None if it is not usable."""
         for found in self.folder.glob("*"):
             path = str(self.folder.with_name(found.name)).encode()  # not in pyvenv.cfg if the cache was moved
             settings = found / "pyvenv.cfg"

@@ -71,14 +71,14 @@ async def ensure_environment(
     """Return the Python of the environment for these inputs. Build the environment if it does not exist.
 
     `baked` is the read-only folder with the environments of a container image, None outside of one. An environment in
-    it is used as it is: its dependencies.sh ran when the image was built, and the files that it wrote are restored. An
-    image of other versions than `version` builds no environment: its dependencies.sh may have changed the image.
+    it is used as it is: its dependencies.sh ran when the image was built, and the files that it wrote are restored. In
+    an image for other versions than `version`, nothing is built: a dependencies.sh may have changed the image.
 
     The steps run in the release's `view`, which from now on has this environment. dependencies.sh runs in every new
-    copy of a project, also if the environment exists, because its changes of files are not kept. `cache` is an absolute
-    path. Waits while another process builds the same environment. Raises EnvironmentFailed; the next call then builds
-    it again. A cancellation ends the running step with all its processes. `timeout_s` limits the whole build, without
-    the waiting. `tell` gets the last line of a step's output, at most once a second.
+    copy of a project, also if the environment exists, because the files that it writes are not stored. `cache` is an
+    absolute path. Waits while another process builds the same environment. Raises EnvironmentFailed; the next call then
+    builds it again. A cancellation ends the running step with all its processes. `timeout_s` limits the whole build,
+    but not the wait for another process. `tell` gets the last line of a step's output, at most once a second.
     """
     key = await asyncio.to_thread(environment_key, inputs)
     target = cache / ENVIRONMENTS / key
@@ -108,9 +108,9 @@ async def ensure_environment(
 
 @dataclass(frozen=True)
 class Build:
-    """The arguments of all steps. If `anew` is false, the environment exists, and steps must not change it.
+    """The arguments of all steps of a build. If `anew` is false, the environment exists, and steps must not change it.
 
-    `rootless` is whether the steps run in a container without root.
+    `rootless` is true if the steps run in a container without root.
     """
 
     inputs: EnvironmentInputs
@@ -123,7 +123,7 @@ class Build:
 
 
 def _is_ready(inputs: EnvironmentInputs, target: Path) -> bool:
-    """Whether the environment was built to the end, and its interpreter and the required packages still exist."""
+    """Return whether the environment is completely built, and its interpreter and required packages still exist."""
     return (target / READY_MARK).exists() and _python(target).exists() and not missing(inputs, target)
 
 
@@ -197,9 +197,9 @@ async def _add_tensorflow(build: Build, output: IO[bytes]) -> None:
 
 
 def _build_steps(inputs: EnvironmentInputs, target: Path) -> tuple[list[Sequence[str]], list[Sequence[str]]]:
-    """Return the commands that every environment begins with, and those of the project, in Cortex' order.
+    """Return two lists of commands: for the base of the environment, and for the packages of the project.
 
-    The order is dependencies.sh, conda, pip. The base set comes first, so that the user's pins win. Raises
+    The second has Cortex' order: dependencies.sh, conda, pip. The base comes first, so that the user's pins win. Raises
     EnvironmentFailed if a step's program is missing.
     """
     pip = _pip(target)
@@ -272,7 +272,7 @@ async def _run_step(command: Sequence[str], build: Build, output: IO[bytes]) -> 
 
 
 async def _settled(build: Build, variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables with which no pip.conf makes pip install outside the environment.
+    """Return `variables`, changed so that no pip.conf makes pip install outside the environment.
 
     The files are read before each step, because a dependencies.sh may write one. If pip cannot read a file, the step
     itself fails with pip's message.
@@ -288,7 +288,7 @@ async def _settled(build: Build, variables: Mapping[str, str]) -> dict[str, str]
 
 
 async def _telling_progress(program: Program, path: Path, tell: Callable[[str], None]) -> int:
-    """Wait for the end of a step, and return its exit code. Report its last line, and log it every LOGGED_EVERY_S."""
+    """Wait for a step's end, and return its exit code. `tell` gets the last line of its output, if new, each second."""
     told, logged, log_at = "", "", time.monotonic() + LOGGED_EVERY_S
     while True:
         try:

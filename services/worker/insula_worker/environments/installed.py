@@ -1,4 +1,4 @@
-"""Checks that an environment holds the packages its project requires: pip may succeed but install them elsewhere.
+"""Checks that an environment has the packages that its project requires. pip may have installed them elsewhere.
 
 Compares names only, because pip resolves the versions. A requirement with a marker, a variable or no name is not
 checked.

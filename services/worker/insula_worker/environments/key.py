@@ -38,14 +38,14 @@ _ARCHIVE = re.compile(r"\.(?:whl|zip|tar\.gz|tgz)$")
 
 
 class EnvironmentFailed(InsulaError):
-    """The handler's environment cannot be built. The text ends with the last output of the failing program."""
+    """The handler's environment cannot be built. The text has the last output of a program that failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentInputs:
     """The inputs of an environment. `pip`, `conda` and `shell` are paths in `project`, used if they exist.
 
-    `variables` are all environment variables of every step: dependencies.sh may need those of .env, and pip PIP_*.
+    `variables` are all environment variables of every step, such as those of .env and PIP_*.
     `tensorflow` adds TensorFlow, unless the project's files install it. `owner` is an API that shares its environment
     with no other API, because the key cannot cover all inputs. Empty if projects with the same key may share it.
     """
@@ -67,7 +67,7 @@ class EnvironmentInputs:
 
 
 def environment_key(inputs: EnvironmentInputs) -> str:
-    """Return the key: 64 hex digits of a hash over interpreter, platform, base set and the project's requirements.
+    """Return the key: the SHA-256, in 64 hex digits, of interpreter, platform, base set and the project's requirements.
 
     Reads files and runs the interpreter once. Raises EnvironmentFailed if it does not run.
     """
@@ -177,7 +177,7 @@ def _joined(text: str) -> list[str]:
 
 
 def project_files(project: Path) -> Iterator[Path]:
-    """Yield the project's files in a fixed order, without the leftovers of its builds."""
+    """Yield the project's files in a fixed order, without the files that building its packages leaves in it."""
     for path in sorted(project.rglob("*")):
         folders = path.relative_to(project).parts[:-1]
         left_over = any(folder in BUILD_LEFTOVERS or folder.endswith(".egg-info") for folder in folders)

@@ -20,7 +20,10 @@ OUR_SCRIPT: Final = Path(__file__).with_name("install-core-dependencies.sh")
 
 
 def unpack(archive: bytes, project: Path, dependencies: Dependencies) -> None:
-    """Unpack the archive into an empty folder. Blocks. Done at every start: a handler may have changed its files."""
+    """Remove the parent folder of `project`, and unpack the archive into `project`. Blocks.
+
+    Called at every installation, because a handler may have changed its files.
+    """
     remove(project.parent)
     extract(archive, project)
     for name in (dependencies.shell, dependencies.conda):

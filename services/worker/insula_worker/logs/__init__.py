@@ -1,1 +1,1 @@
-"""The worker's log: the shape of its lines, the window that clients read, and stdout."""
+"""The worker's log: the format of its lines, the latest lines for StreamLogs, and the writer to stdout."""

@@ -21,7 +21,7 @@ from typing import Final, NamedTuple, cast
 LINE_BYTES_MAX: Final = 5_000_000
 """A longer line is dropped."""
 LONG_LINE_BYTES: Final = 64 * 1024
-"""A longer line is encoded in pieces while it is written. Encoded at once, it could take six times its bytes."""
+"""A longer line is encoded in pieces while it is written. Encoding it at once could take six times its size."""
 _LOGGER_START: Final = b'{"asctime": "'
 
 
@@ -37,13 +37,13 @@ class Origin(NamedTuple):
 
     @property
     def fields(self) -> dict[str, str]:
-        """The keys that the line gets."""
+        """The keys that name the workload in its log lines: `id`, and `traceId` unless it is empty."""
         return {"id": self.id, "traceId": self.trace_id} if self.trace_id else {"id": self.id}
 
 
 @dataclass(frozen=True, slots=True)
 class LongLine:
-    """A line kept as it was printed, and the JSON text before and after it.
+    """A long line as it was printed, and the JSON text to write before and after it.
 
     If `escape` is true, `raw` is encoded as a JSON string; otherwise it is JSON already.
     """
@@ -62,7 +62,10 @@ class LongLine:
 
 
 class Line(NamedTuple):
-    """An encoded line, without its newline. If `long` is set, it is the line and `json` holds only its beginning."""
+    """One line of the log as JSON, without its newline. `workload` is the id of its workload, or empty.
+
+    If `long` is set, it holds the whole line, and `json` has only the beginning of the text.
+    """
 
     workload: str
     json: bytes
@@ -70,7 +73,7 @@ class Line(NamedTuple):
 
 
 class OutputFormat:
-    """Encodes the lines of one stream of one runner. `level` is the level of lines that the logger did not write."""
+    """Encodes the lines of stdout or stderr of one runner. `level` is for lines not written by the handler's logger."""
 
     def __init__(self, labels: Mapping[str, str], level: str, process: int) -> None:
         self._middle = f'"levelname": "{level}", "message": '
@@ -96,7 +99,7 @@ class OutputFormat:
         return f"{self._end}{_members_of(self._origin)}}}"
 
     def line(self, raw: Blocks) -> Line | None:
-        """Encode a printed line. Return None if a long line exceeds LINE_BYTES_MAX once it is encoded."""
+        """Encode a printed line. Return None if the line exceeds LONG_LINE_BYTES and, encoded, LINE_BYTES_MAX."""
         workload = self._origin.id if self._origin else ""
         if len(raw) > 1 and sum(map(len, raw)) > LONG_LINE_BYTES:
             return self._long_line(raw, workload)
@@ -155,19 +158,19 @@ def record_fields(labels: Mapping[str, str]) -> Callable[[logging.LogRecord], di
 
 @lru_cache(maxsize=8)
 def _members_of(origin: Origin | None) -> str:
-    """Return the JSON members that name a line's workload, each with a comma before it; "" for a line of none."""
+    """Return the JSON members that name a line's workload, each after a comma. Empty without a workload."""
     return "" if origin is None else ", " + json.dumps(origin.fields)[1:-1]
 
 
 @lru_cache(maxsize=8)  # all lines of one read have the same time
 def asctime(seconds: float) -> str:
-    """Format the local time as Python's logging does: "2021-01-19 15:14:05,291"."""
+    """Format seconds since 1970 as local time, as Python's logging does: "2021-01-19 15:14:05,291"."""
     whole = int(seconds)
     return f"{time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(whole))},{int((seconds - whole) * 1000):03d}"
 
 
 def _escaped(raw: Blocks) -> Iterator[bytes]:
-    """Yield the text of `raw`, escaped for a JSON string without the quotes, in pieces."""
+    """Yield the text of `raw` in pieces, escaped as the content of a JSON string."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     for block in raw:
         yield encode_basestring_ascii(decoder.decode(block))[1:-1].encode("ascii")

@@ -16,7 +16,7 @@ BYTES_MAX: Final = 2 * 1024 * 1024
 
 
 class LogRing:
-    """Holds the latest lines. A reader that is too slow gets a line with the number of lines that it missed."""
+    """The latest log lines. A reader that is too slow gets one line with the number of lines that it missed."""
 
     def __init__(self, lines_max: int = LINES_MAX, bytes_max: int = BYTES_MAX) -> None:
         self._lines_max = lines_max
@@ -28,7 +28,7 @@ class LogRing:
         self._closed = False
 
     def append(self, workload: str, line: bytes) -> None:
-        """Add a line. Then remove the oldest lines while there are more than `lines_max` or `bytes_max`."""
+        """Add a line. Then remove the oldest lines while there are more than `lines_max` lines or `bytes_max` bytes."""
         self._lines.append((workload, line))
         self._held_bytes += len(line)
         while len(self._lines) > self._lines_max or self._held_bytes > self._bytes_max:

@@ -1,7 +1,7 @@
 """The log of a worker: its own records and its handlers' output, in one order, to stdout and to the LogRing.
 
 A line is dropped if it exceeds the size limit, or if stdout's reader reads nothing for STALL_S. Dropped lines are
-counted, and a warning is logged. Stdout's reader never blocks the event loop, and blocks a handler for STALL_S at most.
+counted, and a warning is logged. A slow reader never blocks the event loop, and blocks a handler for STALL_S at most.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class WorkerLog:
         self._stall: asyncio.TimerHandle | None = None
 
     def put(self, lines: Sequence[Line]) -> None:
-        """Add lines. Never waits."""
+        """Add lines to the ring and to stdout's queue. Never waits; a line that the queue refuses is counted."""
         short: list[bytes] = []
         for line in lines:
             self.ring.append(line.workload, line.json)
@@ -55,7 +55,7 @@ class WorkerLog:
             self.lines_unread += len(lines)
 
     def say(self, line: str, workload: str) -> None:
-        """Add a line of the worker itself. May be called from any thread."""
+        """Add a line of the worker itself, encoded as JSON. May be called from any thread."""
         made = [Line(workload, line.encode("ascii"))]
         try:
             on_loop = asyncio.get_running_loop() is self._loop
@@ -67,7 +67,7 @@ class WorkerLog:
             self._loop.call_soon_threadsafe(self.put, made)
 
     def drop(self, size_bytes: int) -> None:
-        """Count a line that was too long. Log a warning for the first one."""
+        """Count a line that was dropped because it was too long. Log a warning for the first one."""
         self.lines_too_long += 1
         if self.lines_too_long == 1:
             limit = f"the limit is {LINE_BYTES_MAX}; later ones are only counted"
@@ -94,7 +94,7 @@ class WorkerLog:
         self._writer.close(CLOSE_S)
 
     def _drained(self) -> None:
-        """Continue on the event loop if anything waits for stdout. Called in the writer's thread, after most writes."""
+        """Schedule `_go_on` on the event loop if needed. Called in the writer's thread when its queue is empty."""
         if (self._waiting or self._stalled or self.lines_unread > self._unread_logged) and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._go_on)
 
@@ -109,7 +109,7 @@ class WorkerLog:
         self._resume_all()
 
     def _give_up(self) -> None:
-        """Stop delaying the handlers, although lines may be dropped. Lasts until stdout's queue is empty."""
+        """Stop delaying the handlers until stdout's queue is empty. Lines may be dropped meanwhile."""
         self._stall = None
         self._stalled = True
         self._resume_all()

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class RunnerConnection(asyncio.BufferedProtocol):
-    """Reads frames. One read may have many answers."""
+    """Reads the frames that one runner sends. One read of the socket may contain many frames."""
 
     def __init__(
         self, on_answer: Callable[[int, Outcome], bool], on_metric: Callable[[Metric], None] | None = None
@@ -30,7 +30,7 @@ class RunnerConnection(asyncio.BufferedProtocol):
         self._frames = FrameBuffer()
 
     def write(self, header: Header, body: bytes) -> None:
-        """Write a frame."""
+        """Send a frame to the runner. Does nothing without a connection."""
         if self._transport is not None:
             self._transport.write(encode_frame(header, body))
 

@@ -1,4 +1,4 @@
-"""The queue of jobs between a worker and one runner, from which both may take.
+"""The queue of jobs from a worker to one runner. Both sides can take jobs from it.
 
 It is a SOCK_SEQPACKET socket pair with one message for each job. The runner reads a job when it begins it. The worker
 holds a copy of the reading end, so it takes back the jobs that have not begun by reading them itself. The kernel gives
@@ -35,7 +35,7 @@ class JobQueue:
     def put(self, message: bytes, file: int | None = None) -> bool:
         """Add a job: a frame of at most JOB_BYTES_MAX bytes, and the descriptor of its payload's file.
 
-        Return False if the queue is full or has ended. It has room while it is empty.
+        Return False if the queue is full or has ended. An empty queue always has room.
         """
         carried = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))] if file is not None else []
         try:
@@ -53,7 +53,7 @@ class JobQueue:
         resume()
 
     def take_back(self) -> list[int]:
-        """Take all jobs that have not begun. Return their numbers."""
+        """Remove from the queue all jobs that have not begun. Return their numbers."""
         taken: list[int] = []
         while True:
             try:
@@ -66,11 +66,11 @@ class JobQueue:
             taken.append(decode_frame(message).header["job"])
 
     def end(self) -> None:
-        """Add no more jobs. The runner takes those that are left, then ends."""
+        """Accept no more jobs. The runner runs the jobs that are left, then ends."""
         self._writing.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
-        """Close both ends."""
+        """Close the worker's copies of both ends."""
         asyncio.get_running_loop().remove_writer(self._writing)
         self._writing.close()
         self._reading.close()

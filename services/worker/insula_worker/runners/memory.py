@@ -13,7 +13,7 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 class Measured(NamedTuple):
     """A process that is measured with its descendants.
 
-    The first `ours` generations do not count: they isolate the handler. The process itself is the first generation.
+    The first `ours` generations are not measured, because they only isolate the handler. `pid` is the first generation.
     """
 
     pid: int
@@ -21,10 +21,10 @@ class Measured(NamedTuple):
 
 
 def bytes_over(processes: Sequence[Measured], limit_bytes: int) -> list[int]:
-    """Return the bytes that each process and its descendants use if their sum exceeds `limit_bytes`, else nothing.
+    """Return the bytes that each process and its descendants use. Empty if their sum is `limit_bytes` at most.
 
-    Shared memory counts once, such as a model loaded before a fork. The exact sum is slow, because the kernel walks all
-    pages for it. It is read only if the resident memory exceeds the limit.
+    Shared memory, such as a model loaded before a fork, counts once. The exact sum is slow, because the kernel walks
+    all pages for it. It is read only if the resident memory exceeds the limit.
     """
     if sum(_sum(pid, _resident_bytes, ours) for pid, ours in processes) <= limit_bytes:
         return []

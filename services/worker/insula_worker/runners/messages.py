@@ -20,12 +20,12 @@ RUNNER_REASONS: Final[frozenset[str]] = frozenset(
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One attempt for a runner. `ended` is called once, with its outcome or the reason why it has none.
+    """One attempt for a runner. `ended` is called once, with the attempt's outcome or with Unfinished.
 
     `id` and `trace_id` mark the handler's output during this job. Each has no spaces and 200 characters at most.
-    `payload` is in memory, or a file, from its start to its end. A `suspect` runs alone in its process; `begins` is
-    called when it is given to the process, because it begins at once.
-    `given_at` is set by the runner that gets the job, in seconds by the loop's clock.
+    `payload` is the bytes, or a file that has only the payload. A `suspect` runs alone in its process; `begins` is
+    called when the suspect is given to the process, because it begins at once.
+    `given_at` is set when the job is given to a runner, in seconds by the event loop's clock.
     """
 
     id: str
@@ -39,7 +39,9 @@ class Job:
 
 
 def encode_job(number: int, job: Job, direct_hosts: Sequence[str]) -> tuple[bytes, int | None]:
-    """Return the message of a job for the job queue, and the descriptor of its file, None if the payload is in it.
+    """Return the message of a job for the job queue, and the descriptor of its payload's file.
+
+    The descriptor is None if the message has the payload.
 
     `direct_hosts` are hosts that the runner's process reaches without a proxy from this job on.
     """
@@ -66,7 +68,7 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The workload failed, but the runner still works.
+    """The workload failed, and it is not retried.
 
     `reason` is one of RUNNER_REASONS, or a reason set by the supervisor. Only HANDLER_ERROR has a traceback.
     """
@@ -82,7 +84,10 @@ Outcome = Completed | Failed
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """An attempt without an outcome. `reason` says why, as the log shows it, such as "its lease is lost"."""
+    """An attempt without an outcome. `reason` is the text for the log, such as "its lease is lost".
+
+    `blame` says whether the attempt counts as lost, or makes the workload a suspect.
+    """
 
     reason: str
     blame: Blame = Blame.NONE

@@ -7,20 +7,20 @@ from typing import Final
 
 API_PREFIX: Final = "api-"
 NAMES_MAX: Final = 1000
-"""Most names. All of them fit into one message to the runner."""
+"""Maximum number of names. All names fit into one message to the runner."""
 
 
 class Neighbours:
     """Reads the handlers' hosts file, which gets an entry for each deployed API."""
 
     def __init__(self, hosts: Path | None) -> None:
-        """`hosts` is the hosts file. It is None if another service resolves the names."""
+        """`hosts` is the hosts file. It is None if another service, such as DNS, resolves the names."""
         self._hosts = hosts
         self._seen = (0, 0)
         self._names: tuple[str, ...] = ()
 
     def names(self) -> tuple[str, ...]:
-        """Return the current names: api-<name> for each API, the first NAMES_MAX."""
+        """Return the current names: api-<name> for each API, NAMES_MAX at most. Empty without a hosts file."""
         if self._hosts is None:
             return ()
         try:

@@ -25,7 +25,8 @@ def _ignore_ends(ends: Sequence[Ended]) -> None:
 class Observers:
     """Callbacks on the event loop. They must not block or raise.
 
-    `lines` receives the handlers' output and the lines of workloads. `ended` receives workloads that ended here.
+    `lines` receives the handlers' output and the worker's own lines about workloads. `metric` receives each metric that
+    a handler pushes. `ended` receives the workloads that ended on this worker.
     """
 
     lines: LineTaker

@@ -1,8 +1,8 @@
 """Reads the output of a runner on descriptors 1 and 2 from two pipes, and cuts it into lines.
 
-Each line belongs to the workload of the latest mark in the same pipe. Memory is bounded: each pipe holds one line of
-LINE_BYTES_MAX at most. If the LineTaker asks to wait, reading pauses. The pipe then fills, and the handler's writes
-block.
+The runner writes a mark, a line with the ids of a workload, before the output of the workload. Each line belongs to the
+workload of the latest mark in the same pipe. Memory is bounded: each pipe holds one line of LINE_BYTES_MAX at most. If
+the LineTaker asks to wait, reading pauses. The pipe then fills, and the handler's writes block.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from insula_runner.frames import MARK_BYTES_MAX, MARK_START
 from insula_worker.logs.line import LINE_BYTES_MAX, Blocks, Line, Origin, OutputFormat
 
 READ_BYTES: Final = 8 * 1024
-"""Bytes in one read. It is small because JSON makes an empty line 200 times as long. One read blocks the event loop for
-a few milliseconds at most."""
+"""Maximum bytes of one read. It is small because an empty line becomes 200 times as long in JSON, and one read must not
+block the event loop for more than a few milliseconds."""
 FAREWELL_BYTES: Final = 1024 * 1024
-"""Most bytes read after a runner's end. A pipe holds no more; further bytes come from processes that outlive it."""
+"""Maximum bytes read after a runner's end. A pipe holds no more; further bytes come from processes that outlive it."""
 LEVELS: Final = ("INFO", "WARNING")
 """Log levels of stdout and stderr. The level of stderr is only WARNING, because progress bars are written there too."""
 
@@ -30,18 +30,18 @@ class LineTaker(Protocol):
     """Receives the lines: the worker's log, or a test."""
 
     def put(self, lines: Sequence[Line]) -> None:
-        """Take lines. Must not wait."""
+        """Accept lines, in their order. Must not wait."""
 
     def drop(self, size_bytes: int) -> None:
-        """Count a line that was too long. `size_bytes` is its size."""
+        """Count a line of `size_bytes` bytes that was dropped because it was too long."""
 
     def wait_for_room(self, resume: Callable[[], None]) -> bool:
-        """Return whether to wait. If so, `resume` is called on the loop when reading may continue."""
+        """Return whether reading should pause. If so, `resume` is called on the event loop when it may continue."""
         ...
 
 
 class Cutter:
-    """Cuts a stream into lines in bounded memory, and removes the marks."""
+    """Cuts a stream into lines in bounded memory, and removes the marks, which have the ids of workloads."""
 
     def __init__(
         self,
@@ -76,13 +76,13 @@ class Cutter:
             self._append(rest)
 
     def end(self) -> None:
-        """End the stream: pass a last line without a newline to the callbacks."""
+        """Pass the last line to the callbacks if it has no newline. Call it at the end of the stream."""
         if self._rest:
             rest, self._rest, self._rest_bytes = self._rest, [], 0
             self._take(rest, b"".join(rest[-2:]) if len(rest) > 1 else bytes(rest[0]))
 
     def _append(self, piece: bytes) -> None:
-        """Keep a piece of a line, in blocks. A single buffer would be copied as it grows and need twice the memory."""
+        """Add a piece to the unfinished line, in blocks. One growing buffer would be copied, with twice the memory."""
         self._rest_bytes += len(piece)
         if self._rest and len(self._rest[-1]) < READ_BYTES:
             self._rest[-1] += piece
@@ -94,7 +94,7 @@ class Cutter:
             self._rest, self._rest_bytes = [bytearray(tail)], len(tail)
 
     def _take(self, line: Blocks, tail: bytes) -> None:
-        """Pass a line and its mark to the callbacks. `tail` is the line's end: MARK_BYTES_MAX bytes or more, or all."""
+        """Pass a line, and the mark at its end if there is one, to the callbacks. `tail` is the line's end."""
         mark = tail.find(self._mark)
         if mark >= 0:
             line = _without(line, len(tail) - mark) if mark or len(line) > 1 else ()  # most marks stand alone
@@ -116,7 +116,7 @@ def _without(line: Blocks, end_bytes: int) -> list[bytes]:
 
 
 class _Pipe:
-    """The read end of one of the two pipes, and the lines cut from its data."""
+    """The read end of a runner's stdout or stderr, and the lines cut from its data."""
 
     def __init__(self, descriptor: int, token: str, format: OutputFormat, taker: LineTaker) -> None:
         os.set_blocking(descriptor, False)
@@ -160,7 +160,7 @@ class _Pipe:
 
 
 class RunnerOutput:
-    """Both pipes of one runner. They are made before its start and closed after its end."""
+    """The pipes for stdout and stderr of one runner. They are made before its start and closed after its end."""
 
     def __init__(self, labels: Mapping[str, str], taker: LineTaker) -> None:
         self.token: Final = secrets.token_hex(16)
@@ -176,7 +176,7 @@ class RunnerOutput:
         return stdout, stderr
 
     def read(self, process: int) -> None:
-        """Start reading, and close our copies of the write ends. Call it once the runner has them.
+        """Start reading, and close the worker's copies of the write ends. Call it once the runner has them.
 
         `process` is the runner's pid, which is a field of each line.
         """
@@ -193,7 +193,7 @@ class RunnerOutput:
             os.close(writing)
 
     def finish(self) -> None:
-        """Read the rest and close the pipes. Processes of the runner that still write get EPIPE. Safe to repeat."""
+        """Read the rest and close the pipes. Processes that still write to them get EPIPE. Safe to repeat."""
         pipes, self._pipes = self._pipes, []
         for pipe in pipes:
             asyncio.get_running_loop().remove_reader(pipe.descriptor)

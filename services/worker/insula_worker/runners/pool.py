@@ -1,4 +1,4 @@
-"""The runners of one release: hands out jobs, watches their memory, and replaces them one after the other."""
+"""The runners of one release: gives them jobs, limits their memory, and replaces them one at a time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from insula_worker.runners.runner import STOPPING, Runner, give_back
 log = logging.getLogger(__name__)
 
 LOOK_S: Final = 0.25
-"""Seconds between two looks at the memory."""
+"""Seconds between two measurements of the runners' memory."""
 LEAVE_S: Final = 3.0
-"""Most seconds that an idle process may take to exit."""
+"""Maximum seconds that an idle handler process may take to exit."""
 
 
 class RunnerPool:
@@ -34,12 +34,12 @@ class RunnerPool:
         observers: Observers,
         neighbours: Neighbours | None = None,
     ) -> None:
-        """Call `enter` with each new phase of the runners together, and the reason of a failure, empty without one.
+        """`enter` is called with each new phase of the pool, and with the reason of a failure or an empty text.
 
         `neighbours` are the hosts that the handler reaches without a proxy, including those added after its start.
         """
         self.changed: Callable[[], None] = _nothing
-        """Called when there may be more room."""
+        """Called when the runners may have room for more jobs."""
         self._enter = enter
         self._start_timeout_s = start_timeout_s
         self._observers = observers
@@ -52,7 +52,7 @@ class RunnerPool:
         self._due = asyncio.Event()
 
     async def keep(self, launch: RunnerLaunch) -> None:
-        """Keep all runners running until cancelled. Never returns."""
+        """Start the runners of `launch`, and restart each one that ends, until cancelled. Never returns."""
         self._limit_bytes = launch.memory_bytes
         self._runners = [
             Runner(
@@ -77,12 +77,12 @@ class RunnerPool:
 
     @property
     def running(self) -> int:
-        """Number of jobs in the runners."""
+        """Number of jobs that the runners have, begun or not."""
         return sum(runner.running for runner in self._runners)
 
     @property
     def takes_jobs(self) -> bool:
-        """Whether a runner may be given jobs."""
+        """Whether at least one runner accepts jobs."""
         return any(runner.takes_jobs for runner in self._runners)
 
     @property
@@ -94,7 +94,7 @@ class RunnerPool:
 
     @property
     def room_for_suspects(self) -> int:
-        """Number of suspects to claim now. One runner at most runs them, so that the other ones go on."""
+        """Number of suspects to claim now: 0 or 1. At most one runner has a suspect, so that the others continue."""
         return int(self.takes_jobs and all(runner.reserved_for is None for runner in self._runners))
 
     @property
@@ -103,7 +103,7 @@ class RunnerPool:
         return len(self._runners) == 1
 
     def give(self, jobs: Iterable[Job]) -> None:
-        """Give each job to a runner. If no runner takes jobs, they end unfinished."""
+        """Give each job to a runner. If no runner accepts jobs, the jobs end as Unfinished."""
         for job in jobs:
             self._worked = True
             takers = [runner for runner in self._runners if runner.takes_jobs]
@@ -118,7 +118,7 @@ class RunnerPool:
                 max(takers, key=lambda runner: (runner.room, -runner.running)).give(job)
 
     async def drop(self, job: Job, because: str) -> None:
-        """Stop a job, if that stops no other one. A job that has begun in a process with others goes on."""
+        """Stop a job, unless it has begun in a process that has other jobs too: then it continues."""
         for runner in self._runners:
             if runner.has(job):
                 taken = runner.take_back()
@@ -129,11 +129,11 @@ class RunnerPool:
                 self.give(other for other in taken if other is not job)
 
     async def stop(self, leave_s: float, because: str = STOPPING) -> None:
-        """End all runners and start no other ones. Cancel `keep` first."""
+        """End all runners, within `leave_s` seconds if they are idle. Cancel `keep` first."""
         await asyncio.gather(*(runner.stop(leave_s, because) for runner in self._runners))
 
     def _phase_changed(self, phase: Phase, reason: str) -> None:
-        """Enter FAILING if a runner does, READY once all are ready, and STARTING otherwise."""
+        """Set the pool's phase: FAILING if a runner is failing, READY if all are ready, and STARTING otherwise."""
         phases = {runner.phase for runner in self._runners}
         if phase is not Phase.FAILING:
             if Phase.FAILING in phases:
@@ -153,7 +153,7 @@ class RunnerPool:
         return all(other.process is not None for other in self._runners if other is not runner)
 
     async def _replace_for_ever(self) -> None:
-        """Replace runners that are due, one after the other, so that the others go on."""
+        """Replace each runner whose `due` is set, one at a time, while the other runners continue."""
         while True:
             await self._due.wait()
             self._due.clear()
@@ -166,7 +166,7 @@ class RunnerPool:
         return {runner: Measured(process.pid, process.generations) for runner, process in ready if process is not None}
 
     async def _weigh_loaded(self, process: RunnerProcess) -> None:
-        """Do not enforce compute.mem if it is exceeded before the first workload: none could ever run.
+        """Do not enforce compute.mem if the handlers exceed it before the first workload: no workload could ever run.
 
         Cortex ran such a handler, because it only reserved the memory.
         """
@@ -182,9 +182,9 @@ class RunnerPool:
             )
 
     async def _watch_memory(self, process_bytes: int | None) -> None:
-        """End the largest process if all of them exceed compute.mem. Replace one that exceeds `process_bytes`.
+        """End the largest process if all together exceed compute.mem. Replace a process that exceeds `process_bytes`.
 
-        A workload that exceeds compute.mem alone fails without a retry, which would exceed it again.
+        A workload that ran alone when compute.mem was exceeded fails without a retry, which would exceed it again.
         """
         while True:
             await asyncio.sleep(LOOK_S)
@@ -213,4 +213,4 @@ class RunnerPool:
 
 
 def _nothing() -> None:
-    """Do nothing: nothing claims workloads for this pool yet."""
+    """Do nothing, because the worker does not claim workloads for this pool yet."""

@@ -1,4 +1,4 @@
-"""One runner: a child interpreter with one instance of the user's handler.
+"""One runner: a child process with the Python of the environment and one instance of the user's handler.
 
 Owns the process: starts it, reports the reason of its end, and ends every process that it started. The module
 `connection` owns the frames. Call `start` on the main thread's event loop: the kernel kills the runner when the thread
@@ -56,13 +56,13 @@ class RunnerModels:
 
 @dataclass(frozen=True, slots=True)
 class RunnerLaunch:
-    """The settings of one runner's start.
+    """The settings with which the runners of a release are started.
 
-    `environment` is the complete environment; only Cortex' own CORTEX_* variables are added to it.
+    `environment` has the handler's variables. CORTEX_*, the folder STARTUP and defaults of PYTHON* are added to it.
     `handler_path` and `python_path` are relative to `project`, the working directory. All other paths are absolute.
     `memory_bytes` limits the memory of all processes of the API's handlers, and of those that they start.
     `processes` runners are started, each with `slots` jobs at a time. A runner is replaced after `requests_max` jobs,
-    or when it uses `process_memory_bytes`; None means never. `devices` has the variables of each runner's accelerators.
+    or when it uses `process_memory_bytes`; None means never. `devices` has the variables of each runner's GPUs.
     """
 
     python: Path
@@ -83,7 +83,7 @@ class RunnerLaunch:
     devices: Sequence[Mapping[str, str]] = ()
 
     def of_process(self, number: int) -> RunnerLaunch:
-        """Return the launch of one of the runners, counted from 0."""
+        """Return the settings for the runner `number`, counted from 0: with the variables of its devices."""
         if not self.devices:
             return self
         return replace(self, environment={**self.environment, **self.devices[number]})
@@ -111,7 +111,7 @@ class RunnerProcess:
         output: RunnerOutput,
         end: Callable[[], None],
     ) -> None:
-        """`end` removes the files that were made for this start. It blocks, so it is called in a thread."""
+        """`end` removes the runner's /tmp after its end. It blocks, so it is called in a thread."""
         self.own_pid: Final = own_pid
         """Pid of the handler's own process on this machine; 0 if it is unknown."""
         self._program = program
@@ -218,7 +218,7 @@ class RunnerProcess:
 
     @property
     def generations(self) -> int:
-        """Number of processes from `pid` down to the handler's process, which is not counted."""
+        """Number of processes from `pid` down to the handler's process, without the handler's process."""
         return self._program.generations
 
     def put(self, message: bytes, file: int | None = None) -> bool:
@@ -255,7 +255,7 @@ class RunnerProcess:
         return left
 
     async def _watch(self) -> None:
-        """Wait until the process and the socket have both ended."""
+        """Wait for the end of the process and the socket, then close the pipes and the queue and remove the files."""
         try:
             self._death = await self._end()
         finally:

@@ -20,14 +20,15 @@ from insula_worker.runners.process import HandlerStartFailed, RunnerLaunch, Runn
 log = logging.getLogger(__name__)
 
 STEADY_S: Final = 30.0
-"""A runner that ran this long, or was given a job, is restarted without backoff: its handler is able to start.
-A job that kills its runner does not need backoff, because its deliveries are limited."""
+"""A runner that was given a job, or whose start and run took more seconds than this, is restarted without backoff. A
+job that kills its runner does not need backoff, because its attempts are limited."""
 PATIENCE_S: Final = 1.0
-"""How long jobs may wait in the queue of a runner that answers none. Then they are given back, so that another worker
-can run them."""
+"""Seconds that jobs may wait in the queue of a runner that answers none. Then their workloads return to the queue of
+the API, so that another worker can run them."""
 AHEAD_S: Final = 0.1
 AHEAD_MAX: Final = 511
-"""A runner gets jobs ahead only if it is expected to begin them within AHEAD_S (invariant I6)."""
+"""A runner gets jobs beyond its slots, AHEAD_MAX at most, only if it is expected to begin them within AHEAD_S seconds
+(invariant I6)."""
 STOPPING: Final = "insula is stopping"
 NOT_STARTED: Final = "not started because {}; it is in the queue again"
 
@@ -45,7 +46,7 @@ class Runner:
         neighbours: Neighbours,
         loaded: Callable[[RunnerProcess], Awaitable[None]],
     ) -> None:
-        """Call `enter` with each new phase and the reason of a failure, empty without one.
+        """`enter` is called with each new phase, and with the reason of a failure or an empty text.
 
         `changed` is called when a job has ended, when the runner became ready, and when `due` is set.
         `loaded` is awaited with each new process before it gets jobs.
@@ -53,11 +54,11 @@ class Runner:
         """
         self.phase = Phase.STARTING
         self.reserved_for: Job | None = None
-        """The suspect that runs alone, or will when the other jobs have ended. The runner gets no other job."""
+        """The suspect that runs alone, or will when the other jobs have ended. Until its end, no job is added."""
         self.due = ""
         """Why the process has to be replaced, or empty."""
         self.may_be_replaced: Callable[[], bool] = bool
-        """Whether other runners go on while this one is replaced. Until then it runs more jobs than it should."""
+        """Whether all other runners are ready, so that this one can be replaced. Else it may exceed its limits."""
         self._launch = launch
         self._enter_phase = enter
         self._changed = changed
@@ -85,24 +86,24 @@ class Runner:
 
     @property
     def process(self) -> RunnerProcess | None:
-        """The process if it is ready for jobs."""
+        """The process if it is ready for jobs, else None."""
         return self._process
 
     @property
     def running(self) -> int:
-        """Number of jobs that it has, begun or not."""
+        """Number of jobs that the runner has, begun or not."""
         return len(self._jobs)
 
     @property
     def takes_jobs(self) -> bool:
-        """Whether it may be given jobs. `room` says how many."""
+        """Whether the runner accepts jobs. `room` is how many to give it."""
         return self._process is not None and not self._leaves and not self._stopped and self.reserved_for is None
 
     @property
     def room(self) -> int:
-        """Number of further jobs to give it: for free slots, and ahead if its jobs are short.
+        """Number of further jobs to give to the runner: for its free slots, and more if its jobs are short.
 
-        It is 0 after jobs were given back, until the next answer: the runner does not take them.
+        After `_look_at_queue` has returned waiting jobs, it is 0 until the runner's next answer.
         """
         if not self.takes_jobs or self._stuck:
             return 0
@@ -113,7 +114,7 @@ class Runner:
 
     @property
     def needs_jobs(self) -> bool:
-        """Whether it has a free slot, or has begun at least half of the jobs that it had ahead."""
+        """Whether the runner has a free slot, or has room for half of the jobs that it may get beyond its slots."""
         room = self.room
         return room > 0 and (len(self._jobs) < self._launch.slots or room * 2 >= self._ahead)
 
@@ -123,7 +124,7 @@ class Runner:
         return ahead(self._job_s, quiet_s, self._launch.slots)
 
     async def keep(self) -> None:
-        """Keep a process running until cancelled. Never returns."""
+        """Start a process, and another one after each end of it, until cancelled. Never returns."""
         failures = 0
         loop = asyncio.get_running_loop()
         while True:
@@ -169,7 +170,7 @@ class Runner:
         self._changed()
 
     async def _live(self, process: RunnerProcess) -> bool:
-        """Wait until the process has ended, and settle its jobs. Return whether it was given a job."""
+        """Wait until the process has ended, then end its jobs. Return whether it was given a job or was replaced."""
         death = await process.wait_exit()
         self._process = None
         self._ready.clear()
@@ -190,7 +191,7 @@ class Runner:
         self._enter_phase(phase, reason)
 
     def give(self, job: Job) -> None:
-        """Give a job to the process. If there is none, the job ends unfinished."""
+        """Give a job to the process. If there is no process, the job ends as Unfinished."""
         if self._process is None:
             give_back([job], STOPPING if self._stopped else "the handler's process ended")
             return
@@ -224,7 +225,7 @@ class Runner:
         return None
 
     def _answered(self, number: int, outcome: Outcome) -> bool:
-        """End a job. Return whether the process has one of this number."""
+        """End the job `number` with its outcome. Return False if the process has no such job."""
         job = self._jobs.pop(number, None)
         if job is None:
             return False
@@ -245,7 +246,7 @@ class Runner:
         return True
 
     def take_back(self) -> list[Job]:
-        """Take back the jobs that have not begun. They have not ended: the caller owns them."""
+        """Take back the jobs that have not begun. The caller must end them or give them to another runner."""
         taken = self._take_queued()
         if self.reserved_for is not None and self.reserved_for not in self._jobs.values():
             taken += [] if self.reserved_for in taken else [self.reserved_for]
@@ -253,7 +254,7 @@ class Runner:
         return taken
 
     def _take_queued(self) -> list[Job]:
-        """Take back the jobs in the queue. Forget the numbers that the runner has answered out of turn."""
+        """Take back the jobs in the queue. Ignore a job in it that the runner has already answered."""
         numbers = list(self._unsent)
         self._unsent.clear()
         if self._process is not None and (queued := self._process.take_back()):
@@ -265,7 +266,7 @@ class Runner:
         return taken
 
     def run_alone(self, suspect: Job) -> list[Job]:
-        """Run a job once those that have begun are answered, with no other one beside it. Return the other jobs."""
+        """Run a suspect alone, once the jobs that have begun are answered. Return the jobs that have not begun."""
         others = self.take_back()
         self.reserved_for = suspect
         if not self._jobs:
@@ -277,7 +278,7 @@ class Runner:
         return job is self.reserved_for or job in self._jobs.values()
 
     def _look_at_queue(self) -> None:
-        """Give back the jobs that wait although the runner has answered none for PATIENCE_S."""
+        """Return the waiting jobs to the API's queue if the runner has answered none for PATIENCE_S."""
         loop = asyncio.get_running_loop()
         left_s = self._answered_at + PATIENCE_S - loop.time()
         self._patience = None
@@ -289,7 +290,7 @@ class Runner:
         self._patience = loop.call_later(max(left_s, PATIENCE_S / 2), self._look_at_queue)
 
     def _settle(self, process: RunnerProcess, reason: str) -> None:
-        """End the jobs of a process that has ended. A job that had not begun is given back, and loses no attempt."""
+        """End the jobs of a process that has ended. A job that had not begun does not count as a lost attempt."""
         numbers = [*process.take_back(), *self._unsent]
         self._unsent.clear()
         waiting = [job for number in numbers if (job := self._jobs.pop(number, None)) is not None]
@@ -304,10 +305,10 @@ class Runner:
         self._changed()
 
     def _verdict(self, job: Job, reason: str) -> Outcome | Unfinished:
-        """Return what the end of the process means for a job that had begun.
+        """Return the outcome of a job that had begun when its process ended.
 
-        Only a job that no other one ran beside is to blame: a suspect, or any if the API has one slot. Others may
-        have been in the process, or in another one that used the memory.
+        A job is blamed only if it ran alone: if it is a suspect, or if the worker has one slot. Otherwise another job
+        may be the cause, in this process or in another one that used the memory.
         """
         began_at = max(job.given_at, self._answered_at) if self._launch.slots == 1 else job.given_at
         busy_s = asyncio.get_running_loop().time() - began_at
@@ -321,7 +322,7 @@ class Runner:
         return Unfinished(reason, Blame.LOST)
 
     async def end_over_memory(self, reason: str) -> None:
-        """End a process because too much memory is used."""
+        """Kill the process because the handlers use too much memory. `reason` is the text for the log and the user."""
         if self._process is not None:
             self._over_memory = reason
             await self._process.stop(0)
@@ -345,7 +346,7 @@ class Runner:
         await self._ready.wait()
 
     async def stop(self, leave_s: float, because: str = STOPPING) -> None:
-        """End the process and start no other one. Cancel `keep` first.
+        """End the process, and return its waiting jobs to the API's queue. Cancel `keep` first.
 
         An idle runner exits as a Python program does: it waits for its threads and runs its atexit functions. A runner
         that still runs a job is killed at once. An idle one is killed if it has not ended within `leave_s`.
@@ -369,7 +370,7 @@ class Runner:
 
 
 def ahead(job_s: float | None, quiet_s: float, slots: int) -> int:
-    """Return how many jobs to give a runner ahead: those that it begins within AHEAD_S, AHEAD_MAX at most.
+    """Return how many jobs to give a runner beyond its slots: as many as begin within AHEAD_S, AHEAD_MAX at most.
 
     `job_s` is the recent average of its jobs' run times, None before the first. `quiet_s` is the time without an answer
     so far. Both are in seconds.
@@ -378,6 +379,6 @@ def ahead(job_s: float | None, quiet_s: float, slots: int) -> int:
 
 
 def give_back(jobs: Iterable[Job], because: str) -> None:
-    """End jobs that have not begun."""
+    """End jobs that have not begun as Unfinished, without blame. Their workloads return to the queue."""
     for job in jobs:
         job.ended(Unfinished(NOT_STARTED.format(because)))

@@ -66,7 +66,7 @@ async def _log_progress(progress: asyncio.StreamReader) -> None:
 
 
 def sources(models: Models) -> list[Source]:
-    """Return the locations of the models. The location of `dir` has no name, because its folders name the models."""
+    """Return the locations of the models. For the key `dir`, the name is empty: the names of its folders are used."""
     if models.path is not None:
         return [Source("path", ONLY_MODEL, models.path)]
     if models.dir is not None:

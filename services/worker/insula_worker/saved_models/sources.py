@@ -17,9 +17,9 @@ class SourceInvalid(ValueError):
 
 
 class Source(NamedTuple):
-    """One location in handler.models.
+    """One location of models in cortex.yaml.
 
-    `key` is its key there, `name` the model's name or "" for a folder of models, and `uri` its S3 URI.
+    `key` is its key in `handler.models`, `name` the model's name or "" for a folder of models, and `uri` its S3 URI.
     """
 
     key: str
@@ -40,7 +40,7 @@ class Source(NamedTuple):
     def files(self, keys: Iterable[str]) -> dict[str, str]:
         """Return the object key of each file to write. A file is <model>/<version>/<path in the SavedModel>.
 
-        `keys` are the object keys that start with `prefix`. Those outside any version are left out. Raises
+        `keys` are the object keys that start with `prefix`. Keys outside a version are left out. Raises
         SourceInvalid.
         """
         objects = {key[len(self.prefix) :]: key for key in keys if not key.endswith("/")}
@@ -84,7 +84,7 @@ def versions(objects: Mapping[str, str], where: str = "") -> dict[str, str]:
 
 
 def seen(objects: Iterable[str]) -> str:
-    """Return the end of an error text, with the names that were found."""
+    """Return a part of an error text: the first names of files and folders among `objects`."""
     names = sorted({path.partition("/")[0] for path in objects})
     if not names:
         return " (there is nothing)"

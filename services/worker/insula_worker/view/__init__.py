@@ -31,10 +31,10 @@ INIT: Final = Path(init.__file__)
 
 @dataclass(frozen=True)
 class Start:
-    """How to start a program in a view. `words` are the arguments before its command, empty without bubblewrap.
+    """How to start a program in a view. `words` are bubblewrap and its arguments, empty without bubblewrap.
 
-    If `own_init` is true, it runs as a child of `init`, which reports its end to a descriptor. Without bubblewrap,
-    `hosts` replaces /etc/hosts, and `confined` removes capabilities.
+    If `own_init` is true, the program runs as a child of `init`, which reports its end to a descriptor. Without
+    bubblewrap, `hosts` replaces /etc/hosts, and `confined` removes capabilities.
     """
 
     words: tuple[str, ...] = ()
@@ -43,7 +43,7 @@ class Start:
     confined: bool = False
 
     def command(self, command: Sequence[str], status: int, words: int) -> list[str]:
-        """Return the whole command. `status` and `words` are the descriptors for `init`."""
+        """Return the whole command. `init` reads `command` from the descriptor `words`, and reports to `status`."""
         if not self.words:
             return tethered(command, self.hosts, lost=LOST_CAPABILITIES.values() if self.confined else ())
         if self.own_init:
@@ -71,7 +71,7 @@ class View:
     """The view of one release. Close it when no program of the release runs any more."""
 
     def __init__(self, settings: ViewSettings, folder: Path, project: Path) -> None:
-        """`folder` is the release's folder, for the /tmp of its programs. `project` is a folder in it."""
+        """`folder` is the release's folder, which holds each program's /tmp. `project` is the unpacked bundle in it."""
         self._settings: Final = settings
         self._folder: Final = folder
         self._project: Final = project
@@ -88,31 +88,31 @@ class View:
         return PROJECT if moved else self._project
 
     def keep(self, folder: Path) -> None:
-        """Make a folder visible, even if it is in a hidden one."""
+        """Make a folder visible, even if it is in a hidden folder."""
         self._kept.append(folder)
 
     def take(self, environment: Path, beside: Path | None = None) -> None:
         """Use this environment, with the API's writable layer over it, for programs started from now on. Blocks.
 
-        The layers lie next to the path `beside`, which need not exist; by default next to the environment.
+        The layers are next to the path `beside`, which need not exist; by default next to the environment.
         """
         self._environment = environment
         if self._settings.sandbox.layers:
             self._layer = take_layer(beside or environment, self._settings.api, self._settings.scratch)
 
     def forget(self) -> None:
-        """Empty the layers over the environment. Call it before the environment is rebuilt. Blocks."""
+        """Empty the environment's layers, unless others use them. Call it before the environment is rebuilt. Blocks."""
         if self._environment is not None and self._layer is not None:
             empty_layers(self._environment, self._layer.folder)
 
     def step(self, *, building: bool = False) -> Start:
-        """Return how to start a step of the installation. If `building`, it writes to the environment itself."""
+        """Return how to start an installation step. With `building`, it writes to the environment, not to a layer."""
         return self._start(self._tmp, building=building, hosts=None)
 
     def start(self) -> tuple[Start, Path]:
-        """Return how to start a handler, and the folder of its /tmp, which is the argument of `end`. Blocks.
+        """Return how to start a handler, and the folder of its /tmp. Pass this folder to `end` afterwards. Blocks.
 
-        Its /tmp is a copy of the steps' /tmp, because a dependencies.sh may have put a model there.
+        Its /tmp is a copy of the installation's /tmp, because a dependencies.sh may have put a model there.
         """
         tmp = self._folder / f"tmp.{next(self._starts)}"
         if any(self._tmp.iterdir()):

@@ -91,9 +91,9 @@ def work_of(layer: Path, folder: Path) -> Path:
 
 
 def _system(machine: Machine, layer: Path) -> Iterator[str]:
-    """Mount the layer over the system's folders. Mount points and sockets below them are mounted again.
+    """Yield arguments that mount the layer over the system's folders, and mount points and sockets in them again.
 
-    This is needed because an overlay shows one file system only, and the kernel connects to no socket through it.
+    This is needed because an overlay shows one file system only, and sockets cannot be reached through it.
     """
     for folder in machine.system:
         yield from _writable(layer, folder, folder)

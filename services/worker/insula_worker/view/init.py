@@ -2,8 +2,8 @@
 
     python -I -S init.py STATUS_DESCRIPTOR COMMAND_DESCRIPTOR
 
-Reads the command from COMMAND_DESCRIPTOR, each word followed by a NUL. It is no argument, so that a search in the list
-of processes finds the command once.
+Reads the command from COMMAND_DESCRIPTOR, each word followed by a NUL. The command is not in the arguments of this
+process, so that a search in the list of processes finds it once.
 
 Writes a newline to STATUS_DESCRIPTOR once the command's process exists, and its wait status as text once it has ended.
 This is needed because bubblewrap's own exit code does not distinguish a signal from a code above 128. Run as a script;

@@ -1,7 +1,7 @@
 """The writable layers of an API, which hold the changes that its dependencies.sh and its handler make to the machine.
 
 Owns the folder `<environment>.layers`, next to the environment. It has one layer for each API, which is used again at
-the API's next start. If another version of the API holds the layer, a second one is made, because the kernel does not
+the API's next start. If another version of the API uses the layer, a second layer is made, because the kernel does not
 allow two mounts of one layer.
 """
 
@@ -25,7 +25,7 @@ OWNER_CHARACTERS: Final = 16
 
 
 class Layer:
-    """A locked layer. It stays locked until it is released or our process ends."""
+    """A locked layer. It stays locked until it is released or the worker ends."""
 
     def __init__(self, folder: Path, lock: int) -> None:
         self.folder: Final = folder
@@ -57,7 +57,7 @@ def take_layer(environment: Path, api: str, scratch: Path) -> Layer:
 
 
 def empty_layers(environment: Path, own: Path | None) -> None:
-    """Empty the layers of an environment before it is rebuilt, except those locked by others. `own` is our layer."""
+    """Empty the layers of an environment, except layers that others have locked. `own` is the caller's layer."""
     for folder in _folders(environment):
         lock = None if folder == own else _try_lock(folder)
         if folder == own or lock is not None:

@@ -18,12 +18,13 @@ _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True)
 class Machine:
-    """The facts. All paths are absolute.
+    """Facts about this machine. All paths are absolute. `root` is true if the worker runs as root.
 
-    `system` are the folders of SYSTEM that are not symbolic links. `mounts` are the mount points below `/`, parents
-    first. `sockets` are Unix sockets that a process listens on; the kernel does not connect to one through a layer.
-    `mnt` maps each entry of /mnt to its target if it is a symbolic link, else to None. It is None if /mnt cannot be
-    listed. `home` is the user's home folder, None without one. `ours` are the folders of Insula's environment and code.
+    `interpreter` is the folder of the Python installation. `system` are the folders of SYSTEM that are not symbolic
+    links. `mounts` are the mount points below `/`, parents first. `sockets` are Unix sockets that a process listens on,
+    which cannot be reached through a layer. `mnt` maps each entry of /mnt to its target if it is a symbolic link, else
+    to None. It is None if /mnt cannot be listed. `home` is the user's home folder, None without one.
+    `ours` are the folders of Insula's environment and code.
     """
 
     root: bool
@@ -37,7 +38,7 @@ class Machine:
 
     @classmethod
     def look(cls) -> Self:
-        """Read the current facts."""
+        """Read the facts from the operating system."""
         return cls(
             root=os.geteuid() == 0,
             system=tuple(folder for folder in SYSTEM if folder.is_dir() and not folder.is_symlink()),

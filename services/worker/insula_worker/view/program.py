@@ -19,7 +19,7 @@ DEVNULL: Final = asyncio.subprocess.DEVNULL
 
 
 class Program:
-    """A started program. Start it from the main thread: the kernel kills it when the thread that started it ends."""
+    """A started program. Start it in the main thread, because the kernel kills it when its starter thread ends."""
 
     def __init__(self, process: asyncio.subprocess.Process, start: Start, status: int) -> None:
         self._process: Final = process
@@ -80,7 +80,7 @@ class Program:
 
     @property
     def generations(self) -> int:
-        """Number of processes above the command's: bubblewrap's and `init`, bubblewrap's alone, or none."""
+        """Number of processes above the command's process: 2 with bubblewrap and `init`, 1 with bubblewrap, or 0."""
         return 2 if self._start.own_init else int(bool(self._start.words))
 
     async def command_pid(self) -> int:

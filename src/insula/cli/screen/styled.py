@@ -13,7 +13,7 @@ from insula.printing import visible
 
 
 def console(*, soft_wrap: bool = True) -> Console:
-    """Return rich's console for standard output. A character that its encoding lacks is printed as an escape."""
+    """Return rich's console for standard output. Characters that the output's encoding lacks are printed as escapes."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     return Console(soft_wrap=soft_wrap, highlight=False, markup=False, emoji=False)

@@ -18,20 +18,23 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 2.0
 RATE_LOOKS: Final = 6
-"""The rate is the average between this many reads."""
+"""The rate is the average over this many reads."""
 NAME_CHARACTERS_MIN: Final = 8
 _FIGURES: Final = {"state": 7, "queued": 6, "running": 7, Status.FAILED.value: 6, "rate": 7}
 """The columns after the name, and their widths in characters. Each column has a space before it."""
 
 
 class Rates:
-    """Rates: how many workloads of each API end per second."""
+    """Computes how many workloads of each API end per second."""
 
     def __init__(self) -> None:
         self._seen: defaultdict[str, deque[tuple[float, int]]] = defaultdict(lambda: deque(maxlen=RATE_LOOKS))
 
     def of(self, api: Api, now: float) -> float:
-        """Return the current rate, 0 at the first read. Records that expire make it lower, but never negative."""
+        """Return how many workloads of the API end per second; 0 at the first read. `now` is a time in seconds.
+
+        Workloads that are deleted after the retention make the rate lower, but never negative.
+        """
         counts, seen = api.workloads, self._seen[api.name]
         seen.append((now, counts.completed + counts.failed + counts.cancelled))
         (began, first), (ended, last) = seen[0], seen[-1]
@@ -81,7 +84,7 @@ def _print_changes(look: Callable[[], list[Api]], rates: Rates) -> NoReturn:
 
 
 def table(apis: Iterable[Api], rates: Rates, columns: int) -> Group:
-    """Return a table for a terminal of this many columns, and below it a remark for each API that is not ready."""
+    """Return a table that is `columns` characters wide, and below it a remark for each API that is not ready."""
     from rich.console import Group
     from rich.table import Table
 

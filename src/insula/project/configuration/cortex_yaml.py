@@ -41,7 +41,7 @@ _FLOAT: Final = (
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's parser with the table of scalars above."""
+    """PyYAML's parser with the scalars of Cortex' reader. The loop below registers them."""
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -57,7 +57,7 @@ for _name, _pattern, _first in (
 
 
 def load(path: Path) -> list[ApiSpec]:
-    """Return the APIs that the file describes, at least one.
+    """Return the APIs that the file at `path` describes, at least one.
 
     Raises ProjectInvalid for the first rule that the file breaks, or if it cannot be read.
     """
@@ -147,7 +147,7 @@ class _Converter:
                 raise _Misplaced(f"the tag {node.tag} is not supported", node)
 
     def _members(self, node: MappingNode, depth: int) -> Iterator[tuple[str, Node]]:
-        """Yield the members of a mapping. Those merged with `<<` come first, so that the mapping's own replace them."""
+        """Yield the members of a mapping. Members merged with `<<` come first, so its own members replace them."""
         own: dict[str, Node] = {}
         for key, value in node.value:
             if key.tag == f"{_TAG}merge":

@@ -1,4 +1,4 @@
-"""Finds the keys of cortex.yaml that have no effect with `insula up`, which does not scale."""
+"""Finds the keys of cortex.yaml that have no effect with `insula up`, which has no autoscaler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DEFAULTS: Final = ApiSpec.from_json(
 
 
 def ineffective_keys(spec: ApiSpec) -> tuple[str, ...]:
-    """Return the keys that have no effect on one machine, and a value other than their default."""
+    """Return the keys of `spec` that have no effect on one machine, if their value is not the default."""
     defaults: dict[str, object] = {key: attrgetter(key)(_DEFAULTS) for key in WITHOUT_EFFECT}
     defaults["autoscaling.init_replicas"] = spec.autoscaling.min_replicas
     defaults["autoscaling.target_replica_concurrency"] = target_default(spec)
@@ -24,6 +24,6 @@ def ineffective_keys(spec: ApiSpec) -> tuple[str, ...]:
 
 
 def warning(name: str, keys: tuple[str, ...]) -> str:
-    """Return the warning about the API `name` with these keys, of which there is at least one."""
+    """Return the warning that these keys of the API `name` have no effect. `keys` must not be empty."""
     verb = "has" if len(keys) == 1 else "have"
     return f"{name}: {', '.join(keys)} {verb} no effect on one machine"

@@ -1,4 +1,4 @@
-"""The kinds of values of cortex.yaml's keys. `spec` has the kind and the bounds of each key."""
+"""The kinds of values that keys of cortex.yaml can have. The module `spec` defines the kind and bounds of each key."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def text(pattern: str = "", rule: str = "", characters_max: int = CHARACTERS_MAX
 
 
 def choice(*choices: str) -> Kind[str]:
-    """Return the kind of a key that has one of these strings."""
+    """Return the kind of a value that must be one of these strings."""
     *most, last = [f'"{each}"' for each in choices]
     alternatives = f"{', '.join(most)}{',' if len(most) > 1 else ''} or {last}" if most else last
 
@@ -172,9 +172,9 @@ def duration(minimum: timedelta = timedelta(0), multiple_of: timedelta | None = 
 
 
 def amount(minimum: str = "", words: str = "quantity") -> Kind[Quantity]:
-    """Return the kind of a quantity of Kubernetes, such as `200m` or `20Mi`. A number without a unit is one too.
+    """Return the kind of a quantity of Kubernetes, such as `200m`, `20Mi` or a number without a unit.
 
-    A value below `minimum` is refused. `words` names the kind in the reference.
+    A value below `minimum` is refused. `words` describes the allowed values in the reference.
     """
 
     def read(node: Node) -> Quantity:
@@ -208,7 +208,7 @@ SHARE: Final = Kind(
 
 
 def items(read: Callable[[Node], _T]) -> Callable[[Node], tuple[_T, ...]]:
-    """Return a function that reads a list, each item with `read`."""
+    """Return a function that reads a list. It reads each item with `read`."""
 
     def read_items(node: Node) -> tuple[_T, ...]:
         if not isinstance(node.value, list):
@@ -222,7 +222,7 @@ TEXTS: Final = Kind(items(_text_of), {"type": "array", "items": {"type": "string
 
 
 def environment_problem(name: str, value: str) -> str | None:
-    """Return what is wrong with an environment variable of a handler, or None."""
+    """Return what is wrong with an environment variable of a handler, as the end of an error text, or None."""
     if not re.fullmatch(ENVIRONMENT_NAME, name):
         return "must be the name of an environment variable: letters, digits and _, not starting with a digit"
     if name.startswith(RESERVED_PREFIXES):

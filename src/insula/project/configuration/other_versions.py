@@ -1,6 +1,6 @@
-"""Names from other versions of Cortex, and what to use instead: the names of Cortex 0.35 are those of Insula.
+"""Keys and names from other versions of Cortex, each with advice on what to use. Insula has the names of Cortex 0.35.
 
-Each text is the end of an error, after the refused name and a colon.
+The advice is the end of an error text, after the refused name and a colon.
 """
 
 from __future__ import annotations

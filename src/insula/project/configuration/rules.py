@@ -1,4 +1,4 @@
-"""The rules between keys of cortex.yaml, and the rules for endpoints."""
+"""The rules of cortex.yaml that concern several keys, and the rules for endpoints."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ENDPOINTS_RESERVED: Final = frozenset({"/healthz", "/metrics", "/ui", "/v1/apis"
 
 
 def canonical_endpoint(endpoint: str, name: str) -> str:
-    """Return `endpoint`, or `/<name>` if it is empty, with one leading slash and no trailing one.
+    """Return `endpoint`, or `/<name>` if it is empty, with one leading slash and no slash at the end.
 
-    Raises Invalid for an endpoint that could not be reached.
+    Raises Invalid for an endpoint that Envoy could not route to.
     """
     path = ("networking", "endpoint")
     canonical = f"/{endpoint.removeprefix('/')}" if endpoint else f"/{name}"
@@ -70,14 +70,17 @@ def completed(spec: ApiSpec) -> ApiSpec:
 
 
 def _check_memory(process: Quantity | None, worker: Quantity | None) -> None:
-    """A process that may hold all of the worker's memory would meet the worker's limit before its own."""
+    """Raise Invalid unless the limit of a process is below compute.mem: otherwise the process never reaches it."""
     if process and worker and process.amount >= worker.amount:
         problem = f"must be less than compute.mem, which is {worker} (got {process})"
         raise Invalid(problem, ("handler", "max_memory_per_process"))
 
 
 def target_default(spec: ApiSpec) -> float:
-    """Return the `target_replica_concurrency` of a spec without one: as many workloads as a replica runs at a time."""
+    """Return the default `target_replica_concurrency` of `spec`: the number of workloads that a replica runs at a time.
+
+    At most `max_replica_concurrency`.
+    """
     return float(min(spec.slots, spec.autoscaling.max_replica_concurrency))
 
 

@@ -1,6 +1,7 @@
-"""The sections of cortex.yaml: maps with known keys. Each is read into a dataclass.
+"""The sections of cortex.yaml: maps with known keys. Each section is read into a dataclass.
 
-The dataclass defines its keys: `name: Annotated[type, kind, meaning] = default`. A key without a default is required.
+A field of the dataclass defines a key: `name: Annotated[type, kind, meaning] = default`. A key without a default is
+required.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def _or_null(schema: Schema) -> Schema:
 
 @dataclass(frozen=True, slots=True)
 class Section(Kind[_T_co]):
-    """The kind of a section, or of a list of sections. `keys` are the keys of the section."""
+    """The kind of a key whose value is a section or a list of sections. `keys` are the keys of the section."""
 
     keys: Mapping[str, Key]
 
@@ -84,8 +85,8 @@ class Section(Kind[_T_co]):
 def section(model: type[_T], elsewhere: Mapping[str, str] = _NONE, empty: Collection[str] = ()) -> Section[_T]:
     """Return the kind of a map whose keys are the fields of the dataclass `model`.
 
-    `empty` keys are accepted only with null. `elsewhere` are keys of other versions of Cortex, each with the advice for
-    the error.
+    The keys in `empty` may only have the value null. `elsewhere` has keys of other versions of Cortex, each with the
+    advice for the error.
     """
     keys = {each.name: _key(each) for each in fields(cast("type[Any]", model))}
 
@@ -114,7 +115,7 @@ def section(model: type[_T], elsewhere: Mapping[str, str] = _NONE, empty: Collec
 
 
 def sections(of: Section[_T]) -> Section[tuple[_T, ...]]:
-    """Return the kind of a list of such maps."""
+    """Return the kind of a list whose items are of the kind `of`."""
     return Section(items(of.read), {"type": "array", "items": of.schema}, "list of maps", of.keys)
 
 

@@ -2,7 +2,7 @@
 
 A field defines a key's type, kind with bounds, meaning and default. The reader, the JSON Schema and the reference in
 docs/ are made from the fields. The keys are those of Cortex' AsyncAPI 0.35, with `min_replicas: 0` from 0.42.
-`insula.project.configuration.rules` has the rules between keys.
+`insula.project.configuration.rules` has the rules that concern several keys.
 
 `ApiSpec.from_json` applies the same rules to a spec from a request as to a file, so no other code checks a spec again.
 The JSON has the keys of cortex.yaml in alphabetical order; only `handler.config` keeps the order of the file.
@@ -62,7 +62,7 @@ _ADDED: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """Files that define what to install, in the order shell, conda, pip."""
+    """Files that define what to install. They are used in the order shell, conda, pip."""
 
     pip: Annotated[
         str, PATH, "Requirements file for pip; a line may name a package of the project, such as `./mylib`."
@@ -156,7 +156,7 @@ class Handler:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Resources of one replica, for all its processes. On one machine `mem`, `gpu` and `inf` have an effect."""
+    """Resources of one replica, for all its processes. On one machine, only `mem`, `gpu` and `inf` have an effect."""
 
     cpu: Annotated[
         Quantity,
@@ -260,7 +260,7 @@ class Autoscaling:
 
     @property
     def target(self) -> float:
-        """The `target_replica_concurrency`. It is that of a replica with one slot until `rules.completed`."""
+        """The `target_replica_concurrency`, or 1.0 if `rules.completed` has not set it yet."""
         return self.target_replica_concurrency or 1.0
 
 
@@ -314,16 +314,16 @@ class ApiSpec:
 
     @property
     def queue_limit(self) -> int:
-        """Most workloads waiting or running; more get RESOURCE_EXHAUSTED. Independent of the current replicas."""
+        """Most workloads that wait or run; further submits get RESOURCE_EXHAUSTED. Independent of current replicas."""
         return self.autoscaling.max_replica_concurrency * max(1, self.autoscaling.max_replicas)
 
     def to_json(self) -> bytes:
-        """Return the canonical JSON. Equal specs give equal bytes, except that `config` keeps the order of its keys."""
+        """Return the canonical JSON. Equal specs give equal bytes if the keys of their `config` have the same order."""
         return json.dumps(_json_of(self), separators=(",", ":"), allow_nan=False).encode()
 
     @staticmethod
     def from_json(data: bytes) -> "ApiSpec":
-        """Return the spec in `data`. Raises ProjectInvalid, with API and key, if it breaks a rule."""
+        """Return the spec in `data`. Raises ProjectInvalid, with the names of API and key, if it breaks a rule."""
         if len(data) > SPEC_BYTES_MAX:
             raise ProjectInvalid(f"an API's configuration must not be larger than {SPEC_BYTES_MAX} bytes of JSON")
         try:
@@ -357,7 +357,7 @@ def _title(entry: Node, index: int) -> str:
 
 
 def _check_other_versions(entry: Node) -> None:
-    """Refuse other kinds and types first. Otherwise the error would report their keys as unknown."""
+    """Raise Invalid for another kind of API or type of handler, before their keys are reported as unknown."""
     kind = locate(entry, ("kind",))
     if kind is not entry and kind.value is not None and kind.value != KIND:
         advice = other_versions.KINDS.get(str(kind.value), other_versions.ANOTHER_KIND)

@@ -33,7 +33,10 @@ class Node:
 
 
 class Invalid(Exception):
-    """A value breaks a rule. `path` is its path in the API's entry. `at` is the path of the position in the error."""
+    """A value breaks a rule. `path` is the path of the value in the API's entry.
+
+    The error text has the line and column of the node at the path `at`, which is `path` by default.
+    """
 
     def __init__(self, problem: str, path: tuple[Step, ...] = (), at: tuple[Step, ...] | None = None) -> None:
         super().__init__(problem)
@@ -77,7 +80,7 @@ def read_below(step: Step, read: Callable[[Node], _T], node: Node) -> _T:
 
 
 def plain(node: Node) -> Json:
-    """Return the value without its positions. Raises Invalid for NaN and infinity, which JSON does not have."""
+    """Return the node's value as JSON, without positions. Raises Invalid for NaN and infinity, which JSON lacks."""
     match node.value:
         case dict() as members:
             return {key: read_below(key, plain, member) for key, member in members.items()}
@@ -124,7 +127,7 @@ def parse_json(data: bytes) -> Node:
 
 
 class _Pairs(list[tuple[str, object]]):
-    """A JSON object whose keys are not checked yet."""
+    """The members of a JSON object, in which a key may still occur twice."""
 
 
 def _node_of_json(value: object, depth: int, budget: Iterator[int]) -> Node:

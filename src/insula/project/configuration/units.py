@@ -1,4 +1,4 @@
-"""Durations and quantities as cortex.yaml writes them: `1h30m`, `200m`, `20Mi`."""
+"""Durations and quantities in the notation of cortex.yaml: `1h30m`, `200m`, `20Mi`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def format_duration(duration: timedelta) -> str:
-    """Return the canonical text of `duration`: in whole seconds if possible, so that `1m` and `60s` give the same."""
+    """Return the canonical text of `duration`: in whole seconds if possible, else in milliseconds. `1m` gives `60s`."""
     if duration % timedelta(seconds=1):
         return f"{Decimal(duration // timedelta(microseconds=1)) / 1000:f}ms"
     return f"{duration // timedelta(seconds=1)}s"
@@ -44,7 +44,7 @@ def format_duration(duration: timedelta) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """An amount in Kubernetes' notation. Keeps the text of the file. Make it with `parse_quantity`."""
+    """An amount in Kubernetes' notation; `text` is the text in the file. Make it with `parse_quantity`."""
 
     text: str
 
