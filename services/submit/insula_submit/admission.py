@@ -192,7 +192,7 @@ class Admission:
 
 
 async def _read_head(chunks: AsyncIterator[bytes]) -> tuple[bytes, bool]:
-    """Read until the payload is over INLINE_BYTES_MAX or has ended. Returns the bytes, and whether they are the whole payload."""
+    """Read until the payload is over INLINE_BYTES_MAX or has ended. Returns the bytes, and whether they are all."""
     head = bytearray()
     async for chunk in chunks:
         head += chunk
