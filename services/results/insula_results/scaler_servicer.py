@@ -124,7 +124,10 @@ def _metric(scaled_object: ScaledObjectRef) -> str:
 
 
 def _target(scaled_object: ScaledObjectRef) -> float | None:
-    """Return the target in the trigger's metadata; None if there is none. Raises InvalidArgument."""
+    """Return the key `target` of the KEDA trigger's metadata; None if it is not set.
+
+    It replaces `target_replica_concurrency`. Raises InvalidArgument unless it is a number above 0.
+    """
     text: Any = scaled_object.scalerMetadata.get(TARGET)
     if text is None:
         return None

@@ -68,7 +68,8 @@ class Sweeper:
         # Right after an outage of Redis no lease has been renewed, so an old lease proves nothing.
         if not api.live and self._steady and (cancelled := await self._retention.abandon(api.name, count=PAGE)):
             log.warning(
-                "abandoned workloads of a deleted api cancelled", extra={"api": api.name, "workloads": cancelled}
+                "cancelled the workloads of a deleted api whose worker is gone",
+                extra={"api": api.name, "workloads": cancelled},
             )
         forgotten = await self._forget_expired(api.name)
         deleted = await self._delete_stale_uploads(api.name)
@@ -76,7 +77,7 @@ class Sweeper:
             log.info("expired data deleted", extra={"api": api.name, "workloads": forgotten, "uploads": deleted})
         if not api.live and await self._retention.drop(api.name):
             await self._registry.remove(api.name)
-            log.info("last record of a deleted api removed", extra={"api": api.name})
+            log.info("deleted api has no data left: removed from the registry", extra={"api": api.name})
 
     async def _forget_expired(self, api: str) -> int:
         """Delete expired workloads, a page at a time. Returns their number.

@@ -76,7 +76,7 @@ class Release:
         return self._launch is not None and not self._may_start.is_set()
 
     def observe(self) -> Observed:
-        """Return the current state of the release. Its phase is that of all its runners together."""
+        """Return the current state of the release. It is `ready` once all its runners are."""
         return Observed(self.number, self.target, self.role, (self.phase,), self.waits)
 
     def start(self) -> None:

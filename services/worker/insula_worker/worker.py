@@ -247,7 +247,7 @@ class Worker:
                 await self._registry.promote(self._settings.api, serving.target.version)
             await self._registry.report(self._settings.api, self._settings.worker, releases)
         except (StoreUnavailable, StoreFull, ApiNotFound) as error:
-            log.warning("status report failed", extra={"error": str(error)})
+            log.warning("cannot report the state of this worker to Redis, retrying", extra={"error": str(error)})
 
     async def _withdraw(self) -> None:
         try:

@@ -153,7 +153,7 @@ class WorkloadLedger:
         When this returns, the accepted workloads are on disk (invariant I1). Safe to repeat with the same ids.
 
         If a workload was accepted with the same `idempotency` within the last 24 h, the answer has its id, and nothing
-        is stored. The answer is QueueFull if `queue_limit` workloads wait or run, ApiNotFound if the API is closed,
+        is stored. The answer is QueueFull if `queue_limit` workloads wait or run, ApiNotFound if the API was deleted,
         IdempotencyConflict if the key was used for another request, StoreUnavailable if an upload took too long.
         Raises StoreFull at Redis' memory limit; then nothing is stored.
         """

@@ -1,4 +1,4 @@
-"""Typed messages between the supervisor and a runner. Jobs go to the runner; outcomes and metrics come back."""
+"""Typed messages between the worker and a runner. Jobs go to the runner; outcomes and metrics come back."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from insula_runner.frames import Frame, Header, encode_frame
 RUNNER_REASONS: Final[frozenset[str]] = frozenset(
     {Reason.HANDLER_ERROR, Reason.PAYLOAD_INVALID, Reason.RESULT_INVALID, Reason.RESULT_TOO_LARGE}
 )
-"""Reasons that a runner may send. The supervisor and the ledger set all other reasons."""
+"""Reasons that a runner may send. The worker and the ledger set all other reasons."""
 
 
 @dataclass(slots=True, eq=False)

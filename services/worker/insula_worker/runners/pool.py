@@ -129,7 +129,10 @@ class RunnerPool:
                 self.give(other for other in taken if other is not job)
 
     async def stop(self, leave_s: float, because: str = STOPPING) -> None:
-        """End all runners, within `leave_s` seconds if they are idle. Cancel `keep` first."""
+        """End all runners. Cancel the task of `keep` first.
+
+        A runner with a job is killed at once. An idle one is killed if it has not exited within `leave_s` seconds.
+        """
         await asyncio.gather(*(runner.stop(leave_s, because) for runner in self._runners))
 
     def _phase_changed(self, phase: Phase, reason: str) -> None:
