@@ -127,7 +127,8 @@ class Round:
         output, errors = await callers.communicate()
         if callers.returncode != 0:
             print(errors.decode(), file=sys.stderr)
-            raise RoundFailed(f"{self._system.name}, round {self._number}: {errors.decode().splitlines()[-1]}")
+            reason = (errors.decode().splitlines() or [f"exit code {callers.returncode}"])[-1]
+            raise RoundFailed(f"{self._system.name}, round {self._number}: {reason}")
         found: dict[str, Any] = json.loads(output)
         return found
 

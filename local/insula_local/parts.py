@@ -59,8 +59,9 @@ def metrics_socket(worker: str) -> str:
 class Parts:
     """Makes the parts of one stack.
 
-    `enclosed` is whether SeaweedFS has its own network namespace. `ports` has a port for each name in PORTS, and for
-    each in SEAWEEDFS_PORTS unless `enclosed`. `names` are the APIs with a worker: of the plan, or deployed later.
+    `enclosed` is whether SeaweedFS has its own network namespace. `ports` maps each name in PORTS to its
+    port. If SeaweedFS has no namespace, it maps those in SEAWEEDFS_PORTS too. `names` lists the APIs that have a
+    worker, from the plan or from a later deployment.
     """
 
     plan: Plan

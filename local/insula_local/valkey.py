@@ -35,7 +35,7 @@ def allocator(folders: Sequence[Path] = LIBRARIES) -> dict[str, str]:
     """Return the variables that select Valkey's allocator: the machine's jemalloc if it is in `folders`, else glibc's.
 
     The wheel's Valkey is built without jemalloc, which Valkey itself prefers. glibc mixes the blocks of workloads with
-    those of scripts, so scripts slow down as the queue grows. `benchmarks.depth` compares both at 1,000,000 workloads.
+    those of scripts, so scripts slow down as the queue grows. `benchmarks.depth` measures it.
     """
     for folder in folders:
         if (library := folder / JEMALLOC).is_file():
