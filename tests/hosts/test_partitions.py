@@ -142,7 +142,7 @@ def test_workers_without_redis_finish_their_workloads_and_write_the_results_late
     for worker in fleet.workers("job"):
         cut(fleet.network.hosts[worker], fleet.redis_host)
     (tmp_path / host).touch()
-    until_blocking(lambda: "outcome not written" in fleet.log(host))
+    until_blocking(lambda: "cannot store the end of an attempt" in fleet.log(host))
     waiting = fleet.submit_one("job")
     assert (fleet.status("job", id), fleet.status("job", waiting)) == ("in_progress", "in_queue")
     fleet.network.mend()

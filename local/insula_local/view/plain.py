@@ -25,7 +25,7 @@ ROUTINE: Final = {
     "polling for workloads...",
     "processing workload...",
     "workload processing complete",
-    "phase changed",  # the view shows phases
+    "version changed its phase",  # the view shows phases
     "installation step started",
     "installing",  # the view shows the progress
     "handler isolation incomplete",  # `insula up` reports it once for all workers

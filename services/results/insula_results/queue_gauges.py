@@ -41,7 +41,8 @@ class QueueGauges:
                 self._counts = await self._read()
         except (StoreUnavailable, TimeoutError) as error:
             self._counts = {}
-            log.warning("queue lengths unavailable", extra={"error": str(error) or f"no answer within {LOOK_S:g} s"})
+            reason = str(error) or f"no answer within {LOOK_S:g} s"
+            log.warning("no queue lengths in the metrics: Redis is unavailable", extra={"error": reason})
 
     async def _read(self) -> dict[str, tuple[int, int]]:
         apis = [name for name, registration in (await self._registry.all()).items() if registration.live]

@@ -61,7 +61,10 @@ class Sweeper:
                 await self._sweep(api)
             except (StoreUnavailable, StoreFull) as error:  # the other APIs are still swept
                 steady = False
-                log.warning("api sweep failed", extra={"api": api.name, "error": str(error)})
+                log.warning(
+                    "expired data of an API not deleted, retrying",
+                    extra={"api": api.name, "error": str(error)},
+                )
         self._steady = steady
 
     async def _sweep(self, api: Registration) -> None:

@@ -107,7 +107,10 @@ class Release:
             try:
                 await self.pool.keep(self._launch)
             except Exception as error:
-                log.exception("unexpected error in a release", extra={"version": self.target.version})
+                log.exception(
+                    "unexpected error in the worker: it starts this version's handler processes again",
+                    extra={"version": self.target.version},
+                )
                 await self.pool.stop(0, "the worker failed")
                 self._enter(Phase.FAILING, f"the worker failed with {error!r}")
             await asyncio.sleep(pause_s(1))
@@ -119,7 +122,9 @@ class Release:
             try:
                 return await install(self._registration, self._folder, self._settings, self._views, self._tell)
             except (InsulaError, OSError) as error:
-                log.warning("installation failed", extra={"version": self.target.version, "reason": str(error)})
+                log.warning(
+                    "cannot install the version, retrying", extra={"version": self.target.version, "reason": str(error)}
+                )
                 self._enter(Phase.FAILING, str(error))
             failures += 1
             await asyncio.sleep(pause_s(failures))
@@ -137,5 +142,7 @@ class Release:
         if self.phase is Phase.DRAINING:
             return
         self.phase, self.reason = phase, reason[-REASON_CHARS_MAX:]
-        log.info("phase changed", extra={"version": self.target.version, "phase": phase, "reason": self.reason})
+        log.info(
+            "version changed its phase", extra={"version": self.target.version, "phase": phase, "reason": self.reason}
+        )
         self._changed()

@@ -130,7 +130,7 @@ class Worker:
                 return await answers(redis)
 
         reason = await until_stuck(self._claiming.pulse, stores.policy.lease.total_seconds(), answers_anew)
-        log.error("worker not alive", extra={"error": reason})
+        log.error("worker is stuck and will exit with code 1", extra={"error": reason})
         await self._server.set_alive(False)
         end_s = self._settings.grace.total_seconds() + ENDING_S
         asyncio.get_running_loop().call_later(end_s, _end_now, reason)
@@ -264,7 +264,7 @@ def _end_now(reason: str) -> None:
     """Exit with code 1, because a stuck task may also block the drain. Print the unfinished tasks and `reason`."""
     try:
         for task in asyncio.all_tasks():
-            note(f"does not end: {task!r}")
+            note(f"task did not end: {task!r}")
         note(f"worker: {reason}")
     finally:
         os._exit(1)

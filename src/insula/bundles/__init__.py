@@ -50,7 +50,7 @@ class Bundles:
         """Delete every bundle that is older than a day and belongs to none of `versions`."""
         deleted = await self._run("sweep", stdin="\n".join(versions).encode())
         for key in deleted.decode().split():
-            log.info("bundle deleted", extra={"object": key})
+            log.info("unused bundle deleted", extra={"object": key})
 
     async def _run(self, *arguments: str, stdin: bytes = b"") -> bytes:
         """Run the child with these arguments and stdin; return its stdout. The child is killed if this process ends."""

@@ -12,6 +12,6 @@ log = logging.getLogger(__name__)
 def log_damage(api: str, id: str, error: str) -> None:
     """Log that the record of a workload is damaged. `error` is what Redis reported."""
     log.error(
-        "record damaged: repair its key in Redis, or delete the key to drop the workload",
+        "workload record damaged: repair its key in Redis, or delete the key to drop the workload",
         extra={"id": id, "key": ApiKeys(api).workload(id), "error": error},
     )

@@ -152,7 +152,9 @@ class _Connection(asyncio.Protocol):
 
     def _refuse(self, reason: str) -> None:
         """Close the connection and log the reason. The edge never sends such bytes."""
-        log.warning("connection of the edge closed: it sent what Envoy never sends", extra={"reason": reason})
+        log.warning(
+            "closed a connection because of an invalid request, which Envoy never sends", extra={"reason": reason}
+        )
         self.abort()
 
     def on_url(self, url: bytes) -> None:

@@ -197,4 +197,7 @@ async def _follow(servers: Sequence[Server], is_ready: Callable[[], Awaitable[bo
             await server.set_serving(ready)
         if ready != was_ready:
             was_ready = ready
-            log.log(logging.INFO if ready else logging.WARNING, "readiness changed", extra={"ready": ready})
+            if ready:
+                log.info("ready: Redis answers again")
+            else:
+                log.warning("not ready: Redis does not answer")

@@ -110,12 +110,16 @@ def _pack(detail: Message) -> AnyMessage:
     return packed
 
 
-async def _refuse_anything(context: grpc.aio.ServicerContext[Any, Any], error: Exception) -> NoReturn:
+async def _refuse_anything(
+    context: grpc.aio.ServicerContext[Any, Any], error: Exception, behaviour: Behaviour
+) -> NoReturn:
     if isinstance(error, errors.InsulaError) and (code := status_code(type(error))):
         await _refuse(context, error, code)
     if isinstance(error, grpc.aio.AbortError):
         raise error
-    log.error("unexpected error in an RPC", exc_info=error)
+    log.error(
+        "unexpected error in an RPC, answered with INTERNAL", extra={"method": behaviour.__qualname__}, exc_info=error
+    )
     await context.abort(StatusCode.INTERNAL, "internal error; see the service's log")
 
 
@@ -195,7 +199,7 @@ def _wrap_unary(behaviour: Behaviour, take: Take, named: Name) -> Behaviour:
         try:
             return await behaviour(await take(requests), context)
         except Exception as error:  # noqa: BLE001 - the RPC edge: whatever it is, the caller gets a status
-            await _refuse_anything(context, named(error))
+            await _refuse_anything(context, named(error), behaviour)
 
     return call
 
@@ -208,6 +212,6 @@ def _wrap_stream(behaviour: Behaviour, take: Take, named: Name) -> Behaviour:
             async for message in behaviour(await take(requests), context):
                 yield message
         except Exception as error:  # noqa: BLE001 - as above
-            await _refuse_anything(context, named(error))
+            await _refuse_anything(context, named(error), behaviour)
 
     return call

@@ -193,7 +193,7 @@ def test_a_worker_still_logs_each_routine_message() -> None:
 
 
 def test_the_json_form_prints_every_line_unchanged() -> None:
-    lines = [record("phase changed", process=WORKER), record("\x9b hello", id="0192"), "no record \x9b"]
+    lines = [record("version changed its phase", process=WORKER), record("\x9b hello", id="0192"), "no record \x9b"]
     with piped(LogForm.JSON) as (view, shown):
         for line in lines:
             view.worker_line("echo", line, WORKER)

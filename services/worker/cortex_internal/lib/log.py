@@ -136,7 +136,8 @@ class StdoutHandler(logging.Handler):
         if self.dropped_lines > 1:
             return ""
         text = (
-            f"a log line of {line_bytes} bytes was dropped, the limit is {LINE_BYTES_MAX}; later ones are only counted"
+            f"a log line of {line_bytes} bytes was dropped, the limit is {LINE_BYTES_MAX} bytes; "
+            "later ones are only counted"
         )
         notice = logging.LogRecord(record.name, logging.WARNING, record.pathname, record.lineno, text, (), None)
         return self.format(notice)

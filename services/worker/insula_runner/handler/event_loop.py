@@ -13,7 +13,7 @@ from typing import Any, Awaitable, Dict, Optional
 
 from cortex_internal.lib.log import logger
 
-UNNAMED = "an error in the event loop"
+UNNAMED = "an error in the handler's event loop"
 
 
 class EventLoop:

@@ -148,7 +148,7 @@ class Outcomes:
             log_damage(attempt.lease.api, attempt.lease.id, str(error))
             why = "its outcome could not be written"
         else:
-            log.error("unexpected error in an attempt", extra={"id": attempt.lease.id}, exc_info=error)
+            log.error("unexpected error while the outcome was written", extra={"id": attempt.lease.id}, exc_info=error)
             why = f"the worker failed with {type(error).__name__}"
         self.take(attempt, Unfinished(why, Blame.LOST))
 
@@ -239,7 +239,7 @@ class Outcomes:
             return
         except Exception as error:
             if not is_damage(error):  # which reclaim logs, because it takes the workload
-                log.exception("unexpected error in an attempt", extra={"id": lease.id})
+                log.exception("unexpected error while the attempt was given up", extra={"id": lease.id})
             self._ended(attempt, workload_ended=False)
             return
         if status is Status.FAILED:
@@ -283,7 +283,7 @@ async def _until_written(lease: Lease, write: Callable[[], Awaitable[Written]]) 
         except StoreUnavailable as error:
             if is_damage(error):
                 raise
-            log.warning("outcome not written, will retry", extra={"id": lease.id, "error": str(error)})
+            log.warning("cannot store the end of an attempt, retrying", extra={"id": lease.id, "error": str(error)})
             await asyncio.sleep(STORE_RETRY_S)
 
 

@@ -70,7 +70,7 @@ class WorkerLog:
         """Count a line that was dropped because it was too long. Log a warning for the first one."""
         self.lines_too_long += 1
         if self.lines_too_long == 1:
-            limit = f"the limit is {LINE_BYTES_MAX}; later ones are only counted"
+            limit = f"the limit is {LINE_BYTES_MAX} bytes; later ones are only counted"
             self._warn(f"a log line of {size_bytes} bytes was dropped, {limit}")
 
     def wait_for_room(self, resume: Callable[[], None]) -> bool:

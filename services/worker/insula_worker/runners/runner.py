@@ -135,7 +135,9 @@ class Runner:
             try:
                 process = await self._start()
             except HandlerStartFailed as error:
-                log.warning("handler failed to start", extra={"reason": str(error), "traceback": error.traceback})
+                log.warning(
+                    "handler failed to start, retrying", extra={"reason": str(error), "traceback": error.traceback}
+                )
                 self._enter(Phase.FAILING, f"{error}\n{error.traceback}".strip())
             else:
                 log.info("handler ready", extra={"seconds": round(loop.time() - started_at, 3)})
