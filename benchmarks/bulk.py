@@ -7,7 +7,7 @@ worker is stopped with SIGSTOP, so that the rows do not depend on it. Each paylo
 for each measurement: workloads a second, as the median and the range of the rounds, and the CPU time of each part for
 one workload. The load generator runs on the same machine. Rows:
 
-    :batch          POST /echo:batch on some connections, until the last answer
+    :batch          POST /echo:batch on --connections connections, until the last answer
     stream          Client.submit_many, until the last answer
     end to end      Client.submit_many, then Client.results until the last end; the worker runs
     fetch           Client.results of workloads that have ended
@@ -73,7 +73,7 @@ def part_of(command: str) -> str:
 
 @contextmanager
 def measured(stack: Stack, row: Row, workloads: int) -> Generator[None]:
-    """Add a round to the row: the time and CPU of the block."""
+    """Add a round to the row: the time and the CPU time of the block, which handles `workloads` workloads."""
     roles = {**roles_below(stack.pid, part_of), os.getpid(): "client"}
     before, began_s = cpu_s(roles), time.perf_counter()
     yield
@@ -96,7 +96,7 @@ def worker_stopped(stack: Stack) -> Generator[None]:
 
 
 def post_batch(url: str, lines: int) -> list[str]:
-    """POST a batch, and read the answers meanwhile. Return the ids."""
+    """POST a batch of `lines` workloads, and read the answers meanwhile. Return the ids of the workloads."""
     parts, body = urlsplit(url), (LINE + b"\n") * lines
     head = f"POST /echo:batch HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n"
     with socket.create_connection((str(parts.hostname), parts.port or 80)) as connection, ThreadPoolExecutor(1) as pool:

@@ -39,7 +39,11 @@ API = "echo"
 
 
 class Queue:
-    """The queue of one API in one Redis. Of each step of its rounds: workloads per second, and Redis' CPU for each."""
+    """The queue of one API in one Redis.
+
+    `rates` has the workloads a second of each step, one figure for each round. `cpu_us` has the CPU time of Redis' main
+    thread for one workload.
+    """
 
     def __init__(self, url: str) -> None:
         self.redis: Redis = connect(url)
@@ -70,7 +74,7 @@ class Queue:
             assert not await self.ledger.finish_all([(one.lease, RESULT) for one in claims[first : first + AT_ONCE]])
 
     async def round(self, count: int = ROUND) -> None:
-        """Submit, claim and finish `count` workloads, and note what it takes."""
+        """Submit, claim and finish `count` workloads. Add the figures of these three steps to `rates` and `cpu_us`."""
         async with self.noted("submit", count):
             await self.submit(count)
         async with self.noted("claim", count):
@@ -80,7 +84,7 @@ class Queue:
 
     @asynccontextmanager
     async def noted(self, step: str, count: int) -> AsyncGenerator[None]:
-        """Note the rate of the block, which does a step of `count` workloads, and the CPU of Redis' main thread."""
+        """Add the figures of the block to `rates` and `cpu_us`. The block does one step for `count` workloads."""
         began_s, began_cpu_s = time.perf_counter(), await self.used_cpu_s()
         yield
         self.rates[step].append(count / (time.perf_counter() - began_s))
@@ -100,7 +104,7 @@ class Queue:
         return ended
 
     async def used_bytes(self) -> int:
-        """Return the memory of Redis, once it does not rewrite its file."""
+        """Wait until Redis does not rewrite its append-only file, then return the memory that Redis uses."""
 
         async def is_idle() -> bool:
             return not (await self.redis.info("persistence"))["aof_rewrite_in_progress"]
@@ -110,12 +114,12 @@ class Queue:
 
 
 async def all_of(calls: Iterable[Awaitable[None]]) -> None:
-    """Run these calls at once."""
+    """Run these calls concurrently, and wait for all of them."""
     await asyncio.gather(*calls)
 
 
 async def measure(empty_url: str, long_url: str, queued: int) -> str:
-    """Return the table."""
+    """Measure a queue that stays empty between rounds, and one of `queued` workloads. Return the table in Markdown."""
     empty, long = Queue(empty_url), Queue(long_url)
     for queue in (empty, long):
         await queue.ledger.open(API)
@@ -155,7 +159,7 @@ async def measure(empty_url: str, long_url: str, queued: int) -> str:
 
 
 def main() -> int:
-    """Print the table."""
+    """Start two Valkeys, measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--queued", type=int, default=1_000_000)
     queued = parser.parse_args().queued // AT_ONCE * AT_ONCE

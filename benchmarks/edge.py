@@ -29,7 +29,7 @@ REQUESTS: Final[Mapping[str, tuple[str, str]]] = {
     "GET": ("/predict/01890a5d-ac96-774b-bcce-b302099a8057", ""),
     "health": ("/healthz", ""),
 }
-"""Path and wrk script. The last request reaches no service, so it measures the filters only."""
+"""The path and the wrk script of each request. `health` reaches no service, so it measures Envoy's filters only."""
 
 
 def cpu_s(pid: int) -> float:

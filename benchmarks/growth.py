@@ -36,7 +36,10 @@ SLOTS: Final = (1, 4, 16, 64)
 
 @dataclass(frozen=True)
 class Point:
-    """What is measured: `queued` workloads, for workers with threads as slots. Of `varied`, `value` is plotted."""
+    """One measurement: `workers` workers with `slots` threads each drain `queued` workloads of `payload_bytes` each.
+
+    `varied` names the quantity that varies, the x axis of the plot. `value` is the value of this quantity.
+    """
 
     varied: str
     value: int
@@ -47,7 +50,7 @@ class Point:
 
 
 def points(workloads: int, queued_max: int) -> Iterator[Point]:
-    """Vary one thing at a time."""
+    """Yield the points: the queue, the payload, the workers and the slots vary, one at a time."""
     for queued in QUEUED:
         if queued <= queued_max:
             yield Point("queued workloads", queued, queued)
@@ -60,14 +63,14 @@ def points(workloads: int, queued_max: int) -> Iterator[Point]:
 
 
 def fill(client: Client, point: Point, count: int) -> None:
-    """Submit `count` workloads."""
+    """Submit `count` workloads with payloads of the size of the point."""
     payload = json.dumps({"text": "x" * (point.payload_bytes - 11)}).encode()
     for answer in client.submit_many("echo", (payload for _ in range(count)), content_type="application/json"):
         assert answer.error is None
 
 
 def drain(stack: Stack, completed: int) -> None:
-    """Wait until so many workloads are completed."""
+    """Wait until the stack has `completed` completed workloads."""
     until_blocking(lambda: stack.counts("echo").get("completed") == completed, DRAINED_S)
 
 

@@ -1,5 +1,8 @@
 """Measures Redis' memory for a workload, waiting and ended, at a high and at a low rate of submits.
 
+Redis keeps the records of ended workloads in buckets: one hash for all ids with the same first characters, which are
+the time of the submit.
+
 .venv/bin/python -m benchmarks.records
 """
 
@@ -33,17 +36,17 @@ async def used_bytes(redis: Redis) -> int:
 
 
 def frequent_id(_: int) -> str:
-    """Return an id whose bucket has many others: of frequent submits."""
+    """Return an id that shares its bucket with many others, as after frequent submits."""
     return new_id()
 
 
 def rare_id(number: int) -> str:
-    """Return an id that is alone in its bucket, as if a workload were submitted every few seconds."""
+    """Return an id that is alone in its bucket, as if a workload were submitted every 4 s. `number` makes it unique."""
     return f"{number // 16:08x}-{number % 16:x}{new_id()[10:]}"
 
 
 async def fill(ledger: WorkloadLedger, ids: Callable[[int], str], first: int) -> None:
-    """Submit WORKLOADS workloads."""
+    """Submit WORKLOADS workloads. Their ids are `ids` of the numbers from `first`."""
     for begin in range(first, first + WORKLOADS, AT_ONCE):
         chosen = [ids(number) for number in range(begin, begin + AT_ONCE)]
         await asyncio.gather(*(ledger.submit("echo", id, PAYLOAD, queue_limit=10**6) for id in chosen))

@@ -41,7 +41,7 @@ async def launch(isolation: Isolation, folder: Path) -> RunnerLaunch:
 
 
 def ignore(*_: object) -> bool:
-    """No job is given, so there is no answer."""
+    """Take the place of the worker's callback for answers. It is never called, because the runner gets no job."""
     return False
 
 

@@ -56,7 +56,10 @@ def buf(*arguments: str) -> bool:
 
 
 def breaks_nothing(descriptor: Path, scratch: Path) -> bool:
-    """Whether clients of the base commit's contracts are compatible with these, on the wire and in JSON."""
+    """Whether the working tree's contracts suit clients of the base commit's contracts, on the wire and in JSON.
+
+    `descriptor` has the contracts of the working tree. `scratch` is a folder for those of the base commit.
+    """
     base = base_commit()
     archive = git("archive", "--format=tar", base, "protos") if base else None
     if archive is None:

@@ -111,7 +111,7 @@ DEFAULTS = {
     "handler.max_memory_per_process": "no limit",
     "networking.endpoint": "`/<name>`",
 }
-"""Defaults that follow from something else."""
+"""Texts in the column `default`, for keys whose default is another key's value, or is clearer in other words."""
 
 
 def config_schema() -> Schema:

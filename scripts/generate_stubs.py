@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 KEDAS = "externalscaler"
-"""Folder of KEDA's contract. Its package name is not ours to choose, so protoc sees the folder below `insula`. Then the
-stubs are in the package insula.externalscaler."""
+"""Folder with the .proto file of KEDA, whose package name is fixed. protoc sees the folder as insula/externalscaler, so
+that the stubs are in the Python package insula.externalscaler."""
 
 
 def package_folder(name: str) -> Path:
@@ -43,7 +43,7 @@ def run_protoc(protos: Path, *arguments: str) -> None:
 
 
 def sources_in(protos: Path) -> list[str]:
-    """Return every .proto below `protos`, as protoc names it."""
+    """Return every .proto below `protos`, by the path that protoc knows it by."""
     paths = (path.relative_to(protos) for path in protos.rglob("*.proto"))
     return sorted(f"insula/{path}" if path.parts[0] == KEDAS else str(path) for path in paths)
 

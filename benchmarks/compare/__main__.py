@@ -34,9 +34,9 @@ QUICK: Final = Size(jobs=300, end_to_end=200, closed=50, open_s=1.0, warm_up=50)
 async def measure(
     systems: Sequence[System], rounds: int, size: Size, found: Environment
 ) -> tuple[list[Row], list[RoundFailed]]:
-    """Measure all systems in turn, `rounds` times, so that a change of the machine meets all of them.
+    """Measure all systems in turn, `rounds` times, so that other load on the machine slows all of them.
 
-    Return the figures, and the rounds of peers that failed. Raises Untrusted if Insula fails, or a peer always does.
+    Return the figures, and the failed rounds of peers. Raises Untrusted if a round of Insula fails, or all of a peer.
     """
     rows, failures = list[Row](), list[RoundFailed]()
     for number in range(1, rounds + 1):
@@ -57,7 +57,7 @@ async def measure(
 def page(
     rows: Sequence[Row], failures: Sequence[RoundFailed], systems: Sequence[System], found: Environment, size: Size
 ) -> str:
-    """Return the page of results, which opens with its limits."""
+    """Return the page of results, which opens with the limits of the comparison."""
     left_out = "".join(f"Left out, because it failed: {failure}.\n" for failure in failures)
     cores, memory_gib = os.cpu_count(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 30
     machine = f"{cores} cores and {memory_gib} GiB ({platform.machine()}, Linux {platform.release()})"

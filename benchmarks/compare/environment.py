@@ -1,4 +1,4 @@
-"""The environment of the peers: a folder with their packages. It is made once, and again when a lock changes."""
+"""The environment of the peers: a folder with their packages. It is made once, and again if a lock file has changed."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ METRICS: Final[Mapping[str, bool]] = {
 """The metrics of the table, and whether a higher value is better."""
 OURS: Final = "Insula"
 ON_NODE: Final = "BullMQ"
-"""Not on Python: its HTTP server and its worker take a fraction of the CPU of any peer on Python."""
+"""The peer on Node. It has a ratio of its own, because it takes a fraction of the CPU time of any peer on Python."""
 
 
 def with_sums(rows: Iterable[Row]) -> list[Row]:
@@ -43,7 +43,7 @@ def values(rows: Iterable[Row], system: str, metric: str) -> list[float]:
 
 
 def table(rows: Sequence[Row], systems: Sequence[str]) -> str:
-    """Return the table: the median of all rounds, the range in brackets, and our ratios to the peers."""
+    """Return the table in Markdown: medians of all rounds, ranges in brackets, and our ratios to the peers."""
     rows = with_sums(rows)
     lines = [
         f"| | {' | '.join(systems)} | ratio to the best on Python | ratio to {ON_NODE} |",
@@ -85,7 +85,10 @@ def _on_python(systems: Sequence[str]) -> list[str]:
 
 
 def _ratio(rows: Sequence[Row], peers: Sequence[str], metric: str, *, higher: bool) -> tuple[float, str] | None:
-    """Return our median against that of the best of `peers`, and its name. None if one of the two is missing."""
+    """Return the ratio of our median to the best of `peers`, and the name of this peer.
+
+    A ratio above 1 means that ours is better. Returns None if we or all peers have no value of the metric.
+    """
     ours = values(rows, OURS, metric)
     theirs = {one: statistics.median(found) for one in peers if (found := values(rows, one, metric))}
     if not ours or not theirs:

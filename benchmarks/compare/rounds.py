@@ -20,7 +20,7 @@ from benchmarks.compare.systems import Running, System
 
 CONNECTIONS: Final = 32
 RATES: Final = (50, 200, 500)
-"""Arrivals a second of the open loop."""
+"""Submits a second of the open loop: callers that arrive at random times and do not wait for each other."""
 OTHERS_MAX: Final = 0.15
 """Share of one core that other processes of the machine may use during a measurement."""
 WORKERS: Final = ("worker", "runner")
@@ -86,7 +86,7 @@ class Round:
         self._row("end to end jobs/s", found["per_s"], watch.others)
 
     async def _latencies(self, running: Running) -> None:
-        """One caller at a time, then callers that arrive at fixed average rates."""
+        """Measure the time from POST to result: with one caller, then with callers that arrive at each of RATES."""
         async with self._watched(running) as watch:
             found = await self._load("closed", running.url, self._size.closed)
         self._row("closed loop p50 ms", 1000 * found["p50_s"], watch.others)
@@ -98,7 +98,10 @@ class Round:
             self._row(f"open loop {rate}/s p99 ms", 1000 * found["p99_s"], watch.others)
 
     async def _queue(self, running: Running) -> None:
-        """Fill the queue while the worker stands still, drain it, and read each result once: POST and one GET."""
+        """Measure three steps: submits while the worker is stopped, the drain of the queue, and a GET of each result.
+
+        Also measure the CPU time that one workload takes in all three.
+        """
         ids = self._folder / "ids"
         used: dict[str, float] = {}
         workers = [pid for pid, role in running.roles().items() if role in WORKERS]
@@ -120,7 +123,7 @@ class Round:
         self._row("CPU µs/job", 1e6 * sum(used.values()) / self._size.jobs, watch.others)
 
     async def _load(self, *arguments: object) -> dict[str, Any]:
-        """Run the callers in a process of their own. Return what they measured."""
+        """Run peers/load.py, the program of the callers, with these arguments. Return the figures that it prints."""
         command = [self._environment.python, str(PEERS / "load.py"), *map(str, arguments)]
         pipe = asyncio.subprocess.PIPE
         callers = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
@@ -134,7 +137,10 @@ class Round:
 
     @asynccontextmanager
     async def _watched(self, running: Running, used: dict[str, float] | None = None) -> AsyncGenerator[Watch]:
-        """Add the CPU time of the block to `used`, and compare it with that of the whole machine."""
+        """Yield a Watch. At the end of the block, store in it the CPU share that other processes used during the block.
+
+        Add the CPU time that each role of the system used to `used`.
+        """
         watch, roles = Watch(), running.roles()
         before, busy_s, callers_s, began = cpu_s(roles), machine_busy_s(), _children_s(), time.perf_counter()
         yield watch
@@ -168,5 +174,5 @@ def check_quiet(rows: Iterable[Row]) -> None:
 
 
 def _children_s() -> float:
-    """Return the CPU time of this process and of its children that have ended: the callers."""
+    """Return the CPU time of this process and of its children that have ended, which are the callers."""
     return sum(os.times()[:4])

@@ -29,8 +29,8 @@ PEERS: Final = Path(__file__).parents[1] / "peers"
 START_S: Final = 60
 EVERYSEC: Final = {"appendonly": "yes", "appendfsync": "everysec", "save": ""}
 PATIENT: Final = "?socket_timeout=120"
-"""For redis-py. The benchmark stops a worker while it fills the queue. After the default of 5 s without an answer, the
-worker would lose the tasks in that answer."""
+"""Query of the Redis URL of workers that use redis-py. The benchmark stops a worker while it fills the queue. With
+redis-py's default time-out of 5 s, the worker would lose the tasks in the answer that it waited for."""
 
 
 @dataclass(frozen=True)
@@ -58,12 +58,12 @@ class System(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name in the table."""
+        """The system's name in the table."""
         ...
 
     @property
     def settings(self) -> str:
-        """How it is run, in words."""
+        """The system's settings and servers, in words, for the page of results."""
         ...
 
     def version(self, environment: Environment) -> str:

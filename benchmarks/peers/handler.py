@@ -1,4 +1,4 @@
-"""The work of every system: it answers with the payload's key."""
+"""The work of every peer on Python: the result contains the value of the key "key" of the payload."""
 
 
 def handle(payload):

@@ -26,10 +26,10 @@ import uvloop
 
 PAYLOAD = json.dumps({"key": "x" * 200}).encode()
 POLL_S = 0.002
-"""Pause between two looks of one caller for its result."""
+"""Pause of a caller between two GETs of its workload."""
 OPEN_CONNECTIONS = 64
 LAST = 128
-"""A worker runs at most 100 at once, so when the last 128 are completed, all are. `fetch` checks it."""
+"""A worker runs at most 100 workloads at once, so when the last 128 are completed, all are. `fetch` checks this."""
 TIMEOUT_S = 120
 
 
@@ -87,7 +87,7 @@ class Caller:
         return str(json.loads(await connection.ask(self._post))["id"])
 
     async def look(self, connection, id):
-        """Return whether the workload is completed."""
+        """GET a workload. Return whether it is completed. Raises ValueError for a wrong result."""
         request = f"GET {self._path}/{id} HTTP/1.1\r\nhost: {self._netloc}\r\n\r\n".encode()
         found = json.loads(await connection.ask(request))
         if found["status"] == "completed" and found["result"]["echo"] != "x" * 200:
@@ -150,7 +150,10 @@ async def fetch(url, ids_file, connections):
 
 
 async def drained(url, ids_file, pids):
-    """Look at one id at a time, every 20 ms. Each look costs time, so only the last ids are looked at."""
+    """Continue the stopped workers, and wait until all workloads are completed. Return the time and the rate.
+
+    GETs the last LAST workloads only, one at a time, every 20 ms: GETs of all would slow the system down.
+    """
     caller, ids = Caller(url), Path(ids_file).read_text().split()
     [connection] = await caller.connections(1)
     began = time.perf_counter()

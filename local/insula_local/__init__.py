@@ -17,7 +17,7 @@
     envoy_admin  asks Envoy to close its listeners
 
 One process with one event loop does all of this. Blocking work runs in threads: reading and packing a project, and
-calls of submit and of workers. Children are started only from the loop's thread, because a child is killed when the
+calls to submit and to workers. Children are started only from the loop's thread, because a child is killed when the
 thread that started it ends.
 
 Linux only: it uses the parent-death signal, pidfds and /proc.

@@ -15,11 +15,12 @@ A_MOMENT_S: Final = 1.5
 
 @dataclass
 class LocalApi:
-    """`project` is its directory if the API is from the command line, else None. Times are of time.monotonic().
+    """`project` is the project's directory if the user gave it to `insula up`, else None.
 
-    `version` is the last deployed version, empty before the first. `since` is the start of the wait for it. `state`
-    and `reason` are those last shown to the user. Until the API is ready, `phase` is the worker's phase, `phase_since`
-    the start of the phase, and `progress` the last line of pip, conda or dependencies.sh.
+    `version` is the last deployed version, empty before the first. `since` is the time at which the wait for this
+    version began. `state` and `reason` are those last shown to the user. Until the API is ready, `phase` is the
+    worker's phase, `phase_since` the start of the phase, and `progress` the last line of pip, conda or dependencies.sh.
+    Times are of time.monotonic().
     """
 
     name: str

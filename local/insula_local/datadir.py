@@ -138,7 +138,10 @@ class DataDirectory:
 
     @property
     def _short_folder(self) -> Path:
-        """A link to the short folder of the sockets, if there is one. After a kill, the next start removes both."""
+        """The path of a link to the folder of the sockets; no link exists if this folder is `run`.
+
+        If `insula up` is killed, the next start removes the link and the folder.
+        """
         return self.run / "sockets"
 
     def _remove_short_folder(self) -> None:

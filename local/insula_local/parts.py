@@ -27,7 +27,8 @@ WORKER_GRACE_S: Final = 5
 """How long a stopping worker waits for its handler. Then it returns unfinished workloads to the queue."""
 WORKER_STOP_S: Final = 6.0
 EDGE_STOP_S: Final = 0.7
-"""The limits for the stop of workers, then of Envoy and the services, then of the stores: together below 10 s."""
+"""Limit for the stop of Envoy. A stop takes less than 10 s in all: WORKER_STOP_S for the workers, then 1.5 s for Envoy
+and the services, then 1.5 s for the stores."""
 ENVOY_THREADS: Final = 2
 """Threads of Envoy for each process of submit and results. A request takes more CPU time in Envoy than in a service."""
 SOCKETS: Final = Path("/tmp")  # noqa: S108 - not our choice
@@ -203,7 +204,7 @@ class Parts:
         return self._service("results", name, INSULA_METRICS_LISTEN=f"{name}-metrics")
 
     def submit(self, name: str, take_log_line: Callable[[str], None]) -> Part:
-        """Return one process of submit as a part. `insula deploy` and other commands call ApiService of `submit`.
+        """Return one process of submit as the part `name`. Commands such as `insula deploy` call the part `submit`.
 
         `take_log_line` is called with each line of the process' stderr.
         """

@@ -24,13 +24,14 @@ from insula_local.settings import INTERNAL_PORT, Refused, Settings
 
 CONNECT_S: Final = 3
 DATA_PATH_BYTES_MAX: Final = 480
-"""Limit of the path. SQLite opens up to 512 bytes (sqlite3: MAX_PATHNAME), with /seaweedfs/filer.db-journal here."""
+"""Limit for the path of the data directory. SQLite opens paths of up to 512 bytes (sqlite3: MAX_PATHNAME), and its
+longest path here is that of seaweedfs/filer.db-journal in the data directory."""
 REPLICAS_MAX: Final = 100
 """Largest number of workers of one API on this machine: the default of `autoscaling.max_replicas`."""
 PROCESSES_MAX: Final = 64
 """Largest number of processes of submit, and of results."""
 ORIGIN: Final = re.compile(r"\*|[a-z][a-z0-9+.-]*://[a-z0-9.\[\]:_-]+")
-"""The format of the Origin header: scheme, host and optional port, in lower case, without a path."""
+"""A value of `--cors-origin`: `*`, or scheme, host and optional port, in lower case, without a path."""
 
 
 def check(settings: Settings, directories: Iterable[Path]) -> Plan:
@@ -136,7 +137,7 @@ def check_data(data: Path, projects: Iterable[Project]) -> None:
 
 
 def check_cache(settings: Settings) -> None:
-    """Make the cache. Raises Refused if that fails, or if its path has a colon, the separator of PATH."""
+    """Create the cache folder. Raises Refused if that fails, or if its path has a colon, the separator of PATH."""
     cache = settings.cache
     if ":" in str(cache) or "\n" in str(cache):
         raise Refused(
@@ -208,9 +209,9 @@ def check_redis(url: str) -> None:
 
 
 def check_isolation(settings: Settings) -> str:
-    """Return a line with the parts of isolation that this machine does not allow; empty if none, or with isolation off.
+    """Return one line with what this machine cannot isolate, and why; empty if nothing, or with isolation off.
 
-    Runs a test in the cache's folder of layers. Raises Refused if isolation is required and incomplete.
+    Runs bubblewrap in the cache's folder of environments. Raises Refused if isolation is required and incomplete.
     """
     try:
         return find_sandbox(settings.isolation, settings.cache / ENVIRONMENTS).missing

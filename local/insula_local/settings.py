@@ -36,8 +36,8 @@ class Refused(Exception):
 class Settings:
     """Paths are absolute, addresses IPv4 literals.
 
-    `ask` is whether to ask the user before a dependencies.sh runs. `anyone_may_call` accepts that the public listener,
-    which has no authentication, is open to other machines. `cors_origins` are the origins whose pages may read
+    `ask` is whether to ask the user before a dependencies.sh runs. `anyone_may_call` allows a public listener that
+    other machines can reach, although it has no authentication. `cors_origins` are the origins whose pages may read
     replies; "*" is any. `address_requests_per_s` limits each client address; 0 means no limit. `log_form` is the format
     of workers' log lines. If `verbose`, lines about each workload and phase are printed too. Parts inherit
     `environment`. `replicas` are the values `API=N` of `--replicas`; `processes` is the value of `--processes`.

@@ -33,7 +33,8 @@ from insula_local.supervision.supervise import Part, Supervised
 from insula_local.view.plain import Announcement, View
 
 DEATHS_MAX: Final = 5
-"""If a part dies this many times in a row before the stack is up, the start fails; for a worker, only its API does."""
+"""If a part dies this many times in a row before the stack is up, the start of the stack fails. If the part is a
+worker, only its API fails."""
 INTERRUPTED: Final = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 """Exit codes of a stack that was stopped before it was up."""
 FAILED: Final = 1

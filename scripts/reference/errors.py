@@ -86,7 +86,7 @@ DO: Final = {
     Reason.PAYLOAD_UNREADABLE: "Repair S3, then submit again.",
     Reason.WORKER_LOST: "Read the log of the worker: the handler probably crashes the process. Then submit again.",
 }
-"""What somebody does about a failed workload."""
+"""What to do about a failed workload, for each reason."""
 HTTP_BY_CODE: Final = {
     StatusCode.INVALID_ARGUMENT: 400,
     StatusCode.UNAUTHENTICATED: 401,
@@ -96,7 +96,7 @@ HTTP_BY_CODE: Final = {
     StatusCode.UNAVAILABLE: 503,
 }
 HTTP_BY_REASON: Final = {"PAYLOAD_TOO_LARGE": 413, "ENCODING_UNSUPPORTED": 415}
-"""The reasons for which guard.lua sets another HTTP status than Envoy."""
+"""The reasons for which answers.lua, a filter of the edge, sets another HTTP status than that of their gRPC code."""
 WITHIN: Final = {errors.InsulaError, errors.LeaseLost}
 """Errors that callers never get."""
 

@@ -67,7 +67,7 @@ MAY_BE_SET: Final = frozenset({
     "INSULA_LEASE_S", "INSULA_RETENTION_S", "INSULA_MAX_DELIVERIES", "INSULA_PAYLOAD_BYTES_MAX", "INSULA_LOG_LEVEL",
     "INSULA_CACHE", "INSULA_START_TIMEOUT_S",
 })  # fmt: skip
-"""The variables that `insula up` takes from its own environment; tests/unit/local compares them with its parts."""
+"""The variables of the user that `insula up` uses or passes to its parts. A test checks this list."""
 INSTEAD: Final = {
     "INSULA_ISOLATION": "no: `--isolation`",
     "INSULA_GRACE_S": "no: 5 s",
@@ -104,7 +104,7 @@ def page() -> str:
 
 
 def _with_up(variable: Variable) -> str:
-    """Whether a user of `insula up` may set it."""
+    """Return the cell of the column `insula up`: "yes" if a user may set the variable, else "no"."""
     return "yes" if variable.name in MAY_BE_SET else INSTEAD.get(variable.name, "no")
 
 
@@ -113,7 +113,7 @@ def _table(title: str, head: tuple[str, ...], rows: Iterable[str]) -> str:
 
 
 def _of_commands() -> set[str]:
-    """Return the rows of the variables that replace an option of a command."""
+    """Return the table rows of the variables that users can set in place of an option of a command."""
     group = typer.main.get_command(app)
     options = (option for command in getattr(group, "commands", {}).values() for option in command.params)
     named = ((option, getattr(option, "envvar", None), getattr(option, "help", "")) for option in options)

@@ -1,6 +1,7 @@
 """Insula turns a Python Handler class into a durable asynchronous API.
 
-Users import the names below. Each is loaded at its first use: `import insula` takes 10 ms, with gRPC 120 ms.
+Users import the names in `__all__`. Each name is loaded at its first use. So `import insula` takes 10 ms, and not the
+120 ms that it would take with gRPC.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The access rules of Redis for each process, as arguments of `ACL SETUSER` without the user's name and password.
 
 A worker may access the keys of its API only. submit and results may access the keys of all APIs and the registry, and
-no others. No user may run a command that lists keys, or that changes Redis' configuration, users or scripts. AUTH and
-HELLO need no rule.
+no other keys. No user may run a command that lists keys, or that changes Redis' configuration, users or scripts. Redis
+allows AUTH and HELLO to every user, so no rule names them.
 """
 
 from __future__ import annotations
@@ -38,6 +38,6 @@ def service_acl(service: str) -> str:
 
 
 def _rules(keys: tuple[str, ...], commands: tuple[str, ...]) -> str:
-    """Return rules that replace the keys, channels and commands that a user had before."""
+    """Return rules that allow these key patterns and commands only. They replace the former rules of the user."""
     allowed = [*(f"~{key}" for key in keys), "-@all", *(f"+{command}" for command in sorted(commands))]
     return " ".join(["on", "resetkeys", "resetchannels", *allowed])

@@ -1,4 +1,4 @@
-"""The cache folder. It has the Python environments of handlers, and notes which scripts a user allowed to run."""
+"""The cache folder: the Python environments of handlers, and a record of each script that the user allowed to run."""
 
 from __future__ import annotations
 

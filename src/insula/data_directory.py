@@ -1,4 +1,4 @@
-"""What commands read in the data directory of a stack: whether the stack runs, and its addresses."""
+"""Files in the data directory of a stack, from which commands read whether the stack runs, and its addresses."""
 
 from __future__ import annotations
 

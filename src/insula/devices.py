@@ -29,7 +29,7 @@ Device = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """The devices that one variable can name."""
+    """The devices of one kind: those that one environment variable, such as CUDA_VISIBLE_DEVICES, can name."""
 
     variable: str
     devices: tuple[Device, ...]
@@ -126,13 +126,16 @@ def _nvidia(root: Path) -> list[str]:
 
 
 def _amd(root: Path) -> int:
-    """Return the number of AMD's GPUs. A CPU has no SIMD units. Nodes that a container may not use cannot be read."""
+    """Return the number of AMD's GPUs: the nodes in /sys/class/kfd that have SIMD units.
+
+    The nodes of CPUs have none. A container cannot read the nodes of the GPUs that it may not use.
+    """
     nodes = (root / "sys/class/kfd/kfd/topology/nodes").glob("*/properties")
     return sum(bool(re.search(r"^simd_count [1-9]", _read(node), re.MULTILINE)) for node in nodes)
 
 
 def _neuron(root: Path) -> tuple[Device, ...]:
-    """Return the devices with the indices of their cores; none if the driver does not report its cores."""
+    """Return each device as the indices of its cores; none if the driver does not report the number of cores."""
     drivers = root / "sys/devices/virtual/neuron_device"
     counts = [_read(drivers / name / "core_count").strip() for name in _numbered(root / "dev", "neuron")]
     if not all(count.isdigit() and int(count) for count in counts):

@@ -15,7 +15,8 @@ ENDPOINTS: Final = "insula:endpoints"
 EVERY_API: Final = "insula:{*}:*"
 """Pattern of the keys of all APIs."""
 BUCKET_CHARS: Final = 10
-"""Leading digits of an id that name its bucket: 36 bits of its time, so a bucket holds the submits of 4.096 s."""
+"""The first characters of an id, nine digits and a hyphen, name its bucket: a hash with the records of ended workloads.
+Nine digits are 36 bits of the id's time, so a bucket holds the submits of 4.096 s."""
 
 
 class ApiKeys:

@@ -42,7 +42,7 @@ def put(text: str | bytes) -> None:
 
 
 def note(text: str, end: str = "\n") -> None:
-    """Print `visible` text on stderr, also if stderr is a file: a person may read the file on a terminal later."""
+    """Print text on stderr, always with the escapes of `visible`: if stderr is a file, a terminal may show it later."""
     _write(sys.stderr, visible(text), end)
 
 

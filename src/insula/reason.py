@@ -6,9 +6,10 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """`error.reason` over HTTP, `Failure.reason` over gRPC. The Lua scripts and the runner use the same words.
+    """Why a workload failed: `error.reason` over HTTP, `Failure.reason` over gRPC.
 
-    Callers must expect other words too, because a later version of Insula may add some.
+    The Lua scripts and the runner use the same words. Callers must expect other words too, because a later version of
+    Insula may add some.
     """
 
     HANDLER_ERROR = "HANDLER_ERROR"  # handle_async raised an exception; the message has its type and text

@@ -12,7 +12,7 @@ from typing import Final
 
 
 class Status(StrEnum):
-    """The status of a workload. The values are the HTTP contract; Lua scripts and records use the same words."""
+    """The status of a workload. HTTP callers, the Lua scripts and the records get these values."""
 
     IN_QUEUE = "in_queue"  # accepted and on disk, or returned to the queue; waits for an attempt
     IN_PROGRESS = "in_progress"  # an attempt has a lease on it

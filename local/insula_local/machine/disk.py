@@ -37,7 +37,10 @@ class DiskWatch:
         return self.change(room_of(self._data))
 
     def change(self, room: Room) -> str | None:
-        """Return the message of `look` for a given free space. A full disk has room again at twice `needed_bytes`."""
+        """Return the message of `look` for the free space in `room`.
+
+        The disk is full below `room.needed_bytes` of free space. It has room again at twice that size.
+        """
         needed = _mebibytes(room.needed_bytes)
         if room.lacking and not self.full:
             self.full = True

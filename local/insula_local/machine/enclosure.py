@@ -1,8 +1,8 @@
-"""A network namespace for a server whose parts connect over TCP. No other process of the machine reaches its ports.
+"""Namespaces for SeaweedFS: network, processes, IPC and files. bubblewrap makes them, also without root.
 
-It is for SeaweedFS, whose master deletes whole collections without authentication. In the namespace it listens on
-its default ports. Other processes can reach only its Unix sockets. bubblewrap makes the namespace, for root and for
-ordinary users.
+SeaweedFS' servers connect to each other over TCP, and its master deletes whole collections without authentication. In
+its network namespace SeaweedFS listens on its default ports, which no other process of the machine can reach. Other
+processes can reach only its Unix sockets.
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ _PROBE_S: Final = 10
 
 
 def enclosed(bwrap: Path, command: Sequence[str], directory: Path, *writable: Path) -> tuple[str, ...]:
-    """Return a command line that runs `command` in the namespaces. There it can write only to `writable` and /tmp."""
+    """Return a command line that runs `command` in namespaces of its own, in the working directory `directory`.
+
+    `command` can write only to `writable` and to a /tmp of its own.
+    """
     program = Path(command[0])
     seen = ("--ro-bind", str(program), str(program))  # the program may be below /tmp
     written = (word for path in writable for word in ("--bind", str(path), str(path)))
@@ -26,7 +29,7 @@ def enclosed(bwrap: Path, command: Sequence[str], directory: Path, *writable: Pa
 
 
 def obstacle(bwrap: Path | None) -> str:
-    """Return why bubblewrap cannot make the namespaces on this machine; empty if it can."""
+    """Return why bubblewrap cannot make these namespaces on this machine; empty if it can."""
     if bwrap is None:
         return "bubblewrap is not installed"
     try:

@@ -17,7 +17,7 @@ from insula.data_directory import command_of
 PROC: Final = Path("/proc")
 LOWEST: Final = 10240
 GRPC_OFFSET: Final = 10000
-"""SeaweedFS' admin worker expects the gRPC port of the admin server at its HTTP port plus this. No flag changes it."""
+"""The gRPC port of SeaweedFS' admin server minus its HTTP port. SeaweedFS' admin worker has no flag for another one."""
 _LISTEN: Final = "0A"
 _EVERY_ADDRESS: Final = ""
 _ATTEMPTS: Final = 1000

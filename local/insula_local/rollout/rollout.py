@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 RETRY_S: Final = 0.05
 LOOK_EVERY_S: Final = 0.1
 LOOK_AGAIN_EVERY_S: Final = 1.0
-"""Pause between reads if no API is pending but one is failing. The worker of a failing API retries."""
+"""Pause between reads if each API is ready or failing, and one is failing. Its worker retries, so it may get ready."""
 
 _SETTLED: Final = frozenset({Phase.READY, Phase.FAILING})
 _CHANNEL: Final = (
@@ -62,7 +62,7 @@ class Rollout:
         all_apis: bool = True,
         replicas: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
-        """`audience` receives the states of all registered APIs, or without `all_apis` of those deployed by this stack.
+        """`audience` receives the states of all registered APIs, or of those deployed to this stack if not `all_apis`.
 
         With `confirmations`, a project is deployed only if the user has confirmed the text of its dependencies.sh.
         `replicas` has the number of workers of an API, which is 1 without an entry.
@@ -154,7 +154,10 @@ class Rollout:
             self._audience.api_settled(api)
 
     async def _look(self) -> float | None:
-        """Read all states and report changes. Return the seconds until the next read; None once all are ready."""
+        """Read all states and report changes to the audience. Return the seconds until the next read.
+
+        None means that the next read waits for a deployment: all APIs are ready, or a deployment has just happened.
+        """
         ours = None if self._all_apis else {api.name for api in self.apis.values() if api.version}
         try:
             found = await asyncio.to_thread(self._ask, ours)
@@ -175,7 +178,8 @@ class Rollout:
     def _ask(self, ours: Set[str] | None) -> list[tuple[Api, list[Worker]]]:
         """Return the APIs named in `ours`, or all if it is None, each with the current reports of its workers.
 
-        Workers that do not answer are left out. The reports in the registry may be from workers of a killed stack.
+        The reports come from the workers, because those in the registry may be from a killed stack. Workers that do not
+        answer are left out.
         """
         return [(api, self._describe_all(api)) for api in self._client.apis() if ours is None or api.name in ours]
 
@@ -193,10 +197,10 @@ class Rollout:
             return []
 
     def _judge(self, registered: Api, workers: Iterable[Worker]) -> ApiState:
-        """Compare the reports of an API's workers with its registration. Return the state that was last reported.
+        """Report an API's state to the audience, from its registration and its workers' reports. Return the state.
 
-        If no worker is still starting, report the API to the audience as ready or failing. If a worker has been in one
-        phase for A_MOMENT_S, report the API as slow.
+        The API is ready or failing once each of its workers is ready or failing. Until then its state does not change,
+        and if a worker has been in one phase for A_MOMENT_S, the API is reported as slow.
         """
         api = self._take_up(registered.name, registered.version, registered.endpoint)
         releases = [worker for worker in workers if worker.version == api.version]

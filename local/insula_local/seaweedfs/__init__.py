@@ -1,1 +1,1 @@
-"""SeaweedFS as Insula's S3: identities, settings, and the steps between its start and that of the services."""
+"""SeaweedFS as Insula's S3: identities, settings, and what is prepared in SeaweedFS before the services start."""

@@ -28,10 +28,11 @@ volumes, because a volume takes 128 MB. Deleting a bucket deletes the collection
 collection has a name that no bucket can have."""
 _TOKENS: Final = ("jwt.signing", "jwt.signing.read", "jwt.filer_signing", "jwt.filer_signing.read")
 MEMORY: Final = {"GOMEMLIMIT": "160MiB", "GOGC": "35"}
-"""SeaweedFS' environment. With this limit of memory, SeaweedFS takes 155 MB after large uploads instead of 500 to 700,
-and writes objects of 20 MiB at 60 % of the speed without it. A limit of 128 MiB saves 30 MB, but with a few buckets the
-garbage collector then runs all the time, and takes a tenth of a core. GOGC counts below the limit: 35 instead of Go's
-100 saves 3 to 10 MB before the first upload. Throughput and CPU time for objects of 64 KiB and 1 MiB are equal."""
+"""Variables of SeaweedFS that limit its memory. After large uploads it takes 155 MB, and 500 to 700 without the limit.
+It writes objects of 20 MiB at 60 % of the speed without the limit; for 64 KiB and 1 MiB, throughput and CPU time do not
+change. A limit of 128 MiB saves 30 MB more, but with a few buckets the garbage collector then runs all the time, and
+takes a tenth of a core. GOGC has an effect below the limit: 35 instead of Go's 100 saves 3 to 10 MB before the first
+upload."""
 
 
 @dataclass(frozen=True)

@@ -178,7 +178,7 @@ class View:
         self.terminal.write(f"{line}\n")
 
     def rows(self, found: list[Row]) -> None:
-        """Print the rows of a worker's log line."""
+        """Print a worker's log line, which is formatted as one or more rows."""
         self.say("\n".join(map(plain, found)))
 
     def up(self) -> None:

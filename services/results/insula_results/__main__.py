@@ -29,7 +29,7 @@ from insula_results.sweeper import CALLS_MAX, Sweeper
 
 
 async def run(settings: Settings) -> None:
-    """Serve ResultsService, and KEDA's scaler if it has an address, and delete old data, until SIGTERM."""
+    """Serve ResultsService and delete old data until SIGTERM. Also serve KEDA's scaler if its address is set."""
     redis, blocking_redis = connect(settings.stores.redis_url), connect_blocking(settings.stores.redis_url)
     await check_durability(redis, settings.stores.durability)
     stores = settings.stores
@@ -69,7 +69,7 @@ async def run(settings: Settings) -> None:
 
 
 def _scaler(listen: str, apis: RegistryCache, meter: InFlightMeter, updates: Updates) -> Server:
-    """Return the server of KEDA's scaler. Its modules are imported here, because only a cluster with KEDA needs it."""
+    """Return the gRPC server of KEDA's scaler. The imports are here, because only a cluster with KEDA needs them."""
     from insula.externalscaler import externalscaler_pb2_grpc
     from insula.externalscaler.externalscaler_pb2 import DESCRIPTOR
     from insula_results.scaler_servicer import ScalerServicer

@@ -14,9 +14,9 @@ from insula.registry import Registry
 log = logging.getLogger(__name__)
 
 FIRST_S: Final = 60
-"""Longest delay of the first sweep. It is delayed so that it does not slow the start."""
+"""Longest time from the start of results to the first sweep. The delay keeps the start fast."""
 PERIOD_S: Final = 3600
-"""Longest time between two sweeps. Bundles are kept for at least a day, so a sweep an hour later does no harm."""
+"""Longest time between two sweeps. An unused bundle is kept for at least a day, so an hour more does no harm."""
 
 
 async def sweep_bundles(bundles: Bundles, registry: Registry) -> None:

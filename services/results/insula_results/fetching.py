@@ -1,4 +1,7 @@
-"""Fetches many workloads of one API: each is sent when it has ended. At the end of the wait the others are sent too."""
+"""Answers FetchWorkloads: sends many workloads of one API, each when it has ended.
+
+When the `wait` of the request is over, the other workloads are sent in their current state.
+"""
 
 from __future__ import annotations
 
@@ -24,24 +27,25 @@ from insula_results import rendering
 WAIT_S_MAX: Final = 60
 IDS_MAX: Final = 10_000
 CALLS_MAX: Final = 64
-"""Most concurrent FetchWorkloads calls of one process. Each takes up to 5 MiB of memory."""
+"""Maximum number of concurrent FetchWorkloads calls of one process. Each takes up to 5 MiB of memory."""
 BUSY_RETRY: Final = timedelta(seconds=1)
 RESULT_BYTES_MAX: Final = 1024 * 1024
 """A workload with a larger result is sent without its result."""
 MESSAGE_BYTES: Final = 1024 * 1024
 """A message is sent once it has reached this size. The last result in it may exceed this size."""
 OBJECTS_AT_ONCE: Final = 4
-"""Results that a call reads from S3 at once."""
+"""Maximum number of results that a call reads from S3 at the same time."""
 RECHECK_S: Final = 5
-"""Seconds after which all awaited records are read, in case updates were trimmed from the stream."""
+"""Seconds after which the records of all awaited workloads are read again. Redis may have trimmed an update from the
+API's stream of updates."""
 
 T = TypeVar("T")
 Found: TypeAlias = tuple[Workload, bytes | InsulaError]
-"""A workload and its result (empty if there is none), or the error that occurred when the result was read."""
+"""A workload, and its result (empty if there is none) or the error of reading the result."""
 
 
 def wait_s_of(wait: Duration) -> float:
-    """Return the wait of a request in seconds. Raises InvalidArgument."""
+    """Return the wait of a request in seconds. Raises InvalidArgument unless it is 0 to WAIT_S_MAX."""
     wait_s = wait.seconds + wait.nanos / 1e9
     if not 0 <= wait_s <= WAIT_S_MAX:
         raise InvalidArgument(f"wait: must be between 0 and {WAIT_S_MAX} s (got {wait_s:g} s)")
@@ -77,7 +81,7 @@ class Fetching:
                 yield message
 
     async def _wait(self, api: str, awaited: dict[str, None], wait_s: float) -> AsyncIterator[FetchWorkloadsResponse]:
-        """Yield each of `awaited` when it has ended, and after `wait_s` the others in their current state."""
+        """Yield each workload when it has ended, and after `wait_s` the others. `awaited` has their ids."""
         clock = asyncio.get_running_loop().time
         until_s = clock() + wait_s
         async with self._updates.watch_ends(api, awaited) as ends:
@@ -99,9 +103,10 @@ class Fetching:
     async def _read(
         self, api: str, awaited: dict[str, None], ids: Sequence[str] | None = None, *, all_states: bool = False
     ) -> AsyncIterator[FetchWorkloadsResponse]:
-        """Yield the workloads of `ids` that have ended or do not exist, and remove their ids from `awaited`.
+        """Yield the workloads of `ids` that have ended, and a failure for each id that has no workload.
 
-        `ids` defaults to all of `awaited`. With `all_states`, waiting and running workloads are yielded too.
+        `ids` defaults to all of `awaited`. With `all_states`, waiting and running workloads are yielded too. The ids of
+        all that is yielded are removed from `awaited`.
         """
         for some in _batches(list(awaited) if ids is None else ids, READS_MAX):
             found = list(zip(some, await self._ledger.read_many(api, some), strict=True))
@@ -142,7 +147,7 @@ class Fetching:
                 yield workload, result
 
     async def _object(self, key: str) -> bytes | InsulaError:
-        """Return a result from S3, or the error of the read. A result over RESULT_BYTES_MAX is returned as b""."""
+        """Return a result from S3, or the error of reading it. A result over RESULT_BYTES_MAX is returned as b""."""
         result = bytearray()
         try:
             async for chunk in self._objects.read(key):

@@ -1,4 +1,4 @@
-"""Queue lengths for scrapes: each scrape reads all APIs in one round trip to Redis."""
+"""Exports the queue lengths of all APIs to Prometheus. Each scrape reads them from Redis in a few round trips."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LOOK_S: Final = 2.0
 
 
 class QueueGauges:
-    """The gauges of all live APIs. While Redis is unavailable they have no values, because old values would mislead."""
+    """The gauges of all APIs that are not deleted. They have no values during an outage of Redis: old ones mislead."""
 
     def __init__(self, telemetry: Telemetry, registry: Registry, ledger: WorkloadLedger) -> None:
         self._registry = registry

@@ -32,7 +32,7 @@ from insula_results.fetching import Fetching, wait_s_of
 FLUSH_BYTES: Final = 64 * 1024
 """A response up to this size is sent in one message, so that it costs as little as a unary call."""
 RECHECK_S: Final = 15
-"""Seconds after which a watcher reads the record without an update, in case Redis has trimmed it from the stream."""
+"""Seconds without an update after which a watcher reads the record. Redis may have trimmed it from the stream."""
 
 
 class ResultsServicer(results_service_pb2_grpc.ResultsServiceServicer):

@@ -29,16 +29,17 @@ from insula.project.configuration.spec import Autoscaling
 from insula.registry import RegistryCache
 
 BEAT_S: Final = 1.0
-"""Seconds between two measurements of a stream. A slot has at least 2 s (in_flight.py), so each slot has a sample."""
+"""Seconds between two measurements for a stream to KEDA. The average has one sample for each slot of time. A slot has
+2 s or more (in_flight.py), so no slot is without a sample."""
 API: Final = "api"
 TARGET: Final = "target"
 
 
 class ScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
-    """Answers KEDA from the ledger. Each method raises the errors of `_scaling` and `_measure`."""
+    """Answers KEDA with counts from the ledger. Each method raises the errors of `_scaling` and `_measure`."""
 
     def __init__(self, apis: RegistryCache, meter: InFlightMeter, updates: Updates, stopping: asyncio.Event) -> None:
-        """After `stopping` is set, streams end with OK: after an error, KEDA would wait for up to 60 s."""
+        """Once `stopping` is set, streams end with OK. After an error, KEDA would wait up to 60 s to reconnect."""
         self._apis = apis
         self._meter = meter
         self._updates = updates
@@ -53,7 +54,7 @@ class ScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
     async def StreamIsActive(
         self, request: ScaledObjectRef, context: grpc.aio.ServicerContext[ScaledObjectRef, IsActiveResponse]
     ) -> AsyncIterator[IsActiveResponse]:
-        """Stream whether workloads wait or run: now and after each change. A submit wakes the stream of an idle API."""
+        """Stream whether workloads wait or run: now and at each change. A submit to an idle API is sent at once."""
         sent: bool | None = None
         async with self._updates.watch(_api(request)) as bell:
             while not self._stopping.is_set():
@@ -69,7 +70,10 @@ class ScalerServicer(externalscaler_pb2_grpc.ExternalScalerServicer):
     async def GetMetricSpec(
         self, request: ScaledObjectRef, context: grpc.aio.ServicerContext[ScaledObjectRef, GetMetricSpecResponse]
     ) -> GetMetricSpecResponse:
-        """Return the metric's name and target: that of the metadata, else the API's target_replica_concurrency."""
+        """Return the metric's name and its target.
+
+        The target is the key `target` of the trigger's metadata, else the API's target_replica_concurrency.
+        """
         scaling = await self._scaling(request)
         target = _target(request) or scaling.target
         return GetMetricSpecResponse(metricSpecs=[MetricSpec(metricName=_metric(request), targetSizeFloat=target)])
@@ -124,9 +128,9 @@ def _metric(scaled_object: ScaledObjectRef) -> str:
 
 
 def _target(scaled_object: ScaledObjectRef) -> float | None:
-    """Return the key `target` of the KEDA trigger's metadata; None if it is not set.
+    """Return the value of the key `target` in the KEDA trigger's metadata; None if it is not set.
 
-    It replaces `target_replica_concurrency`. Raises InvalidArgument unless it is a number above 0.
+    This value replaces `target_replica_concurrency`. Raises InvalidArgument unless it is a number above 0.
     """
     text: Any = scaled_object.scalerMetadata.get(TARGET)
     if text is None:

@@ -1,4 +1,4 @@
-"""The retention sweeper: deletes expired workloads from Redis and S3 (I9).
+"""The retention sweeper: deletes expired workloads from Redis and S3 (invariant I9).
 
 Every replica of results sweeps. Each step is safe to repeat, also by several replicas at once. A workload's objects are
 deleted before its record, so the next sweep finds objects that could not be deleted from S3.
@@ -25,16 +25,16 @@ log = logging.getLogger(__name__)
 PAGE: Final = 500
 PERIOD_MAX: Final = timedelta(minutes=1)
 SWEEPS_PER_RETENTION: Final = 10
-"""Sweeps in the time of one retention, if it is under 10 minutes. Otherwise there is a sweep each minute."""
+"""Number of sweeps within one retention of less than 10 minutes. With a longer retention there is one each minute."""
 CALLS_MAX: Final = 4
-"""Most concurrent S3 calls of a sweeper, so that reads of results stay fast."""
+"""Maximum number of concurrent S3 calls of a sweeper, so that reads of results stay fast."""
 
 
 class Sweeper:
     """Deletes expired data of all APIs periodically."""
 
     def __init__(self, registry: Registry, ledger: WorkloadLedger, retention: Retention, objects: ObjectStore) -> None:
-        """`objects` allows CALLS_MAX concurrent calls and is used by nothing else."""
+        """`objects` allows CALLS_MAX concurrent calls. Only this sweeper uses it."""
         self._registry = registry
         self._ledger = ledger
         self._retention = retention
@@ -53,7 +53,7 @@ class Sweeper:
                 log.warning("expired data not deleted, the next sweep will retry", extra={"error": str(error)})
 
     async def sweep(self) -> None:
-        """Sweep once: delete expired workloads, uploads without a workload, and deleted APIs that have no records."""
+        """Sweep once: delete expired workloads, payloads without a workload, and deleted APIs that have no records."""
         steady = True
         await self._registry.tidy()
         for api in (await self._registry.all()).values():
@@ -112,14 +112,17 @@ class Sweeper:
             await self._objects.abort_uploads(f"{api}/", keys)
 
     async def _delete_unrecorded(self, api: str, bucket: str) -> None:
-        """Delete the S3 objects of workloads that have no record and whose ids start with `bucket`."""
+        """Delete the S3 objects of workloads without a record. `bucket` is the prefix of their ids."""
         folders = {key.split("/")[1] for key in await self._objects.keys(f"{api}/{bucket}")}
         for id in folders:
             if await self._ledger.read(api, id) is None:
                 await self._objects.delete_all(workload_objects(api, id))
 
     async def _delete_stale_uploads(self, api: str) -> int:
-        """Delete uploads without a workload. Returns their number. The ledger no longer accepts submits of them."""
+        """Delete payloads in S3 whose submit did not complete. Returns their number.
+
+        The ledger refuses a submit that completes later, because the upload is too old.
+        """
         stale = await self._retention.stale_uploads(api)
         await self._abort_uploads(api, stale)
         for key in stale:
@@ -129,7 +132,7 @@ class Sweeper:
 
 
 def _objects_of(api: str, expired: Expired) -> list[str]:
-    """Return the keys that this workload's S3 objects may have. Deletes cost nothing on S3; listing objects does."""
+    """Return all S3 keys that an expired workload may have used. On S3, deleting a key is free, listing keys is not."""
     known = expired.has_objects and not expired.is_bucket
     return possible_objects(api, expired.id, expired.attempts) if known else []
 

@@ -36,7 +36,7 @@ class Admission:
     def __init__(
         self, ledger: WorkloadLedger, objects: ObjectStore, *, payload_bytes_max: int, stores_folder: Path | None
     ) -> None:
-        """`stores_folder` is a folder on the disk of Redis and S3. Its free space is checked, unless it is None."""
+        """`stores_folder` is on the disk of Redis and S3: the disk's free space is checked. None means no check."""
         self._ledger = ledger
         self._stores_folder = stores_folder
         self._objects = objects
@@ -47,9 +47,9 @@ class Admission:
     async def accept(self, api: Registration, envelope: Envelope, chunks: AsyncIterator[bytes]) -> str:
         """Enqueue one workload and return its id. When this returns, payload and workload are on disk (invariant I1).
 
-        Decompresses gzip first: size limit, digest and record are those of the decompressed payload. Raises
-        EncodingInvalid, PayloadTooLarge, QueueFull, StoreFull, IdempotencyConflict or ApiNotFound; then no workload is
-        stored. Raises StoreUnavailable; then the workload may have been stored.
+        Decompresses gzip first. The size limit, the digest of the request and the record are for the decompressed
+        payload. Raises EncodingInvalid, PayloadTooLarge, QueueFull, StoreFull, IdempotencyConflict or ApiNotFound; then
+        no workload is stored. Raises StoreUnavailable; then the workload may have been stored.
         """
         self._check_disk()
         if self._depths.get(api.name, 0) >= api.queue_limit:  # refuse before reading the body, if possible
@@ -75,7 +75,8 @@ class Admission:
     ) -> list[Answer]:
         """Enqueue a workload for each payload, and return the answers in order. Raises no InsulaError.
 
-        A payload is identified by the Idempotency-Key of `envelope` and its number, which counts from `first_number`.
+        The Idempotency-Key of `envelope` and the number of a payload identify it together. The first payload has the
+        number `first_number`.
         """
         answers: list[Answer] = [""] * len(payloads)
 
@@ -109,7 +110,7 @@ class Admission:
     async def _submit_many(
         self, api: Registration, envelope: Envelope, payloads: Sequence[tuple[bytes, int]]
     ) -> Sequence[Answer]:
-        """Enqueue workloads with inline payloads. `payloads` are pairs of a payload and its number in the call."""
+        """Enqueue workloads whose payloads Redis stores. `payloads` are pairs of a payload and its number."""
         submissions: list[Submission] = []
         for payload, number in payloads:
             idempotency = None
@@ -132,12 +133,15 @@ class Admission:
         return named(error, self._stores_folder)
 
     def _check_disk(self) -> None:
-        """Raise StorageFull if all free space is reserved for accepted workloads: Valkey ends if it cannot write."""
+        """Raise StorageFull if all free space of the disk is reserved for accepted workloads.
+
+        The reserve is needed because Valkey ends if it cannot write.
+        """
         if self._stores_folder is not None and room_of(self._stores_folder).spent:
             raise StorageFull
 
     async def _check_room(self, api: Registration, envelope: Envelope) -> None:
-        """Raise QueueFull if the queue is full and the Idempotency-Key is not that of an accepted request."""
+        """Raise QueueFull if the queue is full, unless a request with this Idempotency-Key was accepted already."""
         try:
             await self._ledger.check_room(api.name, queue_limit=api.queue_limit)
         except QueueFull:
@@ -192,7 +196,7 @@ class Admission:
 
 
 async def _read_head(chunks: AsyncIterator[bytes]) -> tuple[bytes, bool]:
-    """Read until the payload is over INLINE_BYTES_MAX or has ended. Returns the bytes, and whether they are all."""
+    """Read until the payload is over INLINE_BYTES_MAX or ends. Returns the bytes, and whether the payload ended."""
     head = bytearray()
     async for chunk in chunks:
         head += chunk

@@ -23,7 +23,10 @@ def as_lines(answers: Sequence[Answer]) -> bytes:
 
 
 def as_message(answers: Sequence[Answer]) -> SubmitWorkloadsResponse:
-    """Return ids and refusals. A refused payload has an empty id, and a refusal with its index and the error."""
+    """Return an id for each answer, empty for a refused payload, and a refusal for each refused payload.
+
+    A refusal has the index of the payload and the error.
+    """
     once = _Once(status_of)
     return SubmitWorkloadsResponse(
         ids=[answer if isinstance(answer, str) else "" for answer in answers],

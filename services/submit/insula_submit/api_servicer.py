@@ -80,7 +80,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
     ) -> DeleteApiResponse:
         """Refuse new workloads, then cancel the waiting ones. Workers finish the running ones.
 
-        Safe to repeat. Raises ApiNotFound once the API is deleted.
+        Safe to repeat after an error. Raises ApiNotFound if the API is deleted already.
         """
         await self._find(request.name)
         cancelled = await self._ledger.close(request.name)
@@ -90,7 +90,7 @@ class ApiServicer(api_service_pb2_grpc.ApiServiceServicer):
     async def RefreshApi(
         self, request: RefreshApiRequest, context: grpc.aio.ServicerContext[RefreshApiRequest, RefreshApiResponse]
     ) -> RefreshApiResponse:
-        """Make the workers of an API replace their handler processes. Returns before they have done it."""
+        """Make the workers of an API replace their handler processes. Returns before this is done."""
         return RefreshApiResponse(api=await self._describe(await self._registry.refresh(request.name)))
 
     async def GetApi(
@@ -169,7 +169,7 @@ async def _receive(messages: AsyncIterator[DeployApiRequest]) -> tuple[bytes, by
 
 
 def _check_bundle(spec: ApiSpec, archive: bytes) -> None:
-    """Raise ProjectInvalid for a bundle that no worker could start. Other clients than Insula's may not check it."""
+    """Raise ProjectInvalid for a bundle that no worker could start. Only Insula's own client checks it before."""
     with TemporaryDirectory(prefix="insula-") as folder:
         project = Path(folder) / "project"
         extract(archive, project)

@@ -27,7 +27,7 @@ PAYLOADS_MAX: Final = 1000
 LINES_MAX: Final = 256
 """Largest number of lines in one step. The lines of a step are submitted together."""
 STEP_BYTES: Final = 1024 * 1024
-"""A step ends with the line at which the lines of the step reach this size."""
+"""Once the lines of a step have this total size, the next line begins a new step."""
 BUSY_RETRY: Final = timedelta(seconds=1)
 
 
@@ -70,7 +70,7 @@ class Batches:
                 yield response
 
     async def lines(self, api: Registration, envelope: Envelope, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Yield the answers to the lines of a body, in order. Each piece has whole lines. There is at least one piece.
+        """Yield the answers to the lines of a body, in order: one piece or more, each with whole lines.
 
         `envelope` applies to each line, except `is_gzip`, which applies to the body. Raises ResourceExhausted,
         EncodingInvalid or PayloadTooLarge if the body is refused before the first answer. If it is refused later, the

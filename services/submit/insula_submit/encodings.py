@@ -17,10 +17,10 @@ GZIP: Final = frozenset({"gzip", "x-gzip"})
 PIECE_BYTES: Final = 256 * 1024
 """Largest piece of decompressed bytes. A limit is needed, because 1 KiB of gzip can hold 1 MiB."""
 SLICE_BYTES: Final = 64 * 1024
-"""Bytes that zlib gets at once. At each step it copies its unread input, so a larger slice costs more time."""
+"""Bytes that zlib gets at once. Each call of zlib copies the unread input, so a larger slice costs more time."""
 IN_LOOP_BYTES: Final = 128 * 1024
-"""Bytes of a payload that are read and decompressed in the event loop; threads do the rest. An inline payload is
-smaller, so it never waits for the threads, which an outage of S3 may keep busy."""
+"""Bytes of a payload, before and after decompression together, that the event loop handles. Threads do the rest. A
+payload that Redis stores is smaller. So it never waits for the threads, which an outage of S3 may keep busy."""
 GZIP_FORMAT: Final = 16 + zlib.MAX_WBITS
 
 
@@ -58,7 +58,7 @@ async def decompressed(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
 
 
 class _Gunzip:
-    """Decompresses one gzip, or several joined ones. `left` holds received bytes that are not read yet."""
+    """Decompresses one gzip, or several joined ones. `left` holds received bytes that zlib has not read yet."""
 
     def __init__(self) -> None:
         self.left = b""
@@ -66,11 +66,14 @@ class _Gunzip:
 
     @property
     def ended(self) -> bool:
-        """Whether the gzip is complete."""
+        """Whether the end of the gzip has been read."""
         return self._one.eof
 
     def piece(self) -> bytes:
-        """Decompress up to PIECE_BYTES. If it returns fewer, all of `left` was read. Raises EncodingInvalid."""
+        """Return up to PIECE_BYTES decompressed bytes. Fewer bytes mean that all of `left` was read.
+
+        Raises EncodingInvalid if `left` is not gzip.
+        """
         pieces, room_bytes = list[bytes](), PIECE_BYTES
         while room_bytes:
             if self._one.eof:

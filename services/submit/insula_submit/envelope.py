@@ -74,7 +74,7 @@ class Envelope:
 
     @property
     def digested_first(self) -> bytes:
-        """The bytes before the payload in the digest of a request: the content type and a zero byte."""
+        """The bytes that are hashed before the payload for a request's digest: the content type and a zero byte."""
         return self.content_type.encode() + b"\0"
 
 

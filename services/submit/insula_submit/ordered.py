@@ -1,4 +1,4 @@
-"""Runs steps side by side, and yields their results in the order in which the steps were started."""
+"""Runs steps (coroutines) concurrently, and yields their results in the order in which the steps were started."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 STEPS_MAX: Final = 4
 """Largest number of steps of a call that run at the same time."""
 UNREAD_MAX: Final = 128
-"""Largest number of steps of a call whose results the caller has not read. At this number, no step starts."""
+"""Largest number of steps of a call whose results the caller has not read. At this number, no further step starts."""
 
 
 class Ordered(Generic[T]):
@@ -64,7 +64,10 @@ class Ordered(Generic[T]):
         await asyncio.wait([await self._start(step)])
 
     async def probe(self) -> None:
-        """Make `results` yield `nothing`. Returns once the caller has taken it, and never if the caller is gone."""
+        """Check that the caller still reads: make `results` yield `nothing`, and return once the caller has taken it.
+
+        If the caller has disconnected, this never returns.
+        """
         sent = asyncio.Event()
         self._probes.append(sent)
         self._changed.set()

@@ -19,7 +19,7 @@ ADMIN_LISTEN: Final = Text("INSULA_ADMIN_LISTEN", "`host:port` or `unix:PATH` of
 
 @dataclass(frozen=True)
 class Settings:
-    """The addresses are host:port or unix:PATH. Envoy should have the same `payload_bytes_max`.
+    """The settings of submit. Addresses are host:port or unix:PATH. Envoy should have the same `payload_bytes_max`.
 
     `admin_token` is the token that callers of ApiService must send; None if ApiService is on a Unix socket.
     """

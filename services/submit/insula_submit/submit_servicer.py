@@ -31,7 +31,8 @@ UploadContext: TypeAlias = grpc.aio.ServicerContext[UploadWorkloadRequest, Uploa
 Upload: TypeAlias = UploadWorkloadRequest | UploadWorkloadsRequest
 
 REFUSED_BYTES_READ: Final = 8 * 1024 * 1024
-"""Bytes of a refused body that are read before the answer. Else many HTTP clients see a reset, not the answer."""
+"""Maximum bytes of a refused body that are read before the answer. If the body is not read, many HTTP clients get a
+connection reset instead of the answer."""
 REFUSED_S: Final = 5
 """Longest time for which a refused body is read."""
 
@@ -62,7 +63,7 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
         request_iterator: AsyncIterator[UploadWorkloadRequest],
         context: UploadContext,
     ) -> UploadWorkloadResponse:
-        """Accept one payload in pieces. Before a refusal, up to REFUSED_BYTES_READ more of it are read."""
+        """Accept one payload in pieces. Before a refusal, up to REFUSED_BYTES_READ more bytes of it are read."""
         messages = aiter(request_iterator)
         first = await anext(messages, UploadWorkloadRequest())
         chunks = _data(first, messages, context)
@@ -92,7 +93,7 @@ class SubmitServicer(submit_service_pb2_grpc.SubmitServiceServicer):
     ) -> AsyncIterator[HttpBody]:
         """Accept each line of a body as a payload. Yields the answers, one line for each, in order.
 
-        Before a refusal of the body, up to REFUSED_BYTES_READ more of it are read.
+        Before a refusal of the body, up to REFUSED_BYTES_READ more bytes of it are read.
         """
         messages = aiter(request_iterator)
         first = await anext(messages, UploadWorkloadsRequest())
@@ -127,9 +128,9 @@ async def _data(
 ) -> AsyncIterator[bytes]:
     """Yield the pieces of the payload until the client ends the stream. Raises CancelledError if the stream is cut off.
 
-    grpc.aio reports a cut-off stream as ended, and reports the cancellation a moment later: too late if the payload is
-    accepted by then. A send on a cut-off stream fails at once. So the initial metadata, which every answer needs, is
-    sent here: if this succeeds, the payload is complete.
+    If a stream is cut off, grpc.aio first reports its end, and the cancellation a moment later. By then, an incomplete
+    payload could be accepted. A send on a cut-off stream fails at once. So this function sends the initial metadata,
+    which every answer needs, before it returns. If the send succeeds, the payload is complete.
     """
     async for piece in _pieces(first, messages):
         yield piece

@@ -2,8 +2,8 @@
 
 AWS_ENDPOINT_URL_S3 has the address of the stack's S3. It must apply only to S3, and only to clients with the stack's
 keys: a client with the user's own keys is meant for the user's account. botocore reads the variable since 1.31 (boto3
-1.28, July 2023). Projects of Cortex' time pin older versions, which would send the stack's keys to Amazon. This module
-sets their endpoint.
+1.28, July 2023). Projects of Cortex' time pin older versions, which would send the stack's keys to Amazon. For
+these versions, this module sets the endpoint of each client.
 https://docs.aws.amazon.com/sdkref/latest/guide/feature-ss-endpoints.html
 """
 
@@ -23,7 +23,7 @@ CREATORS = {"botocore.client": "ClientCreator", "aiobotocore.client": "AioClient
 
 
 def find_changed(name: str, path: Any, target: Any, environment: Mapping[str, str]) -> Optional[ModuleSpec]:
-    """Return the spec of the module `name`, a key of CREATORS. Its loader also changes the class, see `change`."""
+    """Return the spec of the module `name`, a key of CREATORS. Its loader also calls `change` for its class."""
     spec = PathFinder.find_spec(name, path, target)
     if spec is not None and spec.loader is not None:
         load: Callable[[Any], None] = spec.loader.exec_module
@@ -75,7 +75,7 @@ def without_endpoints(config: Any) -> Any:
 
 
 def endpoint_of(service: str, environment: Mapping[str, str]) -> Optional[str]:
-    """Return the endpoint of one service: from its own variable, or from the general one."""
+    """Return the endpoint from AWS_ENDPOINT_URL_<SERVICE>, else from AWS_ENDPOINT_URL; None if neither is set."""
     own = f"{VARIABLE}_{service.upper().replace('-', '_')}"
     return environment.get(own) or environment.get(VARIABLE) or None
 

@@ -1,7 +1,7 @@
 """The runner's end of the stream to its supervisor.
 
-Any thread of this process may use it. Programs that the process starts do not inherit it. In a forked child it is
-closed.
+Any thread of the runner may use this end. Programs that the runner starts do not inherit it. In a forked child, this
+end is closed.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ Buffer = Union[bytes, bytearray, memoryview]
 
 
 def encode_mark(token: str, id: str, trace_id: str) -> bytes:
-    """Return the line that names the workload of the output after it; an empty `id` means none.
+    """Return a mark: a line that assigns the output after it to the workload `id`. An empty `id` means no workload.
 
     `token` is random, so no printed line is mistaken for a mark.
     """

@@ -213,7 +213,7 @@ class Tasks:
         self._ended = True
 
     def _ended_task(self, task: Any) -> None:
-        """End the process if the task raised an error: its job has no answer. Then the supervisor ends the job."""
+        """End the process if the task raised an error: its job gets no answer. The supervisor then ends the job."""
         self._running.discard(task)
         error: Optional[BaseException] = None if task.cancelled() else task.exception()
         if error is not None and not self._answers.channel.closed:
@@ -254,7 +254,7 @@ def reach_directly(hosts: Iterable[str], environment: MutableMapping[str, str]) 
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the reason of a failure. An error that is not in REASON_BY_ERROR was raised by user code."""
+    """Return the reason of a failure: that of REASON_BY_ERROR, or else HANDLER_ERROR, because user code raised it."""
     return REASON_BY_ERROR.get(type(error), HANDLER_ERROR)
 
 

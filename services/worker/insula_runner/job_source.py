@@ -1,7 +1,8 @@
 """The runner's end of the job queue: one message for each job, read when the job begins.
 
-The supervisor has a copy of this end, and reads from it to take jobs back. A job begins if the runner reads it, and not
-if the supervisor does. Any thread may take jobs. In a forked child the queue is closed.
+The supervisor has a copy of this end, and reads from it to take jobs back. A job begins when
+the runner reads it, but not when the supervisor reads it. Any thread may take jobs. In a forked child the queue is
+closed.
 """
 
 from __future__ import annotations

@@ -1,5 +1,7 @@
 """Explains why a result is not JSON-serializable: which value, its place, and what to return instead.
 
+A place is a path in the result, such as `items[3].score`. Its steps are `items`, `[3]` and `.score`.
+
 Used only after the encoder has refused a result. It compares names of types, so it imports no other library.
 """
 
@@ -66,12 +68,15 @@ TO_DICT = (
     ("__attrs_attrs__", "return attrs.asdict(x)"),
     ("__fields__", "return x.dict()"),
 )
-"""Attributes by which pydantic, dataclasses, attrs and pydantic 1 are recognised, and how to get a dictionary."""
+"""Attributes of the classes of pydantic, dataclasses, attrs and pydantic 1, and how to convert an object to a dict."""
 OTHERWISE = "return what it holds as a dict, list, str, int, float, bool or None"
 
 
 class Level(NamedTuple):
-    """A container around the current value: its remaining items, and `step`, its own place in its parent."""
+    """A container that holds the current value, directly or deeper.
+
+    `items` has its items that are not checked yet. `step` is the last step of the container's own place.
+    """
 
     container: Any
     items: Iterator[Tuple[str, Any]]
@@ -118,7 +123,7 @@ def find_fault(result: Any) -> Optional[str]:
 
 
 def children(container: Any) -> Iterator[Tuple[str, Any]]:
-    """Yield each value of a container with its place. For a key that JSON does not allow, yield a KeyFault."""
+    """Yield the step to each value of a container, and the value, or a KeyFault if JSON does not allow its key."""
     held: Any = container
     if isinstance(container, dict):
         for key, value in held.items():
@@ -174,13 +179,13 @@ def cure_to_dict(kind: type) -> str:
 
 
 def shown(path: List[Level], step: str) -> str:
-    """Return the place of a value in Python's form, such as `items[3].score`. A long place loses its beginning."""
+    """Return the place of the value at `step` in the last container of `path`. A long place loses its beginning."""
     way = "".join([*(level.step for level in path), step]).lstrip(".")
     return f"`{way if len(way) <= SHOWN_CHARACTERS_MAX else '…' + way[-SHOWN_CHARACTERS_MAX:]}`"
 
 
 def step_of(key: Any) -> str:
-    """Return the part of a place for one key, such as `.score` or `['a key']`."""
+    """Return the step from a dictionary to the value of this key, such as `.score` or `['a key']`."""
     if isinstance(key, str) and key.isidentifier():
         return f".{key}"
     text = repr(key)

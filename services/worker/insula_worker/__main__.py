@@ -70,7 +70,10 @@ async def run(settings: Settings) -> None:
 
 
 def look(settings: Settings) -> ViewSettings:
-    """Detect which isolation this machine supports, and log what is missing. Raises IsolationMissing."""
+    """Detect which isolation of handlers this machine supports, and log what is missing.
+
+    Raises IsolationMissing if the settings require what is missing.
+    """
     sandbox = find_sandbox(settings.isolation, settings.cache / ENVIRONMENTS)
     if sandbox.missing:
         logging.getLogger(__name__).warning("handler isolation incomplete", extra={"missing": sandbox.missing})

@@ -5,8 +5,8 @@ deployment therefore neither loses a workload nor runs one twice, and a failing 
 A worker that serves nothing starts the version that was ready last, so the API still works after a restart.
 
 With `max_surge: 0` two versions never run at the same time. Once the new version is installed, the old one ends within
-the grace period, and the new one starts. If the new one fails, the old one is started again, and the new one is not
-tried again until the next deployment or refresh.
+the grace period, and the new one starts. This is called a start in place. If the new one fails, the old one is
+started again, and the new one is not tried again until the next deployment or refresh.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A version and its number of refreshes (`insula refresh`). `in_place` is true if it has `max_surge: 0`."""
+    """A version and its number of refreshes (`insula refresh`). `in_place` is true for `max_surge: 0`."""
 
     version: str
     generation: int
@@ -42,7 +42,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """The current state of a release. `phases` are phases of its runners, or one phase of all runners together.
+    """The current state of a release. `phases` has the phase of each runner, or one phase for all runners together.
 
     `waits` is true if the release is installed and waits for StartInPlace.
     """
@@ -55,12 +55,12 @@ class Observed:
 
     @property
     def ready(self) -> bool:
-        """Whether all of its runners are ready."""
+        """Whether all runners of the release are ready."""
         return set(self.phases) == {Phase.READY}
 
     @property
     def failing(self) -> bool:
-        """Whether one of its runners is failing."""
+        """Whether a runner of the release is failing."""
         return Phase.FAILING in self.phases
 
     @property
@@ -107,7 +107,7 @@ class State:
 
     @property
     def failed(self) -> Observed | None:
-        """The release that failed in place."""
+        """The release that failed after it was started in place (`max_surge: 0`)."""
         return self._in(Role.FAILED)
 
     def _in(self, *roles: Role) -> Observed | None:
@@ -132,7 +132,7 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class StartInPlace:
-    """Start a waiting candidate. No other release runs."""
+    """Start a candidate that waits for this action. All other releases have ended."""
 
     number: int
 

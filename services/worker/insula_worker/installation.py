@@ -147,7 +147,10 @@ def given_beside(own: Mapping[str, str], given: Mapping[str, str]) -> dict[str, 
 
 
 def marked(environment: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """Return the variable that names the stack's S3 for insula_runner.aws. Empty if the project has its own S3."""
+    """Return the variable from which insula_runner.aws reads the access key and the endpoint of the stack's S3.
+
+    Return no variable if the project has its own S3.
+    """
     names = ("AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL_S3")
     if all(name in given and environment.get(name) == given[name] for name in names):
         return {GIVEN_VARIABLE: " ".join(given[name] for name in names)}

@@ -26,7 +26,7 @@ from insula_worker.view import ViewSettings, remove
 log = logging.getLogger(__name__)
 
 VERSION_CHARACTERS: Final = 16
-"""Number of characters of the version at the start of its folder's name."""
+"""Number of characters of the version with which the name of a release's folder begins."""
 REASON_CHARS_MAX: Final = 16 * 1024
 _releases: Final = itertools.count()
 
@@ -72,11 +72,11 @@ class Release:
 
     @property
     def waits(self) -> bool:
-        """Whether it is installed and waits for `start`."""
+        """Whether the release is installed and waits for `start`."""
         return self._launch is not None and not self._may_start.is_set()
 
     def observe(self) -> Observed:
-        """Return the current state of the release. It is `ready` once all its runners are."""
+        """Return the current state of the release, which is ready once all its runners are ready."""
         return Observed(self.number, self.target, self.role, (self.phase,), self.waits)
 
     def start(self) -> None:

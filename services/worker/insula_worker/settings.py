@@ -54,7 +54,7 @@ class Settings:
 
     Without `metrics_listen`, metrics are not served. `advertised` is the address that others use instead of `listen`.
     `admin_token` is the token that callers of WorkerService must send. It is None on a Unix socket.
-    `scratch` is used by this worker alone. `baked` is the folder of environments in a container image, or None.
+    `scratch` is a folder of this worker alone. `baked` is the folder of environments in a container image, or None.
     `hidden` are folders that no handler may see.
 
     `handler_environment` has the handler's default variables, which a project may override. It holds the worker's

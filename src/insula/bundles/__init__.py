@@ -1,7 +1,7 @@
-"""The project bundles of all versions in S3, addressed by their content.
+"""The project bundles of all versions in S3. The key of a bundle has the version, which is a hash of the content.
 
-Bundles are needed only when an API is deployed and when a worker starts. A child process accesses S3, because boto3
-takes 27 MB. Otherwise every idle submit, results and worker process would hold that memory.
+Bundles are needed only when an API is deployed and when a worker starts. So a child process accesses S3 and then ends.
+Without it, every idle submit, results and worker process would hold the 27 MB of boto3.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 COMPLAINT_CHARS_MAX: Final = 4096
 UNAVAILABLE: Final = 69
-"""Exit code of the child if S3 is unavailable or refuses the request. The same as os.EX_UNAVAILABLE on Unix."""
+"""Exit code of the child process if S3 is unavailable or refuses the request. It equals os.EX_UNAVAILABLE on Unix."""
 NOT_ASKED: Final = "S3 was not called"
 
 
@@ -31,7 +31,7 @@ class Bundles:
     """The bundles in one S3 bucket. Each method raises StoreUnavailable if S3 is unavailable or refuses the request."""
 
     def __init__(self, bucket: Bucket) -> None:
-        """Access `bucket`, with endpoint, region and keys from AWS_*, over INSULA_S3_SOCKET if it is set."""
+        """The bundles are in `bucket`. The variables AWS_* set the endpoint, the region and the credentials of S3."""
         self._bucket = bucket
 
     async def check(self) -> None:
@@ -39,7 +39,7 @@ class Bundles:
         await self._run("check")
 
     async def store(self, version: str, archive: bytes) -> None:
-        """Store the bundle of a version. It is kept for at least a day, and while calls of `sweep` list the version."""
+        """Store the bundle of a version. After a day, `sweep` deletes it, unless `versions` contains the version."""
         await self._run("store", version, stdin=archive)
 
     async def fetch(self, version: str) -> bytes:
@@ -53,7 +53,7 @@ class Bundles:
             log.info("unused bundle deleted", extra={"object": key})
 
     async def _run(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        """Run the child with these arguments and stdin; return its stdout. The child is killed if this process ends."""
+        """Run the child process with these arguments and stdin; return its stdout. It is killed if its parent ends."""
         bucket = [self._bucket.name, self._bucket.addressing, str(self._bucket.socket or "")]
         command = [sys.executable, "-X", "utf8", "-I", "-m", "insula.bundles", *bucket, *arguments]
         try:

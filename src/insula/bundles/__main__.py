@@ -28,9 +28,9 @@ from insula.stores.object_keys import BUNDLES, bundle_object
 from insula.stores.objects import Bucket, ObjectNotFound, ObjectStore
 
 KEPT: Final = timedelta(days=1)
-"""How long a bundle without a version is kept. It may belong to a deployment in progress, which takes less time."""
+"""How long `sweep` keeps a bundle whose version is not on stdin. A deployment in progress may still need it."""
 FRESH: Final = KEPT / 2
-"""A deployment writes a bundle older than this again, so that no sweep deletes the bundle during the deployment."""
+"""`store` overwrites a bundle that is older than this, so that no sweep deletes the bundle during a deployment."""
 
 
 async def main(name: str, addressing: str, socket: str, command: str, *versions: str) -> None:

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from insula.v1.api_service_pb2 import Api
 
 PIPE_COLUMNS: Final = 240
-"""Width of a table on a pipe: wide enough that nothing is cut."""
+"""Width of a table on a pipe, in characters. It is large enough that nothing is cut."""
 
 
 class Output(StrEnum):
@@ -131,7 +131,7 @@ def _named(project: Sequence[Project], names: Sequence[str]) -> Sequence[Project
 
 
 def _confirm(projects: Sequence[Project], address: str, data: Path | None, *, yes: bool) -> None:
-    """If the stack is on this machine, ask the user about dependencies.sh, and warn about keys without an effect.
+    """If the stack is on this machine, ask before dependencies.sh runs, and warn about keys that have no effect.
 
     Raises ProjectInvalid if the user refuses a script.
     """
@@ -250,9 +250,10 @@ def delete(name: Name, admin: Admin = None, data: Data = None) -> None:
 def _tell_ends(
     client: AdminClient, apis: Sequence[Api], starting: Callable[[], bool], done: str = ApiState.READY
 ) -> bool:
-    """Wait for each API and print its final state, with `done` for ready.
+    """Wait for each API and print its final state. For a ready API, print `done`.
 
-    Return whether an API is failing or was replaced by another version.
+    `starting` returns whether the stack may still be starting workers. Return whether an API is failing or was replaced
+    by another version.
     """
     failed = False
     for api, end in follow(apis, client.api, starting=starting):

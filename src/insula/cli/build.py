@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from insula.project import Project
 
 LINES_KEPT: Final = 15
-"""Number of lines at the end of a failed command's output that the error repeats."""
+"""Number of lines that the error repeats: the last lines that the failed podman or docker printed."""
 CONTAINERFILE: Final = """\
 FROM {base}
 LABEL org.opencontainers.image.title={title} org.opencontainers.image.version={version}
@@ -161,7 +161,7 @@ def _ensure_base(program: str, base: str) -> None:
 
 
 def _write_context(folder: Path, project: Sequence[Project], base: str, *, with_pip_conf: bool) -> bool:
-    """Write the files of the build to `folder`. Return whether the project has an .env. Raises ProjectInvalid."""
+    """Write project and Containerfile to `folder`. Return whether the project has an .env. Raises ProjectInvalid."""
     from insula.kubernetes.images import DIGITS, PROJECT_IN_IMAGE, project_version
     from insula.project import CONFIG_NAME
     from insula.project.bundle import extract

@@ -110,9 +110,10 @@ def _wait_until_it_answers(client: AdminClient, data: Path) -> None:
 
 
 def starting(admin: str | None, data: Path | None) -> Callable[[], bool]:
-    """Return a function that tells whether the stack of this data directory may still be starting workers.
+    """Return a function that returns whether the stack of this data directory may still be starting workers.
 
-    It returns True while the `insula up` runs, for at most START_S. It returns False if only `admin` is given.
+    The function returns True while `insula up` runs in the directory, for at most START_S. If only `admin` is given,
+    the function always returns False.
     """
     from insula.data_directory import holder
 
@@ -127,7 +128,7 @@ def _file(data: Path) -> Path:
 
 
 def _stack(data: Path | None) -> dict[str, Any]:
-    """Return the description that the stack wrote: the object of `insula up --json`."""
+    """Return the addresses of the stack: the JSON object that `insula up --json` prints. Raises NoStack."""
     path = _file(data or DATA_DEFAULT)
     try:
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from insula.v1.api_service_pb2 import Api
 
 LINES_WAITING_MAX: Final = 10_000
-"""Lines held in memory for a slow terminal. If there are more, the command stops reading. A worker then drops its
-oldest lines, and sends a line with their number."""
+"""Most lines held in memory for a slow terminal. At this number, the command stops reading from the workers. A worker
+then drops its oldest lines, and later sends a line that reports how many it dropped."""
 BEGUN: Final = 1
 ENDED: Final = -1
 Lines: TypeAlias = queue.Queue[str | int]
@@ -102,7 +102,7 @@ def logs(
 
 
 def _printer(form: LogForm | None) -> Callable[[str], None]:
-    """Return the function that prints a line in this form. If `form` is None, it is plain on a terminal, else JSON."""
+    """Return the function that prints a line in this form. If it is None, lines are plain on a terminal, else JSON."""
     if (form or (LogForm.PLAIN if sys.stdout.isatty() else LogForm.JSON)) is LogForm.JSON:
         return put
     from insula.cli.screen.styled import console, text
@@ -137,7 +137,7 @@ def _apis(client: AdminClient, name: str | None) -> list[Api]:
 def _begin_later(
     client: AdminClient, name: str | None, begun: set[str], lines: Lines, begin: Callable[[str], None]
 ) -> None:
-    """Look for new workers until the command ends. `begin` starts reading the lines of a worker by its address."""
+    """Look for new workers until the command ends. For each, put BEGUN into `lines` and call `begin(address)`."""
     from insula.rpc.admin_client import AdminRefused, AdminUnavailable
 
     while True:
@@ -151,7 +151,7 @@ def _begin_later(
 
 
 def _until_all_ended(lines: Lines, readers: int) -> Iterator[str]:
-    """Yield the lines until all readers have ended. `readers` is the number of readers at the start."""
+    """Yield the lines until the lines of all workers have ended. `readers` is the number of workers at the start."""
     while readers:
         line = lines.get()
         if isinstance(line, int):

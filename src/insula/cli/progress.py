@@ -20,7 +20,7 @@ REPLACED: Final = "replaced"
 
 
 class Progress(NamedTuple):
-    """How far an API is. `state` is an ApiState, the phase of a worker, or REPLACED after a newer deployment.
+    """How far a deployment is. `state` is an ApiState, the phase of a worker, or REPLACED after a newer deployment.
 
     `reason` explains the state.
     """
@@ -35,9 +35,9 @@ class Progress(NamedTuple):
 
 
 def progress(api: Api, version: str, generation: int) -> Progress:
-    """Return how far the workers of the API are with `version`.
+    """Return how far the deployment of `version` is. It is ready as soon as one worker is ready with this version.
 
-    Workers that have done fewer than `generation` refreshes do not count.
+    Workers that have not done the refresh with the number `generation` do not count.
     """
     if api.version != version:
         return Progress(REPLACED, f"version {api.version[:12]} was deployed before this one was ready")

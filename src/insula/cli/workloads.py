@@ -104,7 +104,10 @@ def result(
 
 
 def _print_end(workload: Workload, url: str | None, admin: str | None, data: Path | None) -> None:
-    """Print the result on stdout and the rest on stderr. The exit code reports how the workload ended."""
+    """Print the result on stdout, and status, failure and traceback on stderr.
+
+    Raises Exit with code 1 if the workload ended without a result, with code 3 if it has not ended.
+    """
     if workload.result_json is not None:
         note(workload.status)
         # The handler's own bytes, so that jq reads exactly what the handler returned.

@@ -41,7 +41,7 @@ class AsyncClient:
     async def submit(
         self, api: str, payload: AsyncPayload, *, content_type: str | None = None, idempotency_key: str | None = None
     ) -> str:
-        """Submit `payload` and return the workload's id. With an `idempotency_key` it is retried, see Client.submit."""
+        """Submit `payload` and return the workload's id. `idempotency_key` allows retries: see Client.submit."""
         return await self._drive(self._flows.submit(api, payload, content_type, idempotency_key))
 
     async def get(self, api: str, id: str) -> Workload:
@@ -129,7 +129,7 @@ class AsyncClient:
     async def _shown(
         self, flow: WatchFlow | ManyFlow[None], read: Callable[[], Awaitable[object]] | None = None
     ) -> AsyncIterator[Any]:
-        """Yield the values of the flow's steps `Show`. `read` returns the caller's next payload, or END."""
+        """Perform a flow, and yield the value of each step `Show`. `read` returns the caller's next payload, or END."""
         try:
             step = take(flow)
             while not isinstance(step, Done):

@@ -121,17 +121,17 @@ class UploadRequests:
         return message
 
     def rest(self) -> list[UploadWorkloadRequest]:
-        """Return the messages to send after the payload's end: the first one if the payload was empty, else none."""
+        """Return the messages to send after the last piece: none, or the first message if the payload has no piece."""
         return [self._first] if self._first else []
 
 
 def get_request(api: str, id: str, wait_s: float) -> GetWorkloadRequest:
-    """Return the request for a workload's state at its end, or after `wait_s`; with 0, for its current state."""
+    """Return the request that reads a workload. The service answers at the workload's end, or after `wait_s`."""
     return GetWorkloadRequest(api=api, id=id, wait=_wait(wait_s))
 
 
 def fetch_request(api: str, ids: Iterable[str], wait_s: float) -> FetchWorkloadsRequest:
-    """Return the request for many workloads: for each, the state at its end, or after `wait_s`."""
+    """Return the request that reads many workloads. The service sends each at its end, or after `wait_s`."""
     return FetchWorkloadsRequest(api=api, ids=ids, wait=_wait(wait_s))
 
 

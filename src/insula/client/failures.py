@@ -116,7 +116,7 @@ _ERRORS: Final[Mapping[str, Callable[[_Refusal], errors.InsulaError]]] = Mapping
 
 
 def error_of(failure: RpcFailure, call: Call) -> errors.InsulaError | TimeoutError:
-    """Return the exception to raise for a failed call. If it is an error of Insula, its text is the service's."""
+    """Return the exception to raise for a failed call. An error that a service sent keeps its text."""
     code, message = failure.code(), failure.details() or ""
     if (error := _named(_status(failure.trailing_metadata()), call, message)) is not None:
         return error

@@ -99,7 +99,10 @@ class Done(Generic[T]):
 
 
 def take(flow: Generator[S, Any, T], answer: object = None, error: Exception | None = None) -> S | Done[T]:
-    """Return the next step of a flow whose last step returned `answer` or raised `error`. Raises the flow's errors."""
+    """Return the next step of a flow, or Done at its end. The last step had the result `answer`, or raised `error`.
+
+    Raises the errors of the flow.
+    """
     try:
         return flow.send(answer) if error is None else flow.throw(error)
     except StopIteration as end:

@@ -24,9 +24,9 @@ T = TypeVar("T")
 
 BATCH_PAYLOADS: Final = 256
 BATCH_BYTES: Final = 2**20
-"""A batch is sent once it has this many payloads or bytes."""
+"""A batch is sent once it has BATCH_PAYLOADS payloads or BATCH_BYTES bytes."""
 BATCH_S: Final = 0.1
-"""Age at which a batch is sent even if it is small. The age is checked after each payload that is read."""
+"""Age of a batch at which it is sent even if it is small. The age is checked after each payload that is read."""
 PAYLOAD_BYTES_MAX: Final = 4 * 2**20
 """Most bytes in the payloads of one message. A larger payload cannot be sent with `submit_many`."""
 BATCHES_AHEAD: Final = 4
@@ -34,7 +34,7 @@ BATCHES_AHEAD: Final = 4
 IDS_MAX: Final = 10_000
 """Most ids in one call of FetchWorkloads."""
 ROUND_S: Final = 2.0
-"""How long a call waits if there are more than IDS_MAX ids, so that the others are requested soon."""
+"""How long a call waits if there are more than IDS_MAX ids, so that the next call requests the others soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class _Batch:
         return True
 
     def answers(self, response: SubmitWorkloadsResponse, call: Call) -> list[Submitted]:
-        """Return the id or the error of each payload, in the order of the payloads. `call` is for the errors."""
+        """Return the id or the error of each payload, in the order of the payloads. `call` is for the error texts."""
         errors = {refusal.index: error_in(refusal.error, call) for refusal in response.refusals}
         pairs = zip(self.payloads, response.ids, strict=True)
         return [
@@ -140,7 +140,7 @@ def _sendable(payload: Any, content_type: str | None) -> tuple[str, bytes]:
 
 
 class ManyFlows:
-    """The flows of a client for one URL; see `insula.client.flows`."""
+    """The flows of `submit_many` and `results` for one URL; see `insula.client.flows`."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -178,7 +178,10 @@ class ManyFlows:
     def _answers(
         self, stream: _Stream, batch: _Batch | Submitted, call: Call
     ) -> ManyFlow[tuple[list[Submitted], Exception | None]]:
-        """Return the answers to a batch, and the error if it may be sent again, else None. Raises other errors."""
+        """Return the answers to a batch, and an error after which the batch may be sent again, or None.
+
+        Raises the error of a call that must not be repeated.
+        """
         if isinstance(batch, Submitted):
             return [batch], None
         try:
@@ -225,7 +228,7 @@ class ManyFlows:
             yield from outcomes(id, None, patience.give_up(api, id))
 
     def _pause(self, error: grpc.RpcError, api: str, repeats: Repeats) -> ManyFlow[None]:
-        """Wait before a failed read is repeated. Raises its error if it must not be repeated."""
+        """Wait before a read that failed with `error` is repeated. Raises an error if the read must not be repeated."""
         failure = error_of(cast("RpcFailure", error), Call(self._url, api))
         again = was_lost(error) or isinstance(failure, ResourceExhausted)
         pause_s = repeats.pause_s() if again else None

@@ -29,9 +29,9 @@ class Pending(Protocol):
 
 
 class Window:
-    """Allows at most `in_flight` payloads that are started and not yet yielded.
+    """Allows at most `in_flight` payloads that are started and whose outcome is not yet yielded.
 
-    Unless `as_completed`, it holds an outcome back until all earlier payloads have been yielded.
+    Unless `as_completed`, it holds an outcome back until the outcomes of all earlier payloads have been yielded.
     """
 
     def __init__(self, in_flight: int, *, as_completed: bool) -> None:
@@ -54,7 +54,7 @@ class Window:
         return self._started - 1
 
     def end(self, outcome: Outcome) -> Iterator[Outcome]:
-        """Record `outcome`, and yield the outcomes that need not wait for an earlier payload."""
+        """Record `outcome`, and yield each outcome that need not wait for an earlier one."""
         if self._as_completed:
             self._handed_out += 1
             yield outcome
@@ -80,7 +80,7 @@ class InFlight:
         self._pauses_made = 0
 
     def run(self, payloads: Iterable[P], begin: Callable[[int, P], Flow[Outcome]]) -> Iterator[Outcome]:
-        """Yield the outcomes. `begin(index, payload)` returns a payload's flow. Raises the errors of `payloads`."""
+        """Yield the outcomes. `begin(index, payload)` returns a payload's flow. Raises errors of reading `payloads`."""
         source, more = iter(payloads), True
         try:
             while more or self._under_way or self._pauses:
@@ -131,7 +131,10 @@ async def run_tasks(
     payloads: Iterable[P] | AsyncIterable[P],
     begin: Callable[[int, P], Coroutine[Any, Any, Outcome]],
 ) -> AsyncIterator[Outcome]:
-    """Yield the outcomes. `begin(index, payload)` runs as a task for each payload. Raises the errors of `payloads`."""
+    """Yield the outcomes. `begin(index, payload)` runs as a task for each payload.
+
+    Raises errors of reading `payloads`.
+    """
     source = aiter(payloads if isinstance(payloads, AsyncIterable) else each(payloads))
     running: set[asyncio.Task[Outcome]] = set()
     reading: asyncio.Task[object] | None = None

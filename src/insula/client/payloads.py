@@ -4,7 +4,8 @@
     str                            text/plain; charset=utf-8
     bytes, file, iterable of bytes application/octet-stream
 
-A `content_type` from the caller replaces these. A str is then encoded in the charset that it names, else in UTF-8.
+A `content_type` from the caller replaces these. A str is then encoded in the charset that `content_type` names. Without
+a charset, it is encoded in UTF-8.
 """
 
 from __future__ import annotations
@@ -106,7 +107,10 @@ def pieces(source: Readable | Iterable[bytes] | AsyncIterable[bytes]) -> Iterato
 
 
 async def async_pieces(source: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Yield the content of `source` in pieces of at most CHUNK_BYTES. Raises InvalidArgument for other than bytes."""
+    """Yield the content of `source` in pieces of at most CHUNK_BYTES.
+
+    Raises InvalidArgument if `source` yields something other than bytes.
+    """
     async for chunk in source:
         for piece in _split(checked_piece(chunk)):
             yield piece

@@ -80,12 +80,13 @@ class Client:
         content_type: str | None = None,
         idempotency_key: str | None = None,
     ) -> Iterator[Submitted]:
-        """Submit `payloads` in batches, and yield a Submitted for each, in their order. Its workload is then on disk.
+        """Submit `payloads` in batches, and yield a Submitted for each, in their order.
 
-        `payloads` may be endless: a few batches are read ahead. If a payload is refused, for example because the queue
-        is full, its Submitted has an `error`, and the others continue. With an `idempotency_key`, a repeated call
-        within 24 hours gives the nth payload the same workload, and lost batches are sent again for up to a minute.
-        Without a key, no batch is sent twice: after Unreachable it is unknown which of its payloads were accepted.
+        When a Submitted with an id is yielded, its workload is on disk. `payloads` may be endless: a few batches are
+        read ahead. If a payload is refused, for example because the queue is full, its Submitted has an `error`, and
+        the others continue. With an `idempotency_key`, a repeated call within 24 hours gives the nth payload the same
+        workload, and lost batches are sent again for up to a minute. Without a key, no batch is sent twice: after
+        Unreachable it is unknown which of the payloads without an answer were accepted.
         """
         source = iter(payloads)
         return self._shown(self._many.submit_many(api, content_type, idempotency_key), lambda: next(source, END))
@@ -93,8 +94,8 @@ class Client:
     def results(self, api: str, ids: Iterable[str], timeout: float | None = None) -> Iterator[Outcome]:
         """Yield an Outcome for each of `ids`, as the workloads end.
 
-        After `timeout` seconds, the outcomes of the others have a TimeoutError; None means no limit. The outcome of an
-        unknown id has a WorkloadNotFound.
+        After `timeout` seconds, the outcomes of workloads that have not ended have a TimeoutError; None means no limit.
+        The outcome of an unknown id has a WorkloadNotFound.
         """
         return self._shown(self._many.results(api, ids, timeout))
 
@@ -110,10 +111,11 @@ class Client:
     ) -> Iterator[Outcome]:
         """Submit each of `payloads` and yield an Outcome for each: in their order or, with `as_completed`, as they end.
 
-        At most `in_flight` payloads are read and not yet yielded, so `payloads` may be endless. A payload that fails
-        gives an outcome with an `error`, and the others continue. Lost submits are retried. If the queue is full,
-        `map` waits. `timeout` limits each payload, in seconds since it was read. If the caller stops early, submitted
-        workloads continue to run.
+        At most `in_flight` payloads are read whose outcome is not yet yielded, so `payloads` may be endless. A payload
+        that fails gives an outcome with an `error`, and the others continue. If the reply to a submit is lost, the
+        submit is retried, but not if the payload is a file or an iterable. If the queue is full, `map` waits. `timeout`
+        limits each payload, in seconds since it was read. If the caller stops early, submitted workloads continue to
+        run.
         """
         window = Window(in_flight, as_completed=as_completed)
 
@@ -135,7 +137,7 @@ class Client:
         self.close()
 
     def _shown(self, flow: WatchFlow | ManyFlow[None], read: Callable[[], object] | None = None) -> Iterator[Any]:
-        """Yield the values of the flow's steps `Show`. `read` returns the caller's next payload, or END."""
+        """Perform a flow, and yield the value of each step `Show`. `read` returns the caller's next payload, or END."""
         try:
             step = take(flow)
             while not isinstance(step, Done):

@@ -1,7 +1,7 @@
 """The submit of a large or streamed payload in pieces, for both clients.
 
-It runs on gRPC's own threads even under asyncio. If a server refuses a payload before the payload has ended, grpc.aio
-may report INTERNAL instead of the refusal (seen with grpcio 1.85).
+An upload runs on gRPC's own threads even under asyncio. If a server refuses a payload before the payload has ended,
+grpc.aio may report INTERNAL instead of the refusal (seen with grpcio 1.85).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Upload:
         self._call.cancel()
 
     def add_done_callback(self, fn: Callable[[Any], None], /) -> None:
-        """Call `fn` with the call, on one of gRPC's threads, once the upload has ended."""
+        """Call `fn` once the upload has ended, on one of gRPC's threads. The argument of `fn` is the gRPC call."""
         self._call.add_done_callback(fn)
 
     async def wait_in(self, loop: asyncio.AbstractEventLoop) -> UploadWorkloadResponse:

@@ -75,8 +75,9 @@ class Submitted:
 class Outcome:
     """The outcome of one payload of `map`, or of one id of `results`. `index` is its position, from 0.
 
-    `payload` is None in `results`. `id` is None if the payload was refused, or may have been. `workload` is None if its
-    end is unknown. `error` is None if there is a result, else the error that `run` would raise.
+    `payload` is None in `results`. `id` is None if the payload was refused, or if it is unknown whether it was
+    accepted. `workload` is None if its end is unknown. `error` is None if there is a result, else the error that `run`
+    would raise.
     """
 
     index: int

@@ -29,7 +29,7 @@ def worker_image(project: Sequence[Project], spec: ApiSpec, image: str | None = 
 
 
 def plain_image(spec: ApiSpec, image: str | None = None) -> str:
-    """Return the image of `spec` if none contains the project: `handler.image`, else `image`, else Insula's own."""
+    """Return the worker image of `spec` without the project: `handler.image`, else `image`, else Insula's own."""
     return spec.handler.image or image or f"{REPOSITORY}:{version('insula')}"
 
 

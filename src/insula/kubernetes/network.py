@@ -1,6 +1,7 @@
-"""Who may reach an API's pods, and what they may reach: ServiceAccount, Service and NetworkPolicies.
+"""The network access to and from an API's pods: ServiceAccount, Service and NetworkPolicies.
 
-The policies in the folder k8s allow all workers to reach Redis and S3, because only an overlay has their addresses.
+The policies in the folder k8s allow all workers to reach Redis and S3, because only an overlay there has the addresses
+of Redis and S3.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from insula.project import ApiSpec
 EDGE: Final[Object] = {"app.kubernetes.io/name": "insula-edge"}
 SUBMIT: Final[Object] = {"app.kubernetes.io/name": "insula-submit"}
 CALLERS: Final = ("insula-results", "insula-submit")
-"""The services that the policy allows to connect to workers. At present neither of them connects."""
+"""The services that the workers' NetworkPolicy lets in. At present neither of them connects to workers."""
 METRICS_READER: Final[Object] = {"insula/metrics-reader": "true"}
 """Label of the pods that may read metrics, such as Prometheus. They may be in any namespace."""
 PRIVATE_4: Final = ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16")

@@ -30,10 +30,10 @@ class Options:
     """The options of `insula render`.
 
     `grace_s` is the time that a pod has to end, in seconds. Without `keda` there is no ScaledObject, and each API has
-    `replicas` replicas. If `replicas` is None, it has its `init_replicas`. With `keda`, a Deployment names a number of
-    replicas only if `initial` is set, and this number is `init_replicas`. `tolerance` writes the autoscaler's
-    tolerances to the ScaledObject, for Kubernetes 1.35 or later. With `plain`, the worker's image holds no project: no
-    Job registers the APIs, and pods install packages when they start.
+    `replicas` replicas, or the `init_replicas` of its configuration if `replicas` is None. With `keda`, a Deployment
+    has a number of replicas only if `initial` is set: the `init_replicas`. With `tolerance`, the ScaledObject has the
+    autoscaler's tolerances, which need Kubernetes 1.35 or later. With `plain`, the worker's image does not contain the
+    project: no Job registers the APIs, and pods install packages when they start.
     """
 
     namespace: str = NAMESPACE

@@ -66,7 +66,7 @@ def written(quantity: Quantity, *, millis: bool = False) -> str:
 def placement(spec: ApiSpec) -> Object:
     """Return the fields of a pod that choose its node: the affinity to `node_groups`, and the tolerations.
 
-    Nodes with GPUs or Inferentia chips often have a taint of the device's name. The pod tolerates it if it requests
+    Nodes with GPUs or Inferentia chips often have a taint with the device's name. The pod tolerates it if it requests
     the device. Raises ProjectInvalid if a node group cannot be the value of a label.
     """
     groups = spec.compute.node_groups

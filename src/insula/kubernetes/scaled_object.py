@@ -15,12 +15,12 @@ from insula.project import ApiSpec
 from insula.project.configuration.spec import Autoscaling
 
 TICK_S: Final = 10
-"""Cortex' autoscaler decided every 10 s. KEDA polls as often, so if a push to KEDA is lost, KEDA notices the workloads
-of an idle API at most 10 s later."""
+"""Time between two polls of KEDA. Cortex' autoscaler decided as often. If a push to KEDA is lost, KEDA notices the
+workloads of an idle API at most 10 s later."""
 STABILIZATION_S_MAX: Final = 3600
 PERIOD_S_MAX: Final = 1800
 PERCENT_MAX: Final = 2**31 - 1
-"""Kubernetes refuses larger values."""
+"""Largest percentage that Kubernetes accepts in a scaling policy of the HPA."""
 
 
 def scaled_object(
@@ -61,11 +61,12 @@ def scaled_object(
 
 
 def behavior(scaling: Autoscaling, *, tolerance: bool) -> dict[str, Any]:
-    """Return the HPA's `behavior`, with which it makes steps as rarely as Cortex did.
+    """Return the HPA's `behavior`. It makes the HPA change the number of replicas as rarely as Cortex did.
 
-    Cortex limited each recommendation to one step, and then took the highest or lowest of the stabilisation period. So
-    two steps were one period and TICK_S apart. The HPA takes the highest or lowest first and then limits it, so it
-    would make a step each time it runs. `periodSeconds` sets the pause between two steps.
+    Cortex first limited each recommended number to one step from the current number. Then it took the highest or lowest
+    recommendation of the stabilisation period. So the time between two steps was the period plus TICK_S. The HPA takes
+    the highest or lowest recommendation first and then limits it, so it could make a step each time it runs.
+    `periodSeconds` prevents this: it is the least time between two steps.
     """
     factors = Decimal(str(scaling.max_upscale_factor)) - 1, 1 - Decimal(str(scaling.max_downscale_factor))
     periods = scaling.upscale_stabilization_period, scaling.downscale_stabilization_period
@@ -78,7 +79,7 @@ def behavior(scaling: Autoscaling, *, tolerance: bool) -> dict[str, Any]:
 
 
 def _rules(share: Decimal, stabilization: timedelta, tolerance: float | None) -> dict[str, Any]:
-    """Return the rules of one direction. A step is one replica, or `share` of the replicas if this is more."""
+    """Return the rules for one direction, up or down. A step is one replica, or `share` of them if this is more."""
     period_s = min(PERIOD_S_MAX, _seconds(stabilization) + TICK_S)
     percent = min(PERCENT_MAX, int(share * 100))  # rounded down, because a factor is a limit
     policies = [{"type": "Pods", "value": 1, "periodSeconds": period_s}]

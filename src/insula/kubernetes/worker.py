@@ -33,9 +33,9 @@ from insula.project import ApiSpec
 
 CACHE: Final = "/var/cache/insula"
 SCRATCH: Final = "/var/lib/insula"
-"""Folders in the worker's image. The image sets INSULA_CACHE and INSULA_SCRATCH to CACHE and SCRATCH."""
+"""CACHE and SCRATCH are folders in the worker's image. The image sets INSULA_CACHE and INSULA_SCRATCH to them."""
 HANDLER_PREFIX: Final = "INSULA_HANDLER_"
-"""The worker passes INSULA_HANDLER_AWS_X to the handler as AWS_X."""
+"""Prefix of variables for the handler. The worker passes INSULA_HANDLER_AWS_X to the handler as AWS_X."""
 PROGRESS_S: Final = 3600
 """Time after which a rollout counts as failed: installing packages and `__init__` may take long."""
 WORKERS_OWN: Final = re.compile(
@@ -50,7 +50,7 @@ _IMAGE: Final = re.compile(r"[^\s@]+(:(?!latest$)[\w][-.\w]{0,127}|@sha256:[0-9a
 def deployment(spec: ApiSpec, image: str, options: Options) -> Object:
     """Return the Deployment. Raises ProjectInvalid for an image without a version, or a node group of a wrong form.
 
-    With KEDA the object has no `replicas`, unless `options.initial`: otherwise each apply would set the number anew.
+    With KEDA the object has `replicas` only if `options.initial` is set, because each apply sets the number again.
     """
     if not _IMAGE.fullmatch(image):
         raise ProjectInvalid(
@@ -137,16 +137,17 @@ def _pod(spec: ApiSpec, image: str, options: Options) -> Object:
 
 
 def _probe(service: str, *, period_s: int, failures: int) -> Object:
-    """Return a probe of the worker's health service `service`. An empty name is the readiness."""
+    """Return a probe of the worker's health service `service`. The service with the empty name is the readiness."""
     named: Object = {"service": service} if service else {}
     probe: Object = {"grpc": {"port": ADMIN_PORT, **named}, "periodSeconds": period_s, "timeoutSeconds": 5}
     return {"failureThreshold": failures, **probe}
 
 
 def _stores() -> list[Object]:
-    """Return the sources of the variables for Redis and S3. Without the Secret for S3, boto3 uses the role of the pod.
+    """Return `envFrom` of the container: the variables for Redis and S3.
 
-    The last Secret has S3 keys for handlers. They give no access to Insula's own bucket.
+    Without the Secret for S3, boto3 uses the role of the pod. The last Secret has S3 keys for handlers. They give no
+    access to Insula's own bucket.
     """
     return [
         {"configMapRef": {"name": CONFIGURATION}},

@@ -1,4 +1,4 @@
-"""The log line about a damaged record: a script fails at it, for example because its key has another type."""
+"""Logs a damaged record: one at which a script fails, for example because its key has the wrong type in Redis."""
 
 from __future__ import annotations
 

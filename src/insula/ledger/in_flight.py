@@ -19,7 +19,7 @@ _SAMPLE: Final = scripts.load("sample")
 
 SLOT_MS_MIN: Final = 2000
 SAMPLES_MAX: Final = 30
-"""Most samples of an API. A window of more than a minute has longer slots."""
+"""Most samples of an API: one for each slot of time. A slot is 2 s, or longer if the window is more than a minute."""
 
 
 @dataclass(frozen=True)

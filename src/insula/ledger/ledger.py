@@ -180,9 +180,9 @@ class WorkloadLedger:
         return newest.decode(), [Claim.parse(api, cast(list[bytes | int], row)) for row in rows]
 
     async def begin(self, lease: Lease) -> None:
-        """Note that the handler is called now for a suspect. Safe to repeat.
+        """Store in the record of a suspect that the handler is called now. Safe to repeat.
 
-        If the worker is lost before this note, the attempt does not count as lost.
+        If the worker is lost before this is stored, the attempt does not count as lost.
         """
         await self._run(_BEGIN, lease.api, lease.id, lease.attempt)
 
@@ -249,11 +249,13 @@ class WorkloadLedger:
     ) -> list[Claim]:
         """Start up to `count` > 0 attempts on workloads that no worker runs, at most `suspects` of them on suspects.
 
-        Such a workload was given back; or Redis has it under the claimant's name, but it is not in `held`, the ids that
-        the claimant runs; or, with `expired`, its lease of another worker has expired. With `own_lost`, the attempts
-        under the claimant's name that are not in `held` count as lost; set it only after a restart of the worker
-        process. If a lost worker had several attempts, all their workloads become suspects, and no attempt counts as
-        lost. Damaged records are logged and skipped.
+        Such workloads were given back, or Redis has them under the claimant's name although they are not in `held`, the
+        ids that the claimant runs. With `expired`, workloads of other workers are started too if their lease has
+        expired.
+
+        With `own_lost`, the attempts under the claimant's name that are not in `held` count as lost. Set it only after
+        a restart of the worker process. If a lost worker had several attempts, their workloads become suspects. The
+        attempt in which a workload becomes a suspect does not count as lost. Damaged records are logged and skipped.
         """
         lease_ms = self.policy.lease_ms if expired else 0
         who = (claimant.worker, count, claimant.version, claimant.address)

@@ -18,7 +18,7 @@ from insula.status import Status
 RESULT: Final = "result"
 OBJECT: Final = "object"
 FAILURE: Final = "failure"
-"""The kinds of outcome in an ended record: a result, the S3 key of a result, a failure."""
+"""RESULT, OBJECT, FAILURE: the kinds of outcome in an ended record. OBJECT is the S3 key of a result."""
 NOTHING: Final = "-"
 """An ended record has this in place of the start time and the version if its workload never started."""
 MISSING: Final = (Status.FAILED, "0", "1", "0", NOTHING, "0", NOTHING, "none")

@@ -19,7 +19,7 @@ _DROP: Final = scripts.load("drop")
 _ABANDON: Final = scripts.load("abandon")
 
 LOOKED_AT: Final = 5_000
-"""Most records that one step reads. It takes a few milliseconds, during which Redis serves no other client."""
+"""Most records that one step reads. Such a step takes a few milliseconds, in which Redis serves no other client."""
 ABANDONED_LEASES: Final = 3
 """Lease lengths without a renewal after which a worker counts as gone. Outages of Redis are usually shorter."""
 
@@ -28,9 +28,9 @@ ABANDONED_LEASES: Final = 3
 class Expired:
     """An ended workload whose retention is over, whether S3 may hold objects of it, and the number of its attempts.
 
-    A bucket is a hash with the records of many workloads. If Redis has already dropped it, an Expired represents the
-    whole bucket, and `id` is the prefix of its workloads' ids. Workloads with this prefix that still have a record are
-    not expired.
+    A bucket is a hash with the records of many workloads. If Redis has already dropped a bucket, one Expired
+    represents all its workloads, and `id` is the prefix of their ids. Workloads with this prefix that still have a
+    record are not expired.
     """
 
     id: str

@@ -27,7 +27,7 @@ ANY: Final = ""
 
 
 class Updates:
-    """Sets an event for each watcher of a workload when the workload's status changes. One reader per watched API."""
+    """Sets an event for each watcher of a workload when its status changes. A watched API has one reader of Redis."""
 
     def __init__(self, blocking_redis: Redis) -> None:
         self._redis = blocking_redis

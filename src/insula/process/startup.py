@@ -8,7 +8,7 @@ import sys
 from typing import Final
 
 _ERRORS: Final = {"stdin": "surrogateescape", "stdout": "surrogateescape", "stderr": "backslashreplace"}
-"""The error handlers of Python's UTF-8 mode."""
+"""The error handler of each standard stream, as in Python's UTF-8 mode."""
 
 
 def begin() -> None:

@@ -89,7 +89,7 @@ def _check_folders(entries: list[zipfile.ZipInfo]) -> None:
 
 
 def _check_size(data: bytes) -> None:
-    """Raise ProjectInvalid if the archive or its directory is too large, or its end is not as `collect` writes it."""
+    """Raise ProjectInvalid if the archive or its list of files is too large, or does not end as `collect` ends it."""
     if len(data) > BUNDLE_BYTES_MAX:
         raise ProjectInvalid(f"the bundle is larger than {BUNDLE_BYTES_MAX} bytes")
     end = data[-_END_RECORD.size :]

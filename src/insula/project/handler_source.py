@@ -19,7 +19,7 @@ from insula.project.text import encoding_of
 
 CLASS_NAME: Final = "Handler"
 PICKLE_SUFFIX: Final = ".pickle"
-"""Only the runner can check a pickle, because reading it runs its code."""
+"""Suffix of a pickled Handler. Only the runner can check such a file, because reading a pickle runs its code."""
 # Code that uses one of these can define names that are not in the source.
 _DYNAMIC: Final = frozenset({"__import__", "delattr", "eval", "exec", "globals", "locals", "setattr", "vars"})
 _FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
@@ -136,7 +136,7 @@ def _may_come_from_elsewhere(module: ast.Module) -> bool:
 
 
 def _other_class(module: ast.Module) -> str:
-    """Return the end of the error text, with the class that was probably meant; empty if there is no such class."""
+    """Return the end of the error text for a missing Handler: it names a class that may be meant. Empty without one."""
     for node in module.body:
         if isinstance(node, ast.ClassDef) and node.name in other_versions.CLASSES:
             return f": found class {node.name}; {other_versions.CLASS_ADVICE}"
@@ -175,7 +175,7 @@ def _method_problem(handler: ast.ClassDef, name: str, method: Method, *, closed:
 
 
 def _other_method(handler: ast.ClassDef) -> str:
-    """Return the end of the error text, with the method that was probably meant; empty if there is no such method."""
+    """Return the end of the error text for a missing method: it names a method that may be meant. Empty without one."""
     found = next((name for name in other_versions.METHODS if any(_bindings(handler.body, name))), None)
     return f": found {found}; {other_versions.METHODS[found]}" if found else ""
 

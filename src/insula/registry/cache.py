@@ -54,7 +54,8 @@ class RegistryCache:
     async def _refresh(self, *, missing: bool) -> None:
         """Read the registry. Concurrent callers share one read.
 
-        While Redis is unavailable, the old copy is used. StoreUnavailable is raised only with `missing`.
+        While Redis is unavailable, the old copy is used. With `missing`, the old copy lacks the API of the call,
+        and StoreUnavailable is raised.
         """
         before = self._attempts
         async with self._refreshing:

@@ -47,7 +47,7 @@ class EndpointClaim:
 
 
 class Index:
-    """Reads and writes the hashes APIS and ENDPOINTS. No step changes both. Raises StoreUnavailable, StoreFull."""
+    """Reads and writes the hashes APIS and ENDPOINTS: each method uses one. Raises StoreUnavailable, StoreFull."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis  # redis-py leaves the replies of hash commands and of a watching pipeline untyped
@@ -76,7 +76,7 @@ class Index:
             await self._redis.transaction(attempt, APIS)
 
     async def endpoints(self) -> dict[str, str]:
-        """Return every endpoint with the API that claims it. Only a claim that the registration confirms is valid."""
+        """Return every endpoint with the API that claims it. A claim is outdated if the API's registration differs."""
         with redis_errors():
             found = cast(dict[bytes, bytes], await self._redis.hgetall(ENDPOINTS))
         return {endpoint.decode(): EndpointClaim.parse(value).api for endpoint, value in found.items()}

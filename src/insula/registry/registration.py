@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final, Self
 
 VERSION_DIGITS: Final = 32
-"""128 bits are enough for uniqueness. More would make each workload's record larger."""
+"""Length of a version in hex digits. 128 bits are enough for uniqueness; more would enlarge each record."""
 QUEUE_LIMIT: Final = 102_400
 """Queue limit of a registration that has none. It is the limit of the default configuration."""
 

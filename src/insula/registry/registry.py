@@ -21,7 +21,7 @@ REPORT_S: Final = 5
 """Seconds between two reports of a worker. A worker that sends no report for three times as long counts as gone."""
 
 Change: TypeAlias = Callable[[Registration | None], Registration]
-"""Returns the new registration of an API, given its current one. It may be called again after a conflict."""
+"""A function that returns the new registration for the current one. It may be called again after a conflict."""
 
 
 class Registry:
@@ -65,7 +65,7 @@ class Registry:
         """Register the version that workers shall run. The same version again changes nothing. Safe to repeat.
 
         Raises EndpointTaken if another API has the endpoint. If this process is killed during the call, Redis has the
-        old or the new registration, and a claim to the endpoint that expires after CLAIM_MS.
+        old or the new registration, and perhaps a claim to the endpoint, which expires after CLAIM_MS.
         """
         now_ms = await self._now_ms()
 
@@ -139,7 +139,7 @@ class Registry:
             await self.remove(name)
 
     async def report(self, api: str, worker: str, releases: Sequence[Worker]) -> None:
-        """Store a worker's report: one message for each version on it. With no message, delete it: the worker ends.
+        """Store a worker's report: one message for each version on it. Without a message, delete the report.
 
         The report expires if the worker stops reporting.
         """

@@ -114,7 +114,7 @@ class AdminClient:
     """Calls the admin services at one address. Every method raises the errors that the module's docstring lists."""
 
     def __init__(self, channel: grpc.Channel) -> None:
-        """`close` closes the channel."""
+        """`channel` leads to the address of an admin service. The method `close` closes it."""
         self._channel = channel
         self._apis = ApiServiceStub(channel)
         self._worker = WorkerServiceStub(channel)
@@ -168,7 +168,7 @@ class AdminClient:
             return self._apis.DeleteApi(request, timeout=DELETE_TIMEOUT.total_seconds()).cancelled
 
     def releases(self) -> list[Worker]:
-        """Return the state of each version of its API that the worker at this address has."""
+        """Return the state of each version on the worker at this address. All are versions of one API."""
         with _translated():
             request = DescribeWorkerRequest()
             return list(self._worker.DescribeWorker(request, timeout=CALL_TIMEOUT.total_seconds()).workers)

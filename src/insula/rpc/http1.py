@@ -60,14 +60,15 @@ class HttpServer:
         """Do nothing. The generated functions also call `add_registered_method_handlers`, with the same methods."""
 
     async def start(self) -> None:
-        """Start listening. Raises OSError if there can be no socket."""
+        """Start listening. Raises OSError if the socket cannot be created."""
         connection = partial(_Connection, self)
         self._server = await asyncio.get_running_loop().create_unix_server(connection, self.path, backlog=BACKLOG)
 
     async def stop(self, grace_s: float) -> None:
-        """Stop accepting connections, and wait up to `grace_s` until the edge has closed the open ones.
+        """Stop accepting connections, and wait up to `grace_s` until the edge has closed the open ones. Abort the rest.
 
-        The edge may have sent a call on a connection that looks idle here. It is answered, with `Connection: close`.
+        The edge may have sent a call on a connection that looks idle here. Such a call is answered, with the header
+        `Connection: close`.
         """
         self.stopping = True
         server, self._server = self._server, None
@@ -151,7 +152,7 @@ class _Connection(asyncio.Protocol):
                 self._refuse(str(error))
 
     def _refuse(self, reason: str) -> None:
-        """Close the connection and log the reason. The edge never sends such bytes."""
+        """Log the reason and close the connection. Envoy never sends what leads here."""
         log.warning(
             "closed a connection because of an invalid request, which Envoy never sends", extra={"reason": reason}
         )

@@ -172,7 +172,7 @@ def on_stop_signal(callback: Callable[[], None]) -> None:
 async def serve(servers: Sequence[Server], is_ready: Callable[[], Awaitable[bool]]) -> None:
     """Run the servers until SIGTERM or SIGINT, then stop them gracefully.
 
-    `is_ready` is called every READY_EVERY_S. Its result is their readiness.
+    `is_ready` is called every READY_EVERY_S. Its result becomes the readiness of all servers.
     """
     stopping = asyncio.Event()
     on_stop_signal(stopping.set)

@@ -151,8 +151,8 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
     def wrapped(self, handler: Any) -> grpc.RpcMethodHandler[Any, Any]:
         """Return a handler that calls `handler`, takes requests as a stream of bytes, and maps errors to statuses.
 
-        It parses messages itself, because gRPC never replies to a unary call without a message, and returns INTERNAL
-        for a malformed message.
+        The returned handler parses the messages itself. gRPC never replies to a unary call without a message, and
+        replies INTERNAL to a malformed message.
         """
         streams = handler.response_streaming
         name = f"{'stream' if handler.request_streaming else 'unary'}_{'stream' if streams else 'unary'}"

@@ -14,7 +14,7 @@ MEBIBYTE: Final = 2**20
 ROOM_BYTES_MIN: Final = 32 * MEBIBYTE
 """Free space that is reserved for accepted workloads. With less, new workloads are refused."""
 ROOM_SHARE_MIN: Final = 0.01
-"""Free share of the disk below which SeaweedFS refuses writes. It checks this once a minute, and has no flag for it."""
+"""Free share of the disk below which SeaweedFS refuses writes. SeaweedFS checks the free share once a minute."""
 
 _PLENTY: Final = 2**60
 

@@ -50,7 +50,7 @@ class ObjectStore:
     """The objects of one bucket. Every method raises StoreUnavailable if S3 does not answer or refuses the request."""
 
     def __init__(self, bucket: Bucket, *, calls_max: int = CALLS_MAX) -> None:
-        """Access `bucket`, with endpoint, region and keys from AWS_*."""
+        """The objects are in `bucket`. The variables AWS_* set the endpoint, the region and the credentials of S3."""
         self._bucket = bucket.name
         self._addressing = bucket.addressing
         self._socket = bucket.socket
@@ -149,7 +149,7 @@ class ObjectStore:
             await self._call(partial(self._abort, key, upload_id))
 
     async def abort_uploads(self, prefix: str, keys: Collection[str]) -> None:
-        """Abort unfinished uploads of `keys`, which start with `prefix`. The uploads of all keys are listed at once."""
+        """Abort unfinished uploads of `keys`, which start with `prefix`. Lists the uploads once, not for each key."""
         for key, upload_id in await self._unfinished(prefix):
             if key in keys:
                 await self._call(partial(self._abort, key, upload_id))

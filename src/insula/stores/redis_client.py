@@ -50,7 +50,7 @@ class NotDurable(InsulaError):
 def complete_url(url: str, user: str = "", password: str = "", ca_file: Path | None = None) -> str:
     """Return the URL with its user, password and CA file replaced by those given. Empty arguments replace nothing.
 
-    Raises ValueError for a malformed URL. The error text has no part of the URL, because that may have a password.
+    Raises ValueError for a malformed URL. The error text has no part of the URL, because the URL may have a password.
     """
     try:
         given = urlsplit(url)
@@ -143,7 +143,7 @@ def _client(url: str, **options: Any) -> Redis:
 
 
 def _careful(kind: type[AbstractConnection]) -> type[AbstractConnection]:
-    """Return a subclass of `kind` whose permission errors name the user. Those of Redis do so for some commands only.
+    """Return a subclass of `kind` whose permission errors name the user. Redis names it for some commands only.
 
     A connection is closed after the error READONLY: its server has become a replica, and a new connection finds the
     primary.

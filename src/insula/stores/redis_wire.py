@@ -22,19 +22,19 @@ from insula.stores.redis_client import naming_the_user
 
 _pack: Final = cast("Callable[[tuple[str | bytes | int, ...]], bytes]", hiredis.pack_command)  # its stub is wrong
 INCOMPLETE: Final = object()
-"""What the reader returns if the next reply has not arrived completely."""
+"""The value that hiredis' parser returns if the next reply has not arrived completely."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A packed command, and the future of its reply. The future is already done if the caller was cancelled."""
+    """A command in Redis' protocol, and the future of its reply, which is done if the caller was cancelled."""
 
     command: bytes
     reply: asyncio.Future[object]
 
     @classmethod
     def of(cls, *command: str | bytes | int) -> Call:
-        """Pack a command. Raises UnicodeEncodeError for a lone surrogate."""
+        """Encode a command in Redis' protocol. Raises UnicodeEncodeError for a lone surrogate."""
         return cls(_pack(command), asyncio.get_running_loop().create_future())
 
     def answer(self, reply: object) -> None:
@@ -73,10 +73,11 @@ class Wire(asyncio.Protocol):
         return not self._transport.is_closing()
 
     def round_trip(self, calls: Sequence[Call]) -> asyncio.Future[None]:
-        """Send the commands. The future is done once each call has its reply. Raises RedisConnectionError if closed.
+        """Send the commands. The future is done once each call has its reply.
 
-        The future gets a RedisConnectionError (such as BusyLoadingError) if the connection is lost, or a
-        RedisTimeoutError. Then the remaining calls have no reply, and the connection is closed.
+        Raises RedisConnectionError if the connection is closed already. If it is lost later, the future gets a
+        RedisConnectionError (such as BusyLoadingError); after the time-out, a RedisTimeoutError. Then the remaining
+        calls have no reply, and the connection is closed.
         """
         if not self.is_open:
             raise RedisConnectionError("Connection lost")

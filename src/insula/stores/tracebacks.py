@@ -14,7 +14,8 @@ from insula.ledger import Failure
 from insula.stores.objects import ObjectNotFound, ObjectStore
 
 METADATA: Final = "x-insula-traceback"
-"""Metadata key of a read. With the value 1, the read returns `failure.traceback`. The edge sets it for ?traceback=1."""
+"""Key in the gRPC metadata of a read. With the value 1, the read returns `failure.traceback`. The edge sets this for
+?traceback=1."""
 
 
 def is_asked_for(metadata: Iterable[tuple[str, str | bytes]] | None) -> bool:

@@ -47,7 +47,10 @@ class LogLine:
 
 
 def parse(line: str, api: str = "") -> LogLine:
-    """Parse a line. If it is not a JSON object with a message, the message is the line. `api` is the default API."""
+    """Parse a line. If it is not a JSON object with a message, the message is the line.
+
+    `api` is the API of a line that names none.
+    """
     try:
         found: object = json.loads(line)
     except (ValueError, RecursionError):

@@ -22,7 +22,10 @@ class ExtraLogger(logging.Logger):
     """Keeps `extra` in one attribute of the record. The standard logger refuses keys such as "name" or "args"."""
 
     def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - logging's name
-        """Return the answer without a cache: logging clears the caches only of loggers that it created itself."""
+        """Return whether records of this level are logged.
+
+        Uses no cache, because logging clears the caches only of loggers that it created itself.
+        """
         return level > self.manager.disable and level >= self.getEffectiveLevel()
 
     def getChild(self, suffix: str) -> "ExtraLogger":  # noqa: N802 - logging's name

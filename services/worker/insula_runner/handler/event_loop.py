@@ -28,7 +28,7 @@ class EventLoop:
 
     @property
     def runs(self) -> bool:
-        """Whether there is a loop. If there is one, it has to run while the runner waits."""
+        """Whether there is a loop. An existing loop has to run while the runner waits for its next job."""
         return self._loop is not None
 
     def adopt(self) -> Any:
@@ -70,7 +70,10 @@ class EventLoop:
         return future.result()
 
     def _run(self, loop: Any, future: Any) -> Optional[KeyboardInterrupt]:
-        """Run the loop until it is stopped. If a KeyboardInterrupt made it cancel `future`, return the interrupt."""
+        """Run the loop until it is stopped. On a KeyboardInterrupt, cancel `future`, and return the interrupt.
+
+        Return None without an interrupt, or if `future` is already done.
+        """
         try:
             loop.run_forever()
         except SystemExit as error:
@@ -83,7 +86,7 @@ class EventLoop:
         return None
 
     def wait_readable(self, descriptor: int) -> None:
-        """Run the loop until the descriptor is readable. Raises KeyboardInterrupt."""
+        """Run the loop until the descriptor is readable. Raises KeyboardInterrupt if an interrupt ends the wait."""
         loop = self._usable()
         readable = loop.create_future()
         loop.add_reader(descriptor, settle, readable)
@@ -124,7 +127,7 @@ def current_loop() -> Any:
 
 
 def settle(future: Any) -> None:
-    """Set the result of a future, unless it has one."""
+    """Set the result of a future to None, unless it is done."""
     if not future.done():
         future.set_result(None)
 

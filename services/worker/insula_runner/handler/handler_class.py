@@ -1,7 +1,7 @@
 """Finds the user's class in its module, and checks the signatures of its two methods.
 
-It has the error texts for a class that is not as documented. Later, each method gets only the arguments that it
-declares, by name.
+Makes the error texts for a class that is not as documented. When a method is called later, it gets only the arguments
+that it declares, by name.
 """
 
 from __future__ import annotations

@@ -146,7 +146,10 @@ def versions_in(folder: str) -> List[str]:
 
 
 def choose_signature(available: List[str], configured: Optional[str], shown: str) -> str:
-    """Return the signature to call. Raises ModelInvalid if the configuration must name one, or names a wrong one."""
+    """Return the signature to call: the configured one, or without configuration the only one or PREFERRED_SIGNATURE.
+
+    Raises ModelInvalid if there is no such signature.
+    """
     if not available:
         raise ModelInvalid(f"unable to find signature defs in {shown}; export the SavedModel with a signature")
     if configured is not None:
@@ -169,9 +172,9 @@ def choose_signature(available: List[str], configured: Optional[str], shown: str
 def flat_list(array: Any, dtype: str) -> List[Any]:
     """Return the values in row-major order, in the form of protobuf's JSON.
 
-    Numbers and booleans are Python's. A 64-bit integer is a text in decimal, bytes are a text in base64. A 32-bit float
-    is the shortest decimal with the same value; "NaN", "Infinity" and "-Infinity" are texts. A complex number is two
-    values.
+    Most values become an int, float or bool of Python. A 64-bit integer becomes a text in decimal, and bytes become a
+    text in base64. A 32-bit float becomes the shortest decimal with the same value. NaN and the infinities become the
+    texts "NaN", "Infinity" and "-Infinity". A complex number becomes two values.
     https://protobuf.dev/programming-guides/json/
     """
     values: List[Any] = array.ravel().tolist() if hasattr(array, "ravel") else [array]

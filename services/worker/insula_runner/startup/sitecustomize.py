@@ -23,11 +23,11 @@ CLIENTS = ("botocore.client", "aiobotocore.client")
 
 
 class Finder:
-    """Finds PACKAGES, the handler's file by the name HANDLER_MODULE, and CLIENTS, which insula_runner.aws changes."""
+    """Finds PACKAGES, the handler's file by the name HANDLER_MODULE, and CLIENTS, changed by insula_runner.aws."""
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> Optional[ModuleSpec]:
-        """Return the module's spec. Return None for any other module; Python then finds it as usual."""
+        """Return the spec of such a module, and None for any other module, which Python then finds as usual."""
         if name in PACKAGES:
             return PathFinder.find_spec(name, [OURS])
         if name == HANDLER_MODULE and HANDLER_VARIABLE in os.environ:
@@ -43,7 +43,7 @@ class Finder:
 
 
 def run_next() -> None:
-    """Run the environment's own sitecustomize, if it has one. Without this module, Python would have run it."""
+    """Run the environment's own sitecustomize, if it has one. Python has run only this one, the first on sys.path."""
     spec = PathFinder.find_spec("sitecustomize")
     if spec is None or spec.loader is None:
         return

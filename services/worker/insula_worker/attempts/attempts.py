@@ -102,7 +102,10 @@ class Attempts:
         self._answered(attempt)
 
     def stop_reading(self, because: str) -> None:
-        """Stop reading payloads. The workloads of these attempts return to the queue. `because` is logged."""
+        """Stop the attempts whose payloads are being read from S3. Their workloads return to the queue.
+
+        `because` is logged.
+        """
         reading, self._reading = self._reading, {}
         for attempt, task in reading.items():
             task.cancel()

@@ -33,16 +33,16 @@ CLAIMS_MAX: Final = 256
 """Maximum number of workloads in one claim. It limits the time for which the claim blocks Redis for other clients."""
 OUTAGE_RETRY_S: Final = 0.5
 GIVE_BACK_S: Final = 2.0
-"""Maximum seconds in which a drain returns workloads to the queue. For other workloads, the lease must expire."""
+"""Maximum seconds in which a drain returns workloads to the queue. The others run again when their leases expire."""
 LAST_CLAIM_S: Final = 10.0
-"""Maximum seconds that a drain waits for the reply to a claim. It exceeds the time-out of the call."""
+"""Maximum seconds that a drain waits for Redis' reply to a claim. It exceeds the time-out of a call to Redis."""
 
 
 @dataclass(frozen=True)
 class _Taken:
     """The result of a claim or reclaim.
 
-    `newest` is the id of the queue's last entry. It is None if unclaimed entries may be left.
+    `newest` is the id of the last entry in the queue's stream, or None if it may still have workloads to claim.
     """
 
     claims: list[Claim]
@@ -96,7 +96,7 @@ class Claiming:
         self._fewer = asyncio.Event()
 
     def serve(self, pool: RunnerPool | None, claimant: Claimant | None = None) -> None:
-        """Claim workloads for this release from now on, or none if `pool` is None.
+        """From now on, claim workloads for the release with this pool and claimant, or none if `pool` is None.
 
         Running attempts of the previous release continue. Its workloads that wait for S3 return to the queue.
         """
@@ -111,7 +111,7 @@ class Claiming:
         self.wake()
 
     def wake(self) -> None:
-        """Make the poll loop check the room for claims. Call it when it may have changed, as when a runner is ready."""
+        """Make the poll loop check how many workloads to claim. Call this if the number may be greater than before."""
         self._changed.set()
 
     def running_in(self, pool: RunnerPool) -> int:
@@ -119,7 +119,7 @@ class Claiming:
         return sum(attempts.pool is pool for _, attempts in self._held.values())
 
     async def claim_for_ever(self) -> None:
-        """Claim workloads until cancelled. Running attempts continue after that; `finish` waits for them."""
+        """Claim workloads until cancelled. The cancellation does not end running attempts; `finish` waits for them."""
         loop = asyncio.get_running_loop()
         lease_s = self._ledger.policy.lease.total_seconds()
         outage, expired_from = True, 0.0
@@ -153,7 +153,7 @@ class Claiming:
             self._entry_wait = None
 
     def _scan_at_once(self) -> None:
-        """Make the poll loop search at once for workloads to run again, such as a workload back in the queue."""
+        """Make the poll loop search now, and not after SCAN_S, for workloads to run again, such as requeued ones."""
         self._scan_at = 0.0
         if self._entry_wait is not None:
             self._entry_wait.reschedule(asyncio.get_running_loop().time())
@@ -242,9 +242,9 @@ class Claiming:
         return _Taken(claims, None)
 
     async def _take(self, serving: Serving, call: Coroutine[Any, Any, _Taken]) -> str | None:
-        """Await `call` and start the attempts that it claimed, even if cancelled. Return `newest` of its result.
+        """Await `call`, start the attempts that it claimed, and return `newest` of its result.
 
-        If they were not started, their workloads would not run until the leases expire.
+        Starts them even if this task is cancelled. Otherwise their workloads would not run until the leases expire.
         """
         taking = asyncio.create_task(self._start_all(serving, call))
         try:
@@ -273,7 +273,8 @@ class Claiming:
     def _answered(self, attempt: Attempt) -> None:
         """Wake the poll loop, because there is room for another workload. After a suspect, search for the next suspect.
 
-        If there is a single runner and the queue is not empty, wait first for as long as the last suspect took.
+        If there is a single runner and the queue is not empty, delay the search by the time that the suspect took. The
+        runner takes other workloads meanwhile.
         """
         self.wake()
         if not attempt.claim.suspect or self.serving is None:
@@ -297,7 +298,7 @@ class Claiming:
     async def _abandon(self, lease: Lease) -> None:
         """Stop the attempt of a lost lease, unless this worker has a later lease of the same workload by now.
 
-        If its handler has returned, the attempt ends by itself: its write is refused.
+        An attempt whose handler has returned is left alone: Redis refuses its outcome.
         """
         attempt, attempts = self._held.get(lease.id, (None, None))
         if attempt is not None and attempts is not None and attempt.lease == lease and not attempt.answered:

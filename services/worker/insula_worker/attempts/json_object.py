@@ -22,7 +22,8 @@ _DEPTH_AT_ONCE: Final = 2
 _DECODED_BYTES: Final = 1 << 20
 _PARSED_BYTES: Final = 4096
 _PARSED_CONTAINERS: Final = 500
-"""An object within both limits is parsed: in a third of the time, and with little memory."""
+"""An object of at most _PARSED_BYTES bytes, with at most this many containers, is parsed and not matched. This takes a
+third of the time, and little memory."""
 
 _WS: Final = r"[ \t\n\r]*+"
 _STRING: Final = r'"(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4}))*+"'
@@ -47,7 +48,10 @@ _VALUE: Final = _value(_DEPTH_AT_ONCE)
 
 
 def _items(key: str) -> re.Pattern[bytes]:
-    """Return the pattern of a container's items and commas, up to the start of a deeper container or the last item."""
+    """Return the pattern of a container's items and commas, up to the start of a deeper container or the last item.
+
+    `key` is the pattern of an item's key and colon, empty for an array.
+    """
     item = f"{key}{_VALUE}{_WS}"
     text = rf"(?:{item},{_WS}){{0,{_RUN_MAX}}}+(?:{key}(?P<opened>[{{\[]){_WS}|(?P<last>{item}(?=[}}\]]))|)"
     return re.compile(text.encode())

@@ -107,7 +107,7 @@ class Outcomes:
             self._start(self._store(attempt, outcome))
 
     def begin(self, attempt: Attempt) -> None:
-        """Record in Redis, in a task, that the handler is called for a suspect now."""
+        """Record in Redis that the handler is called for a suspect now. Does not wait for Redis."""
         self._start(self._begin(attempt.lease))
 
     async def _begin(self, lease: Lease) -> None:
@@ -133,7 +133,7 @@ class Outcomes:
             self._writer = None
 
     async def _try_to_write(self, batch: list[_Ending]) -> None:
-        """Write a batch. After an unexpected error, write each outcome alone. If that fails, the attempt is lost."""
+        """Write a batch. After an unexpected error, write each outcome alone. If that fails, its attempt is lost."""
         try:
             await self._write(batch)
         except Exception as error:  # noqa: BLE001 - the attempts are given back, and the error is logged
@@ -176,7 +176,10 @@ class Outcomes:
         log.error("failed to process workload", extra=fields)
 
     def _clean_up(self, ending: _Ending, *, lost: bool) -> None:
-        """Delete the payload in S3 unless it is unreadable. After a lost lease, delete the outcome's object instead."""
+        """Delete the workload's payload from S3. Keep it if S3 could not return it.
+
+        If the lease was lost, another attempt needs the payload: delete this attempt's result or traceback instead.
+        """
         attempt, outcome, written = ending
         if lost:
             log.warning(
@@ -208,7 +211,7 @@ class Outcomes:
     async def _store_once(self, lease: Lease, outcome: Outcome) -> Result | Failure:
         """Write the large part of an outcome to S3. Return the outcome in the form that the ledger writes.
 
-        Raises StoreUnavailable if a result cannot be written. If a traceback cannot, its end goes to the record.
+        Raises StoreUnavailable if a result cannot be written. If a traceback cannot be written, its end goes to Redis.
         """
         if isinstance(outcome, Failed):
             return await self._store_failure(lease, outcome)

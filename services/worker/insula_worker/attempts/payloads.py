@@ -169,7 +169,10 @@ def _check_size(read_bytes: int, size_bytes: int) -> None:
 
 
 def _file_of(size_bytes: int) -> IO[bytes]:
-    """Return an empty file without a name for `size_bytes` bytes, in memory or on disk. Raises StoreUnavailable."""
+    """Return an empty file without a name for `size_bytes` bytes, in memory or on disk.
+
+    Raises StoreUnavailable if the file cannot be created.
+    """
     try:
         if size_bytes > PAYLOAD_MEMORY_BYTES:
             return cast("IO[bytes]", TemporaryFile(buffering=0))

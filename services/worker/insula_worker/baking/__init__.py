@@ -24,7 +24,7 @@ from insula_worker.view import View, ViewSettings
 async def bake(folder: Path, into: Path, given: Mapping[str, str], tell: Callable[[str], None]) -> None:
     """Build the environment of each API of the project in `folder`, as `<into>/environments/<key>`.
 
-    `given` are the default variables of handlers. `tell` gets the name of each API and the last lines of the steps.
+    `given` are the default variables of handlers. `tell` gets the name of each API and the progress of its build.
     Raises EnvironmentFailed or ProjectInvalid.
     """
     versions = list[str]()
@@ -53,7 +53,7 @@ async def _bake(
 
 
 def _tidy(environments: Path) -> None:
-    """Remove the logs, the locks and the bases, which no worker reads."""
+    """Remove the logs, the lock files and the bases (see base_copy.py). No worker reads those of an image."""
     for path in environments.iterdir():
         if path.suffix == ".base":
             shutil.rmtree(path)

@@ -1,7 +1,7 @@
-"""The data of an image of `insula build` besides its environments: files of its project, and the versions of its APIs.
+"""What `insula build` stores in an image beside the environments: files of the project, and the versions of its APIs.
 
-dependencies.sh wrote the files when the image was built. They are copied into each unpacked copy of the project,
-because the script does not run again.
+The files are those that dependencies.sh wrote when the image was built. They are copied into each unpacked copy of the
+project, because the script does not run again.
 """
 
 from __future__ import annotations

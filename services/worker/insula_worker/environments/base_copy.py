@@ -1,7 +1,8 @@
 """Stores the base of environments, and copies it into each new environment.
 
-A base is a virtual environment with the packages BASE_SET, for one interpreter. It has no file of a project, so all
-environments with the same settings of pip start with a copy of it. A copy takes 1 s, an installation with pip 10 s.
+A base is a virtual environment for one interpreter, with BASE_SET: the packages that every handler can import. It has
+no file of a project, so all environments with the same settings of pip start with a copy of it. A copy takes 1 s, an
+installation with pip 10 s.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Base:
     """The base of an environment. It is in `folder`, next to the environments."""
 
     def __init__(self, inputs: EnvironmentInputs, environments: Path) -> None:
-        """`inputs` are the inputs of the environment to build. Raises EnvironmentFailed."""
+        """`inputs` are those of the environment to build. Raises EnvironmentFailed if the interpreter does not run."""
         self._inputs = replace(inputs, pip="", conda="", shell="", tensorflow=False, owner="")
         settings = sorted(f"{name}={value}" for name, value in inputs.variables.items() if name.startswith("PIP_"))
         key = hashlib.sha256("\n".join([environment_key(self._inputs), *settings]).encode()).hexdigest()
@@ -45,7 +46,7 @@ class Base:
         return True
 
     async def keep(self, built: Path) -> None:
-        """Store a copy of `built`, an environment that has only the base. If the copy fails, no base is stored."""
+        """Store a copy of `built`, an environment with BASE_SET only, as the base. If the copy fails, store none."""
         copy = built.with_suffix(".copy")
         await asyncio.to_thread(empty, copy)
         (copy / built.name).mkdir()
@@ -56,7 +57,7 @@ class Base:
         await asyncio.to_thread(shutil.rmtree, copy, ignore_errors=True)
 
     def _find(self) -> Path | None:
-        """Return the folder in `folder` that has the name of the copied environment, or None if it is not usable."""
+        """Return the stored copy, or None if there is no usable one. In `folder`, it has the name of its original."""
         for found in self.folder.glob("*"):
             path = str(self.folder.with_name(found.name)).encode()  # not in pyvenv.cfg if the cache was moved
             settings = found / "pyvenv.cfg"

@@ -20,7 +20,7 @@ _SEPARATORS: Final = re.compile(r"[-_.]+")
 def missing(inputs: EnvironmentInputs, environment: Path) -> list[str]:
     """Return the required packages that the environment does not hold, as the project spells them. Reads files.
 
-    If the project has a dependencies.sh, the base set is not checked, because the script may remove packages of it.
+    If the project has a dependencies.sh, BASE_SET is not checked, because the script may remove packages of it.
     """
     names = list(named_requirements(inputs))
     if inputs.existing(inputs.shell) is None:

@@ -47,7 +47,7 @@ class EnvironmentInputs:
 
     `variables` are all environment variables of every step, such as those of .env and PIP_*.
     `tensorflow` adds TensorFlow, unless the project's files install it. `owner` is an API that shares its environment
-    with no other API, because the key cannot cover all inputs. Empty if projects with the same key may share it.
+    with no other API, because the key cannot cover all inputs. `owner` is empty if projects with the same key share it.
     """
 
     project: Path
@@ -67,7 +67,7 @@ class EnvironmentInputs:
 
 
 def environment_key(inputs: EnvironmentInputs) -> str:
-    """Return the key: the SHA-256, in 64 hex digits, of interpreter, platform, base set and the project's requirements.
+    """Return the key: the SHA-256, in 64 hex digits, of interpreter, platform, BASE_SET and the project's requirements.
 
     Reads files and runs the interpreter once. Raises EnvironmentFailed if it does not run.
     """
@@ -102,7 +102,7 @@ def describe_interpreter(interpreter: Path) -> str:
 
 
 def is_local(line: str) -> bool:
-    """Return whether a line of a requirements file refers to files. Their contents are then part of the key."""
+    """Return whether a line of a requirements file refers to files. The files' contents are then part of the key."""
     line = line.partition(" #")[0].strip()
     if line.startswith("#"):
         return False
@@ -117,7 +117,7 @@ def is_local(line: str) -> bool:
 
 
 def is_editable(line: str) -> bool:
-    """Return whether a line makes the environment refer to the project's folder. Its path is then part of the key."""
+    """Return whether a line makes the environment refer to the project's folder. The key then has the folder's path."""
     return line.lstrip().startswith(("-e", "--editable"))
 
 

@@ -12,7 +12,8 @@ from typing import Final
 _SPECIAL: Final = re.compile(r'["$`\\]')
 _LAUNCHER: Final = re.compile(rb"""\A#!/bin/sh\n'''exec' .+? "\$0" "\$@"\n' '''""", re.DOTALL)
 _BESIDE: Final = b"""#!/bin/sh\n'''exec' "${0%/*}/python" "$0" "$@"\n' '''"""
-"""Runs the interpreter in the program's own folder. Python reads the second and third line as a string."""
+"""The first lines of a program. The shell runs the interpreter in the program's folder. Python then reads the second
+and third line as a string."""
 
 
 def mend_launchers(environment: Path) -> None:

@@ -99,7 +99,7 @@ class OutputFormat:
         return f"{self._end}{_members_of(self._origin)}}}"
 
     def line(self, raw: Blocks) -> Line | None:
-        """Encode a printed line. Return None if the line exceeds LONG_LINE_BYTES and, encoded, LINE_BYTES_MAX."""
+        """Encode a printed line. Return None if it is a long line whose encoded form exceeds LINE_BYTES_MAX."""
         workload = self._origin.id if self._origin else ""
         if len(raw) > 1 and sum(map(len, raw)) > LONG_LINE_BYTES:
             return self._long_line(raw, workload)

@@ -38,12 +38,12 @@ class LogRing:
             self._news.set()
 
     def close(self) -> None:
-        """End every reader after it has read the lines held."""
+        """End every reader once it has read all lines in the ring."""
         self._closed = True
         self._news.set()
 
     async def read(self, *, follow: bool, workload: str = "") -> AsyncIterator[str]:
-        """Yield each line held, oldest first. With `follow`, wait for further lines and yield them too.
+        """Yield the lines in the ring, oldest first. With `follow`, wait for further lines and yield them too.
 
         If `workload` is not empty, yield only the lines of this workload.
         """

@@ -13,15 +13,15 @@ from insula_worker.logs.line import LongLine
 FULL_BYTES: Final = 256 * 1024
 """Callers should wait while the queue holds this many bytes or more."""
 WAITING_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Maximum bytes in the queue; further lines are refused. It is enough for FULL_BYTES and the lines of one read of
-each pipe. A longer line is accepted if the queue is empty."""
+"""Maximum bytes in the queue; further lines are refused. A queue with FULL_BYTES still has room for the lines of one
+read of each pipe. An empty queue accepts even a line that exceeds this number."""
 
 
 class StdoutWriter:
     """A queue of lines and a thread that writes them in order. No method except `close` waits for the thread."""
 
     def __init__(self, descriptor: int, drained: Callable[[], None]) -> None:
-        """`drained` is called in the thread whenever a write has emptied the queue."""
+        """`drained` is called in the writing thread whenever a write has emptied the queue."""
         self._descriptor = descriptor
         self._drained = drained
         self._waiting: deque[bytes | LongLine] = deque()

@@ -94,7 +94,10 @@ class WorkerLog:
         self._writer.close(CLOSE_S)
 
     def _drained(self) -> None:
-        """Schedule `_go_on` on the event loop if needed. Called in the writer's thread when its queue is empty."""
+        """Schedule `_go_on` on the event loop if a caller waits or lines may be lost.
+
+        The writer's thread calls this when its queue is empty.
+        """
         if (self._waiting or self._stalled or self.lines_unread > self._unread_logged) and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._go_on)
 

@@ -1,8 +1,8 @@
 """The queue of jobs from a worker to one runner. Both sides can take jobs from it.
 
-It is a SOCK_SEQPACKET socket pair with one message for each job. The runner reads a job when it begins it. The worker
-holds a copy of the reading end, so it takes back the jobs that have not begun by reading them itself. The kernel gives
-each message to one reader. After a crash, the jobs that are still in the queue have not begun.
+It is a SOCK_SEQPACKET socket pair with one message for each job. A job begins when the runner reads it. The worker
+holds a copy of the reading end. To take back the jobs that have not begun, the worker reads them itself. The kernel
+gives each message to one reader. After a crash, the jobs that are still in the queue have not begun.
 """
 
 from __future__ import annotations

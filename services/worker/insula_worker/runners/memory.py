@@ -11,9 +11,9 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 class Measured(NamedTuple):
-    """A process that is measured with its descendants.
+    """A process tree that is measured. `pid` is its root.
 
-    The first `ours` generations are not measured, because they only isolate the handler. `pid` is the first generation.
+    Its first `ours` levels are not measured: each is a process of Insula that only isolates the handler.
     """
 
     pid: int
@@ -24,7 +24,7 @@ def bytes_over(processes: Sequence[Measured], limit_bytes: int) -> list[int]:
     """Return the bytes that each process and its descendants use. Empty if their sum is `limit_bytes` at most.
 
     Shared memory, such as a model loaded before a fork, counts once. The exact sum is slow, because the kernel walks
-    all pages for it. It is read only if the resident memory exceeds the limit.
+    all pages for it. So the exact sum is read only if the resident memory exceeds the limit.
     """
     if sum(_sum(pid, _resident_bytes, ours) for pid, ours in processes) <= limit_bytes:
         return []
@@ -35,7 +35,7 @@ def bytes_over(processes: Sequence[Measured], limit_bytes: int) -> list[int]:
 def _sum(pid: int, of: Callable[[Path], int], ours: int) -> int:
     """Return the bytes of memory of a process and its descendants. An ended process counts 0.
 
-    `of` returns the bytes of one process, given its folder in /proc. The first `ours` generations count 0.
+    `of` returns the bytes of one process, given its folder in /proc. The first `ours` levels of the tree count 0.
     """
     folder = Path(f"/proc/{pid}")
     try:

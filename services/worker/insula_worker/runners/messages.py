@@ -86,7 +86,7 @@ Outcome = Completed | Failed
 class Unfinished:
     """An attempt without an outcome. `reason` is the text for the log, such as "its lease is lost".
 
-    `blame` says whether the attempt counts as lost, or makes the workload a suspect.
+    If `blame` is LOST, the attempt counts as lost. If it is SUSPECT, the workload becomes a suspect.
     """
 
     reason: str

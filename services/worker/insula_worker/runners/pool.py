@@ -87,7 +87,7 @@ class RunnerPool:
 
     @property
     def room(self) -> int:
-        """Number of jobs to claim now. 0 while all runners have enough."""
+        """Number of jobs to claim now. 0 until a runner needs jobs, see `Runner.needs_jobs`."""
         if not any(runner.needs_jobs for runner in self._runners):
             return 0
         return sum(runner.room for runner in self._runners)
@@ -118,7 +118,7 @@ class RunnerPool:
                 max(takers, key=lambda runner: (runner.room, -runner.running)).give(job)
 
     async def drop(self, job: Job, because: str) -> None:
-        """Stop a job, unless it has begun in a process that has other jobs too: then it continues."""
+        """Stop a job. A job that has begun in a process with other jobs is not stopped."""
         for runner in self._runners:
             if runner.has(job):
                 taken = runner.take_back()
@@ -156,7 +156,7 @@ class RunnerPool:
         return all(other.process is not None for other in self._runners if other is not runner)
 
     async def _replace_for_ever(self) -> None:
-        """Replace each runner whose `due` is set, one at a time, while the other runners continue."""
+        """Replace the process of each runner that has a reason in `due`, one at a time. The other runners continue."""
         while True:
             await self._due.wait()
             self._due.clear()
@@ -169,7 +169,7 @@ class RunnerPool:
         return {runner: Measured(process.pid, process.generations) for runner, process in ready if process is not None}
 
     async def _weigh_loaded(self, process: RunnerProcess) -> None:
-        """Do not enforce compute.mem if the handlers exceed it before the first workload: no workload could ever run.
+        """Stop enforcing compute.mem if the handlers exceed it before the first workload. Else no workload could run.
 
         Cortex ran such a handler, because it only reserved the memory.
         """

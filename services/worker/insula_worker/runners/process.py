@@ -218,7 +218,7 @@ class RunnerProcess:
 
     @property
     def generations(self) -> int:
-        """Number of processes from `pid` down to the handler's process, without the handler's process."""
+        """Number of levels above the handler's process in the process tree of `pid`. 0 if `pid` is the handler's."""
         return self._program.generations
 
     def put(self, message: bytes, file: int | None = None) -> bool:
@@ -241,7 +241,7 @@ class RunnerProcess:
         return self._death
 
     async def stop(self, grace_s: float) -> bool:
-        """End the runner and every process that it started. Return, after their end, whether it ended without SIGKILL.
+        """End the runner and every process that it started, and wait for that. Return False if SIGKILL was needed.
 
         Jobs in its queue are still answered within `grace_s`. With 0 the runner is killed at once. Safe to repeat.
         """

@@ -1,4 +1,4 @@
-"""Keeps one process of the handler running, gives it jobs, and reports the end of each."""
+"""Keeps one process of the handler running, gives it jobs, and reports the end of each job."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from insula_worker.runners.process import HandlerStartFailed, RunnerLaunch, Runn
 log = logging.getLogger(__name__)
 
 STEADY_S: Final = 30.0
-"""A runner that was given a job, or whose start and run took more seconds than this, is restarted without backoff. A
+"""A runner is restarted without backoff if it had a job, or if it ended more than this many seconds after its start. A
 job that kills its runner does not need backoff, because its attempts are limited."""
 PATIENCE_S: Final = 1.0
-"""Seconds that jobs may wait in the queue of a runner that answers none. Then their workloads return to the queue of
+"""Seconds that jobs may wait in the queue of a runner that answers no job. Then their workloads return to the queue of
 the API, so that another worker can run them."""
 AHEAD_S: Final = 0.1
 AHEAD_MAX: Final = 511
-"""A runner gets jobs beyond its slots, AHEAD_MAX at most, only if it is expected to begin them within AHEAD_S seconds
-(invariant I6)."""
+"""Maximum number of jobs that a runner gets beyond its slots. It gets only those that it should begin within AHEAD_S
+seconds (invariant I6)."""
 STOPPING: Final = "insula is stopping"
 NOT_STARTED: Final = "not started because {}; it is in the queue again"
 
 
 class Runner:
-    """A process of the handler with its jobs. After its end, another one is started."""
+    """A process of the handler with its jobs. After the end of the process, another one is started."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Runner:
     ) -> None:
         """`enter` is called with each new phase, and with the reason of a failure or an empty text.
 
-        `changed` is called when a job has ended, when the runner became ready, and when `due` is set.
+        `changed` is called when a job is answered, when a process becomes ready, and when it has ended.
         `loaded` is awaited with each new process before it gets jobs.
         `neighbours` are the hosts that the handler reaches without a proxy, including those added after its start.
         """
@@ -58,7 +58,7 @@ class Runner:
         self.due = ""
         """Why the process has to be replaced, or empty."""
         self.may_be_replaced: Callable[[], bool] = bool
-        """Whether all other runners are ready, so that this one can be replaced. Else it may exceed its limits."""
+        """Whether all other runners are ready, so that this one can be replaced. If not, it may exceed its limits."""
         self._launch = launch
         self._enter_phase = enter
         self._changed = changed
@@ -309,8 +309,9 @@ class Runner:
     def _verdict(self, job: Job, reason: str) -> Outcome | Unfinished:
         """Return the outcome of a job that had begun when its process ended.
 
-        A job is blamed only if it ran alone: if it is a suspect, or if the worker has one slot. Otherwise another job
-        may be the cause, in this process or in another one that used the memory.
+        No job is blamed if `kill` ended the process. Otherwise, a job is blamed if it ran alone: if it is a suspect, or
+        if the worker has one slot. Any other workload becomes a suspect, because another job may be the cause, in this
+        process or in another one that used the memory.
         """
         began_at = max(job.given_at, self._answered_at) if self._launch.slots == 1 else job.given_at
         busy_s = asyncio.get_running_loop().time() - began_at

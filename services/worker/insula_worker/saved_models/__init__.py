@@ -66,7 +66,7 @@ async def _log_progress(progress: asyncio.StreamReader) -> None:
 
 
 def sources(models: Models) -> list[Source]:
-    """Return the locations of the models. For the key `dir`, the name is empty: the names of its folders are used."""
+    """Return the locations of the models in S3. That of the key `dir` has no name: its folders name the models."""
     if models.path is not None:
         return [Source("path", ONLY_MODEL, models.path)]
     if models.dir is not None:

@@ -101,7 +101,7 @@ class View:
             self._layer = take_layer(beside or environment, self._settings.api, self._settings.scratch)
 
     def forget(self) -> None:
-        """Empty the environment's layers, unless others use them. Call it before the environment is rebuilt. Blocks."""
+        """Empty the environment's layers that nobody else uses. Call it before the environment is rebuilt. Blocks."""
         if self._environment is not None and self._layer is not None:
             empty_layers(self._environment, self._layer.folder)
 

@@ -91,9 +91,10 @@ def work_of(layer: Path, folder: Path) -> Path:
 
 
 def _system(machine: Machine, layer: Path) -> Iterator[str]:
-    """Yield arguments that mount the layer over the system's folders, and mount points and sockets in them again.
+    """Yield arguments that mount the layer as an overlay over the system's folders.
 
-    This is needed because an overlay shows one file system only, and sockets cannot be reached through it.
+    They also mount the mount points and sockets in these folders again. This is needed because an overlay shows one
+    file system only, and sockets cannot be reached through it.
     """
     for folder in machine.system:
         yield from _writable(layer, folder, folder)

@@ -22,9 +22,9 @@ class Machine:
 
     `interpreter` is the folder of the Python installation. `system` are the folders of SYSTEM that are not symbolic
     links. `mounts` are the mount points below `/`, parents first. `sockets` are Unix sockets that a process listens on,
-    which cannot be reached through a layer. `mnt` maps each entry of /mnt to its target if it is a symbolic link, else
-    to None. It is None if /mnt cannot be listed. `home` is the user's home folder, None without one.
-    `ours` are the folders of Insula's environment and code.
+    which cannot be reached through a layer. `mnt` maps the name of each symbolic link in /mnt to its target, and all
+    other names in /mnt to None. The whole of `mnt` is None if /mnt is a symbolic link or cannot be listed. `home` is
+    the user's home folder, None without one. `ours` are the folders of Insula's environment and code.
     """
 
     root: bool

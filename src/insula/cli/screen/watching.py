@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LOOK_S: Final = 2.0
 RATE_LOOKS: Final = 6
-"""The rate is the average over this many reads."""
+"""Number of reads over which a rate is averaged."""
 NAME_CHARACTERS_MIN: Final = 8
 _FIGURES: Final = {"state": 7, "queued": 6, "running": 7, Status.FAILED.value: 6, "rate": 7}
 """The columns after the name, and their widths in characters. Each column has a space before it."""

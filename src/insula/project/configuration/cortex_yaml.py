@@ -41,7 +41,7 @@ _FLOAT: Final = (
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's parser with the scalars of Cortex' reader. The loop below registers them."""
+    """PyYAML's parser without its own types of scalars. The loop below adds the types of Cortex' reader."""
 
 
 _Loader.yaml_implicit_resolvers = {}

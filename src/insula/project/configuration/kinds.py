@@ -35,7 +35,7 @@ class Kind(Generic[_T_co]):
     """The kind of a key's value. `read` never gets a null value, because null means that the key is left out.
 
     `read` returns a node's value. It raises Invalid with the given value and the rule. `schema` is JSON Schema; it
-    accepts every value that `read` accepts. `words` describes the allowed values in the reference.
+    accepts every value that `read` accepts. `words` describes the allowed values in docs/cortex-yaml.md.
     """
 
     read: Callable[[Node], _T_co]
@@ -174,7 +174,7 @@ def duration(minimum: timedelta = timedelta(0), multiple_of: timedelta | None = 
 def amount(minimum: str = "", words: str = "quantity") -> Kind[Quantity]:
     """Return the kind of a quantity of Kubernetes, such as `200m`, `20Mi` or a number without a unit.
 
-    A value below `minimum` is refused. `words` describes the allowed values in the reference.
+    A value below `minimum` is refused. `words` describes the allowed values in docs/cortex-yaml.md.
     """
 
     def read(node: Node) -> Quantity:
@@ -222,7 +222,7 @@ TEXTS: Final = Kind(items(_text_of), {"type": "array", "items": {"type": "string
 
 
 def environment_problem(name: str, value: str) -> str | None:
-    """Return what is wrong with an environment variable of a handler, as the end of an error text, or None."""
+    """Return the end of an error text if a handler may not have this environment variable; None if it may."""
     if not re.fullmatch(ENVIRONMENT_NAME, name):
         return "must be the name of an environment variable: letters, digits and _, not starting with a digit"
     if name.startswith(RESERVED_PREFIXES):

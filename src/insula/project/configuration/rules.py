@@ -70,7 +70,7 @@ def completed(spec: ApiSpec) -> ApiSpec:
 
 
 def _check_memory(process: Quantity | None, worker: Quantity | None) -> None:
-    """Raise Invalid unless the limit of a process is below compute.mem: otherwise the process never reaches it."""
+    """Raise Invalid unless the limit of a process is below compute.mem, the limit of all processes together."""
     if process and worker and process.amount >= worker.amount:
         problem = f"must be less than compute.mem, which is {worker} (got {process})"
         raise Invalid(problem, ("handler", "max_memory_per_process"))

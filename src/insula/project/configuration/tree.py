@@ -45,7 +45,7 @@ class Invalid(Exception):
         self.at = path if at is None else at
 
     def under(self, step: Step) -> Invalid:
-        """Return the same error with `step` added at the front of its paths."""
+        """Return the same error with `step`, a key or an index, added at the front of `path` and `at`."""
         return Invalid(self.problem, (step, *self.path), (step, *self.at))
 
 
