@@ -23,7 +23,7 @@ _addresses = itertools.count()
 
 @cache
 def _session() -> int:
-    """Return the lowest free number. An abstract Unix socket holds it until this process ends."""
+    """Return the lowest free number of a session. An abstract Unix socket reserves it until this process ends."""
     for number in range(SESSIONS):
         held = socket.socket(socket.AF_UNIX)
         try:
@@ -37,7 +37,7 @@ def _session() -> int:
 
 
 def free_port() -> int:
-    """Return a port on which no process listens. A port is returned again only after all others of the session."""
+    """Return a port on which no process listens. A port is returned again only after all other ports of the session."""
     first = PORTS_FROM + _session() * PORTS_EACH
     return next(port for n in itertools.islice(_ports, 1000) if is_free("", port := first + n % PORTS_EACH))
 

@@ -23,7 +23,7 @@ class Cortex:
     _recommended: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
 
     def decide(self, now_s: float, in_flight: float) -> int:
-        """Return the new number of replicas, from the workloads in flight averaged over the window."""
+        """Return the new number of replicas. `in_flight` is the average of the workloads in flight over a window."""
         scaling, current = self.scaling, self.replicas
         raw = in_flight / scaling.target
         wanted = math.ceil(raw)
@@ -48,10 +48,10 @@ class Cortex:
 
 @dataclass
 class Hpa:
-    """The HorizontalPodAutoscaler of a ScaledObject, and KEDA's part: the way from zero and to zero.
+    """The HorizontalPodAutoscaler of a ScaledObject, and KEDA, which starts the first replica and stops the last ones.
 
     `sync` is the HPA's loop, every 15 s. `poll` is KEDA's, every `pollingInterval` and after each push. `tolerance` is
-    the cluster's, for an object without tolerances of its own.
+    the cluster's default. It applies if the ScaledObject sets none.
     """
 
     spec: dict[str, Any]  # of the ScaledObject, as rendered
@@ -63,7 +63,10 @@ class Hpa:
     _removed: list[tuple[float, int]] = field(default_factory=list[tuple[float, int]])
 
     def poll(self, now_s: float, *, active: bool) -> int:
-        """KEDA: wake from zero at once; stop the last replicas once nothing was active for `cooldownPeriod`."""
+        """Do what KEDA does, and return the number of replicas.
+
+        If the API is active and has no replica, one starts at once. After `cooldownPeriod` without activity, all stop.
+        """
         least = self.spec["minReplicaCount"]
         if active:
             self.active_s = now_s
@@ -73,7 +76,7 @@ class Hpa:
         return self.replicas
 
     def sync(self, now_s: float, value: float, target: float) -> int:
-        """The HPA: return the new number of replicas for one metric of the type AverageValue."""
+        """Do what the HPA does with one metric of the type AverageValue. Return the new number of replicas."""
         current = self.replicas
         if current == 0:  # the HPA does nothing without replicas
             return 0
@@ -113,7 +116,7 @@ class Hpa:
         return wanted
 
     def _step(self, now_s: float, direction: str) -> int:
-        """Return the count that the policy with the largest change allows."""
+        """Return the number of replicas that the least strict scaling policy of this direction allows."""
         up = direction == "scaleUp"
         allowed: list[int] = []
         for policy in self._rules(direction)["policies"]:

@@ -17,7 +17,7 @@ from insula_worker.view import View, ViewSettings
 async def python_of(project: Path, *, tensorflow: bool = False) -> Path:
     """Return the interpreter that will run the project's handler. The first call may take minutes; later ones do not.
 
-    For a project with a dependencies.sh, the API must have the name of the folder.
+    The environment of a project with a dependencies.sh belongs to one API. Here this API has the name of the folder.
     """
     cache = cache_folder(os.environ, Path.cwd())
     inputs = EnvironmentInputs(project, dict(os.environ), tensorflow=tensorflow)

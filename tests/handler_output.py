@@ -21,5 +21,5 @@ class Printed:
         sys.stderr.write(f"a line of {size_bytes} bytes was dropped\n")
 
     def wait_for_room(self, resume: Callable[[], None]) -> bool:  # noqa: ARG002 - there is always room
-        """Never wait."""
+        """Return False: the caller need not wait for room, and `resume` is never called."""
         return False

@@ -1,7 +1,7 @@
 """The modes in which tests run a stack: with isolation, without it, as an unprivileged user, without namespaces.
 
 INSULA_TEST_MODE is the mode of every test that does not choose one. The default is isolation as far as the machine
-allows. `INSULA_TEST_MODE=ordinary pytest tests/contract/seed_document` tests the document as an unprivileged user.
+allows. `INSULA_TEST_MODE=ordinary pytest tests/contract/seed_document` runs these tests as an unprivileged user.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ def chosen_mode() -> Mode:
 
 
 def options_of(mode: Mode) -> list[str]:
-    """Return the options that `insula up` needs."""
+    """Return the options of `insula up` for this mode."""
     return ["--isolation", "off"] if mode is Mode.OFF else []
 
 
 def wrapper_of(mode: Mode) -> list[str]:
-    """Return the prefix of the command line."""
+    """Return the words to put before the command line of `insula up`."""
     return [sys.executable, no_namespaces.__file__] if mode is Mode.NO_NAMESPACES else []
 
 

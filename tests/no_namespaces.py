@@ -31,7 +31,7 @@ CALLS: Final = {
 }
 
 Instruction = tuple[int, int, int, int]
-"""Opcode, instructions to skip if true, instructions to skip if false, value."""
+"""An instruction of BPF: opcode, instructions to skip if true, instructions to skip if false, value."""
 
 
 class Program(ctypes.Structure):
@@ -41,12 +41,15 @@ class Program(ctypes.Structure):
 
 
 def always(call: str, answer: int = REFUSE) -> list[Instruction]:
-    """Return a rule that refuses a call. At the start and the end of each rule, the call's number is loaded."""
+    """Return a rule that refuses a system call.
+
+    A rule expects the number of the system call in the accumulator of BPF, and leaves it there.
+    """
     return [(EQUAL, 0, 1, CALLS[platform.machine()][call]), (RETURN, 0, 0, answer)]
 
 
 def where(call: str, argument: int, test: int, value: int) -> list[Instruction]:
-    """Return a rule that refuses a call if its argument passes the test."""
+    """Return a rule that refuses a system call if the argument with this index passes the comparison `test`."""
     look = [(LOAD, 0, 0, ARGUMENTS_AT + 8 * argument), (test, 0, 1, value), (RETURN, 0, 0, REFUSE)]
     return [(EQUAL, 0, len(look) + 1, CALLS[platform.machine()][call]), *look, (LOAD, 0, 0, NUMBER_AT)]
 

@@ -1,4 +1,4 @@
-"""Relays connections to a server on this machine: decrypts TLS, or changes the server."""
+"""Relays connections to a server on this machine. A relay can decrypt TLS, or change its server."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import trustme
 
 @asynccontextmanager
 async def relaying(target: Callable[[], int], context: ssl.SSLContext | None = None) -> AsyncGenerator[int]:
-    """Listen on a new port. Connect each new connection with the port that `target` returns then."""
+    """Listen on a new port. Forward each new connection to the port that `target` returns at that time."""
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", target())

@@ -1,4 +1,4 @@
-"""A real process of a handler, to which a test gives jobs without the runner that keeps it."""
+"""A real handler process. A test gives it jobs directly, without a worker or its pool of processes."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class RunnerDied(Exception):
 
 
 def _ignore(_: Outcome | Unfinished) -> None:
-    """Do nothing at the end of a job: tests await its answer."""
+    """Do nothing at the end of a job: tests await its outcome instead."""
 
 
 def job(
     payload: bytes | IO[bytes] = b"{}", content_type: str = "application/json", id: str = "1", trace_id: str = ""
 ) -> Job:
-    """A job, with its payload in memory or in a file."""
+    """Return a job with its payload in memory or in a file."""
     return Job(id, trace_id, content_type, payload, suspect=False, ended=_ignore)
 
 
 class Running:
-    """The process and the jobs that it has."""
+    """A handler process, and the jobs that a test has given it."""
 
     def __init__(self) -> None:
         self.process: RunnerProcess
@@ -64,7 +64,7 @@ class Running:
         return answer is not None
 
     def put(self, task: Job, hosts: Sequence[str] = ()) -> asyncio.Future[Outcome]:
-        """Put a job into the queue. Return its answer to come."""
+        """Give a job to the process, behind the earlier ones. Return a future of its outcome."""
         self._given += 1
         self._unsent.append(encode_job(self._given, task, hosts))
         answer = self._waiting[self._given] = asyncio.get_running_loop().create_future()
@@ -76,7 +76,7 @@ class Running:
             self._unsent.popleft()
 
     async def run(self, task: Job, hosts: Sequence[str] = ()) -> Outcome:
-        """Return the outcome of a job. Raises RunnerDied."""
+        """Run a job and return its outcome. Raises RunnerDied if the process ends first."""
         answer = self.put(task, hosts)
         death = asyncio.create_task(self.process.wait_exit())
         either: set[asyncio.Future[Any]] = {answer, death}

@@ -41,7 +41,7 @@ class Service:
 
     @property
     def serves(self) -> bool:
-        """Whether its health is SERVING: for a worker, whether its handler is ready."""
+        """Whether the process' health is SERVING. A worker serves once its handler is ready."""
         assert self.process.poll() is None, self.log.read_text()[-2000:]
         return is_ready(self.address)
 
@@ -53,7 +53,7 @@ class Service:
 
 @dataclass
 class Services:
-    """Starts services. `python` is the interpreter of an environment with their code."""
+    """Starts services. `python` is the interpreter of an environment that has the services' code."""
 
     folder: Path
     sockets: Path
@@ -62,7 +62,7 @@ class Services:
     _ending: ExitStack = field(default_factory=ExitStack)
 
     def start(self, module: str, name: str, **variables: str) -> Service:
-        """Start a process under a name of its own. It is ready once `serves`."""
+        """Start the process `name`, and return without waiting. It is ready once `Service.serves` is true."""
         listen, admin = (f"unix:{self.sockets / name}{suffix}.sock" for suffix in ("", ".admin"))
         own = {"INSULA_LISTEN": listen, "INSULA_ADMIN_LISTEN": admin} | variables
         log = self.folder / f"{name}.log"

@@ -26,7 +26,7 @@ from tests.waiting import until_blocking
 READY_S = 120
 END_S = 60
 LARGE = b"x" * 50_000
-"""A payload that goes through S3, as its result does."""
+"""A payload so large that it is stored in S3. Its result is stored there too."""
 HANDLER = """
 class Handler:
     def handle_async(self, payload):
@@ -45,7 +45,10 @@ def write_project(folder: Path, *apis: str) -> Path:
 
 @dataclass
 class Suite:
-    """The processes of one suite. `variables` are those of all services; `inside` executes the rest of a command."""
+    """The processes of one suite.
+
+    `variables` are the environment variables of all services. `inside` is put before each command line.
+    """
 
     folder: Path
     variables: Mapping[str, str]
@@ -53,7 +56,7 @@ class Suite:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict[str, "subprocess.Popen[bytes]"])
 
     def address(self, name: str) -> str:
-        """Return the address of a server."""
+        """Return the address of a service: a Unix socket."""
         return f"unix:{self.folder}/{name}.sock"
 
     def log(self, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Views for tests that start programs of a release without a stack."""
+"""Views, the files of the machine that a handler can see, for tests that start a project's programs without a stack."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def _folder(project: Path) -> Path:
 
 
 def sandbox(folder: Path) -> Sandbox:
-    """Return the isolation that is possible on this machine. With CI=true, incomplete isolation is an error."""
+    """Return the isolation that is possible on this machine. If CI=true is set, incomplete isolation is an error."""
     return find_sandbox(Isolation.REQUIRED if os.environ.get("CI") == "true" else Isolation.AUTO, folder)
 
 
 def complete_sandbox(folder: Path) -> Sandbox:
-    """Return complete isolation. If the machine does not allow it, skip the test; with CI=true, fail."""
+    """Return complete isolation. If the machine does not allow it, skip the test, or fail if CI=true is set."""
     found = sandbox(folder)
     if found.missing:
         pytest.skip(f"this machine does not allow it: {found.missing}")

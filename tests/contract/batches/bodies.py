@@ -27,7 +27,7 @@ def post(stack: Stack, body: bytes, api: str = "echo", **headers: str) -> list[d
 
 
 def answers_in(body: bytes) -> list[dict[str, Any]]:
-    """Return the lines of an answer. Each must be whole."""
+    """Return the JSON objects in the body of an answer. Check that its last line is whole."""
     assert not body or body.endswith(b"\n")
     return [json.loads(line) for line in body.splitlines()]
 
@@ -49,13 +49,13 @@ class Sending:
         self._connection.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))
 
     def ids(self, count: int) -> list[str]:
-        """Return the first `count` ids of the answer. Waits for them."""
+        """Wait for the first `count` ids of the answer, and return them."""
         while self._received.count(b'"id":"') < count or not self._received.endswith(b"\n"):
             self._received += self._receive()
         return [part[:36].decode() for part in self._received.split(b'{"id":"')[1 : count + 1]]
 
     def read_answers(self, count: int) -> None:
-        """Read as many refusals, and drop them."""
+        """Read `count` refusals from the answer, and drop them."""
         word, received = b'"code":', b""
         while count > 0:
             received = received[1 - len(word) :] + self._receive()  # the word may arrive in two parts

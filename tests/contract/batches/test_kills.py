@@ -1,4 +1,4 @@
-"""SIGKILL of a part in the middle of a batch: answered lines are on disk, and repeating the batch repeats nothing."""
+"""A part gets SIGKILL in the middle of a batch. Answered lines are on disk. A repeated batch runs no line twice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KILLS = 3
 
 
 def post_after_restart(stack: Stack, body: bytes, key: str) -> list[str]:
-    """Post until every line is accepted. Return the ids."""
+    """Post the batch again and again until every line is accepted. Return the ids."""
 
     def ids() -> list[str]:
         with suppress(requests.RequestException, AssertionError, KeyError):  # a line has an error while Redis starts

@@ -15,7 +15,7 @@ from tests.processes import memory_mb
 from tests.stack import Stack
 
 CUTS = 20
-"""Connections that a test cuts: an error that needs a race would show at one of them."""
+"""The number of connections of each kind that a test cuts. A race condition would show at one of them."""
 LARGE = json.dumps("x" * 100_000).encode()
 VERY_LARGE = json.dumps("y" * 3_000_000).encode()
 
@@ -30,7 +30,7 @@ def workloads(stack: Stack) -> int:
 
 
 def test_each_line_is_a_workload_and_is_answered_in_order(stack: Stack, api: HttpApi) -> None:
-    """A line ends with one or two characters; the last one may end with the body. Empty lines are skipped."""
+    """A line ends with LF or CRLF, or with the body. Lines without a payload are skipped."""
     before = workloads(stack)
     answers = post(stack, b'{"n": 1}\n\n{"n": 2}\r\n  \r\n{"n": 3}')
     assert [api.end(answer["id"])["result"]["payload"] for answer in answers] == [{"n": 1}, {"n": 2}, {"n": 3}]
@@ -38,13 +38,13 @@ def test_each_line_is_a_workload_and_is_answered_in_order(stack: Stack, api: Htt
 
 
 def test_a_line_has_the_content_type_of_json_and_is_not_parsed(stack: Stack, api: HttpApi) -> None:
-    """As with a POST of its own: a line that is no JSON is accepted, and its workload fails with that reason."""
+    """A line that is not JSON is accepted, as in a POST of its own. Its workload fails with PAYLOAD_INVALID."""
     [answer] = post(stack, b"{not json\n")
     assert api.end(answer["id"])["error"]["reason"] == "PAYLOAD_INVALID"
 
 
 def test_lines_of_any_length_arrive_whole(stack: Stack, api: HttpApi) -> None:
-    """Short ones are stored in Redis. Longer ones go to S3; the longest are never whole in memory."""
+    """Short lines are stored in Redis, longer ones in S3. The longest lines are never whole in submit's memory."""
     answers = post(stack, b"\n".join([b'"a"', LARGE, VERY_LARGE, b'"bc"', VERY_LARGE]))
     lengths = [api.end(answer["id"])["result"]["length"] for answer in answers]
     assert lengths == [1, 100_000, 3_000_000, 2, 3_000_000]
@@ -86,7 +86,7 @@ def test_a_cut_line_makes_no_workload_and_the_lines_before_it_do(stack: Stack, a
 
 
 def test_a_full_queue_refuses_its_lines_and_the_call_goes_on(stack: Stack) -> None:
-    """I11: nothing is stored for a refused line. The answer to it has the same form as that to a POST."""
+    """I11: nothing is stored for a refused line. Its answer is the error that a single POST gets."""
     free = 5 - stack.counts("full").get("in_queue", 0) - stack.counts("full").get("in_progress", 0)
     answers = post(stack, b"600\n" * 600, api="full")
     assert reasons(answers) == [""] * free + ["QUEUE_FULL"] * (600 - free)
@@ -98,7 +98,7 @@ def test_a_full_queue_refuses_its_lines_and_the_call_goes_on(stack: Stack) -> No
 
 
 def test_h7_a_repeated_batch_repeats_nothing(stack: Stack) -> None:
-    """The key of a line is made of the request's key and the number of the line."""
+    """The idempotency key of a line consists of the request's Idempotency-Key and the number of the line."""
     before = workloads(stack)
     lines = [b"[]", b"[]", LARGE, b"[1]"]
     first = post(stack, b"\n".join(lines), idempotency_key="b-1")
@@ -119,7 +119,7 @@ def test_a_body_may_be_compressed(stack: Stack, api: HttpApi) -> None:
 
 
 def test_a_body_that_is_no_gzip_is_refused_or_ends_with_the_error(stack: Stack) -> None:
-    """Before the first answer it is a 400, later the last line."""
+    """If the first bytes are not gzip, the status is 400. If the gzip is cut off later, the last line is the error."""
     lines = b"".join(b"[%d]\n" % number for number in range(60_000))
     cut_off = gzip.compress(lines, compresslevel=0)[:-4000]
     answers = post(stack, cut_off, api="full", content_encoding="gzip")
@@ -152,7 +152,7 @@ def test_the_query_string_overrides_neither_path_nor_body(stack: Stack) -> None:
 
 @pytest.mark.slow
 def test_h10_a_large_batch_takes_a_few_megabytes(stack: Stack) -> None:
-    """100 MB of lines, whose answers are read meanwhile. All are refused, so that the test is short."""
+    """100 MB of lines cost submit less than 40 MB of memory. The queue is full, so each line is refused at once."""
     [submit] = stack.processes("submit")
     post(stack, b"[]\n" * 1000, api="full")
     before_mb = memory_mb(submit)

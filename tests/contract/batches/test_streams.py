@@ -71,7 +71,7 @@ def test_a_batch_is_answered_before_the_next_one_is_sent(channel: grpc.Channel) 
 
 
 def test_an_error_of_a_payload_is_its_answer(channel: grpc.Channel) -> None:
-    """The reason is that of SubmitWorkload, and the other payloads and batches go on."""
+    """A refused payload has the reason that SubmitWorkload gives. The other payloads and batches are not affected."""
     unknown, full, untyped, good = submit(
         channel,
         batch(b"[]", b"[]", api="nobody"),
@@ -112,7 +112,7 @@ def test_large_and_small_payloads_of_a_batch_keep_their_places(channel: grpc.Cha
 
 
 def test_a_fetch_without_a_wait_returns_each_state_now(channel: grpc.Channel) -> None:
-    """An id without a workload, or that is no id, is a failure of its own. A repeated one is returned once."""
+    """Each unknown or malformed id is answered with its own failure. An id that is given twice is answered once."""
     [answer] = submit(channel, batch(b"[]", b"3"))
     quick, slow = answer.ids
     fetch(channel, [quick], wait_s=60)
@@ -139,7 +139,7 @@ def test_workloads_are_sent_as_they_end_and_the_others_after_the_wait(channel: g
 
 
 def test_a_large_result_is_left_out(channel: grpc.Channel) -> None:
-    """GetWorkload returns it."""
+    """FetchWorkloads returns the workload without a result over the limit. GetWorkload returns the result."""
     large, larger = b'"grow%s"' % (b"x" * 5_000), b'"grow%s"' % (b"x" * (RESULT_BYTES_MAX // 3))
     [answer] = submit(channel, batch(large, larger))
     found = {one.id: one for one in workloads_in(fetch(channel, answer.ids, wait_s=60))}

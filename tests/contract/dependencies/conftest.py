@@ -1,4 +1,4 @@
-"""An environment that the tests of this folder share."""
+"""A cache folder and a Python environment for the tests of this folder."""
 
 from __future__ import annotations
 

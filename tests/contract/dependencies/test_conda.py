@@ -1,4 +1,4 @@
-"""conda-packages.txt with a fake conda: the calls, their order, and that the environment works.
+"""conda-packages.txt with a fake conda. The tests check the calls, their order, and that the environment works.
 
 The fake records its arguments and makes the environment with venv. No test installs real conda packages.
 """
@@ -27,7 +27,7 @@ esac
 
 @pytest.fixture
 def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EnvironmentInputs:
-    """Return a project with all three files. The fake conda is first on the PATH."""
+    """A project with conda-packages.txt, dependencies.sh and requirements.txt. PATH begins with the fake conda."""
     programs, project = tmp_path / "programs", tmp_path / "project"
     programs.mkdir()
     (programs / "conda").write_text(CONDA)
@@ -46,7 +46,7 @@ def inputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EnvironmentInputs
 
 
 async def test_conda_runs_between_the_script_and_pip(inputs: EnvironmentInputs, tmp_path: Path) -> None:
-    """The environment's Python has the worker's version. conda-forge is its last channel, after those of the user."""
+    """The environment has the worker's version of Python. conda-forge is added after the user's channels of conda."""
     python = await ensure_environment(inputs, tmp_path / "cache", open_view(inputs.project))
     target, packages = python.parent.parent, inputs.project / "conda-packages.txt"
     version = ".".join(map(str, sys.version_info[:2]))

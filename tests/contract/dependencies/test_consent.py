@@ -1,7 +1,7 @@
 """`insula up` on a terminal runs a dependencies.sh only if the user confirmed it, or passed --yes.
 
-No stack starts here. Each command fails, because the user refuses or because the data directory cannot be made. The
-question comes first.
+No stack starts here. The question comes first. Then each command fails, because the user has refused or because the
+data directory cannot be made.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.contract.local.test_refusals import check_refused, up, write_project
 SCRIPT = "touch ran\n"
 QUESTION = "Run it, and do not ask again until it changes? [y/N] "
 STARTED = "--data"
-"""A word of the error about the data directory, which comes after the question."""
+"""A word of the error about the data directory. Output with this word proves that the command went on."""
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def on_a_terminal(project: Path, answer: str) -> tuple[int, str]:
 
 
 def run_on_a_terminal(words: Sequence[str], answer: str) -> tuple[int, str]:
-    """Run an `insula` command as `on_a_terminal` does."""
+    """Run an `insula` command on a terminal, and answer its question. Return its exit code and its output."""
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "insula.cli.main", *words]
     with subprocess.Popen(command, stdin=theirs, stderr=theirs, stdout=subprocess.DEVNULL) as process:
@@ -71,7 +71,7 @@ def read(terminal: int) -> bytes:
 
 
 def test_without_a_terminal_the_script_is_announced(project: Path) -> None:
-    """In CI there is nobody to ask."""
+    """Without a terminal, as in CI, `insula up` asks nothing. It reports that the script runs, and continues."""
     check_refused(up(project, project, *impossible_data(project)), STARTED, f"{project / 'dependencies.sh'} runs")
 
 
@@ -103,7 +103,7 @@ def test_one_confirmation_is_enough_until_the_script_changes(project: Path) -> N
     ("admin", "asked"), [("127.0.0.1:1", True), ("unix:///run/insula/admin.sock", True), ("192.0.2.1:1", False)]
 )
 def test_a_deployment_to_this_machine_asks_too(project: Path, admin: str, asked: bool) -> None:
-    """On another machine, the script does not run with the user's permissions here."""
+    """`insula deploy` asks if the admin address is on this machine. On another one the script cannot harm this user."""
     if not asked:
         (project / "handler.py").unlink()  # refused before anything is sent
     code, said = run_on_a_terminal(("deploy", str(project), "--admin", admin), "n\n")

@@ -1,4 +1,4 @@
-"""`handler.path` may name a class pickled with dill. A real runner loads it, and checks it like any other class."""
+"""`handler.path` may name a file with a class pickled with dill. A real runner loads the class and checks it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def launch(tmp_path: Path, python_with_dill: Path) -> RunnerLaunch:
 
 
 def write(launch: RunnerLaunch, source: str, what: str = "Handler") -> None:
-    """Pickle `what` into the project, as a script of the user does."""
+    """Run `source`, then pickle the value of the expression `what` into the project's pickle file."""
     script = textwrap.dedent(source) + DUMP.format(what)
     subprocess.run([launch.python, "-c", script], cwd=launch.project, check=True)
 
@@ -83,7 +83,7 @@ async def test_a_pickled_class_may_have_any_name(launch: RunnerLaunch) -> None:
 
 
 async def test_a_class_of_a_module_in_the_project_is_found_there(launch: RunnerLaunch) -> None:
-    """Such a class is pickled by name."""
+    """Such a class is pickled by its name. The runner imports it from the project's module."""
     (launch.project / "own.py").write_text(CLASS.removeprefix("\nimport dill\n"))
     write(launch, "import dill, own", "own.Handler")
     result = await answer(launch)
@@ -143,7 +143,7 @@ async def test_without_dill_the_error_names_the_missing_package(launch: RunnerLa
 
 @pytest.mark.slow
 async def test_a_pickle_is_deployed_and_answers_through_a_whole_stack(launch: RunnerLaunch, tmp_path: Path) -> None:
-    """No service reads the pickle as source code."""
+    """A pickle is not source code, so submit and the worker must not parse it."""
     write(launch, CLASS)
     entry = "- {name: pickled, kind: AsyncAPI, handler: {type: python, path: handler.pickle, config: {name: you}}}"
     (launch.project / "cortex.yaml").write_text(entry)

@@ -22,7 +22,7 @@ PROJECTS = Path(__file__).parents[2] / "projects"
 
 @pytest.fixture
 def built(tmp_path: Path) -> Iterator[Callable[[], list[Path]]]:
-    """Return a function that lists the environments built from files of this test. No later run can use them."""
+    """Return a function that lists the environments that this test has built. The fixture deletes them at the end."""
     environments = cache_folder(os.environ, Path.cwd()) / ENVIRONMENTS
 
     def find() -> list[Path]:
@@ -39,7 +39,8 @@ def built(tmp_path: Path) -> Iterator[Callable[[], list[Path]]]:
 async def test_packages_of_the_project_are_installed(tmp_path: Path, built: Callable[[], list[Path]]) -> None:
     """The requirements are `.`, `./lib` and `-e ./editable`. The project has a python_path, a dependencies.sh, a .env.
 
-    The second start uses the environment again. Its new copy of the project has the files that the script writes.
+    The second start uses the environment of the first. The script runs again and writes its files into the new copy of
+    the project.
     """
     data = tmp_path / "data"
     for _ in range(2):
@@ -77,7 +78,7 @@ async def test_a_projects_pins_may_conflict_with_insulas(tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_a_boto3_of_2021_and_programs_of_the_environment_work_unchanged(tmp_path: Path) -> None:
-    """Its clients use the local S3. Clients of other accounts and services use Amazon.
+    """boto3's clients of S3 use the stack's S3. Clients with other keys, or of other services, use Amazon.
 
     The same holds in child processes of multiprocessing and joblib, which can import the handler's module. `python` and
     installed programs are those of the environment, even if the project sets PATH.

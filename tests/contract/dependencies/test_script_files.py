@@ -47,7 +47,7 @@ async def test_the_script_runs_on_the_files_of_each_start(
 async def test_the_progress_of_a_long_step_is_logged(
     inputs: EnvironmentInputs, cache: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The step's latest output line is logged, each line once. pip may download or compile for minutes."""
+    """While a step of the build runs, such as pip, its latest line of output is logged, each line once."""
     monkeypatch.setattr(environment, "PROGRESS_S", 0.05)
     monkeypatch.setattr(environment, "LOGGED_EVERY_S", 0)
     caplog.set_level("INFO", logger=environment.__name__)

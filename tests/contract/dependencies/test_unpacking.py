@@ -38,7 +38,7 @@ def unpacked(folder: Path, files: dict[str, bytes]) -> Path:
 
 
 async def test_a_script_written_on_windows_runs_and_may_call_cortexs_script(tmp_path: Path, cache: Path) -> None:
-    """With and without isolation. The user's own copy of the project is not changed."""
+    """The script runs with isolation and without. The files in the user's own folder are not changed."""
     for encoding, view_of in (("utf-8-sig", open_view), ("utf-16", isolated_view)):
         written = SCRIPT.replace("\n", "\r\n").encode(encoding)
         project = unpacked(tmp_path / encoding, {"dependencies.sh": written})
@@ -49,7 +49,10 @@ async def test_a_script_written_on_windows_runs_and_may_call_cortexs_script(tmp_
 
 
 def test_only_the_files_for_conda_and_bash_are_converted(tmp_path: Path) -> None:
-    """Other files keep their bytes, and so do bytes that cannot be decoded. pip decodes its files itself."""
+    """conda-packages.txt and dependencies.sh are converted, except bytes that are not UTF-8. Others stay unchanged.
+
+    pip decodes requirements.txt itself.
+    """
     files = {
         "conda-packages.txt": b"\xef\xbb\xbfnumpy\r\n",
         "requirements.txt": "six\r\n".encode("utf-16"),
@@ -65,7 +68,7 @@ def test_only_the_files_for_conda_and_bash_are_converted(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-be"])
 def test_an_included_file_changes_the_key_in_every_encoding(tmp_path: Path, encoding: str) -> None:
-    """Otherwise the environment would not be rebuilt after a change of an included file."""
+    """requirements.txt includes two files. A change of one changes the environment's key, so it is built again."""
     mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
     named = mark + "-r base.txt\r\n-c \\\r\n  pins.txt\r\n".encode(encoding)
     keys: set[str] = set()

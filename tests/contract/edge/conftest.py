@@ -22,7 +22,7 @@ def started_services() -> Generator[ScriptedServices]:
 
 
 WAYS = pytest.mark.parametrize("way", ["http", "grpc"])
-"""How requests of HTTP reach the services: short ones over HTTP/1.1, or all over gRPC. The answers are the same."""
+"""How the edge sends callers' HTTP requests to the services: short ones over HTTP/1.1, or all over gRPC."""
 
 
 @pytest.fixture(scope="package")
@@ -39,7 +39,7 @@ def edges(
 
 @pytest.fixture
 def way() -> str:
-    """Return the way of the shipped stack. Tests with the mark WAYS run both ways."""
+    """Return the way that a stack uses. A test with the mark WAYS runs once for each way."""
     return "http"
 
 
@@ -50,7 +50,7 @@ def edge(edges: Mapping[str, RunningEdge], way: str) -> RunningEdge:
 
 @pytest.fixture
 def services(started_services: ScriptedServices) -> ScriptedServices:
-    """Both services, reset: they have received no call and have no scripted answer."""
+    """The fakes of submit and results. Their recorded calls and scripted answers have been cleared."""
     started_services.reset()
     return started_services
 

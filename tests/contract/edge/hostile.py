@@ -69,14 +69,14 @@ MESSAGES: Final = (
 
 @dataclass(frozen=True)
 class Hostile:
-    """Bytes for a connection. `streams` are the HTTP/2 streams that may be answered; HTTP/1.1 has none."""
+    """The bytes to send on one connection. `streams` are the HTTP/2 streams that may be answered; HTTP/1.1 has none."""
 
     data: bytes
     streams: Sequence[int] = ()
 
     @property
     def head(self) -> bool:
-        """Whether it may be a HEAD request, whose answer has no body."""
+        """Whether the bytes may be a HEAD request. The answer to HEAD has no body."""
         return self.data.startswith(b"HEAD") or b":method\x04HEAD" in self.data
 
 

@@ -148,7 +148,7 @@ class RunningEdge:
         Path(f"/proc/{self.process.pid}/clear_refs").write_text("5", encoding="ascii")
 
     def peak_memory_mb(self) -> float:
-        """Return the largest resident set size since the last reset."""
+        """Return Envoy's largest resident set size so far."""
         return memory_mb(self.process.pid, "VmHWM")
 
     def _admin(self, path: str) -> str:

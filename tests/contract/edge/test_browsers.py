@@ -28,7 +28,7 @@ def test_a_preflight_is_answered_by_the_edge(public: Listener, services: Scripte
 
 
 def test_answers_and_errors_can_be_read_by_a_page(public: Listener, services: ScriptedServices) -> None:
-    """The services' answers and the edge's own."""
+    """Answers and errors of the services, and errors of the edge itself, have the headers of CORS."""
     answers = [public.post("/predict", origin=ORIGIN), public.get("/predict/1", origin=ORIGIN)]
     services.submit.refusal = Refusal(grpc.StatusCode.NOT_FOUND, "there is no API")
     answers += [public.post("/predict", origin=ORIGIN), public.get("/~/x", origin=ORIGIN)]

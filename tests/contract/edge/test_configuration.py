@@ -20,19 +20,19 @@ def test_envoy_accepts_the_configuration(edge: RunningEdge) -> None:
 
 
 def test_envoy_logs_no_warning(edge: RunningEdge) -> None:
-    """The file has no deprecated field, and no default that will change."""
+    """Envoy would warn about a deprecated field, or about a default that will change."""
     assert edge.log.read_text(encoding="utf-8") == ""
 
 
 def test_each_dollar_sign_begins_a_placeholder_that_has_a_value(edge: RunningEdge) -> None:
-    """string.Template finds each of them."""
+    """Each `$` begins a placeholder `${NAME}` of string.Template, and the edge has a value for each name."""
     placeholders = re.findall(r"\$\{([A-Z_]+)\}", TEMPLATE)
     assert TEMPLATE.count("$") == len(placeholders)
     assert set(placeholders) == edge.addresses.placeholders().keys()
 
 
 def test_a_second_edge_on_the_same_port_does_not_start(edge: RunningEdge) -> None:
-    """With SO_REUSEPORT it would start, and each of the two would get half of the requests."""
+    """With SO_REUSEPORT the second one would start, and each edge would get half of the requests."""
     second = edge.configuration.with_name("second.yaml")
     text = edge.configuration.read_text(encoding="utf-8")
     second.write_text(text.replace(f"port_value: {edge.admin_port}}}", "port_value: 0}"))

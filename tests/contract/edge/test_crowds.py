@@ -33,7 +33,7 @@ A submit is answered after a write to disk. The disk may be slow at times, also 
 BUSY_S = 15.0
 """The time in which a late answer must come."""
 GROWTH_MB_MAX = 20
-"""The memory that Envoy may keep after an attack, and after all attacks of this file together."""
+"""How much more memory Envoy may have than before the first attack, after each attack of this file."""
 SUBMIT_GROWTH_MB_MAX = 16
 CONNECTIONS, CALLS = 11, 999
 IDLE = 10_000
@@ -49,7 +49,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures(
 
 @pytest.fixture(scope="module")
 def used(stack: Stack) -> Stack:
-    """Return the stack after ordinary use. So memory that the first ordinary requests take is not the attack's."""
+    """Return the stack after some ordinary requests. The memory that these take does not count as the attack's."""
     with ThreadPoolExecutor(32) as ordinary:
         for _ in range(500):
             ordinary.submit(OtherClient.of(stack).ask)
@@ -141,9 +141,9 @@ def await_memory(stack: Stack, rested_mb: float) -> None:
 async def test_calls_without_a_message_do_not_block_other_clients(
     stack: Stack, rested_mb: float, method: bytes, ended: bool
 ) -> None:
-    """11 connections have 999 calls each, which exceeds the limit per connection. Then all close at once.
+    """11 connections make 999 calls each, more than the limit per connection. Then all connections close at once.
 
-    The next test has a client that respects the limit.
+    The next test respects the limit.
     """
     flags = raw.END_HEADERS | (raw.END_STREAM if ended else 0)
     block = raw.block(raw.grpc_headers(method))
@@ -162,9 +162,9 @@ async def test_calls_without_a_message_do_not_block_other_clients(
 
 
 async def test_a_call_without_a_message_is_answered(stack: Stack) -> None:
-    """The answer comes at once if the call has ended, otherwise after 10 s.
+    """If the client has ended its side of the call, the answer comes at once, otherwise after 10 s.
 
-    All calls get one, also as many as a connection may have.
+    The test makes 100 calls on one connection, as many as are allowed, and each gets an answer.
     """
     calls = 100
     for ended, within_s in ((True, 5.0), (False, 20.0)):
@@ -195,7 +195,7 @@ async def test_idle_connections_do_not_block_other_clients(stack: Stack, rested_
 
 
 async def test_a_full_listener_does_not_affect_the_other(stack: Stack) -> None:
-    """The in-cluster listener has its own limit of connections, lower than the limit of the machine."""
+    """The inner listener is full. It has its own limit of connections, so the public listener still answers."""
     connections = [socket.create_connection(raw.place(stack.internal), 30) for _ in range(4_200)]
     try:
         address, request = OtherClient.of(stack).requests["public"]
@@ -208,7 +208,7 @@ async def test_a_full_listener_does_not_affect_the_other(stack: Stack) -> None:
 
 @pytest.mark.parametrize("size_bytes", [5 * MIB, (1 << 31) - 1], ids=["5 MiB", "2 GiB"])
 async def test_a_message_over_4_mib_is_refused_before_it_is_read(stack: Stack, size_bytes: int) -> None:
-    """The error names the limit, and UploadWorkload for larger payloads. The submit service's memory hardly grows."""
+    """The error names the limit, and UploadWorkload for larger payloads. submit's memory hardly grows."""
     submit = stack.processes("submit")[0]
     before_mb = memory_mb(submit)
     Path(f"/proc/{submit}/clear_refs").write_text("5", encoding="ascii")
@@ -224,7 +224,7 @@ async def test_a_message_over_4_mib_is_refused_before_it_is_read(stack: Stack, s
 
 
 async def test_a_grpc_client_that_sends_too_large_a_message_gets_payload_too_large(stack: Stack) -> None:
-    """The reason is in ErrorInfo, for sizes just over the limit and far over it."""
+    """The error's ErrorInfo has the reason, for messages just over the limit and far over it."""
     host, port = raw.place(stack.public)
     with grpc.insecure_channel(f"{host}:{port}", options=[("grpc.enable_http_proxy", 0)]) as channel:
         for size_bytes in (4 * MIB + 1, 5 * MIB, 40 * MIB):

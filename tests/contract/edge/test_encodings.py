@@ -49,7 +49,7 @@ def test_the_reason_of_a_refusal_decides_the_http_status(
 
 
 def test_the_text_of_a_refusal_does_not_decide_the_status(public: Listener, services: ScriptedServices) -> None:
-    """The text may contain words of the caller."""
+    """The text may contain words that the caller has sent, so only the reason decides."""
     text = 'there is no "reason":"PAYLOAD_TOO_LARGE" here'
     services.submit.refusal = Refusal(grpc.StatusCode.INVALID_ARGUMENT, text)
     assert public.post("/predict").status == 400

@@ -1,4 +1,4 @@
-"""All errors of HTTP have one shape, from the services and the edge: {"code", "message", "details"}.
+"""All HTTP errors of the services and of the edge have one shape: {"code", "message", "details"}.
 
 The code is the one of google.rpc.
 """
@@ -47,7 +47,7 @@ QUEUE_FULL = Refusal(
 def test_a_services_code_becomes_an_http_status(
     public: Listener, services: ScriptedServices, code: grpc.StatusCode, status: int
 ) -> None:
-    """It is the same for submits and reads. The text is the service's. Without details, the list is empty."""
+    """A code gives the same status for submits and reads. The message is the service's. `details` may be empty."""
     services.submit.refusal = services.results.refusal = Refusal(code, "a reason, with ümlaut")
     for reply in (public.post("/predict"), public.get("/predict/1")):
         assert reply.status == status
@@ -73,7 +73,7 @@ def test_a_call_that_a_stopping_service_cancelled_is_503(public: Listener, servi
 def test_a_refusal_without_a_time_gets_a_default_retry_after(
     public: Listener, services: ScriptedServices, code: grpc.StatusCode, status: int, wait_s: str
 ) -> None:
-    """H11: a refusal after the whole body has its time in the trailers, where HTTP clients do not find it."""
+    """H11: an HTTP client does not see the time to wait in a service's trailers. So the edge adds a default header."""
     services.submit.refusal = Refusal(code, "later")
     reply = public.post("/predict")
     assert (reply.status, reply.headers["retry-after"]) == (status, wait_s)
@@ -102,6 +102,6 @@ def test_an_error_of_head_has_its_status_and_no_body(public: Listener, services:
 
 
 def test_a_malformed_request_is_400(public: Listener) -> None:
-    """Envoy refuses it before any filter runs. The error has the same shape."""
+    """Envoy refuses such a request before any filter runs. The error has the shape of all errors."""
     reply = public.call("GET", "/%00")
     assert (reply.status, reply.error["code"]) == (400, 3)

@@ -59,7 +59,7 @@ def test_malformed_metadata_of_a_grpc_call_is_the_callers_fault(
 def test_malformed_metadata_of_one_caller_does_not_affect_the_calls_of_others(
     public: Listener, services: ScriptedServices
 ) -> None:
-    """Callers share the edge's connections to a service. There, gRPC caches headers, also malformed ones."""
+    """Callers share the edge's connections to a service. gRPC caches headers of a connection, even malformed ones."""
     for name in ("grpc-timeout", "grpc-previous-rpc-attempts"):
         headers = raw.grpc_headers(b"/insula.v1.ResultsService/GetWorkload", (name.encode(), OF_GRPC[name].encode()))
         for _ in range(8):
@@ -77,7 +77,7 @@ def test_malformed_metadata_of_one_caller_does_not_affect_the_calls_of_others(
 def test_a_request_id_that_is_too_long_or_not_visible_ascii_is_replaced(
     listener: Listener, services: ScriptedServices
 ) -> None:
-    """The limit is 128 characters. Each replacement is new. The service receives it too."""
+    """The limit is 128 characters. Each replacement is another id. The service receives the replacement too."""
     kept = ["mine", "x" * 128, "!~"]
     assert [listener.post("/predict", x_request_id=id).headers["x-request-id"] for id in kept] == kept
     replaced = ["x" * 129, "a b", "a\tb", "\xe9"]
@@ -92,7 +92,7 @@ def test_a_request_id_that_is_too_long_or_not_visible_ascii_is_replaced(
 def test_a_content_type_that_is_not_ascii_is_a_client_error(
     listener: Listener, services: ScriptedServices, content_type: str
 ) -> None:
-    """Also one that is not UTF-8. Each character is one byte here."""
+    """The status is 400, even if the bytes are not valid UTF-8. Each character of the parameter is sent as one byte."""
     for method, path in (("POST", "/predict"), ("GET", "/predict/1")):
         answer = listener.call(method, path, headers={"content-type": content_type})
         assert answer.status == 400
@@ -121,7 +121,7 @@ def test_an_unknown_transfer_coding_is_a_client_error(listener: Listener) -> Non
 
 @WAYS
 def test_request_trailers_of_plain_http_reach_no_service(public: Listener, services: ScriptedServices) -> None:
-    """If the trailers had a header of gRPC, the service's gRPC library would refuse the call."""
+    """The edge drops the trailers. If they had a header of gRPC, the service's gRPC library would refuse the call."""
     headers = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/predict/1"), (b":authority", b"localhost")]
     with raw.Http2(("127.0.0.1", public.port)) as connection:
         connection.send(raw.frame(raw.HEADERS, raw.END_HEADERS, 1, raw.block(headers)))
@@ -132,7 +132,7 @@ def test_request_trailers_of_plain_http_reach_no_service(public: Listener, servi
 
 
 def test_the_text_of_an_outage_names_no_internal_address(public: Listener, services: ScriptedServices) -> None:
-    """Envoy's own text has the address of the service and the error of the socket."""
+    """The edge replaces Envoy's own text, which has the address of the service and the error of the socket."""
     services.results_server.stop()
     try:
         options = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0)]

@@ -45,7 +45,7 @@ def test_the_host_selects_the_api_in_http_1_0_too(internal: Listener, services: 
 
 @WAYS
 def test_a_connection_is_kept_alive_for_a_client_that_asks(listener: Listener, services: ScriptedServices) -> None:
-    """`ab -k` asks for it. The answer has a length and `Connection: keep-alive`."""
+    """`ab -k` sends `Connection: keep-alive`. The answer has this header too, and a length."""
     kept = HEAD + b"Connection: Keep-Alive\r\nContent-Length: 5\r\n\r\nhello"
     first, second, last = answers(listener, kept + kept + HEAD + b"Content-Length: 5\r\n\r\nhello")
     assert [reply.headers["connection"] for reply in (first, second, last)] == ["keep-alive", "keep-alive", "close"]

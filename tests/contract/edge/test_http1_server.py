@@ -1,4 +1,7 @@
-"""The server for the edge's calls over HTTP/1.1: what it refuses, and how it stops. test_errors has its answers."""
+"""The server of a service for the edge's calls over HTTP/1.1: what it refuses, and how it stops.
+
+test_errors.py tests its errors through the edge.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,7 @@ class Caller:
         return await self.reader.readuntil(b"\r\n\r\n")
 
     async def is_closed(self) -> bool:
-        """Wait until the server closes the connection. Whether it did so without an answer."""
+        """Wait until the server closes the connection. Return whether it did so without an answer."""
         try:
             return await self.reader.read() == b""
         except ConnectionError:
@@ -101,7 +104,7 @@ async def test_a_message_that_is_malformed_is_refused(running: Running) -> None:
 
 
 async def test_a_call_that_is_cut_off_reaches_no_servicer(running: Running) -> None:
-    """Half of a payload must never be accepted."""
+    """A payload that has not arrived completely must never be accepted."""
     caller, other = await running.connect(), await running.connect()
     caller.writer.write(call(UPLOAD)[:-1])
     await caller.writer.drain()
@@ -127,7 +130,7 @@ async def test_bytes_that_are_no_short_call_end_the_connection(running: Running,
 
 
 async def test_a_second_call_before_the_answer_ends_the_connection(running: Running) -> None:
-    """Envoy sends one call at a time, so a waiting call needs no queue here."""
+    """Envoy sends one call at a time on a connection, so the server needs no queue of calls."""
     running.results.held = asyncio.Event()
     caller = await running.connect()
     caller.writer.write(call(DOWNLOAD))
@@ -158,7 +161,7 @@ async def test_the_call_of_a_caller_that_left_is_cancelled(running: Running) -> 
 
 
 async def test_a_slow_reader_stops_the_servicer(running: Running) -> None:
-    """The servicer produces the next piece when the caller has taken most of what is there."""
+    """The servicer produces the next piece only after the caller has read most of the earlier ones."""
     produced = 0
 
     class Pieces(list[bytes]):
@@ -208,7 +211,7 @@ async def test_a_bug_of_a_servicer_is_internal(running: Running) -> None:
 
 
 async def test_a_stop_answers_calls_that_are_on_their_way(running: Running) -> None:
-    """A stopping server cannot know whether a call is on its way on an idle connection. So it does not close one."""
+    """A stopping server keeps idle connections open, because a call may be on its way. It answers such a call."""
     running.results.held = asyncio.Event()
     busy, idle = await running.connect(), await running.connect()
     await idle.ask(call(UPLOAD))
@@ -238,7 +241,7 @@ async def test_a_stop_ends_after_its_grace(running: Running) -> None:
 
 
 async def test_a_stop_answers_connections_that_wait(running: Running) -> None:
-    """The edge has connected and sent its call. The server has not accepted the connection yet."""
+    """A stopping server also answers a call on a connection that it has not accepted yet."""
     with socket.socket(socket.AF_UNIX) as waiting:
         waiting.connect(str(running.socket))
         waiting.sendall(call(DOWNLOAD))
@@ -249,7 +252,7 @@ async def test_a_stop_answers_connections_that_wait(running: Running) -> None:
 
 
 async def test_an_impossible_socket_is_named(tmp_path: Path) -> None:
-    """As gRPC's address is."""
+    """If the server cannot listen at its socket, the error names the path, as it names gRPC's address."""
     server = Server(f"unix:{tmp_path}/grpc", [], http_socket=tmp_path / "nowhere" / "http")
     with pytest.raises(PortTaken, match="nowhere/http"):
         await server.start()

@@ -35,7 +35,7 @@ def channel(listener: Listener, services: ScriptedServices) -> Iterator[grpc.Cha
 
 
 def test_every_public_call_passes(channel: grpc.Channel, services: ScriptedServices) -> None:
-    """Unary, client-streaming and server-streaming calls."""
+    """The test makes unary, client-streaming and server-streaming calls."""
     submit, results = SubmitServiceStub(channel), ResultsServiceStub(channel)
     request = SubmitWorkloadRequest(api="echo", content_type="text/plain", payload=b"x" * (4 << 20))
     assert submit.SubmitWorkload(request, timeout=10).id == WORKLOAD_ID
@@ -82,7 +82,7 @@ def test_an_error_keeps_status_details_and_trailers(channel: grpc.Channel, servi
     ],
 )
 def test_only_the_public_services_are_reachable(channel: grpc.Channel, listener: Listener, method: str) -> None:
-    """The scripted servers would answer these calls, so UNIMPLEMENTED comes from the edge. For gRPC-Web it is 404."""
+    """The scripted servers would answer these calls, so UNIMPLEMENTED comes from the edge. gRPC-Web gets 404 too."""
     with pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary(method, request_serializer=bytes, response_deserializer=bytes)(b"", timeout=10)
     error = caught.value
@@ -93,7 +93,7 @@ def test_only_the_public_services_are_reachable(channel: grpc.Channel, listener:
 
 
 def test_reflection_describes_the_services(channel: grpc.Channel) -> None:
-    """Clients such as grpcurl need it."""
+    """Clients such as grpcurl find the services by reflection."""
     assert "insula.v1.ResultsService" in ProtoReflectionDescriptorDatabase(channel).get_services()
 
 

@@ -1,4 +1,4 @@
-"""A service is down. The edge retries if that is safe, and otherwise answers 503."""
+"""A service is down. The edge retries a call if this is safe, and otherwise answers 503."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_lasting_outage_is_503_with_retry_after(public: Listener, stopped: Scr
 
 
 def test_a_submit_that_the_service_has_read_is_never_retried(public: Listener, services: ScriptedServices) -> None:
-    """If the service dies during it, the caller gets an error. The restarted service gets no second upload."""
+    """If the service dies during the call, the caller gets an error. The restarted service gets no second upload."""
     services.submit.held = asyncio.Event()
     with ThreadPoolExecutor() as pool:
         reply = pool.submit(public.post, "/predict")

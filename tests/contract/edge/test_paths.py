@@ -61,7 +61,7 @@ def test_inside_the_cluster_the_host_selects_the_api(internal: Listener, service
 
 @pytest.mark.parametrize("host", ["localhost:8888", "api-", "xapi-a", "api-a.b.c.d", "api-a.example.com", "api-a_b.ns"])
 def test_other_hosts_select_no_api(internal: Listener, submit: ScriptedSubmit, host: str) -> None:
-    """The path is then the endpoint, as on the public listener."""
+    """With another host, the path is the endpoint, as on the public listener."""
     assert internal.post("/predict", host=host).status == 200
     assert (submit.uploads[0].first.endpoint, submit.uploads[0].first.api) == ("predict", "")
 
@@ -79,7 +79,7 @@ def test_on_the_public_listener_no_host_selects_an_api(public: Listener, submit:
 def test_a_client_cannot_use_the_internal_path_of_host_names(
     public: Listener, internal: Listener, services: ScriptedServices, target: str, host: str
 ) -> None:
-    """The edge rewrites a host name to a path that begins with /~. From a client, each spelling of it is a 404."""
+    """The edge rewrites a host name to a path that begins with /~. If a client sends such a path, the answer is 404."""
     for listener in (public, internal):
         for reply in (listener.post(target, host=host), listener.get(target, host=host)):
             assert (reply.status, reply.error["code"]) == (404, 5)
@@ -112,7 +112,7 @@ def test_a_client_cannot_make_the_edge_retry_its_submit(public: Listener, submit
 
 @pytest.mark.parametrize("endpoint", sorted(ENDPOINTS_RESERVED))
 def test_reserved_endpoints_reach_no_service(public: Listener, services: ScriptedServices, endpoint: str) -> None:
-    """An endpoint that insula.project refuses is a 404. The only exception is GET /healthz."""
+    """An API cannot have such an endpoint, so the answer is 404. The only exception is GET /healthz."""
     replies = [public.post(endpoint)] + ([public.get(endpoint)] if endpoint != "/healthz" else [])
     assert {(reply.status, reply.error["code"]) for reply in replies} == {(404, 5)}
     assert services.submit.uploads == []
@@ -128,6 +128,6 @@ def test_other_methods_are_405(public: Listener, internal: Listener, method: str
 
 
 def test_options_lists_the_methods(public: Listener, results: ScriptedResults) -> None:
-    """This OPTIONS request is not a preflight of a browser."""
+    """An OPTIONS request that is not a browser's preflight gets 204 with the header Allow."""
     reply = public.call("OPTIONS", "/predict")
     assert (reply.status, reply.headers["allow"]) == (204, "GET, HEAD, POST, OPTIONS")

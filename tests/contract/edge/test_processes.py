@@ -36,7 +36,7 @@ def ask(public: Listener) -> list[int]:
 def test_calls_spread_over_the_processes_of_a_service(
     public: Listener, services: ScriptedServices, second: ScriptedServices
 ) -> None:
-    """If one of them is down, the others get its calls."""
+    """If one process of a service is down, the other one gets its calls."""
     for _ in range(40):
         assert ask(public) == [200, 200]
     for each in (services, second):

@@ -91,7 +91,7 @@ def test_no_query_parameter_reaches_a_field(
 def test_an_escaped_question_mark_belongs_to_the_path(
     public: Listener, services: ScriptedServices, target: str
 ) -> None:
-    """It does not begin a query."""
+    """A question mark that is escaped as `%3F` does not begin a query."""
     assert public.post(target).status == 200
     [upload] = services.submit.uploads
     assert upload.first.endpoint.startswith("predict%3")

@@ -24,7 +24,7 @@ def strict(started_services: ScriptedServices, tmp_path_factory: pytest.TempPath
 
 
 def from_address(listener: Listener, address: str, **headers: str) -> int:
-    """Read a workload from a loopback address. Return the status. Each address has its own limit."""
+    """Read a workload from the loopback address `address`. Return the HTTP status."""
     connection = HTTPConnection("127.0.0.1", listener.port, timeout=30, source_address=(address, 0))
     try:
         connection.request("GET", "/predict/1", headers=headers)

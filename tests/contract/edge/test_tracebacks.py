@@ -1,4 +1,4 @@
-"""A traceback shows a handler's code. Reads on the internal listener can request it, reads on the public one cannot."""
+"""A read on the inner listener can request the handler's traceback. A read on the public listener cannot."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ PARAMETERS = ("?traceback=1", "?x=y&traceback=1", "?traceback=1&x=y", "?tracebac
 def test_the_parameter_requests_a_traceback_inside_the_cluster(
     internal: Listener, results: ScriptedResults, query: str
 ) -> None:
-    """It works with the host of an API and with the path of an endpoint. The service does not receive the query."""
+    """The parameter `traceback=1` works with the host of an API and with the path of an endpoint.
+
+    The service receives metadata instead of the query.
+    """
     for target, host in ((f"/1{query}", "api-predict:8888"), (f"/predict/1{query}", "localhost")):
         assert internal.get(target, host=host).status == 200
         assert results.metadata[METADATA] == "1"
@@ -34,7 +37,7 @@ def test_the_parameter_requests_a_traceback_inside_the_cluster(
     "query", ["", "?", "?traceback", "?traceback=", "?traceback=0", "?traceback=11", "?xtraceback=1"]
 )
 def test_no_other_query_requests_a_traceback(internal: Listener, results: ScriptedResults, query: str) -> None:
-    """The same text in the path does not either."""
+    """Neither another value of the parameter, nor `traceback=1` in the path, requests a traceback."""
     assert internal.get(f"/1{query}", host="api-predict:8888").status == 200
     assert METADATA not in results.metadata
     internal.get("/predict/traceback=1", host="localhost")

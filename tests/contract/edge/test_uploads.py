@@ -21,7 +21,7 @@ MEMORY_GROWTH_MB_MAX = 24
 
 
 def test_a_submit_returns_the_id(public: Listener, submit: ScriptedSubmit) -> None:
-    """H1, H8: 200 and {"id": …}, with the content type of JSON."""
+    """H1, H8: the status is 200, and the body is {"id": …} with the content type of JSON."""
     reply = public.post("/predict", b'{"a": 1}')
     assert (reply.status, reply.headers["content-type"]) == (200, "application/json")
     assert json.loads(reply.body) == {"id": WORKLOAD_ID}
@@ -43,7 +43,7 @@ def test_a_submit_returns_the_id(public: Listener, submit: ScriptedSubmit) -> No
     ],
 )
 def test_content_type_and_body_arrive_verbatim(public: Listener, submit: ScriptedSubmit, content_type: str) -> None:
-    """For no content type does the edge parse, decode or rewrite the body or the header."""
+    """The edge does not parse, decode or rewrite the body or the header, whatever the content type is."""
     body = b'{"a":1.0, "b": 9223372036854775807}\x00\xff\r\n'
     assert public.post("/predict", body, content_type=content_type).status == 200
     [upload] = submit.uploads
@@ -52,7 +52,7 @@ def test_content_type_and_body_arrive_verbatim(public: Listener, submit: Scripte
 
 
 def test_an_empty_body_is_one_message(public: Listener, submit: ScriptedSubmit) -> None:
-    """The service receives the endpoint and the content type also without payload."""
+    """The service receives the endpoint and the content type although there is no payload."""
     assert public.post("/predict", b"").status == 200
     [upload] = submit.uploads
     assert (upload.messages, upload.payload_bytes) == (1, 0)
@@ -60,7 +60,7 @@ def test_an_empty_body_is_one_message(public: Listener, submit: ScriptedSubmit) 
 
 
 def test_a_missing_content_type_arrives_empty_and_is_refused(public: Listener, submit: ScriptedSubmit) -> None:
-    """H6: 400 with a JSON body. The text shows that the service answered."""
+    """H6: the status is 400, and the body is JSON. The service refuses the call, not the edge."""
     reply = public.call("POST", "/predict", b"{}")
     assert (reply.status, reply.error["code"]) == (400, 3)
     assert reply.error["message"] == "the Content-Type header is missing"
@@ -111,7 +111,7 @@ def test_idempotency_key_and_request_id_reach_the_service(public: Listener, subm
 
 
 def test_a_request_id_that_is_a_workloads_id_is_not_changed(public: Listener, internal: Listener) -> None:
-    """By default, Envoy writes its decision on tracing into a digit of a UUID."""
+    """By default, Envoy writes its decision on tracing into a digit of a UUID. The edge must not do this."""
     id = new_id()
     assert public.post("/predict", x_request_id=id).headers["x-request-id"] == id
     assert internal.post("/", host="api-predict:8888", x_request_id=id).headers["x-request-id"] == id
@@ -120,7 +120,7 @@ def test_a_request_id_that_is_a_workloads_id_is_not_changed(public: Listener, in
 def test_slow_callers_of_short_bodies_occupy_no_connection_to_the_service(
     public: Listener, submit: ScriptedSubmit, edge: RunningEdge
 ) -> None:
-    """The edge makes the call when the whole body has arrived."""
+    """The edge calls the service when the whole body has arrived."""
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\n"
     slow = [raw.connect(("127.0.0.1", public.port)) for _ in range(100)]
     for connection in slow:

@@ -16,7 +16,7 @@ COMPLETED = re.compile(r"^cluster\.(\w+)\.upstream_rq_completed: (\d+)$", re.MUL
 
 
 def completed(stack: Stack) -> dict[str, int]:
-    """Return how many requests each service has answered, by cluster."""
+    """Return how many requests each cluster of Envoy has answered. A service has one cluster for each way."""
     socket = unix_socket(stack.info["admin"])
     assert socket is not None
     found = COMPLETED.findall(admin.call(socket.with_name("envoy-admin.sock"), "GET", "/stats?filter=rq_completed"))

@@ -37,7 +37,7 @@ def test_text_is_recognised(api: HttpApi, language: str) -> None:
 
 @pytest.mark.parametrize("language", SENTENCES)
 def test_json_is_recognised(api: HttpApi, language: str) -> None:
-    """With letters unescaped and escaped."""
+    """Letters beyond ASCII may be sent as UTF-8 or as escapes of JSON."""
     for ascii_only in (False, True):
         body = json.dumps({"text": SENTENCES[language]}, ensure_ascii=ascii_only)
         assert api.run(body.encode(), "application/json")["result"]["language"] == language

@@ -41,7 +41,7 @@ def samples(project: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def iris(stack: Stack) -> HttpApi:
-    """Train and upload the model while the start of the handler is retried. The stack's S3 is empty at first."""
+    """The API iris-classifier. Its handler cannot start until this fixture has trained and uploaded its model to S3."""
     state, reason = stack.state("iris-classifier")
     assert state == "failing"
     assert "failed to initialize handler implementation: handler.py: __init__: " in reason

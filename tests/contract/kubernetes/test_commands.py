@@ -96,7 +96,7 @@ def test_a_wrong_option_is_refused(arguments: tuple[str, ...], problem: str, roo
 
 
 def test_one_api_of_several_is_applied_alone(root: Path) -> None:
-    """It keeps the image, which was built of the whole project."""
+    """The API's objects do not differ from those of the whole project, so the image that it names is the same."""
     project(root, {}, MINIMAL + MINIMAL.replace("my-api", "another"))
     every = insula(root, "render").stdout
     insula(root, "deploy", "--kubernetes", "--api", "another")

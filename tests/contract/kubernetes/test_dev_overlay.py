@@ -112,7 +112,7 @@ def test_each_user_has_its_own_password(port: int, passwords: dict[str, str]) ->
 
 
 def test_an_operator_may_run_the_commands_of_the_runbook(port: int, passwords: dict[str, str]) -> None:
-    """The services and workers may not: the test above."""
+    """The user `insula-operator` may run these commands. An earlier test shows that a worker's user may not."""
     operator = client(port, "operator", passwords)
     assert operator.config_set("auto-aof-rewrite-percentage", "100")
     assert "aof_enabled" in operator.info("persistence")
@@ -121,7 +121,7 @@ def test_an_operator_may_run_the_commands_of_the_runbook(port: int, passwords: d
 
 
 def test_the_reply_to_a_write_is_sent_after_it_is_on_disk(port: int, passwords: dict[str, str]) -> None:
-    """Without it submit and results end at the start (invariant I1)."""
+    """Redis has `appendfsync always`. submit and results refuse to start without it (invariant I1)."""
     found = client(port, "submit", passwords).config_get("append*")
     assert (found["appendonly"], found["appendfsync"]) == ("yes", "always")
 
@@ -132,7 +132,7 @@ def test_the_program_refuses_what_is_not_the_name_of_an_api() -> None:
 
 
 def test_every_secret_key_that_a_pod_names_exists() -> None:
-    """The pods of the overlay, and the workers of the APIs that were named."""
+    """The overlay's program makes each key of a Secret that the overlay's pods or the named API's worker use."""
     made = secrets("language-identifier")
     templates = [template for name, template in pods() if name.startswith(("overlays/dev", "examples/language"))]
     wanted: set[tuple[str, str]] = set()
@@ -152,7 +152,7 @@ def test_every_secret_key_that_a_pod_names_exists() -> None:
 
 
 def test_the_identities_of_s3_are_those_of_insula_up() -> None:
-    """Handlers have no access to Insula's own bucket, and nobody is anonymous."""
+    """The Secret has the identities of `insula up`, except `anonymous`. Handlers cannot access Insula's own bucket."""
     made = secrets()
     ours, theirs = made["insula-s3"], made["insula-handlers-s3"]
     key, secret = "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"

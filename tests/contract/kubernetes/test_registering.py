@@ -1,4 +1,4 @@
-"""How an API that runs on Kubernetes is registered: by the Job, or by the command itself. The ApiService is real."""
+"""An API on Kubernetes is registered by a Job, or by `insula deploy` itself. The admin service here is real."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def names(stack: Stack) -> set[str]:
 
 
 def test_the_command_of_the_job_registers_its_api_and_may_be_repeated(stack: Stack, tmp_path: Path) -> None:
-    """It registers no other API of the project, and does not wait for a worker: there may be none."""
+    """The command registers no other API of the project. It does not wait for a worker, because there may be none."""
     root = project(tmp_path, {}, MINIMAL.replace("my-api", "by-job") + MINIMAL.replace("my-api", "not-by-job"))
     found = objects(read_project(root), Options(), ["by-job"])
     (job,) = (each for each in found if each["kind"] == "Job")

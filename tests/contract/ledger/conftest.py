@@ -40,7 +40,7 @@ async def redis(valkey: Valkey) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 async def ledger(redis: Redis) -> WorkloadLedger:
-    """Return a ledger with a lease of 200 ms, which a test can wait for. The API `echo` has a queue."""
+    """Return a ledger with the API `echo`. Its leases last 200 ms, so that a test can wait until one has expired."""
     ledger = WorkloadLedger(redis, LedgerPolicy(lease=timedelta(milliseconds=200)))
     await ledger.open("echo")
     return ledger

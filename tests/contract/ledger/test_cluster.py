@@ -1,4 +1,4 @@
-"""No script, transaction or command of ours uses keys of two slots, which Redis Cluster would refuse."""
+"""No script, transaction or command of Insula uses keys of two hash slots. Redis Cluster would refuse it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.waiting import until_awaited
 
 @pytest.fixture
 async def cluster(tmp_path: Path) -> AsyncIterator[Redis]:
-    """Return a cluster of one node, which has every slot."""
+    """Return a cluster of one node, which has every hash slot."""
     with running_valkey(tmp_path, "--cluster-enabled", "yes") as server:
         redis: Any = connect(server.url)  # redis-py leaves it untyped
         await redis.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)

@@ -1,4 +1,4 @@
-"""Concurrent commands share round trips, and each caller gets its own reply, error or retry."""
+"""Coalescer sends concurrent commands to Redis in one round trip. Each caller gets its own reply or error."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def stopped(valkey: Valkey) -> Generator[None]:
 
 
 async def test_commands_of_one_turn_share_a_round_trip(redis: Redis, commands: Coalescer) -> None:
-    """The second batch collects what arrives while the first is in flight. No batch has more than BATCH_MAX."""
+    """BATCH_MAX commands that start in one turn of the event loop go to Redis in one batch."""
     reads = await reads_of_redis(redis)
     replies = await asyncio.gather(*(commands.execute("ECHO", str(number)) for number in range(BATCH_MAX)))
     assert replies == [str(number).encode() for number in range(BATCH_MAX)]
@@ -76,7 +76,7 @@ async def test_a_script_that_redis_does_not_know_is_sent_as_text(redis: Redis, c
 
 
 async def test_a_cancelled_caller_does_not_lose_the_replies_of_others(valkey: Valkey, commands: Coalescer) -> None:
-    """Both the calls in flight and those that wait get their own replies."""
+    """A call that has been sent, and a call that waits, are cancelled. The calls beside them get their own replies."""
     with stopped(valkey):
         calls = [asyncio.create_task(commands.execute("ECHO", letter)) for letter in "ab"]
         for _ in range(3):
@@ -91,7 +91,7 @@ async def test_a_cancelled_caller_does_not_lose_the_replies_of_others(valkey: Va
 
 
 async def test_a_call_without_an_answer_raises_after_the_timeout(valkey: Valkey) -> None:
-    """It is not sent again. The next call has a new connection, and gets its own reply."""
+    """The call is not sent again. The next call has a new connection and gets its own reply."""
     client = connect(f"{valkey.url}?socket_timeout=0.2")
     commands = Coalescer(client)
     await commands.execute("PING")

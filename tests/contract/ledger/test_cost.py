@@ -1,6 +1,6 @@
 """What a request costs, in numbers that do not depend on the machine: commands, round trips, calls of functions.
 
-A change that needs more must change the number here, and say why.
+A change of the code that needs more must also change the number here, and give the reason.
 """
 
 from __future__ import annotations
@@ -35,17 +35,18 @@ COMMANDS: Final = {
     "claim of 20": "evalsha hincrby*2 hmget*20 hset*20 time xadd*3 xreadgroup xrevrange",
     "finish of 20": "del*20 evalsha expire hgetall*20 hincrby*2 hset*20 time xack xadd*3 xdel zadd",
 }
-"""For each step of one workload or of BATCH: the commands that Redis runs, those of scripts too.
+"""The commands that Redis runs for each step of one workload, or of 20. Commands in scripts are included.
 
-Each step is one round trip. Changes of status are one XADD for eight workloads."""
+Each step is one round trip. One XADD records the changes of status of eight workloads."""
 CALLS_MAX: Final = {"SubmitWorkload": 120, "DownloadWorkload": 135}
-"""Most calls of Python functions for one request, from the servicer to Redis and back. The event loop's are counted.
-Python 3.11 needs 101 and 113."""
+"""The maximum number of Python function calls for one request, from the servicer to Redis and back.
+
+The event loop's calls are included. Python 3.11 needs 101 and 113."""
 
 
 @pytest.fixture
 def trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return the sizes of the batches that are sent from now on."""
+    """Return a list that grows with each round trip to Redis: the number of commands in it."""
     sizes: list[int] = []
     round_trip = Wire.round_trip
 
@@ -58,7 +59,7 @@ def trips(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 async def commands(redis: Redis, step: Callable[[], Awaitable[object]]) -> str:
-    """Run `step`. Return the commands that Redis has run for it, with their numbers."""
+    """Run `step`. Return the commands that Redis has run for it, each with its number, as in `xadd*2`."""
     await redis.config_resetstat()
     await step()
     stats = cast(dict[str, dict[str, int]], await redis.info("commandstats"))

@@ -27,13 +27,13 @@ async def claims(ledger: WorkloadLedger, who: Claimant, payload: Payload, number
 
 
 async def damage(redis: Redis, claim: Claim) -> None:
-    """Replace the record by a key of another type."""
+    """Replace the workload's record by a key of another type."""
     await redis.delete(KEYS.workload(claim.lease.id))
     await cast(Any, redis.rpush(KEYS.workload(claim.lease.id), "x"))
 
 
 async def remove(redis: Redis, claim: Claim) -> None:
-    """Do what the log line advises."""
+    """Delete the damaged record, as the log line about the damage advises."""
     await redis.delete(KEYS.workload(claim.lease.id))
 
 
@@ -45,7 +45,7 @@ async def reclaimed(ledger: WorkloadLedger, who: Claimant, **of_whom: bool) -> l
 async def test_what_a_failed_script_has_ended_is_counted(
     ledger: WorkloadLedger, redis: Redis, payload: Payload, alice: Claimant
 ) -> None:
-    """Redis does not undo what a script has done before its error."""
+    """A script that fails has ended workloads before its error. Redis does not undo this, so they are counted once."""
     first, bad, last = await claims(ledger, alice, payload, 3)
     await damage(redis, bad)
     with pytest.raises(StoreUnavailable) as raised:
@@ -81,7 +81,7 @@ async def test_the_other_workloads_are_reclaimed(
     *,
     own_lost: bool,
 ) -> None:
-    """The damage is logged, and not looked at again before a lease has passed."""
+    """The damage is logged once. The damaged workload is not reclaimed before the time of a lease has passed."""
     bad, good = await claims(ledger, alice, payload, 2)
     await damage(redis, bad)
     assert await reclaimed(ledger, alice, own_lost=own_lost) == [good.lease.id]
@@ -95,7 +95,7 @@ async def test_the_other_workloads_are_reclaimed(
 async def test_a_damaged_record_is_looked_at_again_after_a_lease(
     ledger: WorkloadLedger, redis: Redis, payload: Payload, alice: Claimant
 ) -> None:
-    """Once its key is deleted, nothing is left of the workload."""
+    """After a lease, and once the damaged record is deleted, the workload's entry leaves the queue."""
     [bad] = await claims(ledger, alice, payload, 1)
     await damage(redis, bad)
     assert await reclaimed(ledger, alice) == []
@@ -111,7 +111,7 @@ async def test_a_damaged_record_is_looked_at_again_after_a_lease(
 async def test_a_workload_that_cannot_end_does_not_start_again_and_again(
     ledger: WorkloadLedger, redis: Redis, payload: Payload, alice: Claimant
 ) -> None:
-    """Its deliveries are used up, but its end cannot be written: it is set aside, and its handler is not called."""
+    """The workload has lost its last attempt, but its end cannot be written. It is not claimed until it can be."""
     [claim] = await claims(ledger, alice, payload, 1)
     await cast(Any, redis.hset(KEYS.workload(claim.lease.id), "submitted_ms", "yesterday"))
     await cast(Any, redis.hset(KEYS.workload(claim.lease.id), "lost", 2))

@@ -42,7 +42,10 @@ async def test_waiting_and_running_workloads_are_in_flight_and_ended_ones_are_no
 async def test_the_first_sample_of_a_slot_counts_in_every_process(
     valkey: Valkey, redis: Redis, ledger: WorkloadLedger, payload: Payload
 ) -> None:
-    """The slot is 20 s long here, so that the test stays within one, or within two if the clock just moved on."""
+    """A slot is a part of the window, here 20 s. The first process that measures in it stores its sample for all.
+
+    The test may cross the border of two slots.
+    """
     window, other = timedelta(seconds=600), connect(valkey.url)
     await submit(ledger, payload, 4)
     first = await InFlightMeter(redis).measure("echo", window)
@@ -66,7 +69,7 @@ async def test_the_average_covers_the_window_and_older_samples_are_deleted(
 
 
 async def test_a_long_window_has_at_most_thirty_samples(redis: Redis) -> None:
-    """A window of an hour has slots of two minutes, so this measurement adds no sample."""
+    """A window of an hour keeps one sample for each two minutes. This part has a sample, so none is added."""
     at_ms = await now_ms(redis)
     await redis.hset(KEY, mapping={str(at_ms - at_ms % 120_000 - n * 120_000): 1 for n in range(100)})
     await redis.expire(KEY, 60)
@@ -75,7 +78,7 @@ async def test_a_long_window_has_at_most_thirty_samples(redis: Redis) -> None:
 
 
 async def test_workloads_are_measured_although_redis_is_full(redis: Redis) -> None:
-    """More workers then free memory."""
+    """KEDA needs the measurement to start more workers. These then free memory."""
     await redis.config_set("maxmemory", 1)
     try:
         assert await InFlightMeter(redis).measure("echo", WINDOW) == InFlight(0, 0)

@@ -59,7 +59,7 @@ async def test_i11_backpressure_a_full_queue_refuses_the_rest(
 async def test_a_repeated_batch_stores_nothing(
     ledger: WorkloadLedger, redis: Redis, payload: Payload, alice: Claimant
 ) -> None:
-    """The Redis client repeats it if the reply is lost. By then, some of the workloads may run or have ended."""
+    """The Redis client sends a batch again if the reply is lost. Some workloads may run or have ended by then."""
     many = submissions(payload, 4)
     await ledger.submit_many("echo", many, queue_limit=100)
     _, [first, _] = await ledger.claim("echo", alice, count=2)
@@ -86,7 +86,7 @@ async def test_keys_hold_within_a_batch_and_beyond_it(ledger: WorkloadLedger, re
 async def test_records_read_together_are_those_read_alone(
     ledger: WorkloadLedger, redis: Redis, payload: Payload, alice: Claimant
 ) -> None:
-    """In each status, with and without a result, and for an id without a workload."""
+    """`read_many` returns the same as `read`: for four statuses, with and without a result, and for an unknown id."""
     many = submissions(payload, 4)
     await ledger.submit_many("echo", many, queue_limit=100)
     _, [first, second, _] = await ledger.claim("echo", alice, count=3)

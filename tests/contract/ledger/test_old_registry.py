@@ -87,7 +87,7 @@ async def test_the_first_call_migrates_all_registrations(redis: Redis) -> None:
 
 
 async def test_registrations_are_migrated_in_a_full_redis(redis: Redis) -> None:
-    """Workers free its memory, and they need their registration."""
+    """Workers free the memory of a full Redis, and they need their registration for it."""
     await redis.config_set("maxmemory", 1)
     try:
         assert await Registry(redis).find("kept") == MOVED["kept"]
@@ -97,7 +97,7 @@ async def test_registrations_are_migrated_in_a_full_redis(redis: Redis) -> None:
 
 
 async def test_a_worker_that_starts_first_waits_until_a_service_has_migrated_its_registration(redis: Redis) -> None:
-    """A worker may not access the hash of all APIs."""
+    """A worker has no access to the old hash, which has all APIs, so it cannot migrate."""
     of_worker = Registry(redis, migrates=False)
     assert await of_worker.find("kept") is None
     await Registry(redis).all()

@@ -1,6 +1,7 @@
 """Two versions of Insula share one Redis. Each keeps unknown fields of the other and works without missing ones (I2).
 
-The field `later` stands for any field of a later version.
+The field `later` stands for any field of a later version. The record of an ended workload begins with eight words.
+Fields of later versions follow as the ninth word.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ async def test_fields_of_a_later_version_are_kept_until_the_workload_ends(
 async def test_a_record_without_fields_of_a_later_version_has_no_ninth_word(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """Redis may hold millions of records, so their size matters."""
+    """The record ends after the eighth word. Redis may hold millions of records, so their size matters."""
     id = new_id()
     await ledger.submit("echo", id, payload, queue_limit=10)
     _, [claim] = await ledger.claim("echo", alice, count=1)
@@ -91,7 +92,7 @@ async def test_a_queue_entry_of_a_later_version_is_claimed(
 async def test_a_failure_with_a_traceback_is_readable_for_a_version_without_tracebacks(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """Reason and message keep their positions. The new fields are in the ninth word, with those of a later version."""
+    """Reason and message keep their positions in the record. The traceback is in the ninth word, with later fields."""
     id = new_id()
     await ledger.submit("echo", id, payload, queue_limit=10)
     await cast(Any, redis).hset(KEYS.workload(id), "later", "x")
@@ -127,7 +128,7 @@ def test_an_ended_record_of_another_version_is_read(record: bytes) -> None:
 async def test_an_unknown_reply_of_a_script_raises_unknown_reply(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is a bug of Insula, so the caller gets INTERNAL and no error about its request."""
+    """An unknown reply is a bug of Insula, so the caller gets INTERNAL and not an error about its request."""
     id, key = new_id(), Idempotency("k", "digest")
     await ledger.submit("echo", id, payload, queue_limit=10, idempotency=key)
     with pytest.raises(IdempotencyConflict):

@@ -34,7 +34,7 @@ async def deploy(registry: Registry, name: str, version: str = "v1", *, endpoint
 
 
 async def owners(registry: Registry) -> dict[str, str]:
-    """Return each endpoint and the live API that services find at it."""
+    """Return a map from each endpoint to the name of the live API that services find there."""
     live = RegistryCache(registry, tombstones=False)
     found = dict[str, str]()
     for endpoint in await registry.endpoints():
@@ -119,7 +119,7 @@ async def test_one_of_several_concurrent_deployments_gets_the_endpoint(valkey: V
 
 
 async def sweep(registry: Registry) -> None:
-    """Remove deleted APIs, as the sweeper does once no record is left."""
+    """Remove deleted APIs, as the sweeper does once an API has no workload."""
     await registry.tidy()
     for api in (await registry.all()).values():
         await registry.remove(api.name)
@@ -129,7 +129,10 @@ async def sweep(registry: Registry) -> None:
 async def test_leftovers_of_a_killed_deployment_or_removal_are_removed(
     redis: Redis, registry: Registry, valkey: Valkey, commands: int
 ) -> None:
-    """A killed first deployment leaves a name and a claim to its endpoint, or the API. A removal leaves a name."""
+    """The deployment of an API, then its removal, is killed after `commands` commands of Redis.
+
+    Either leaves some keys behind. The next sweeps remove them.
+    """
     other = await deploy(registry, "other")
     doomed = stepping(valkey.url, after(commands, die))
     with suppress(Killed):
@@ -183,7 +186,10 @@ async def test_a_deployment_wins_over_a_concurrent_removal(
 async def test_a_deployment_that_is_killed_leaves_the_version_before_or_the_new_one(
     redis: Redis, registry: Registry, valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same API can be deployed again at once, another API once the claim has expired."""
+    """After the kill, the same API can be deployed again at once.
+
+    Another API can take the free endpoint once the killed deployment's claim to it has expired.
+    """
     for commands in range(100):
         await redis.flushall()
         before = await deploy(registry, "iris", endpoint="/x")

@@ -45,7 +45,7 @@ async def counts(redis: Redis) -> dict[bytes, bytes]:
 async def test_i9_retention_nothing_of_a_forgotten_workload_is_left(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """Its record, index entry and count are deleted. Live workloads, and those within their retention, are kept."""
+    """The workload's record, index entry and count are deleted. Live workloads, and those that ended lately, stay."""
     id = await accept(ledger, payload)
     await end(ledger, alice, Result(inline=b"{}"))
     waiting = await accept(ledger, payload)
@@ -67,7 +67,10 @@ async def test_i9_retention_nothing_of_a_forgotten_workload_is_left(
 async def test_a_workload_that_may_have_objects_is_marked(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """It has a large payload, a large result, a long traceback, or a lost attempt, also one that did not count."""
+    """Workloads with a large payload, a large result or a long traceback have objects in S3.
+
+    A workload with a lost attempt may have some, even if the attempt did not count.
+    """
     await ledger.intend_upload("echo", "echo/x/payload")
     stored = await accept(ledger, Payload("text/plain", size_bytes=5, object="echo/x/payload"))
     await end(ledger, alice, Failure("HANDLER_ERROR", "no"))
@@ -130,7 +133,10 @@ async def test_pages_continue_after_buckets_without_expired_workloads(
 async def test_workloads_of_one_bucket_expire_one_by_one(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """The bucket is due again when its next workload expires. It is deleted with its last workload."""
+    """A bucket is the Redis hash of ended workloads whose ids begin alike. It is deleted with its last workload.
+
+    After a sweep it is due again when its next workload expires.
+    """
     base = new_id()
     first, last = (f"{base[:-1]}{digit}" for digit in "12")
     for id in (first, last):
@@ -154,7 +160,7 @@ async def test_workloads_of_one_bucket_expire_one_by_one(
 async def test_a_bucket_whose_records_redis_dropped_is_reported(
     redis: Redis, payload: Payload, alice: Claimant
 ) -> None:
-    """Without a sweep for a day, Redis drops the records by their TTL. Objects of them may be left in S3."""
+    """Redis deletes a bucket by its TTL if no sweep has run for a day. Objects of its workloads may be left in S3."""
     ledger = WorkloadLedger(redis, LedgerPolicy(max_deliveries=1))
     await ledger.open("echo")
     id = await accept(ledger, payload)
@@ -194,7 +200,7 @@ async def test_a_dead_workload_keeps_its_payload_until_it_is_forgotten(
 async def test_a_payload_of_no_workload_or_a_cancelled_one_is_found(
     redis: Redis, ledger: WorkloadLedger, payload: Payload
 ) -> None:
-    """A recent upload, and the payload of a live workload, are kept."""
+    """Payloads in S3 that no live workload uses are found. A recent upload is not, as its workload may follow."""
     retention = retention_of(redis, NONE)
     committed, cancelled = new_id(), new_id()
     for id in (committed, cancelled):
@@ -228,7 +234,7 @@ async def test_a_deleted_api_leaves_no_key_once_its_last_workload_is_forgotten(
 async def test_a_running_upload_prevents_dropping_a_deleted_api_and_is_refused(
     redis: Redis, ledger: WorkloadLedger
 ) -> None:
-    """The note of the upload is needed to delete the object later. A deleted API accepts no workload."""
+    """Redis has a note of each upload to S3. The sweeper needs it to delete the object of the refused upload."""
     retention = retention_of(redis, NONE)
     await ledger.intend_upload("echo", "echo/x/payload")
     await ledger.close("echo")
@@ -244,7 +250,7 @@ async def test_a_running_upload_prevents_dropping_a_deleted_api_and_is_refused(
 
 
 async def test_an_upload_whose_note_is_gone_or_a_day_old_is_not_accepted(redis: Redis, ledger: WorkloadLedger) -> None:
-    """The sweeper has deleted its object, or will."""
+    """Redis has a note of each upload to S3. If it is gone or old, the sweeper has deleted the object, or will."""
     stored = Payload("text/plain", size_bytes=5, object="echo/x/payload")
     with pytest.raises(StoreUnavailable, match="send it again"):
         await accept(ledger, stored)
@@ -259,7 +265,7 @@ async def test_an_upload_whose_note_is_gone_or_a_day_old_is_not_accepted(redis: 
 async def test_an_api_that_is_deployed_again_has_a_queue(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """Also if the sweeper dropped the API between the two steps of the deployment."""
+    """The sweeper drops the deleted API between the two steps of its new deployment, and its queue still works."""
     retention = retention_of(redis, NONE)
     await ledger.close("echo")
     await ledger.open("echo")
@@ -274,7 +280,7 @@ async def test_an_api_that_is_deployed_again_has_a_queue(
 async def test_a_running_workload_of_a_deleted_api_is_cancelled_once_its_worker_has_ended(
     redis: Redis, ledger: WorkloadLedger, payload: Payload, alice: Claimant
 ) -> None:
-    """No other worker would reclaim it. It is not cancelled while its lease is renewed or its API exists."""
+    """No other worker reclaims such a workload. It is not cancelled while its lease is renewed or its API exists."""
     id = await accept(ledger, payload)
     _, [claim] = await ledger.claim("echo", alice, count=1)
     patient, impatient = retention_of(redis, LONG, lease=LONG), retention_of(redis, LONG)
@@ -294,7 +300,7 @@ async def test_a_running_workload_of_a_deleted_api_is_cancelled_once_its_worker_
 
 
 async def until_idle(redis: Redis) -> None:
-    """Return once the pending entry has been idle for more than three leases of 10 ms."""
+    """Return once the queue's pending entry has been idle for more than three leases of 10 ms."""
 
     async def idled() -> bool:
         [pending] = await cast(Any, redis.xpending_range(KEYS.queue, "workers", "-", "+", 1))

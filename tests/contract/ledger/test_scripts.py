@@ -89,7 +89,7 @@ async def test_i2_one_way_a_workload_passes_through_queue_and_progress_to_its_en
 async def test_submits_with_the_same_id_make_one_workload(
     ledger: WorkloadLedger, redis: Redis, payload: Payload, alice: Claimant
 ) -> None:
-    """A submit whose answer was lost can therefore be sent again."""
+    """So a submit can be sent again after its answer was lost."""
     id = new_id()
     for _ in range(3):
         await ledger.submit("echo", id, payload, queue_limit=1000)
@@ -162,7 +162,7 @@ async def test_i3_a_stalled_worker_cannot_overwrite_its_successor(
 async def test_i4_leases_that_are_renewed_are_not_taken_over(
     ledger: WorkloadLedger, redis: Redis, alice: Claimant, bob: Claimant, payload: Payload
 ) -> None:
-    """Two leases of alice expired. She renews one of them before bob reclaims."""
+    """Two leases of the worker alice have expired. She renews one of them before the worker bob reclaims."""
     await submit(ledger, payload)
     await submit(ledger, payload)
     long = WorkloadLedger(redis, LedgerPolicy(lease=timedelta(minutes=1)))
@@ -189,7 +189,7 @@ async def test_a_workload_given_back_runs_before_those_in_the_queue(
 async def test_a_claim_whose_answer_was_lost_is_found_again(
     ledger: WorkloadLedger, alice: Claimant, bob: Claimant, payload: Payload
 ) -> None:
-    """The worker reclaims its own claims that it does not hold. No other worker can. No attempt counts as lost."""
+    """A worker reclaims a workload that it has claimed but does not hold. No other worker can. No attempt is lost."""
     held, lost = await submit(ledger, payload), await submit(ledger, payload)
     await ledger.claim("echo", alice, count=2)
     assert await reclaim(ledger, bob) == []
@@ -292,7 +292,7 @@ async def test_i1_concurrent_submits_share_a_round_trip(ledger: WorkloadLedger, 
 async def test_a_workload_that_ends_while_it_is_read_is_found(
     ledger: WorkloadLedger, redis: Redis, payload: Payload, alice: Claimant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A read is two commands. Here each is a batch of its own, so that other commands run in between."""
+    """A read is two commands. The test sends each alone, so that the workload may end in between."""
     monkeypatch.setattr(coalescer, "BATCH_MAX", 1)
     other = WorkloadLedger(redis, ledger.policy)
     for _ in range(100):

@@ -1,4 +1,7 @@
-"""I5: workloads that were lost together become suspects. They lose no delivery for it, and run one by one."""
+"""I5: workloads that were lost together become suspects. The attempt does not count, and they run one by one.
+
+"Loses a delivery" means: the lost attempt counts. `Blame` says whether it does.
+"""
 
 from __future__ import annotations
 
@@ -36,14 +39,14 @@ async def reclaim(
 
 
 async def expire(redis: Redis, claim: Claim, worker: str) -> None:
-    """Make a lease two minutes old."""
+    """Make the lease of a claim two minutes old, which is twice its length."""
     await redis.xclaim(KEYS.queue, "workers", worker, 0, (claim.lease.entry,), idle=120_000, justid=True)
 
 
 async def test_suspects_are_handed_out_as_many_as_can_run_alone(
     strict: WorkloadLedger, alice: Claimant, bob: Claimant, payload: Payload
 ) -> None:
-    """They stay suspects until they have ended, also when they are given back."""
+    """A worker gets as many suspects as it asks for. They stay suspects until they end, even if they are given back."""
     for claim in await claims(strict, alice, payload, 3):
         assert await strict.requeue(claim.lease, Blame.SUSPECT) is Status.IN_QUEUE
     assert await reclaim(strict, bob, suspects=0) == []
@@ -74,7 +77,7 @@ async def test_a_restarted_worker_blames_none_of_several_attempts(
 async def test_leases_of_a_lost_worker_that_expire_one_by_one_blame_nobody(
     strict: WorkloadLedger, redis: Redis, alice: Claimant, bob: Claimant, payload: Payload
 ) -> None:
-    """The first that expires makes suspects of all. The last one is not taken for one that ran alone."""
+    """When the first lease expires, all workloads of the worker become suspects. So the last one is not blamed."""
     first, second = await claims(strict, alice, payload, 2)
     await expire(redis, first, "alice")
     [taken] = await reclaim(strict, bob, suspects=5, expired=True)
@@ -99,7 +102,7 @@ async def test_the_only_attempt_of_a_lost_worker_loses_a_delivery(
 async def test_a_suspect_loses_a_delivery_with_its_worker_only_if_it_has_begun(
     strict: WorkloadLedger, redis: Redis, alice: Claimant, bob: Claimant, payload: Payload, *, begins: bool
 ) -> None:
-    """It waits for the other workloads of its process before its handler is called."""
+    """After it is claimed, a suspect waits until the other workloads of its process have ended. Then it begins."""
     [claim] = await claims(strict, alice, payload, 1)
     await strict.requeue(claim.lease, Blame.SUSPECT)
     [suspect] = await reclaim(strict, alice, suspects=1)

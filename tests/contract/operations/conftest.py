@@ -23,7 +23,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 
 @pytest.fixture
 def s3_env(stack: Stack, tmp_path: Path) -> dict[str, str]:
-    """The variables of a bucket of this test alone."""
+    """The environment variables that name a bucket for this test alone."""
     bucket = tmp_path.name.replace("_", "-").strip("-").lower()[:60]
     stack.s3().create_bucket(Bucket=bucket)
     return stack.own_s3_env | {"INSULA_S3_BUCKET": bucket}

@@ -1,4 +1,7 @@
-"""The services of the latest release and these run together on one Redis and S3, under load, as in a rolling update."""
+"""Services of the latest release and of this code run together under load, on one Redis and S3.
+
+This is the situation of a rolling update.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +41,12 @@ CALLERS: Final = 6
 API: Final = "rolling"
 ENDED: Final = ("completed", "failed")
 KINDS: Final[list[dict[str, object]]] = [{"result": 5_000, "large": True}, {"raise": True}, {}, {}]
-"""The payloads of a caller, again and again: one with payload and result in S3, one that fails, two small ones."""
+"""The payloads that a caller repeats: one with payload and result in S3, one that fails, two small ones."""
 
 
 @pytest.fixture(scope="module")
 def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of an environment with the latest release."""
+    """The interpreter of an environment with the code of the latest release."""
     name, commit = list(RELEASES.items())[-1]
     command = ["git", "archive", "--format=tar", commit, "pyproject.toml", *CODE]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
@@ -62,9 +65,9 @@ def release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def environment_of(tree: Path) -> Path:
-    """Make an environment with the code in `tree` and the packages of this one. Return its interpreter.
+    """Make an environment with the code in `tree` and the installed packages of this one. Return its interpreter.
 
-    The files of our packages that name further folders, such as this code's, have no effect in it.
+    The `.pth` files of this environment, which name the folders of this code, have no effect there.
     """
     venv.create(tree / "venv", symlinks=True, with_pip=False)
     packages = next((tree / "venv" / "lib").glob("python*/site-packages"))
@@ -74,7 +77,10 @@ def environment_of(tree: Path) -> Path:
 
 
 class Load:
-    """Callers that submit through any `submit`, and read through any `results`, that is in the lists at that moment."""
+    """Callers that submit to the services in `submits` and read from those in `results`, in turn.
+
+    A test may change both lists meanwhile.
+    """
 
     def __init__(self, submits: list[Service], results: list[Service], runs: Path) -> None:
         self.submits, self.results = submits, results
@@ -84,7 +90,7 @@ class Load:
         self._turns = itertools.count()
 
     def call(self) -> None:
-        """Submit workloads one after the other until the end, each after the one before has ended."""
+        """Submit workloads until the load stops. Wait for the end of each workload before the next one."""
         for kind in itertools.cycle(KINDS):
             if self._stop.is_set():
                 return
@@ -101,7 +107,7 @@ class Load:
 
     @contextmanager
     def running(self) -> Generator[None]:
-        """Call until the block ends. Raises the error of a caller: no call may fail."""
+        """Run the callers until the block ends. Raises the error of a caller, because no call may fail."""
         with ThreadPoolExecutor(CALLERS) as pool:
             callers: list[Future[None]] = [pool.submit(self.call) for _ in range(CALLERS)]
             try:
@@ -112,7 +118,7 @@ class Load:
                 caller.result()
 
     def progress(self) -> None:
-        """Return once each caller has had two more workloads accepted."""
+        """Return once 2 * CALLERS more workloads have been accepted."""
         wanted = len(self.payloads) + 2 * CALLERS
         until_blocking(lambda: len(self.payloads) >= wanted)
 
@@ -155,7 +161,7 @@ def test_an_upgrade_and_a_rollback_under_load_lose_and_repeat_nothing(
 
 
 def check_code(python: Path) -> None:
-    """Check that an interpreter imports the code beside its environment, not this code."""
+    """Check that an interpreter imports the code that lies beside its environment, not the code under test."""
     for module in ("insula", "insula_submit", "insula_results", "insula_worker", "insula_runner"):
         command = [str(python), "-P", "-c", f"import {module}; print({module}.__file__)"]
         done = subprocess.run(command, capture_output=True, check=True, text=True)

@@ -1,4 +1,4 @@
-"""One stack for the folder: APIs that work and APIs that cannot start, side by side."""
+"""One stack for the tests of this folder. It has APIs that work and APIs that cannot start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stack
 
 @pytest.fixture(scope="package")
 def api(stack: Stack) -> Callable[[str], HttpApi]:
-    """Finds an API by its name."""
+    """Return a function that finds an API by its name."""
     return lambda name: HttpApi(f"{stack.public}/{name}")
 
 

@@ -1,4 +1,4 @@
-"""Whatever is posted, under whatever type: no crash, no 5xx, and each failure a sentence that names the type."""
+"""No payload and no Content-Type causes a crash or a 5xx. Each failure has a message that names the type."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_every_post_is_refused_or_ends_with_a_sentence(
 
 
 def finite(payload: bytes) -> bool:
-    """Whether all numbers of a JSON text are finite; Python, and so Cortex, reads NaN and Infinity too."""
+    """Whether all numbers of a JSON text are finite. Python's parser, and so Cortex', also accepts NaN and Infinity."""
     try:
         json.dumps(json.loads(payload), allow_nan=False)
     except ValueError:

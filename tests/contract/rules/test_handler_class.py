@@ -25,7 +25,7 @@ REASONS = {
 
 @pytest.mark.parametrize("name", REASONS)
 def test_a_handler_that_cannot_start_is_failing_with_its_reason(stack: Stack, name: str) -> None:
-    """The line of `insula up --json` has the reason. Errors that the source alone shows are refused earlier."""
+    """`insula up --json` prints the reason. An error that is visible in the source is refused before the start."""
     state, reason = stack.state(name)
     assert (state, reason.splitlines()[0]) == ("failing", REASONS[name])
 
@@ -71,7 +71,7 @@ def test_c5_its_replica_is_not_ready_and_what_is_submitted_waits(stack: Stack, a
 
 
 def test_dependencies_that_cannot_be_installed_end_the_start_with_their_output(stack: Stack) -> None:
-    """Start order: any failure ends the start with the reason."""
+    """A failing dependencies.sh ends the start. The reason has the script's exit code and output."""
     state, reason = stack.state("broken-dependencies")
     assert state == "failing"
     assert "broken.sh failed with exit code 3" in reason
@@ -83,7 +83,7 @@ def test_the_apis_beside_them_are_ready(stack: Stack) -> None:
 
 
 def test_c8_python_path_takes_the_place_of_the_root(api: Callable[[str], HttpApi]) -> None:
-    """On `sys.path`; the working directory stays the project's root."""
+    """`sys.path` has the folder `python_path` and not the project's root. The working directory stays the root."""
     found = api("settings").run(b"{}", "application/json")["result"]
     assert found["inner"] == "found by python_path"
     assert not found["root_on_path"]

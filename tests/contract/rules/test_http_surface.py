@@ -28,7 +28,7 @@ def test_h1_a_post_answers_200_and_the_id(echo: HttpApi, content_type: str) -> N
 def test_h2_h3_before_its_end_a_workload_has_id_and_status(
     stack: Stack, api: Callable[[str], HttpApi], tmp_path: Path
 ) -> None:
-    """`in_progress` and `in_queue`, and nothing else yet."""
+    """A GET of a waiting or a running workload returns its id and its status, and no other key."""
     gated, gate = api("gated"), tmp_path / "gate"
     payload = json.dumps({"gate": str(gate)}).encode()
     running = gated.submit(payload, "application/json")
@@ -55,7 +55,7 @@ def test_h4_the_timestamp_is_the_moment_of_completion_in_utc(echo: HttpApi) -> N
 
 
 def test_h7_the_service_makes_the_id(echo: HttpApi) -> None:
-    """Cortex took it from `x-request-id`; here that header is for correlation only."""
+    """Cortex took the id from `x-request-id`. In Insula this header only correlates log lines."""
     headers = {"Content-Type": "application/json", "x-request-id": "mine"}
     ids = [requests.post(echo.url, data=b"{}", headers=headers, timeout=10).json()["id"] for _ in range(2)]
     assert len({*ids, "mine"}) == 3
@@ -70,7 +70,10 @@ def test_h7_an_idempotency_key_makes_a_retried_submit_one_workload(echo: HttpApi
 
 
 def test_h7_a_retried_submit_needs_no_room_in_a_full_queue(api: Callable[[str], HttpApi], tmp_path: Path) -> None:
-    """Its workload is in there: it answers with that id, inline or in S3, and nothing else is let in."""
+    """A submit that is repeated with its Idempotency-Key gets its first id. Another submit is refused.
+
+    This holds for a payload in Redis and for one in S3.
+    """
     full, gate = api("gated"), tmp_path / "gate"
     bodies = [json.dumps({"gate": str(gate), "more": " " * length}).encode() for length in (0, 100_000)]
     try:
@@ -113,7 +116,7 @@ def test_h9_a_page_of_any_origin_may_call(echo: HttpApi) -> None:
 def test_h11_a_full_queue_answers_429_and_takes_nothing(
     stack: Stack, api: Callable[[str], HttpApi], tmp_path: Path
 ) -> None:
-    """`max_replica_concurrency: 2` with one replica: two workloads, waiting or running, and no third."""
+    """With `max_replica_concurrency: 2` and one replica, a third workload is refused while two wait or run."""
     gated, gate = api("gated"), tmp_path / "gate"
     payload = json.dumps({"gate": str(gate)}).encode()
     ids = [gated.submit(payload, "application/json") for _ in range(2)]

@@ -1,4 +1,4 @@
-"""The lines a worker writes of its handler and of each workload."""
+"""The lines that a worker logs about its handler and about each workload."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def records(stack: Stack, api: str, message: str) -> list[dict[str, Any]]:
 
 
 def records_of(stack: Stack, api: str, id: str) -> list[dict[str, Any]]:
-    """The lines with this workload's id, once its last one is there."""
+    """Wait until the workload's last line has been logged. Return the lines with its id."""
 
     def found() -> list[dict[str, Any]]:
         return [record for record in stack.log_records(api) if record.get("id") == id]
@@ -47,7 +47,7 @@ def test_a_failed_workload_has_a_line_with_its_traceback(stack: Stack, api: Call
 
 
 def test_the_log_level_is_the_one_of_cortex_yaml(stack: Stack, api: Callable[[str], HttpApi]) -> None:
-    """Here it is `debug`."""
+    """cortex.yaml of the API `settings` sets `debug`, so a line of this level is logged."""
     api("settings").run(b"{}", "application/json")
     until_blocking(lambda: records(stack, "settings", "seen at level debug"))
     assert records(stack, "settings", "seen at level debug")[0]["levelname"] == "DEBUG"

@@ -1,4 +1,4 @@
-"""Rules P1 to P3: from the bytes of a POST to the handler's payload, or to the caller's error."""
+"""Rules P1 to P3: how the bytes of a POST become the handler's payload, or an error for the caller."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def shown(answer: dict[str, Any]) -> tuple[str, Any]:
 
 
 def refusal(answer: dict[str, Any]) -> str:
-    """The sentence of a payload that could not be decoded."""
+    """Check that the workload failed with PAYLOAD_INVALID. Return the message."""
     assert (answer["status"], answer["error"]["reason"]) == ("failed", "PAYLOAD_INVALID"), answer
     message: str = answer["error"]["message"]
     return message
@@ -60,7 +60,7 @@ def test_p2_text_is_decoded_by_its_charset(echo: HttpApi, charset: str, codec: s
 def test_p2_text_that_cannot_be_decoded_fails_with_a_sentence(
     echo: HttpApi, content_type: str, payload: bytes, why: str
 ) -> None:
-    """The error names the type and the fault."""
+    """The error message names the Content-Type and the cause."""
     id = requests.post(echo.url, data=payload, headers={"Content-Type": content_type.encode()}, timeout=10).json()["id"]
     message = refusal(echo.end(id))
     assert message.startswith(f"the uploaded payload, with content-type {content_type}, could not be decoded to text: ")
@@ -87,7 +87,7 @@ def test_p1_json_in_utf_16_is_json(echo: HttpApi) -> None:
 
 
 def test_an_empty_body_is_what_its_type_says(echo: HttpApi) -> None:
-    """Empty text, no bytes, and no JSON at all."""
+    """As text it is "", as another type b"". As JSON it is an error, because an empty body is not JSON."""
     assert shown(echo.run(b"", "text/plain")) == ("str", "")
     assert shown(echo.run(b"", "text/plain; charset=utf-16")) == ("str", "")
     assert shown(echo.run(b"", "application/octet-stream")) == ("bytes", "")
@@ -137,12 +137,12 @@ def test_p3_types_that_are_only_similar_are_bytes(echo: HttpApi, content_type: s
     ],
 )
 def test_a_malformed_type_is_read_as_far_as_it_goes(echo: HttpApi, content_type: str, kind: str) -> None:
-    """Every type but JSON and text is "all other". An unknown parameter has no effect."""
+    """A malformed type gives bytes, as every type except JSON and text. A malformed parameter has no effect."""
     assert shown(echo.run(b"{}z"[:2], content_type))[0] == kind
 
 
 def post_raw(stack: Stack, *content_types: bytes) -> tuple[int, dict[str, Any]]:
-    """POST to echo with these Content-Type headers as they are; status and body."""
+    """POST to `echo` with these Content-Type headers, sent unchanged. Return the status and the JSON of the answer."""
     host, port = stack.public.removeprefix("http://").split(":")
     headers = b"".join(b"Content-Type: %s\r\n" % each for each in content_types)
     with socket.create_connection((host, int(port)), 10) as connection:
@@ -156,7 +156,7 @@ def post_raw(stack: Stack, *content_types: bytes) -> tuple[int, dict[str, Any]]:
     "types", [(b"text/plain", b"application/json"), (b"application/json", b"text/plain"), (b"text/plain",) * 2]
 )
 def test_two_content_types_name_none(stack: Stack, echo: HttpApi, types: tuple[bytes, ...]) -> None:
-    """HTTP joins them with a comma; neither is preferred, so the payload is bytes."""
+    """HTTP joins two headers with a comma. The joined type is neither JSON nor text, so the payload is bytes."""
     status, body = post_raw(stack, *types)
     assert status == 200
     assert shown(echo.end(body["id"])) == ("bytes", b"{}".hex())
@@ -176,7 +176,7 @@ def test_two_content_types_name_none(stack: Stack, echo: HttpApi, types: tuple[b
 def test_a_content_type_that_cannot_be_carried_is_refused_with_a_sentence(
     stack: Stack, content_type: bytes, status: int, word: str
 ) -> None:
-    """In the one shape of errors, and as the caller's mistake."""
+    """The status is 4xx, and the body has the keys of every error."""
     found, body = post_raw(stack, content_type)
     assert (found, sorted(body)) == (status, ["code", "details", "message"]), body
     assert word in body["message"]

@@ -1,4 +1,4 @@
-"""The limits of a project directory, as `insula up` tells them."""
+"""The limits of a project directory, and the errors of `insula up` about them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MEBIBYTE = 2**20
 
 
 def grow(path: Path, size_bytes: int) -> None:
-    """A file of that size that takes no space."""
+    """Make a sparse file of this size, which takes no space on the disk."""
     with path.open("wb") as file:
         file.truncate(size_bytes)
 
@@ -46,7 +46,7 @@ def test_the_home_directory_is_no_project(project: Path) -> None:
 
 
 def test_a_reserved_variable_is_refused_wherever_it_stands(project: Path) -> None:
-    """Names that start with CORTEX_, in `.env` and in `handler.env`."""
+    """Names that start with CORTEX_ are reserved. They are refused in `.env` and in `handler.env`."""
     (project / ".env").write_text("CORTEX_API_NAME=other\n")
     in_file = up(project)
     (project / ".env").unlink()
@@ -59,7 +59,7 @@ def test_a_reserved_variable_is_refused_wherever_it_stands(project: Path) -> Non
 
 
 def test_a_file_that_cannot_be_read_is_named(project: Path) -> None:
-    """Root may read everything, so it is a link that leads out here."""
+    """The test uses a link that leads out of the project, because root can read every file."""
     (project / "link").symlink_to(os.devnull)
     refusal = up(project)
     assert refusal.code == 2

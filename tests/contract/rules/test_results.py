@@ -28,7 +28,7 @@ SUBMITTED_MS = 3  # the word of an ended record, see end_workload in library.lua
 
 
 def returning(expression: str) -> bytes:
-    """A payload that makes the handler return the value of this expression."""
+    """Return a payload that makes the handler of `rough` return the value of this Python expression."""
     return f"{IMPORTS}\nresult = {expression}".encode()
 
 
@@ -77,7 +77,7 @@ def test_p4_anything_but_a_dictionary_fails_with_cortex_text(
     ],
 )
 def test_p4_a_dictionary_that_is_no_json_fails_with_cortex_text(api: Callable[[str], HttpApi], returned: str) -> None:
-    """NaN and infinity too: a reader could not parse them."""
+    """NaN and infinity are refused too, because JSON has no form for them."""
     message = failure(api("rough").run(returning(returned), "text/plain"))
     assert message.startswith(NO_JSON)
     assert len(message) > len(NO_JSON) + 10, "and it says what is wrong"
@@ -101,7 +101,7 @@ def test_p6_results_read_as_python_writes_them(api: Callable[[str], HttpApi], re
 
 
 def test_p6_integers_of_any_length_survive(echo: HttpApi, stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In and out, also for Python's client in a program that keeps Python's limit of 4,300 digits."""
+    """10,000 digits survive in a payload and in a result. insula.Client reads them although Python's limit is 4,300."""
     digits = "7" * 10_000
     id = echo.submit(digits.encode(), "application/json")
     with Client(stack.public) as client:
@@ -137,7 +137,7 @@ channel.send({{**answer, **{header!r}}}, {body!r})
 def test_p4_a_handler_that_answers_for_its_runner_stores_nothing_but_an_object(
     api: Callable[[str], HttpApi], body: bytes
 ) -> None:
-    """User code shares the runner's process, and so can write to its socket."""
+    """User code shares the runner's process, so it can write a false answer to the socket to the worker."""
     answer = api("rough").run(FORGING.format(header={}, body=body).encode(), "text/plain")
     assert failure(answer) == NO_DICTIONARY.format("bytes that are not a JSON object")
 
@@ -148,7 +148,7 @@ def test_p4_a_handler_that_answers_for_its_runner_stores_nothing_but_an_object(
     ids=repr,
 )
 def test_what_is_no_answer_ends_the_runner(api: Callable[[str], HttpApi], header: dict[str, object]) -> None:
-    """The worker continues: the next workload completes."""
+    """A message on the runner's socket that is not a valid answer ends the runner. The next workload completes."""
     source = FORGING.format(header=header, body=b'{"message": "", "traceback": ""}').replace("nan", 'float("nan")')
     answer = api("rough").run(source.encode(), "text/plain")
     assert (answer["status"], answer["error"]["reason"]) == ("failed", "WORKER_LOST")
@@ -156,7 +156,7 @@ def test_what_is_no_answer_ends_the_runner(api: Callable[[str], HttpApi], header
 
 
 def test_p5_after_7_days_a_result_is_gone(stack: Stack, echo: HttpApi) -> None:
-    """It is moved 8 days back, its end with it; from then on its id is unknown."""
+    """The test moves the workload's submission and end 8 days back in Redis. Then its id is unknown."""
     id = echo.run(b"{}", "application/json")["id"]
     bucket, field = ApiKeys("echo").ended_bucket(id)
     with Redis.from_url(stack.info["redis"]) as redis:
@@ -167,7 +167,7 @@ def test_p5_after_7_days_a_result_is_gone(stack: Stack, echo: HttpApi) -> None:
 
 
 def objects(stack: Stack, api: str) -> list[str]:
-    """The objects in S3 that belong to the API's workloads."""
+    """Return the keys of the objects in S3 that belong to the API's workloads."""
     listed = stack.s3().list_objects_v2(Bucket=BUCKET, Prefix=f"{api}/").get("Contents", [])
     return [found.get("Key", "") for found in listed]
 
@@ -175,7 +175,7 @@ def objects(stack: Stack, api: str) -> list[str]:
 def test_p7_a_payload_is_deleted_once_its_workload_ends(
     stack: Stack, api: Callable[[str], HttpApi], tmp_path: Path
 ) -> None:
-    """One that was in S3, and one that was in the queue."""
+    """One payload is in S3, and the other one is in Redis. Both are deleted."""
     gated, gate = api("gated"), tmp_path / "gate"
     until_blocking(lambda: objects(stack, "gated") == [])  # none of a test before
     ids = [

@@ -1,4 +1,4 @@
-"""Handlers that behave badly: each workload ends with the true reason, the next one runs, the worker stays small."""
+"""Handlers that behave badly. Each workload ends with the true reason, the next one runs, the worker stays small."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ FAILED = {
 
 
 def runs(api: HttpApi, code: str) -> dict[str, Any]:
-    """Run the code, then a harmless workload, which has to complete. Return the answer for the code."""
+    """Run a workload with this code, then a harmless one, which must complete. Return the record of the first."""
     answer = api.run(code.encode(), "text/plain")
     assert api.run(NEXT, "text/plain")["result"] == {"next": True}
     return answer
@@ -64,14 +64,14 @@ def test_what_would_end_a_program_ends_its_workload(api: Callable[[str], HttpApi
 
 
 def test_a_segmentation_fault_is_told(api: Callable[[str], HttpApi]) -> None:
-    """After the last attempt that the API allows, with the signal's name."""
+    """After the last allowed attempt, the workload fails, and its error names the signal."""
     answer = runs(api("deadly"), "import ctypes; ctypes.string_at(0)")
     assert (answer["status"], answer["error"]["reason"]) == ("failed", "WORKER_LOST")
     assert "SIGSEGV" in answer["error"]["message"]
 
 
 def test_a_handler_that_dies_now_and_then_is_there_again_at_once(api: Callable[[str], HttpApi]) -> None:
-    """Each runner answers a workload before it dies by another: no start of them has failed, so none is put off."""
+    """The handler process dies, but its start never fails. So it is started again without a pause."""
     for _ in range(4):
         answer = api("deadly").run(b"import os; os._exit(5)", "text/plain")
         assert answer["error"]["message"] == "the handler's process ended with code 5 in each of 3 attempts"
@@ -82,13 +82,13 @@ def test_a_handler_that_dies_now_and_then_is_there_again_at_once(api: Callable[[
 def test_a_handler_that_takes_more_than_compute_mem_to_load_runs_and_is_told(
     stack: Stack, api: Callable[[str], HttpApi]
 ) -> None:
-    """The limit holds for workloads only: Cortex reserved the memory and did not limit it."""
+    """`compute.mem` limits workloads, not the start. A handler that exceeds it while loading serves, with a warning."""
     assert api("large").run(b"{}", "application/json")["result"] == {"model_bytes": 100 << 20}
     until_blocking(lambda: [one for one in stack.log_records("large") if "exceeds compute.mem" in str(one)])
 
 
 def test_deadly_workloads_in_a_row_put_nobody_off(api: Callable[[str], HttpApi]) -> None:
-    """No workload completes between them, but the handler starts each time. So the workload after them runs at once."""
+    """Six workloads kill the handler process, but its start never fails. So the next workload runs without a pause."""
     deadly = [api("deadly").submit(b"import os; os._exit(6)", "text/plain") for _ in range(6)]
     behind = api("deadly").submit(NEXT, "text/plain")
     for id in deadly:
@@ -97,7 +97,7 @@ def test_deadly_workloads_in_a_row_put_nobody_off(api: Callable[[str], HttpApi])
 
 
 def test_a_handler_that_prints_100_mb_leaves_the_supervisors_small(stack: Stack, api: Callable[[str], HttpApi]) -> None:
-    """In lines, and as one line without an end; the worker and `insula up` grow by less than 10 MB each."""
+    """50 MB in lines and 50 MB in one line make the worker and `insula up` grow by less than 10 MB each."""
     api("deadly").run(b"print('x' * 1000)", "text/plain")
     pids = [stack.processes("worker", "deadly")[0], stack.pid]
     before = [memory_mb(pid) for pid in pids]

@@ -24,7 +24,7 @@ Start = Callable[..., Awaitable[Running]]
 
 
 def handler(*lines: str) -> str:
-    """The source of a handler whose handle_async has these lines."""
+    """Return the source of a handler whose handle_async has these lines."""
     body = textwrap.indent(textwrap.dedent("\n".join(lines)), " " * 8)
     return (
         f"class Handler:\n    def __init__(self, config):\n        pass\n    def handle_async(self, payload):\n{body}\n"
@@ -32,7 +32,7 @@ def handler(*lines: str) -> str:
 
 
 async def result(runner: Running, task: Job, hosts: Sequence[str] = ()) -> dict[str, object]:
-    """The dictionary that the job's handler returned."""
+    """Run a job that must succeed. Return the handler's dictionary."""
     outcome = await runner.run(task, hosts)
     assert isinstance(outcome, Completed), outcome
     answer: dict[str, object] = json.loads(outcome.result_json)
@@ -40,7 +40,7 @@ async def result(runner: Running, task: Job, hosts: Sequence[str] = ()) -> dict[
 
 
 async def failure(runner: Running, task: Job) -> Failed:
-    """How the job failed."""
+    """Run a job that must fail. Return the failure."""
     outcome = await runner.run(task)
     assert isinstance(outcome, Failed), outcome
     return outcome
@@ -48,7 +48,10 @@ async def failure(runner: Running, task: Job) -> Failed:
 
 @pytest.fixture(params=[isolated_view, open_view], ids=["isolated", "open"])
 def launch(tmp_path: Path, request: pytest.FixtureRequest) -> RunnerLaunch:
-    """How `start` launches, in an empty project and without any variable but PATH."""
+    """The settings with which `start` starts a runner: an empty project, and only the variable PATH.
+
+    Each test runs with isolation and without.
+    """
     project = tmp_path / "project"
     project.mkdir()
     return RunnerLaunch(
@@ -65,7 +68,7 @@ def launch(tmp_path: Path, request: pytest.FixtureRequest) -> RunnerLaunch:
 
 @pytest.fixture
 async def start(launch: RunnerLaunch) -> AsyncIterator[Start]:
-    """Start a runner with this source, with the given launch or the default one. All runners are stopped at the end."""
+    """Return a function that starts a runner of a handler, given its source. At the end, all runners are stopped."""
     started: list[Running] = []
 
     async def start_runner(

@@ -1,4 +1,4 @@
-"""The packages that all environments begin with are installed once, then copied."""
+"""The base, the packages that all environments begin with, is installed once and then copied."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def build(cache: Path, project: Path, requirements: str, **variables: str) -> tuple[Path, str]:
-    """The folder of an environment with these requirements, and the log of its build."""
+    """Build an environment with these requirements. Return its folder and the log of the build."""
     project.mkdir(exist_ok=True)
     (project / "requirements.txt").write_text(requirements)
     inputs = EnvironmentInputs(project=project, variables={**os.environ, **variables}, base_set=())
@@ -47,7 +47,7 @@ async def test_the_second_environment_is_a_copy_with_programs_of_its_own(cache: 
 
 
 def test_other_settings_of_pip_have_another_base(cache: Path, tmp_path: Path) -> None:
-    """Another index may have other packages."""
+    """An environment with another PIP_INDEX_URL has another base, because another index may have other packages."""
 
     def base(**variables: str) -> Path:
         return Base(EnvironmentInputs(tmp_path, variables), cache).folder

@@ -1,4 +1,4 @@
-"""Processes that user code starts: they work, cannot write to the runner's socket, and end with it."""
+"""Processes that user code starts. They work, cannot write to the runner's socket, and end with the runner."""
 
 from __future__ import annotations
 
@@ -67,7 +67,10 @@ class Handler:
 async def test_children_of_every_kind_find_what_the_handlers_module_defines(
     start: Start, launch: RunnerLaunch, path: str, name: str
 ) -> None:
-    """Its classes have the name their author knows; where none leads to the file, there is Cortex' own."""
+    """A class of the handler's file has the module name by which Python imports the file.
+
+    If no name leads to the file, the module is called `cortex_async_handler`, as in Cortex.
+    """
     (launch.project / path).parent.mkdir(exist_ok=True)
     (launch.project / "beside.py").write_text("def cube(number):\n    return number ** 3\n")
     runner = await start(CHILDREN, replace(launch, handler_path=path))
@@ -81,7 +84,10 @@ async def test_children_of_every_kind_find_what_the_handlers_module_defines(
 async def test_a_neighbour_that_imports_the_handlers_module_gets_the_same_one(
     start: Start, launch: RunnerLaunch
 ) -> None:
-    """Its code runs once, and a pickle made by either is of the same class, also one made under Cortex."""
+    """Another module of the project imports the handler's module, and its code does not run again.
+
+    A pickle made under Cortex loads as the same class.
+    """
     (launch.project / "neighbour.py").write_text("def module():\n    import handler\n    return handler\n")
     runner = await start(
         """
@@ -145,7 +151,7 @@ async def test_a_program_started_by_the_handler_does_not_inherit_the_socket(star
 
 
 async def test_children_end_with_their_runner(start: Start) -> None:
-    """One that holds on to nothing of the runner's but its process group."""
+    """A child that shares only the process group with its runner ends with it."""
     runner = await start(handler("import subprocess", "child = subprocess.Popen(['sleep', '99'])", "return {}"))
     outcome = await runner.run(job())
     assert isinstance(outcome, Completed)

@@ -26,7 +26,7 @@ from tests.views import open_view
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> EnvironmentInputs:
-    """A project without any dependency, and without the base set: an environment of its own takes 2 s."""
+    """A project without dependencies and without the packages of the base set. Its environment is built in 2 s."""
     project = tmp_path / "project"
     project.mkdir()
     return EnvironmentInputs(project=project, variables=dict(os.environ), base_set=())
@@ -69,7 +69,7 @@ async def test_an_environment_is_built_once(inputs: EnvironmentInputs, cache: Pa
 async def test_dependencies_sh_runs_before_pip_in_the_environment_and_with_its_variables(
     inputs: EnvironmentInputs, cache: Path
 ) -> None:
-    """The variables of .env are set, and `pip` is that of the environment."""
+    """In dependencies.sh, the variables of .env are set, and `pip` is that of the environment."""
     (inputs.project / "dependencies.sh").write_text('echo "$TOKEN" > token; command -v pip > which\n')
     (inputs.project / "requirements.txt").write_text("# nothing\n")
     python = await ensure_environment(
@@ -83,7 +83,10 @@ async def test_dependencies_sh_runs_before_pip_in_the_environment_and_with_its_v
 async def test_the_image_of_another_version_serves_a_version_only_if_it_has_its_environment(
     inputs: EnvironmentInputs, cache: Path, tmp_path: Path
 ) -> None:
-    """For its own version a worker may build one: the key of an editable requirement differs in each copy."""
+    """A worker in an image may build an environment only for the version of its image.
+
+    It may have to, because the key of an editable requirement differs in each copy of the project.
+    """
 
     async def python_of(version: str) -> Path:
         view = open_view(inputs.project)
@@ -145,7 +148,7 @@ async def test_a_cancelled_build_ends_with_everything_it_started(inputs: Environ
 
 
 async def test_waiting_for_another_builder_can_be_cancelled(inputs: EnvironmentInputs, cache: Path) -> None:
-    """The event loop is not blocked, and no thread is left that would delay the end of the process."""
+    """A worker that waits while another one builds does not block its event loop. It leaves no thread behind."""
     lock = cache / "environments" / f"{environment_key(inputs)}.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as held:
@@ -158,7 +161,7 @@ async def test_waiting_for_another_builder_can_be_cancelled(inputs: EnvironmentI
 
 
 async def test_an_environment_without_its_mark_is_built_again(inputs: EnvironmentInputs, cache: Path) -> None:
-    """As after a kill in the middle of a build."""
+    """A build that was killed leaves a folder without the mark of a complete environment."""
     half_built = cache / "environments" / environment_key(inputs) / "bin"
     half_built.mkdir(parents=True)
     (half_built / "half-written").touch()
@@ -171,7 +174,10 @@ async def test_an_environment_without_its_mark_is_built_again(inputs: Environmen
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 async def test_base_set_and_requirements_are_installed_and_pins_win(inputs: EnvironmentInputs) -> None:
-    """In the user's own cache, whose base the stacks of other tests use as well."""
+    """The environment has the packages of the base set, in the versions that requirements.txt pins.
+
+    The test uses the user's own cache, so that the stacks of other tests can copy the base.
+    """
     (inputs.project / "requirements.txt").write_text("iniconfig\nurllib3<2.7\n")
     whole = EnvironmentInputs(project=inputs.project, variables=inputs.variables)
     cache = cache_folder(os.environ, Path.cwd())
@@ -187,7 +193,10 @@ async def test_base_set_and_requirements_are_installed_and_pins_win(inputs: Envi
 async def test_settings_of_the_users_own_pip_do_not_lead_elsewhere(
     inputs: EnvironmentInputs, cache: Path, tmp_path: Path
 ) -> None:
-    """In a pip.conf, for the steps and for dependencies.sh. Its find-links count, and so do those of a later file."""
+    """The user's pip.conf cannot change the folder into which pip installs. This holds in dependencies.sh too.
+
+    The option find-links of this file works, and so does that of a pip.conf which dependencies.sh writes.
+    """
     one, two = (wheel(tmp_path / name, name) for name in ("from-the-users-links", "from-the-scripts-links"))
     home = tmp_path / "home"
     (home / ".config" / "pip").mkdir(parents=True)
@@ -207,7 +216,7 @@ async def test_settings_of_the_users_own_pip_do_not_lead_elsewhere(
 
 
 async def test_an_environment_works_at_any_path(inputs: EnvironmentInputs, tmp_path: Path) -> None:
-    """Programs that pip installs hold the path of the interpreter, in a line for a shell."""
+    """The path has quotes, spaces and `$`. A program that pip installs begins with the path of the interpreter."""
     (inputs.project / "dependencies.sh").write_text("pip --version\n")
     cache = tmp_path / """-a, "b" 'c' $HOME `d` %41 \\x 🐙"""
     python = await ensure_environment(inputs, cache, open_view(inputs.project))
@@ -218,7 +227,10 @@ async def test_an_environment_works_at_any_path(inputs: EnvironmentInputs, tmp_p
 async def test_an_environment_without_a_required_package_is_not_kept(
     inputs: EnvironmentInputs, cache: Path, tmp_path: Path
 ) -> None:
-    """Neither one that is built, nor one that an earlier version marked as ready."""
+    """An environment without a required package is built again, even if it is marked as complete.
+
+    If the package is missing after a build too, the build fails.
+    """
     links = wheel(tmp_path / "wheels", "wanted")
     (inputs.project / "requirements.txt").write_text(f"--no-index\n--find-links {links}\nwanted\n")
     empty = cache / "environments" / environment_key(inputs)
@@ -233,7 +245,7 @@ async def test_an_environment_without_a_required_package_is_not_kept(
 
 
 def wheel(folder: Path, name: str) -> Path:
-    """A folder with a wheel of this name, whose module does nothing."""
+    """Make a wheel of this name in a new folder. Its module is empty. Return the folder."""
     module = name.replace("-", "_")
     folder.mkdir()
     with zipfile.ZipFile(folder / f"{module}-1-py3-none-any.whl", "w") as archive:

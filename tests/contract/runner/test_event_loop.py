@@ -1,4 +1,4 @@
-"""Handlers with coroutines: one event loop, which continues between workloads."""
+"""Handlers with coroutines. The runner has one event loop, which continues to run between workloads."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Handler:
 
 
 class Idler:
-    """An HTTP server that closes a connection once it has answered one request, but does not announce it."""
+    """An HTTP server that closes a connection after one answer, without `Connection: close` in the answer."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -48,7 +48,7 @@ class Idler:
 
 @pytest.fixture
 async def idler() -> AsyncIterator[tuple[Idler, str]]:
-    """The server, and its URL."""
+    """An Idler and its URL."""
     idler = Idler()
     server = await asyncio.start_server(idler.serve, "127.0.0.1", 0)
     async with server:
@@ -58,7 +58,10 @@ async def idler() -> AsyncIterator[tuple[Idler, str]]:
 async def test_a_session_notices_between_workloads_that_its_connection_was_closed(
     start: Start, idler: tuple[Idler, str]
 ) -> None:
-    """A POST over the closed connection would raise ServerDisconnectedError."""
+    """The session of aiohttp sees the end of its connection while no workload runs.
+
+    A POST over the closed connection would raise ServerDisconnectedError.
+    """
     server, url = idler
     runner = await start(KEEPS_A_SESSION)
     task = job(json.dumps({"url": url}).encode())
@@ -71,7 +74,7 @@ async def test_a_session_notices_between_workloads_that_its_connection_was_close
 
 
 async def test_a_background_task_lives_between_workloads(start: Start, launch: RunnerLaunch) -> None:
-    """`__init__` starts the task, in the loop that asyncio.get_event_loop() returns there."""
+    """`__init__` starts the task in the loop that asyncio.get_event_loop() returns. `handle_async` runs there too."""
     runner = await start(
         """
         import asyncio, pathlib
@@ -94,7 +97,10 @@ async def test_a_background_task_lives_between_workloads(start: Start, launch: R
 
 
 async def test_plain_code_that_returns_a_coroutine_has_it_awaited(start: Start, launch: RunnerLaunch) -> None:
-    """As a decorator does. The main thread is free of loops before: asyncio.run works there."""
+    """The runner awaits the coroutine that a plain handle_async returns, as some decorators make it do.
+
+    While handle_async runs, no event loop runs in its thread, so asyncio.run works.
+    """
     runner = await start(
         """
         import asyncio, pathlib
@@ -125,7 +131,7 @@ async def test_plain_code_that_returns_a_coroutine_has_it_awaited(start: Start, 
     ],
 )
 async def test_the_handler_chooses_the_loop(start: Start, set_up: str) -> None:
-    """As uvloop.install() does, at the top of the file or in __init__."""
+    """The runner uses the event loop or the policy that `__init__` sets, as uvloop.install() does."""
     source = """
         import asyncio
         class Own(asyncio.SelectorEventLoop):
@@ -169,7 +175,7 @@ async def test_a_coroutine_fails_its_own_workload_only(start: Start, line: str, 
 
 
 async def test_an_interrupt_ends_the_coroutine_it_hits(start: Start, launch: RunnerLaunch) -> None:
-    """The coroutine does not continue during the next workload."""
+    """SIGINT raises KeyboardInterrupt in a running coroutine, which does not continue during the next workload."""
     runner = await start(
         """
         import asyncio, pathlib
@@ -220,7 +226,7 @@ async def test_errors_of_background_tasks_are_logged_and_end_nothing(start: Star
 
 
 async def test_coroutines_are_awaited_on_one_loop(start: Start) -> None:
-    """A client that a handler made in its first job still works in the second."""
+    """All jobs have the same loop, so an asyncio client that the handler made in its first job works in the second."""
     runner = await start(
         """
         import asyncio
@@ -235,7 +241,7 @@ async def test_coroutines_are_awaited_on_one_loop(start: Start) -> None:
 
 
 async def test_background_tasks_end_with_the_runner(start: Start, launch: RunnerLaunch) -> None:
-    """A background task is cancelled, and cleans up after itself."""
+    """When the runner stops, a background task of the handler is cancelled, and its `finally` block runs."""
     runner = await start(
         """
         import asyncio, pathlib

@@ -27,7 +27,7 @@ class Handler:
 
 
 async def test_result_bytes_are_what_the_dictionary_serialised_to(start: Start) -> None:
-    """Invariant I8: 64-bit integers, big ones, the last bit of a float, unicode and the order of the keys."""
+    """Invariant I8: large integers, the last bit of a float, Unicode and the order of keys survive."""
     runner = await start(handler("return {'z': 2**63 + 1, 'a': 0.1 + 0.2, 'text': 'Grüße', 'big': 10**30}"))
     outcome = await runner.run(job())
     assert isinstance(outcome, Completed)
@@ -37,7 +37,7 @@ async def test_result_bytes_are_what_the_dictionary_serialised_to(start: Start) 
 
 
 async def test_integers_of_any_length_survive(start: Start) -> None:
-    """In and out, of either sign, and as text in the handler and in its children."""
+    """Integers of 10,000 digits survive in a payload and in a result. The handler and its children can print them."""
     runner = await start(
         handler(
             "import subprocess, sys",
@@ -100,7 +100,7 @@ async def test_jobs_given_at_once_are_answered_in_order(start: Start) -> None:
 
 
 async def test_a_payload_in_a_file_arrives_whole(start: Start, tmp_path: Path) -> None:
-    """50 MB, between small jobs."""
+    """A payload of 50 MB arrives in a file, while small jobs wait behind it."""
     content = b"".join(bytes([number]) * 1_000_000 for number in range(50))
     (tmp_path / "payload").write_bytes(content)
     runner = await start(
@@ -121,7 +121,7 @@ async def test_the_largest_payload_of_a_message_arrives(start: Start) -> None:
 
 
 async def test_jobs_that_have_not_begun_are_taken_back(start: Start, launch: RunnerLaunch) -> None:
-    """The one that runs is answered. The runner does not see the others, also not one whose payload is a file."""
+    """`take_back` removes the jobs that wait, with payloads in memory or in a file. The running job is answered."""
     runner = await start(
         handler(
             "import pathlib, time",
@@ -180,7 +180,7 @@ async def test_metrics_nobody_asked_for_are_dropped(start: Start) -> None:
 
 
 async def test_a_job_names_hosts_that_are_reached_without_a_proxy(start: Start, launch: RunnerLaunch) -> None:
-    """They are added to the project's own NO_PROXY, and stay for later jobs."""
+    """The hosts are added to the NO_PROXY of the project, and stay there for later jobs."""
     own = {**launch.environment, "NO_PROXY": "own,api-early"}
     runner = await start(
         handler("import os", "return {name: os.environ.get(name) for name in ('NO_PROXY', 'no_proxy')}"),

@@ -1,4 +1,4 @@
-"""The runner in the oldest interpreter it promises to run in."""
+"""The runner works with Python 3.8, the oldest version that it supports."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.running import job
 
 
 def find_python38() -> Path | None:
-    """Return a Python 3.8 that runs. A version manager's shim fails if 3.8 is not selected."""
+    """Return the path of a Python 3.8, or None. A version manager may have a `python3.8` that fails."""
     found = shutil.which("python3.8")
     if found is None:
         return None

@@ -1,4 +1,4 @@
-"""RunnerPool with real runners: each end is reported, and nothing continues after the last one."""
+"""RunnerPool starts the runners of a release and restarts them. It reports the end of each job."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Handler:
 
 
 class Given:
-    """A job that was given to a pool, and its end to come."""
+    """A job that was given to a pool, and a future of its outcome."""
 
     def __init__(self, payload: bytes, id: str, *, suspect: bool = False) -> None:
         self.ended: asyncio.Future[Outcome | Unfinished] = asyncio.get_running_loop().create_future()
@@ -67,7 +67,7 @@ class Given:
 
 
 class Kept:
-    """A running pool, and the phases that it reported."""
+    """A running pool, and the phases that it has reported."""
 
     def __init__(self, project: Path) -> None:
         self.phases: list[tuple[Phase, str]] = []
@@ -123,7 +123,7 @@ async def kept(launch: RunnerLaunch) -> AsyncIterator[Kept]:
 async def test_a_handler_that_ends_while_idle_is_failing_with_a_reason(
     kept: Kept, launch: RunnerLaunch, source: str, reason: str
 ) -> None:
-    """Not ready, until its next start has shown that it is."""
+    """If the process of an idle handler ends, the pool reports `failing` with the reason."""
     kept.keep(replace(launch, memory_bytes=100 << 20), source)
     await until(lambda: Phase.FAILING in [phase for phase, _ in kept.phases])
     told = [phase for phase, _ in kept.phases]
@@ -133,7 +133,7 @@ async def test_a_handler_that_ends_while_idle_is_failing_with_a_reason(
 
 
 async def test_nothing_goes_on_once_a_pool_is_stopped(kept: Kept, launch: RunnerLaunch) -> None:
-    """The watch over its memory must end too: another process may get the process id."""
+    """No task of the pool is left. The task that watches the memory must end, as another process may get the pid."""
     before = asyncio.all_tasks()
     kept.keep(replace(launch, memory_bytes=100 << 20), QUIET)
     await kept.ready()
@@ -142,7 +142,7 @@ async def test_nothing_goes_on_once_a_pool_is_stopped(kept: Kept, launch: Runner
 
 
 async def test_a_stop_reports_the_time_and_the_cause_of_interrupted_jobs(kept: Kept, launch: RunnerLaunch) -> None:
-    """And is not to blame: it starts again from the beginning."""
+    """The interrupted attempt does not count as lost. The reason of a job that has not begun says so."""
     kept.keep(launch, WAITS)
     await kept.ready()
     running = kept.give()
@@ -157,7 +157,7 @@ async def test_a_stop_reports_the_time_and_the_cause_of_interrupted_jobs(kept: K
 
 
 async def test_a_crash_counts_for_the_only_job_that_had_begun(kept: Kept, launch: RunnerLaunch) -> None:
-    """The one behind it in the queue has not begun."""
+    """One job has begun and kills its process. The job behind it has not begun, so it returns to the queue."""
     kept.keep(launch, WAITS)
     await kept.ready()
     died, waiting = kept.give(b"dies"), kept.give(id="2")
@@ -177,7 +177,7 @@ async def test_a_crash_makes_all_jobs_that_had_begun_suspects(kept: Kept, launch
 
 
 async def test_a_suspect_runs_alone_while_other_processes_go_on(kept: Kept, launch: RunnerLaunch) -> None:
-    """It waits for the jobs that have begun in its process. Those that have not begun go to another process."""
+    """A suspect waits for the jobs that run in its process. New jobs go to the other process."""
     kept.keep(replace(launch, processes=2, slots=2), WAITS)
     await kept.ready()
     before = [kept.give(id=f"before-{number}") for number in range(2)]
@@ -197,7 +197,7 @@ async def test_a_suspect_runs_alone_while_other_processes_go_on(kept: Kept, laun
 
 
 async def test_all_slots_are_used_although_the_queue_to_the_process_fills_up(kept: Kept, launch: RunnerLaunch) -> None:
-    """The largest payloads of Redis fill it with a few jobs. The process makes room when it begins them."""
+    """The pipe to the process holds few payloads of 32 kB. The process makes room as it begins jobs, so 100 run."""
     kept.keep(replace(launch, slots=100), WAITS.replace('payload == "dies"', "False"))
     await kept.ready()
     given = [kept.give(b"x" * 32_000, id=str(number)) for number in range(100)]
@@ -207,7 +207,7 @@ async def test_all_slots_are_used_although_the_queue_to_the_process_fills_up(kep
 
 
 async def test_a_suspect_spares_its_neighbours_memory(kept: Kept, launch: RunnerLaunch) -> None:
-    """Together they use too much. The neighbour's process is ended, and the suspect completes."""
+    """The suspect's process and another one exceed the memory limit together. The other process is ended."""
     grows = WAITS.replace("        while not", '        kept = b"x" * (int(payload) << 20)\n        while not')
     kept.keep(replace(launch, processes=2, memory_bytes=300 << 20), grows)
     await kept.ready()
@@ -222,7 +222,7 @@ async def test_a_suspect_spares_its_neighbours_memory(kept: Kept, launch: Runner
 
 
 async def test_a_process_is_replaced_after_its_number_of_jobs(kept: Kept, launch: RunnerLaunch) -> None:
-    """Exactly after them, and without a failure."""
+    """With `requests_max` of 3, each process runs exactly 3 jobs. The phase stays `ready`."""
     kept.keep(replace(launch, requests_max=3), WAITS)
     await kept.ready()
     kept.go()
@@ -238,7 +238,7 @@ async def test_a_process_is_replaced_after_its_number_of_jobs(kept: Kept, launch
 
 
 async def test_a_process_that_grows_too_large_is_replaced(kept: Kept, launch: RunnerLaunch) -> None:
-    """Its running job ends first."""
+    """A process over `process_memory_bytes` finishes its running job before it is replaced. The phase stays `ready`."""
     grows = WAITS.replace("        while not", '        Handler.kept = b"x" * (150 << 20)\n        while not')
     kept.keep(replace(launch, process_memory_bytes=100 << 20), grows)
     await kept.ready()

@@ -63,7 +63,7 @@ async def test_python_path_replaces_the_project_on_sys_path(start: Start, launch
 
 
 async def test_programs_the_handler_starts_find_the_projects_modules(start: Start, launch: RunnerLaunch) -> None:
-    """After the user's own entries of PYTHONPATH."""
+    """The project's folder is on the programs' sys.path, after the entries of the user's PYTHONPATH."""
     (launch.project / "neighbour.py").write_text("NAME = 'neighbour'")
     (launch.project / "tools").mkdir()
     (launch.project / "tools" / "tool.py").write_text(
@@ -81,7 +81,7 @@ async def test_programs_the_handler_starts_find_the_projects_modules(start: Star
 
 
 async def test_the_handler_can_import_only_two_packages_of_insula(start: Start, launch: RunnerLaunch) -> None:
-    """In an interpreter without us: cortex_internal and insula_runner are there, our folders are not on the path."""
+    """The handler's interpreter, without Insula installed, finds cortex_internal and insula_runner only."""
     runner = await start(
         handler(
             """
@@ -190,7 +190,7 @@ async def test_a_start_that_takes_too_long_is_ended(launch: RunnerLaunch) -> Non
 
 
 def runners() -> set[int]:
-    """The handlers' processes below this one."""
+    """Return the pids of the handler processes that this process has started."""
     return {pid for pid, command in descendants(os.getpid()).items() if "insula_runner" in command}
 
 
@@ -205,7 +205,10 @@ async def test_a_launch_failure_is_named(launch: RunnerLaunch, field: str) -> No
 
 
 async def test_the_handler_sees_the_hosts_file_given(start: Start, launch: RunnerLaunch, tmp_path: Path) -> None:
-    """Names of other APIs resolve for every client library, in this process and its children only."""
+    """The handler has an /etc/hosts of its own, so the names of other APIs resolve in every client library.
+
+    Only the handler process and its children see this file.
+    """
     hosts = tmp_path / "hosts"
     hosts.write_text("127.0.0.1 localhost\n127.8.7.6 api-text-generator\n")
     runner = await start(
@@ -244,7 +247,7 @@ async def test_prints_and_log_lines_come_out_at_once(start: Start, capfd: pytest
 
 @pytest.mark.parametrize("locale", [{"LANG": "C"}, {"LC_ALL": "POSIX"}, {"LC_ALL": "en_US.ISO-8859-1"}])
 async def test_text_is_utf_8_whatever_the_locale(start: Start, launch: RunnerLaunch, locale: dict[str, str]) -> None:
-    """For files, output and file names, in the handler and in Python programs that it starts."""
+    """Files, output and file names are UTF-8, in the handler and in Python programs that it starts."""
     (launch.project / "läuft.txt").write_text("grüße ✓", encoding="utf-8")
     runner = await start(
         """
@@ -287,7 +290,10 @@ class Handler:
 
 
 async def test_clients_with_other_keys_and_other_services_reach_amazon(start: Start, launch: RunnerLaunch) -> None:
-    """tests/contract/dependencies has the same test with a boto3 of 2021."""
+    """boto3's clients of S3 use the stack's S3. Those with other keys, or of other services, use Amazon.
+
+    tests/contract/dependencies has the same test with a boto3 of 2021.
+    """
     given = {
         "AWS_ACCESS_KEY_ID": "GIVEN",
         "AWS_SECRET_ACCESS_KEY": "given",

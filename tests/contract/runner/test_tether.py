@@ -1,4 +1,4 @@
-"""tether.py: a child that dies with the process that started it."""
+"""tether.py starts a command that dies with the process that started it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def run(*arguments: str, parent: int | None = None) -> subprocess.CompletedProce
 
 
 def test_the_child_dies_when_its_parent_is_killed() -> None:
-    """The parent has no chance to do anything about it."""
+    """The parent gets SIGKILL, so it cannot end its child itself."""
     with subprocess.Popen([sys.executable, "-c", PARENT, str(TETHER)], stdout=subprocess.PIPE) as parent:
         assert parent.stdout
         child = os.pidfd_open(int(parent.stdout.readline()))
@@ -69,7 +69,7 @@ def test_the_hosts_file_is_seen_by_the_command_only(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0 or SYSTEM_PYTHON is None, reason="needs root, to do without it")
 def test_without_root_the_hosts_file_is_bound_and_the_tether_holds() -> None:
-    """Creating a user namespace clears the parent-death signal, so the signal has to be set afterwards."""
+    """An ordinary user needs a user namespace to bind the hosts file. Its creation clears the parent-death signal."""
     script = (
         "import ctypes, os, socket; sent = ctypes.c_int(); ctypes.CDLL(None).prctl(2, ctypes.byref(sent), 0, 0, 0);"
         "print(socket.gethostbyname('api-x'), sent.value, os.getuid())"

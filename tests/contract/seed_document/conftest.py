@@ -1,4 +1,7 @@
-"""One stack for the folder, over projects written as Cortex' handler document shows them."""
+"""One stack for the tests of this folder, with the projects of Cortex' handler document.
+
+The tests check this document sentence by sentence. Their docstrings quote it.
+"""
 
 from __future__ import annotations
 
@@ -25,22 +28,22 @@ LEFT_OUT = (
     ".folder/file.txt",
     "vocabulary/.hidden",
 )
-"""Names that neither git nor Cortex keeps."""
+"""Files that git does not store, and that Cortex leaves out of a project."""
 SIZE_LIMIT_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
 class Document:
-    """The stack, with the steps of the document."""
+    """The stack with the document's projects. It runs commands of the document."""
 
     stack: Stack
 
     def api(self, name: str, endpoint: str = "") -> HttpApi:
-        """The API at its endpoint; the document's are all at /<name>."""
+        """Return the API at its endpoint, by default /<name>."""
         return HttpApi(f"{self.stack.public}{endpoint or f'/{name}'}")
 
     def curl(self, command: str, folder: Path) -> str:
-        """Run a command of the document in `folder`, with our host in it. Return its output."""
+        """Run a curl command of the document in `folder`, with the stack as its host. Return its output."""
         words = shlex.split(command.replace("http://***.amazonaws.com", self.stack.public))
         return subprocess.run(
             ["curl", "-sS", *words[1:]], cwd=folder, capture_output=True, check=True, text=True
@@ -48,7 +51,7 @@ class Document:
 
 
 def complete(project: Path) -> Path:
-    """Add the files to a copy of my-classifier that a git repository cannot contain."""
+    """Add files that a git repository cannot contain to a copy of the project my-classifier."""
     for name in LEFT_OUT:
         path = project / name
         path.parent.mkdir(parents=True, exist_ok=True)

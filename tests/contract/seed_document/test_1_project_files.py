@@ -1,4 +1,4 @@
-"""The document's section "Project files"."""
+"""Cortex' handler document, section "Project files". The docstrings quote it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.contract.seed_document.conftest import LEFT_OUT, PROJECTS, SIZE_LIMIT
 
 @pytest.fixture(scope="package")
 def found(document: Document) -> dict[str, Any]:
-    """The files that the handler found."""
+    """The result of the handler: the files and variables that it found."""
     result: dict[str, Any] = document.api("my-classifier").run(b"{}", "application/json")["result"]
     return result
 
@@ -25,14 +25,14 @@ def test_all_files_of_the_project_directory_are_available(found: dict[str, Any])
 
 
 def test_byte_code_is_excluded(found: dict[str, Any]) -> None:
-    """Python bytecode files (`*.pyc`, `*.pyo`, `*.pyd`) [...] are excluded: the user's; Python makes its own."""
+    """Python bytecode files (`*.pyc`, `*.pyo`, `*.pyd`) [...] are excluded. Python may write new ones."""
     brought = [name for name in LEFT_OUT if name.endswith((".pyc", ".pyo", ".pyd"))]
     assert len(brought) == 4
     assert set(brought) & set(found["files"]) == set()
 
 
 def test_names_that_start_with_a_dot_are_excluded(found: dict[str, Any]) -> None:
-    """Files or folders that start with `.` [...] are excluded; `.env` comes with the project for its variables."""
+    """Files or folders that start with `.` [...] are excluded. The exception is `.env`."""
     dotted = {name for name in found["files"] if any(part.startswith(".") for part in Path(name).parts)}
     assert dotted <= {".env"}
 
@@ -75,7 +75,7 @@ def test_cortexignore_keeps_a_project_below_the_size_limit(document: Document, f
 
 
 def test_a_project_over_the_size_limit_is_refused(tmp_path: Path) -> None:
-    """The same file, not ignored."""
+    """Without an entry in .cortexignore, a file of more than 32 MiB is refused."""
     project = write_project(tmp_path / "project")
     with (project / "big.bin").open("wb") as big:
         big.truncate(SIZE_LIMIT_BYTES + 1)

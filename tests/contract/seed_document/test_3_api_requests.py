@@ -1,6 +1,7 @@
-"""The document's section "API requests": its commands are run with curl, and its handlers judged by what they print.
+"""Cortex' handler document, section "API requests". The docstrings quote it.
 
-They return nothing, which is no dictionary, so each workload ends failed; that it says so is part of the judgement.
+The tests run the document's curl commands, and check what its handlers print. These handlers return nothing. A result
+must be a dictionary, so their workloads end as failed. The tests check this error too.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ NOTHING = (
 
 
 def png(width: int, height: int) -> bytes:
-    """A black image in PNG."""
+    """Return a black image in PNG."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -35,7 +36,7 @@ def png(width: int, height: int) -> bytes:
 
 
 def run_sample(document: Document, name: str, command: str, folder: Path, printed: str) -> None:
-    """Run the document's command against its handler: it prints `printed` once."""
+    """Run the document's curl command. Check that the handler prints `printed`, and that the workload fails."""
     before = document.stack.printed(name).count(printed)
     id = json.loads(document.curl(command.replace("/my-api", f"/{name}"), folder))["id"]
     answer = document.api(name).end(id)
@@ -93,7 +94,7 @@ def test_binary_data(document: Document, tmp_path: Path) -> None:
 
 
 def test_binary_data_may_be_an_image(document: Document, tmp_path: Path) -> None:
-    """Here's an example if the binary data is an image: [...] `print(img.size)`; Pillow is there unasked."""
+    """Here's an example if the binary data is an image: [...] `print(img.size)`. Pillow is installed by default."""
     (tmp_path / "image.png").write_bytes(png(31, 17))
     command = """curl http://***.amazonaws.com/my-api \
         -X POST -H "Content-Type: application/octet-stream" \
@@ -110,7 +111,7 @@ def test_text_data(document: Document, tmp_path: Path) -> None:
 
 
 def test_text_data_as_printed_is_refused_with_advice(tmp_path: Path) -> None:
-    """The document's text sample says `class Handle`; Cortex refused it, and so do we."""
+    """The document's sample for text has a mistake, `class Handle`. Cortex refused this name, and so does Insula."""
     sample = """
 class Handle:
     def __init__(self, config):

@@ -1,4 +1,4 @@
-"""The document's section "API responses"."""
+"""Cortex' handler document, section "API responses". The docstrings quote it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_result_is_queryable_for_7_days_after_completion(document: Document,
 
 
 def test_the_7_days_begin_at_the_end_and_not_at_the_request(document: Document) -> None:
-    """While a workload waits, nothing of it is bound to go."""
+    """The 7 days begin when the workload ends. While it waits, none of its data expires."""
     api = document.api("interface")
     before_s = time.time()
     ids = [api.submit(b"{}", "application/json") for _ in range(20)]
@@ -54,6 +54,6 @@ def test_the_7_days_begin_at_the_end_and_not_at_the_request(document: Document) 
 
 
 def expires_s(document: Document, id: str) -> float:
-    """When the record goes, in Unix seconds; before 1970 if that is not bound to happen."""
+    """Return the Unix time at which the workload's record expires. Negative if it has no TTL."""
     with Redis.from_url(document.stack.info["redis"]) as redis:
         return cast("int", redis.execute_command("PEXPIRETIME", ApiKeys("interface").ended_bucket(id)[0])) / 1000

@@ -1,4 +1,4 @@
-"""The document's section "Chaining APIs"."""
+"""Cortex' handler document, section "Chaining APIs". The docstrings quote it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.waiting import until_blocking
 def test_a_handler_makes_a_request_to_another_api(document: Document) -> None:
     """All running APIs are accessible from within the handler at `http://api-<api_name>:8888/` [...].
 
-    The sample's class has no constructor and returns nothing; what it asked for is a workload of text-generator.
+    The document's handler `story` submits a workload to `text-generator`. `story` returns nothing, so it fails itself.
     """
     stack = document.stack
     answer = document.api("story").run(b"{}", "application/json")
@@ -22,6 +22,6 @@ def test_a_handler_makes_a_request_to_another_api(document: Document) -> None:
 
 
 def test_the_name_of_the_api_counts_and_not_its_endpoint(document: Document) -> None:
-    """Where `<api_name>` is the name of the API: callers outside find text-generator at /generators/text."""
+    """Where `<api_name>` is the name of the API. The endpoint of text-generator is /generators/text."""
     generator = document.api("text-generator", "/generators/text")
     assert generator.run(b'{"text": "this is"}', "application/json")["result"] == {"text": "this is fun"}

@@ -1,4 +1,4 @@
-"""The document's section "Structured logging"."""
+"""Cortex' handler document, section "Structured logging". The docstrings quote it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ API = "logging"
 
 
 def log_lines(document: Document, payload: object, *, message: str = "received payload") -> list[dict[str, Any]]:
-    """Run the sample with `payload`; the lines of that message that it logged for it."""
+    """Run the document's sample with `payload`. Return the lines with this message that it logged meanwhile."""
     before = _lines(document, message)
     document.api(API).run(json.dumps(payload).encode(), "application/json")
     until_blocking(lambda: len(_lines(document, message)) > len(before))
@@ -25,7 +25,7 @@ def _lines(document: Document, message: str) -> list[dict[str, Any]]:
 
 
 def test_the_logger_logs_in_json(document: Document) -> None:
-    """You can use Cortex's logger in your handler implemention to log in JSON: with the keys of the example."""
+    """You can use Cortex's logger in your handler implemention to log in JSON. The keys are those of the example."""
     [line] = log_lines(document, "this movie is awesome")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", line["asctime"])
     assert (line["levelname"], line["message"]) == ("INFO", "received payload")
@@ -34,7 +34,7 @@ def test_the_logger_logs_in_json(document: Document) -> None:
 
 
 def test_the_logger_adds_metadata(document: Document) -> None:
-    """This will enrich your logs with Cortex's metadata."""
+    """This will enrich your logs with Cortex's metadata. It is in `labels`."""
     [line] = log_lines(document, 1)
     assert line["labels"]["apiName"] == API
     assert line["labels"]["apiKind"] == "AsyncAPI"
@@ -55,7 +55,10 @@ def test_extra_is_flattened_by_one_level(document: Document) -> None:
 
 
 def test_reserved_keys_do_not_override_the_metadata(document: Document) -> None:
-    """Please refrain from specifying [...] `asctime`, `levelname`, `message`, `labels`, and `process`."""
+    """Please refrain from specifying [...] `asctime`, `levelname`, `message`, `labels`, and `process`.
+
+    If `extra` has these keys, the line keeps the logger's values.
+    """
     reserved: dict[str, object] = {
         "asctime": "then",
         "levelname": "LOUD",
@@ -71,7 +74,7 @@ def test_reserved_keys_do_not_override_the_metadata(document: Document) -> None:
 
 
 def test_lines_over_5_mb_are_ignored(document: Document) -> None:
-    """Log lines greater than 5 MB in size will be ignored: the handler goes on as if it had been written."""
+    """Log lines greater than 5 MB in size will be ignored. The handler continues without an error."""
     answer = document.api(API).run(json.dumps("x" * 5_000_000).encode(), "application/json")
     assert answer["error"]["message"].startswith("user response must be json serializable dictionary")
     log_lines(document, "after")  # whatever was printed before it is there by now

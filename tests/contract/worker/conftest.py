@@ -26,13 +26,13 @@ START_TIMEOUT_S = 30
 
 @dataclass
 class Printed:
-    """A worker's log and the file it is written to."""
+    """A worker's log, and the file to which it is written."""
 
     log: WorkerLog
     path: Path
 
     def lines(self) -> list[dict[str, Any]]:
-        """Everything so far; nothing may follow."""
+        """Close the log and return its lines. Nothing can be logged afterwards."""
         self.log.close()
         return [json.loads(line) for line in self.path.read_text(encoding="ascii").splitlines()]
 
@@ -41,7 +41,7 @@ Start = Callable[..., Awaitable[Running]]
 
 
 def job(id: str, payload: str = "{}") -> Job:
-    """A job with a payload of JSON, and a trace."""
+    """Return a job with this JSON as its payload, and with a trace id."""
     return running.job(payload.encode(), id=id, trace_id=f"trace-of-{id}")
 
 
@@ -57,7 +57,7 @@ async def printed(tmp_path: Path) -> AsyncIterator[Printed]:
 
 @pytest.fixture
 async def start(printed: Printed, tmp_path: Path) -> AsyncIterator[Start]:
-    """Start a runner of a handler whose handle_async has these lines. All are stopped at the end."""
+    """Return a function that starts a runner of a handler whose handle_async has the given lines."""
     started: list[Running] = []
     project = tmp_path / "project"
     project.mkdir()

@@ -40,7 +40,7 @@ async def address(telemetry: Telemetry, metrics: WorkerMetrics) -> AsyncIterator
 
 
 async def scrape(address: str) -> dict[str, dict[str, float]]:
-    """Kind and samples of each metric, as Prometheus' own client reads the text."""
+    """Read /metrics with Prometheus' parser. Return maps with all names, all samples, and all kinds of metrics."""
     async with aiohttp.ClientSession() as session, session.get(f"http://{address}/metrics") as response:
         assert (response.status, response.content_type) == (200, "text/plain")
         text = await response.text()

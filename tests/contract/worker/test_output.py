@@ -20,7 +20,7 @@ LIMIT_MB = 10
 
 
 async def run(runner: Running, id: str, payload: str = "{}") -> None:
-    """Run one job to its good end."""
+    """Run one job, which must succeed."""
     assert isinstance(await runner.run(job(id, payload)), Completed)
 
 
@@ -62,7 +62,7 @@ async def test_everything_a_handler_writes_becomes_a_line_of_its_workload(start:
 
 
 async def test_500_workloads_on_both_streams_are_told_apart_exactly(start: Start, printed: Printed) -> None:
-    """Printed and logged, in one or many lines, with and without a newline at the end, some of them in quick order."""
+    """Each line has the id of the workload that printed or logged it, also one without a newline at its end."""
     runner = await start(
         """
         for number in range(int(request_id) % 7):
@@ -81,7 +81,7 @@ async def test_500_workloads_on_both_streams_are_told_apart_exactly(start: Start
 
 
 async def test_between_workloads_lines_belong_to_none(start: Start, printed: Printed, tmp_path: Path) -> None:
-    """A thread prints after its workload has ended, while the runner waits for the next one."""
+    """A thread prints after its workload has ended, before the next one begins. Its line has no workload id."""
     runner = await start(
         """
         def waits():
@@ -125,7 +125,7 @@ async def test_closed_and_replaced_streams_hurt_nobody(start: Start, printed: Pr
 
 
 async def test_the_last_words_of_a_crash_are_kept(start: Start, printed: Printed) -> None:
-    """The output that was in the pipe, with faulthandler's report, is read before the end is reported."""
+    """The handler process crashes. Its last output and faulthandler's report are read before its end is reported."""
     runner = await start("for number in range(100): print(number)", "ctypes.string_at(0)")
     with pytest.raises(RunnerDied, match="SIGSEGV"):
         await runner.run(job("one"))
@@ -136,7 +136,7 @@ async def test_the_last_words_of_a_crash_are_kept(start: Start, printed: Printed
 
 
 async def test_a_program_that_outlives_its_runner_does_not_hold_the_worker(start: Start, printed: Printed) -> None:
-    """As one can where there is no process namespace."""
+    """Without a process namespace, a program of the handler can outlive its runner and keep the output pipe open."""
     runner = await start(
         'child = subprocess.Popen(["sleep", "30"], start_new_session=True)',
         "print(child.pid)",
@@ -159,7 +159,7 @@ async def test_a_program_that_outlives_its_runner_does_not_hold_the_worker(start
     ids=["short lines", "lines of 1 MB", "lines of 4.9 MB", "one line"],
 )
 async def test_100_mb_pass_without_growing_the_worker(start: Start, printed: Printed, line: str, lines: int) -> None:
-    """No line is lost, except one over the size limit, which is reported. Measures the peak during the job."""
+    """The worker's peak memory grows by less than 10 MB. Only a line over the size limit is lost, which is logged."""
     runner = await start(line)
     before_mb = memory_mb(os.getpid())
     Path("/proc/self/clear_refs").write_text("5")
@@ -178,7 +178,10 @@ async def test_100_mb_pass_without_growing_the_worker(start: Start, printed: Pri
 
 
 async def test_a_stdout_that_nobody_reads_costs_lines_and_nothing_else(start: Start) -> None:
-    """The handler and the event loop continue. Lost lines are counted, and logged when the reader reads again."""
+    """If nobody reads the worker's stdout, the handler and the event loop continue, and lines are lost.
+
+    The lost lines are counted. Their number is logged when the reader reads again.
+    """
     reading, writing = os.pipe()
     log = WorkerLog(labels("echo"), writing)
     runner = await start('sys.stderr.write(("x" * 99 + "\\n") * 200_000)', log=log)

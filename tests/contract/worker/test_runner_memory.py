@@ -27,7 +27,7 @@ time.sleep(60)
 
 
 async def test_what_forked_children_share_counts_once() -> None:
-    """Memory that a pool of processes shares counts once. Memory that each process allocates is added."""
+    """Memory that forked processes share counts once. Memory that each process allocates is added."""
     process = subprocess.Popen(
         [sys.executable, "-c", MODEL_AND_POOL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -26,7 +26,7 @@ LOOPS = ("asyncio", "uvloop")
 
 
 def seconds_of(thread_s: float, loop: str) -> float:
-    """Return how long a service takes whose thread ends after `thread_s`. Its exit code is 0."""
+    """Run a service that stops while a thread sleeps for `thread_s`. Return how long it runs, in seconds."""
     begun = time.monotonic()
     command = [sys.executable, "-c", SERVICE, str(thread_s), loop]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)

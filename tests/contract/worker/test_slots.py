@@ -1,4 +1,7 @@
-"""Several workloads at a time in one process, in threads or in tasks: what each prints, sets and raises is its own."""
+"""Several workloads run at a time in one process, in threads or in tasks.
+
+The output, context variables and exceptions of one workload do not affect the others.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ FORMS = pytest.mark.parametrize(
 
 
 async def run(runner: Running, id: str, payload: str = "{}") -> dict[str, Any]:
-    """Run a job. Return its result."""
+    """Run a job, which must succeed. Return its result."""
     outcome = await runner.run(job(id, payload))
     assert isinstance(outcome, Completed), outcome
     result: dict[str, Any] = json.loads(outcome.result_json)
@@ -31,7 +34,7 @@ async def run(runner: Running, id: str, payload: str = "{}") -> dict[str, Any]:
 
 @FORMS
 async def test_as_many_run_at_a_time_as_there_are_slots(start: Start, keyword: str, pause: str) -> None:
-    """Not one fewer and not one more, although more are in the queue."""
+    """With 8 slots, exactly 8 of 40 workloads run at a time."""
     runner = await start(
         f"""
         import cortex_internal.lib.log as state
@@ -58,7 +61,7 @@ async def test_as_many_run_at_a_time_as_there_are_slots(start: Start, keyword: s
 async def test_each_line_belongs_to_the_workload_that_printed_it(
     start: Start, printed: Printed, keyword: str, pause: str
 ) -> None:
-    """Also in pieces, by logging, by warnings, without a newline at the end, and from a thread that has its context."""
+    """Each line has the id of its workload: printed in pieces, logged, or printed by a thread that has its context."""
     runner = await start(
         f"""
         for number in range(int(request_id) % 7):
@@ -110,7 +113,7 @@ async def test_output_of_c_code_and_of_other_programs_carries_the_process_only(
 
 @FORMS
 async def test_context_variables_of_a_workload_are_its_own(start: Start, keyword: str, pause: str) -> None:
-    """It sees those that __init__ has set, and none of another workload."""
+    """A workload does not see a value of a ContextVar that another workload has set."""
     runner = await start(
         f"""
         import contextvars
@@ -130,7 +133,7 @@ async def test_context_variables_of_a_workload_are_its_own(start: Start, keyword
 
 @FORMS
 async def test_what_one_workload_raises_disturbs_no_other(start: Start, keyword: str, pause: str) -> None:
-    """Any exception at all, also those that end a program."""
+    """SystemExit, KeyboardInterrupt and CancelledError, as ValueError, fail only the workload that raises them."""
     runner = await start(
         f"""
         {pause.format(0.01)}
@@ -155,7 +158,7 @@ async def test_what_one_workload_raises_disturbs_no_other(start: Start, keyword:
 async def test_an_interrupt_is_reported_and_fails_no_workload(
     start: Start, printed: Printed, keyword: str, pause: str
 ) -> None:
-    """It comes while the main thread runs no handler."""
+    """KeyboardInterrupt in the main thread, which runs no handler, is logged. All workloads complete."""
     runner = await start(
         f"""
         if payload:
@@ -174,7 +177,7 @@ async def test_an_interrupt_is_reported_and_fails_no_workload(
 
 @FORMS
 async def test_a_forked_child_that_returns_answers_nothing(start: Start, keyword: str, pause: str) -> None:
-    """Only its parent answers, and the child ends."""
+    """A handler forks, and both processes return. Only the parent's result is stored, and the child exits with 0."""
     runner = await start(
         f"""
         {pause.format(0)}
@@ -206,7 +209,7 @@ async def test_a_plain_handler_may_return_a_coroutine_in_each_thread(start: Star
 
 
 async def test_the_log_of_one_workload_is_found_among_others(start: Start, printed: Printed) -> None:
-    """As `insula logs API ID` reads it."""
+    """`insula logs API --workload ID` reads the lines in this way."""
     runner = await start("print(request_id)", slots=SLOTS)
     await asyncio.gather(*(run(runner, str(number)) for number in range(20)))
     await runner.process.stop(5)

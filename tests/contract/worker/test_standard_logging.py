@@ -1,6 +1,6 @@
-"""What a handler logs with the standard `logging` module: JSON lines at `handler.log_level`, with the logger's name.
+"""Records of the standard `logging` module become JSON lines with the logger's name, from `handler.log_level` on.
 
-Where the handler configures logging itself, its configuration is all there is.
+If the handler configures logging itself, only its own configuration applies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.running import Running
 
 
 async def lines_of(runner: Running, printed: Printed) -> list[dict[str, Any]]:
-    """Run one job and return the lines it made."""
+    """Run one job and stop the runner. Return the lines of the job."""
     assert isinstance(await runner.run(job("one")), Completed)
     await runner.process.stop(5)
     return [line for line in printed.lines() if line.get("id") == "one"]
@@ -26,7 +26,7 @@ def shown(lines: list[dict[str, Any]]) -> list[tuple[str, str, object]]:
 
 
 async def test_a_record_is_a_line_with_its_loggers_name(start: Start, printed: Printed) -> None:
-    """The line of the documented logger, `name` beside it, and `extra` flattened by one level."""
+    """The line has the keys of a line of Cortex' logger, and `name`. `extra` is flattened by one level."""
     runner = await start('logging.getLogger("app.model").info("score %.1f", 0.5, extra={"step": 3, "at": {"x": 1}})')
     [line] = await lines_of(runner, printed)
     assert line.pop("asctime")
@@ -44,7 +44,7 @@ async def test_a_record_is_a_line_with_its_loggers_name(start: Start, printed: P
 
 
 async def test_the_functions_of_the_module_log_too(start: Start, printed: Printed) -> None:
-    """Where nothing is configured, Python has them install a handler of their own; nothing is doubled by it."""
+    """Python's logging.info() configures logging if nobody has. Each record still becomes one line."""
     runner = await start(
         """
         logging.info("first")
@@ -113,7 +113,7 @@ async def test_the_handlers_own_configuration_wins_and_nothing_is_doubled(
 
 
 async def test_threads_and_child_processes_log_as_the_handler_does(start: Start, printed: Printed) -> None:
-    """Children of multiprocessing, however they are started. A program that the handler starts is left alone."""
+    """Children of multiprocessing log JSON lines, with each start method. Other programs log as they are configured."""
     runner = await start(
         """
         thread = threading.Thread(target=logging.getLogger("thread").info, args=("x",))

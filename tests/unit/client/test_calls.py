@@ -1,4 +1,4 @@
-"""Common parts of both clients."""
+"""The code that insula.Client and insula.AsyncClient share."""
 
 from __future__ import annotations
 

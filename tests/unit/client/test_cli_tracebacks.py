@@ -82,7 +82,7 @@ def run(*arguments: str, **environment: str) -> str:
 
 
 def test_a_given_admin_address_shows_the_traceback(url: str, admin: Admin) -> None:
-    """Control characters in it are printed as escapes."""
+    """Control characters in the traceback are printed as escapes."""
     assert run("result", "a", "id-1", "--url", url, "--admin", admin.address) == SHOWN
     assert run("result", "a", "id-1", INSULA_URL=url, INSULA_ADMIN=admin.address) == SHOWN
     submitted = run("submit", "a", "--text", "x", "--wait", INSULA_URL=url, INSULA_ADMIN=admin.address)
@@ -102,7 +102,7 @@ def test_the_stack_of_the_current_folder_or_of_data_shows_the_traceback(url: str
 
 
 def test_an_unknown_admin_address_prints_how_to_get_the_traceback(url: str, admin: Admin) -> None:
-    """The same if no server answers at the address, or if the call is refused."""
+    """The command also prints this if no server answers at the given address, or if the server refuses the call."""
     assert run("result", "a", "id-1", "--url", url) == ELSEWHERE
     assert run("result", "a", "id-1", "--url", url, "--admin", "127.0.0.1:1") == ELSEWHERE
     for admin.refusal in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.NOT_FOUND):

@@ -204,7 +204,7 @@ REFUSALS = [
 def test_a_refused_submit_raises_the_services_error(
     call: Twin, script: Script, refusal: errors.InsulaError, payload: bytes
 ) -> None:
-    """It is not sent again, because it could then be accepted twice."""
+    """A refused submit without an idempotency key is not sent again, because it could be accepted twice."""
     script.refusal, script.refuse_uploads_at_once = refusal, True
     with pytest.raises(type(refusal)) as caught:
         call("submit", "a", payload)

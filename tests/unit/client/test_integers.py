@@ -14,7 +14,7 @@ NUMBER = 10**5000
 
 
 def test_integers_of_any_length_are_converted_and_the_limit_stays() -> None:
-    """Other code of the program may rely on the limit."""
+    """Insula does not change Python's limit, because other code of the program may rely on it."""
     assert sys.get_int_max_str_digits() == 4300
     text = with_any_integers(partial(json.dumps, {"n": NUMBER}))
     assert with_any_integers(partial(json.loads, text)) == {"n": NUMBER}

@@ -37,7 +37,7 @@ def script() -> Script:
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A batch has 10 payloads, and is not sent earlier because reading takes long."""
+    """Set the size of a batch to 10 payloads. A slow iterable of payloads does not make a batch smaller."""
     monkeypatch.setattr(many, "BATCH_PAYLOADS", 10)
     monkeypatch.setattr(many, "BATCH_S", 60)
 
@@ -71,7 +71,7 @@ def test_a_batch_stays_under_the_limit_of_a_message(call: Twin, script: Script) 
 
 
 def test_a_payload_that_cannot_be_sent_has_its_error(call: Twin, script: Script) -> None:
-    """The others are submitted, also those after it."""
+    """The payloads before and after the invalid one are submitted."""
     bad = [{"n": object()}, iter([b"x"]), bytes(many.PAYLOAD_BYTES_MAX + 1)]
     submitted = call("submit_many", "a", [{}, *bad, {}], idempotency_key="k")
     assert ids(submitted) == ["0", None, None, None, "1"]
@@ -161,7 +161,7 @@ def test_an_error_of_reading_the_payloads_is_raised_and_leaves_no_thread(call: T
 
 
 def test_results_have_an_outcome_for_each_id(call: Twin, script: Script) -> None:
-    """A failure is part of the outcome. A repeated id has two outcomes."""
+    """A failed workload has an outcome too. An id that is given twice has two outcomes."""
     script.submitted = [("a", "", b'{"n": 1}'), ("a", "", b'"text"')]
     outcomes = sorted(call("results", "a", ["0", "1", "0"]), key=lambda outcome: outcome.index)
     assert [(each.index, each.id, each.payload) for each in outcomes] == [
@@ -183,7 +183,7 @@ def test_an_unknown_id_has_its_error(call: Twin, script: Script) -> None:
 
 
 def test_results_ask_again_for_what_has_not_ended(call: Twin, script: Script) -> None:
-    """Also after a lost call."""
+    """`results` calls FetchWorkloads again for workloads that still run, and after a call was lost."""
     script.submitted = [("a", "", b'{"n": 1}')] * 2
     running = Workload(id="1", api="a", status="in_progress")
     done = Workload(id="0", api="a", status="completed", result_json=b"{}")
@@ -202,7 +202,7 @@ def test_a_result_that_was_left_out_is_read_alone(call: Twin, script: Script) ->
 
 
 def test_ids_beyond_one_call_have_their_turn(call: Twin, script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A workload that does not end does not hold up those of later calls."""
+    """A call fetches at most IDS_MAX ids. A workload that does not end does not hold up the ids of later calls."""
     monkeypatch.setattr(many, "IDS_MAX", 2)
     monkeypatch.setattr(many, "ROUND_S", 0.1)
     script.submitted = [("a", "", b"{}")] * 5

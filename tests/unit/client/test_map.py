@@ -18,7 +18,7 @@ def script() -> Script:
 
 
 def test_outcomes_come_in_the_order_of_the_payloads(call: Twin, script: Script) -> None:
-    """Even if the first workload ends last."""
+    """The order holds even if the first workload ends last."""
     script.may_end = lambda number: number > 0 or len(script.submitted) == 8
     outcomes = call("map", "a", [{"n": n} for n in range(8)], in_flight=8)
     assert [outcome.result() for outcome in outcomes] == [{"n": n} for n in range(8)]
@@ -46,7 +46,7 @@ def test_a_failure_does_not_lose_the_others(call: Twin, script: Script) -> None:
 
 
 def test_no_more_payloads_are_read_than_may_be_in_flight(script: Script) -> None:
-    """This includes payloads that have ended but are not yet yielded."""
+    """Workloads that have ended also count as in flight until `map` has yielded their outcome."""
     read: list[int] = []
 
     def payloads() -> Iterator[dict[str, object]]:

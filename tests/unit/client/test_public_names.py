@@ -28,7 +28,7 @@ def test_every_public_name_can_be_imported_from_the_package() -> None:
 
 
 def test_every_error_is_a_public_name() -> None:
-    """The errors of the tree, and the three that only clients raise."""
+    """`insula` exports all subclasses of InsulaError in insula.errors, and three errors that only clients raise."""
     tree = [
         name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
     ]
@@ -37,7 +37,7 @@ def test_every_error_is_a_public_name() -> None:
 
 
 def test_a_client_raises_every_error_that_a_service_does() -> None:
-    """Except LeaseLost, which only workers get."""
+    """No client raises LeaseLost, which only workers get."""
     served = {kind for kind in leaves(errors.InsulaError) if kind is not errors.LeaseLost}
     reasons = {reason(kind) for kind in served}
     assert reasons - _ERRORS.keys() == set()
@@ -56,7 +56,7 @@ def test_the_wheel_has_py_typed() -> None:
 
 
 def typed(sync: insula.Client, loop: insula.AsyncClient) -> None:
-    """Never called. It is for mypy and pyright."""
+    """Check the types of the public methods with mypy and pyright. No test calls this function."""
     assert_type(sync.submit("a", {}, idempotency_key="k"), str)
     assert_type(sync.run("a", b""), dict[str, Any])
     assert_type(sync.watch("a", "id"), Iterator[insula.Workload])

@@ -19,7 +19,7 @@ LOST = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.Sta
 def test_a_submit_with_a_key_is_retried_with_the_same_key(
     call: Twin, script: Script, code: grpc.StatusCode, before: bool
 ) -> None:
-    """If the call is lost before the workload is accepted, and if only the reply is lost."""
+    """The client retries whether the call is lost before the submit is accepted, or its reply is lost afterwards."""
     script.lost_answers, script.lost_before, script.lost_as = 2, before, code
     assert call("submit", "a", {"x": 1}, idempotency_key="order-7") == "id-1"
     assert script.keys == ["order-7"] * 3
@@ -47,7 +47,7 @@ def test_a_refused_submit_is_not_retried(call: Twin, script: Script) -> None:
 
 
 def test_a_large_payload_in_memory_is_retried_and_a_stream_is_not(call: Twin, script: Script) -> None:
-    """A file or an iterable can be read only once."""
+    """A payload from a file or an iterable can be read only once, so its submit is not retried."""
     script.refusals = [StoreUnavailable("S3")]
     with pytest.raises(StoreUnavailable):
         call("submit", "a", iter([b"x"]), idempotency_key="k")

@@ -1,4 +1,4 @@
-"""`insula build` with an engine that is a script: what it refuses, and what it says when the engine fails."""
+"""`insula build` with a shell script in place of podman: the errors of the command, and the files of the build."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def engine(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make `podman` the only engine: a shell script."""
+    """Put a shell script named `podman` on the PATH, as the only container engine."""
     folder.mkdir()
     program = folder / "podman"
     program.write_text(f"#!/bin/sh\n{script}\n")

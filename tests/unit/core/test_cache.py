@@ -45,7 +45,7 @@ def test_a_user_without_home_and_password_entry_has_no_home(
 
 
 def test_a_home_that_is_not_writable_has_no_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """os.access is replaced, because root can write everywhere."""
+    """The test replaces os.access, because root can write everywhere."""
 
     def refuse(path: Path, mode: int) -> bool:
         return not path.is_relative_to(tmp_path)

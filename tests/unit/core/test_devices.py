@@ -1,4 +1,7 @@
-"""Accelerators are dealt to the workers of a stack and to the processes of a worker. The machine is a folder."""
+"""The distribution of GPUs and Neuron devices to the workers of a stack, and to the processes of a worker.
+
+The machine of these tests is a folder with device files.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ TWO, NONE = Compute(gpu=2), Compute()
 
 
 def machine(root: Path, *, nvidia: int = 0, amd: int = 0, neuron: tuple[int, ...] = ()) -> Path:
-    """Make the files of a machine: GPUs of NVIDIA and AMD, and Neuron devices with these numbers of cores."""
+    """Make the files of a machine's devices. `neuron` has the number of cores of each Neuron device."""
     (root / "dev").mkdir(parents=True)
     for name in ("nvidiactl", "nvidia-uvm", "null", *(f"nvidia{number}" for number in range(nvidia))):
         (root / "dev" / name).touch()
@@ -37,12 +40,12 @@ def named(found: tuple[Devices, ...]) -> dict[str, list[str]]:
 def processes(
     count: int, compute: Compute, visible: tuple[Devices, ...], own: tuple[str, ...] = ()
 ) -> list[dict[str, str]]:
-    """Return the variables of each of a worker's processes."""
+    """Return, for each of `count` handler processes, the environment variables that name its devices."""
     return [device_variables(process, count, compute, own, visible) for process in range(count)]
 
 
 def test_a_machine_without_accelerators_has_none(tmp_path: Path) -> None:
-    """Also if a variable names some. Then no variable is set."""
+    """The machine has no device, even if an environment variable names some. Then workers get no variable."""
     visible = visible_devices({"CUDA_VISIBLE_DEVICES": "0,1", "NEURON_RT_VISIBLE_CORES": "0-3"}, machine(tmp_path))
     assert visible == ()
     assert processes(2, TWO, visible) == [{}, {}]
@@ -81,12 +84,12 @@ def test_an_empty_variable_hides_all_gpus(tmp_path: Path) -> None:
 def test_gpus_of_amd_are_counted_among_those_that_rocr_leaves(
     tmp_path: Path, environment: Mapping[str, str], expected: list[str]
 ) -> None:
-    """So only HIP's variable is set, and ROCR's stays as it was."""
+    """HIP numbers only the GPUs that ROCR_VISIBLE_DEVICES names. So processes get HIP_VISIBLE_DEVICES only."""
     assert named(visible_devices(environment, machine(tmp_path, amd=4))) == {"HIP_VISIBLE_DEVICES": expected}
 
 
 def test_a_gpu_of_amd_that_the_container_may_not_use_does_not_count(tmp_path: Path) -> None:
-    """Its file cannot be read."""
+    """The `properties` file of such a GPU cannot be read."""
     root = machine(tmp_path, amd=2)
     hidden = root / "sys/class/kfd/kfd/topology/nodes/1/properties"
     hidden.unlink()
@@ -131,7 +134,11 @@ def test_processes_divide_the_cores_of_a_neuron_device(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("own", ["CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"])
 def test_a_variable_of_the_user_is_left_alone(tmp_path: Path, own: str) -> None:
-    """HIP reads CUDA's variable too. ROCR's variable would change what an index of HIP means."""
+    """If a project sets one of these variables, its processes get none from Insula on a machine with AMD's GPUs.
+
+    HIP also reads CUDA's variable. ROCR's variable changes the numbers of the GPUs. With NVIDIA's GPUs, only CUDA's
+    variable counts.
+    """
     amd = visible_devices({}, machine(tmp_path / "amd", amd=2))
     assert processes(2, TWO, amd, (own,)) == [{}, {}]
     assert worker_variables([(TWO, (own,))], amd) == [{}]
@@ -140,7 +147,7 @@ def test_a_variable_of_the_user_is_left_alone(tmp_path: Path, own: str) -> None:
 
 
 def test_the_workers_of_a_stack_get_different_devices(tmp_path: Path) -> None:
-    """A worker of an API without compute.gpu gets none, and one whose API sets the variable takes none."""
+    """No device is given to an API without `compute.gpu`, or to one that sets the variable itself."""
     visible = visible_devices({"CUDA_VISIBLE_DEVICES": "1,2,3"}, machine(tmp_path, nvidia=4))
     workers = [(Compute(gpu=1), ()), (NONE, ()), (TWO, ("CUDA_VISIBLE_DEVICES",)), (TWO, ())]
     assert worker_variables(workers, visible) == [
@@ -158,7 +165,7 @@ def test_workers_share_devices_only_if_there_are_too_few(tmp_path: Path) -> None
 
 
 def test_a_worker_deals_what_the_stack_gave_it(tmp_path: Path) -> None:
-    """Two workers with two processes each, on four GPUs: every process has a GPU of its own."""
+    """With two workers of two processes each, on four GPUs, every process has its own GPU."""
     root = machine(tmp_path, nvidia=4)
     given = worker_variables([(TWO, ()), (TWO, ())], visible_devices({}, root))
     assert [processes(2, TWO, visible_devices(each, root)) for each in given] == [

@@ -8,7 +8,7 @@ from insula.printing import visible
 
 
 def test_characters_that_could_hide_a_line_are_escapes() -> None:
-    """These are escape sequences, carriage returns, and characters that change the direction of the text."""
+    """Escape sequences, carriage returns, and characters that change the direction of the text are shown as escapes."""
     hidden = b"rm -rf ~ # \x1b[2K\r\techo \xe2\x80\xae \xff \xc3\xa9\n"
     assert visible(hidden) == "rm -rf ~ # \\x1b[2K\\r\techo \\u202e \\xff é\n"
 

@@ -1,4 +1,4 @@
-"""Each of these things is done in one module only."""
+"""Some things may be done in one module only, or in a few. Each test checks one of them."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_every_environment_variable_is_in_the_reference() -> None:
 
 
 def test_only_the_printing_module_writes_for_people() -> None:
-    """Text of clients and handlers must not control a terminal."""
+    """This module escapes text of clients and handlers, which must not control a terminal."""
     writes = [
         f"{path}:{node.lineno}"
         for path, tree in python_files(*OURS)
@@ -81,7 +81,7 @@ def test_only_the_printing_module_writes_for_people() -> None:
 
 
 def test_only_the_rpc_edge_aborts_calls() -> None:
-    """Servicers raise errors of the tree; one table maps them to statuses."""
+    """Servicers raise subclasses of InsulaError. One table maps these to gRPC statuses."""
     aborts = [
         f"{path}:{node.lineno}"
         for path, tree in python_files(*OURS)
@@ -93,14 +93,14 @@ def test_only_the_rpc_edge_aborts_calls() -> None:
 
 
 def test_only_the_keys_module_spells_redis_keys() -> None:
-    """The Lua scripts get their keys from there too."""
+    """Lua scripts get their keys, or the prefixes of keys, as arguments. So they contain no `insula:`."""
     spelled = [place for path, place in places(r"^insula:\S", *OURS) if path != "src/insula/keys.py"]
     in_lua = [name(path) for path in files() if path.suffix == ".lua" and "insula:" in path.read_text(encoding="utf-8")]
     assert spelled + in_lua == []
 
 
 def test_only_the_redis_client_names_errors_of_redis_py() -> None:
-    """It translates them to ours, so no other module gets one."""
+    """The Redis client translates errors of redis-py into Insula's errors, so other modules do not get one."""
     may = {
         "src/insula/stores/redis_client.py",
         "src/insula/stores/redis_wire.py",  # its only user is the coalescer

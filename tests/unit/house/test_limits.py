@@ -35,7 +35,7 @@ UNSHOWN = {name for names in INTERNAL.values() for name in names}
 
 
 def constants() -> Iterator[str]:
-    """Yield each module-level constant whose name is that of a limit."""
+    """Yield the name of each module-level constant that ends with `_MAX`."""
     for path, tree in python_files(*OURS):
         if path.startswith(ELSEWHERE):
             continue

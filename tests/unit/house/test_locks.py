@@ -1,4 +1,4 @@
-"""The locks match pyproject.toml."""
+"""The lock files in requirements/ match pyproject.toml."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EXTRAS = {"local": ("local",), "dev": ("local", "dev"), "services": ("worker",)}
 
 
 def normalised(requirement: str) -> str:
-    """Return the package's name in the form of the locks: `redis[hiredis]>=7.0` -> redis."""
+    """Return the package's name as a lock file has it: `redis[hiredis]>=7.0` -> redis."""
     found = re.match(r"[A-Za-z0-9._-]+", requirement)
     assert found, requirement
     return re.sub(r"[-_.]+", "-", found[0]).lower()
@@ -28,7 +28,7 @@ def locked(lock: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("lock", EXTRAS)
 def test_every_dependency_is_locked(lock: str) -> None:
-    """After adding a dependency, run `make locks`."""
+    """If this fails after a dependency was added, run `make locks`."""
     extras = PROJECT["optional-dependencies"]
     wanted = [*PROJECT["dependencies"], *(requirement for extra in EXTRAS[lock] for requirement in extras[extra])]
     assert {normalised(requirement) for requirement in wanted} - locked(lock).keys() == set()
@@ -36,6 +36,6 @@ def test_every_dependency_is_locked(lock: str) -> None:
 
 @pytest.mark.parametrize("lock", ["local", "services", "edge"])
 def test_the_tests_run_with_the_versions_of_each_lock(lock: str) -> None:
-    """Those of `make demo`, and those of the images."""
+    """The lock for the tests has the versions of `make demo` and of the images."""
     dev = locked("dev")
     assert {name: version for name, version in locked(lock).items() if dev.get(name) != version} == {}

@@ -1,4 +1,4 @@
-"""Each guarantee of docs/invariants.md has a test, and each number that the code quotes is there."""
+"""Each guarantee of docs/invariants.md has a test. Each number of a guarantee in the code, such as I5, exists there."""
 
 from __future__ import annotations
 

@@ -59,10 +59,10 @@ LOG_MESSAGES = {
     "workload processing complete",
     "failed to process workload",
 }
-"""Messages that Cortex' users search for in their logs (contract: Logs and metrics)."""
+"""Messages that users of Cortex search for in their logs."""
 HOMES = {"src/insula/reason.py", "src/insula/phase.py", "src/insula/status.py"}
 HANDLERS_SIDE = ("services/worker/insula_runner/", "services/worker/cortex_internal/")
-"""It cannot import the enum of reasons, so it spells them."""
+"""Code in the handler process. It cannot import the enum of reasons, so it contains them as strings."""
 
 
 def test_no_word_changed() -> None:
@@ -71,20 +71,20 @@ def test_no_word_changed() -> None:
 
 
 def _raisable() -> set[type[errors.InsulaError]]:
-    """Return every class that is raised itself: the leaves, and classes with their own row."""
+    """Return every error class that is raised: those without a subclass, and some that have subclasses."""
     inner = {errors.InvalidArgument, errors.NotFound, errors.ResourceExhausted, errors.StoreUnavailable}
     return {*leaves(errors.InsulaError), *inner}
 
 
 def test_an_error_without_a_row_has_no_code() -> None:
-    """Such an error is a bug, and the caller gets INTERNAL."""
+    """An error without a gRPC status in the table is a bug, and the caller gets INTERNAL."""
     assert status_code(errors.InsulaError) is None
     assert all(isinstance(status_code(kind), StatusCode) for kind in _raisable())
 
 
 @pytest.mark.parametrize("message", sorted(LOG_MESSAGES))
 def test_the_log_message_is_unchanged(message: str) -> None:
-    """A message is in the code once, or once for each way in which a workload can fail."""
+    """The message is a string in the code of the services."""
     found = [node for _, tree in python_files("services/") for node in strings(tree) if str(node.value) == message]
     assert found
 
@@ -116,6 +116,6 @@ def test_each_word_is_defined_in_one_module() -> None:
     ],
 )
 def test_the_contract_names_each_word(proto: str, field: str, words: set[str]) -> None:
-    """The comment of the field or of the message lists the words for users."""
+    """A comment in the .proto file lists all values of the field."""
     text = (ROOT / f"protos/insula/v1/{proto}.proto").read_text(encoding="utf-8")
     assert {word for word in words if not re.search(rf"\b{word}\b", text.partition(f"  {field};")[0])} == set()

@@ -37,7 +37,7 @@ def overlay(name: str) -> tuple[Object, ...]:
 
 
 def rendered(project: Sequence[Project], **options: Any) -> list[Object]:
-    """Return the objects of a project as a reader of the YAML finds them."""
+    """Return the objects of projects, written as YAML and read again."""
     return list(yaml.safe_load_all(to_yaml(objects(project, Options(**options)))))
 
 

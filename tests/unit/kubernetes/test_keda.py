@@ -74,7 +74,7 @@ def test_the_tolerances_are_fields_too() -> None:
 
 @pytest.mark.parametrize("folder", PROJECTS)
 def test_the_webhook_of_keda_accepts_the_numbers(folder: str) -> None:
-    """The HPA's validation: periods of 1 s to 30 min, values above 0, stabilisation of up to an hour."""
+    """The webhook checks as the HPA does: periods of 1 s to 30 min, values above 0, stabilisation up to an hour."""
     for spec in scaled(of_folder(folder)):
         assert 0 <= spec["minReplicaCount"] <= spec["maxReplicaCount"]
         for rules in spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"].values():
@@ -95,6 +95,6 @@ def test_the_webhook_of_keda_accepts_the_numbers(folder: str) -> None:
     ],
 )
 def test_an_unknown_field_or_type_is_found(change: Object, place: list[str]) -> None:
-    """The check can fail."""
+    """`strange`, the check of the other tests, finds a wrong field and a wrong type."""
     (spec,) = scaled(of_folder("examples/language-identifier"))
     assert [each.replace(".metadata", "") for each in strange({**spec, **change}, SPEC)] == place

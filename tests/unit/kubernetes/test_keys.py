@@ -138,7 +138,7 @@ def test_an_image_without_a_version_is_refused(image: str, tmp_path: Path) -> No
 
 
 def test_environment_and_log_level_are_variables_of_the_container(tmp_path: Path) -> None:
-    """Variables that would change the worker reach the handler with the registration only."""
+    """Variables that would change the worker, such as PATH, are left out. The worker gives them to the handler only."""
     found = variables(made(tmp_path))
     assert (found["MODE"], found["COUNT"], found["INSULA_LOG_LEVEL"]) == ("fast", "1e3", "warning")
     assert {"PATH", "AWS_ACCESS_KEY_ID"} & found.keys() == set()
@@ -173,7 +173,7 @@ def test_autoscaling_is_the_scaled_object(tmp_path: Path) -> None:
 
 
 def test_replicas_are_written_only_if_nothing_else_sets_them(tmp_path: Path) -> None:
-    """Each apply would set the number anew, against KEDA."""
+    """If KEDA sets the number of replicas, each `kubectl apply` with a number would undo KEDA's."""
     choices: tuple[Object, ...] = ({}, {"initial": True}, {"keda": False}, {"keda": False, "replicas": 3})
     chosen = [only(made(tmp_path, **options), "Deployment")["spec"].get("replicas") for options in choices]
     assert chosen == [None, 4, 4, 3]
@@ -210,7 +210,7 @@ def test_the_grace_period_is_the_workers_and_a_little_more(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("folder", PROJECTS)
 def test_every_api_has_its_objects(folder: str) -> None:
-    """The projects that Cortex ran, the examples and the templates."""
+    """`insula render` makes 8 objects for each API of the test projects, the examples and the templates."""
     names = {each.spec.name for each in read_project(ROOT / folder)}
     for name in names:
         mine = [each for each in of_folder(folder) if each["metadata"]["labels"]["insula/api"] == name]

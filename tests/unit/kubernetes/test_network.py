@@ -1,4 +1,4 @@
-"""The NetworkPolicies as rendered: a table of who may reach whom, and nothing else is allowed."""
+"""The rendered NetworkPolicies allow the connections of one table, and no other connection."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ ANYONE = (*OUTSIDE, *STRANGERS.keys() - {"a pod beside"})  # the namespace is fo
 
 
 def expected(stores: set[tuple[str, str, int]]) -> set[tuple[str, str, int]]:
-    """Return who reaches whom at which port, beside names: `stores` are the connections to Redis and S3."""
+    """Return all allowed connections as source, target and port, except those to DNS.
+
+    `stores` are the connections to Redis and S3.
+    """
     services = ("submit", "results")
     return (
         {(caller, "edge", 8080) for caller in ANYONE}
@@ -63,7 +66,7 @@ PROD = set(product(("submit", "results", *WORKERS), ("managed Redis",), (443, 63
 
 
 def ends(found: list[Object]) -> dict[str, End]:
-    """Return each pod by the name of its component, with the name of its API."""
+    """Return each pod under the name of its API, if it has one, and of its component, as in `a worker`."""
     pods: dict[str, End] = {}
     for each in found:
         if each["kind"] in WORKLOADS:
@@ -75,7 +78,7 @@ def ends(found: list[Object]) -> dict[str, End]:
 
 @pytest.mark.parametrize(("name", "stores"), [("overlays/dev", DEV), ("overlays/prod", PROD)])
 def test_who_reaches_whom(name: str, stores: set[tuple[str, str, int]], tmp_path: Path) -> None:
-    """A handler has the access of its worker: it reaches no admin service, no other worker and no metrics."""
+    """A handler shares the access of its worker. It cannot reach an admin service, another worker or metrics."""
     found = [*overlay(name), *rendered(read_project(project(tmp_path, {}, TWO)))]
     policies = [each for each in found if each["kind"] == "NetworkPolicy"]
     inside = ends(found)
@@ -102,7 +105,7 @@ def test_every_pod_resolves_names_wherever_the_cluster_does_that(tmp_path: Path)
 
 
 def test_the_evaluator_knows_the_defaults() -> None:
-    """Without a policy everything is open; a policy without rules closes the direction; no peers means everyone."""
+    """No policy: everything is allowed. A policy without rules: nothing. A rule without peers: everyone."""
     web, other = End({"app": "web"}), End({"app": "other"})
     deny: Object = {"metadata": {"namespace": "insula"}, "spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}
     assert reaches([], web, other, 80)

@@ -1,4 +1,4 @@
-"""No pod has a privilege that it does not need, and each has what a scheduler and an operator need to know."""
+"""Rules for all pods: no unneeded privileges, no secrets in manifests, but limits, probes and versions."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _has_probes(template: Object) -> bool:
 
 
 def _writes_no_secret(container: Object) -> bool:
-    """A secret variable names the key of a Secret."""
+    """Return whether no environment variable for a secret has its value in the manifest."""
     secret = re.compile(r"PASSWORD|TOKEN|SECRET|_KEY$")
     return not any(
         secret.search(each["name"]) and "value" in each and not each["name"].endswith("_FILE")
@@ -110,7 +110,7 @@ spec:
 
 @pytest.mark.parametrize("rule", RULES)
 def test_the_rule_refuses_a_careless_pod(rule: str) -> None:
-    """The check can fail."""
+    """Each rule finds its fault in a pod that breaks all rules."""
     assert not RULES[rule](yaml.safe_load(BAD))
 
 
@@ -124,7 +124,7 @@ def test_no_object_holds_a_secret() -> None:
 
 
 def test_our_images_have_the_version_of_the_distribution() -> None:
-    """After a release, the tags in k8s are its version."""
+    """The image tags in k8s are the version of the Python distribution, also after a release."""
     images = {each["image"] for _, pod in pods() for each in pod["spec"]["containers"]}
     ours = {image.rpartition("/")[2] for image in images if "insula-" in image}
     assert {image.partition(":")[2] for image in ours} == {version("insula")}

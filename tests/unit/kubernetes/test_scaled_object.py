@@ -83,7 +83,7 @@ def test_initial_replicas_of_an_api_that_may_go_to_zero_stay_for_the_cool_down()
 
 
 def test_a_step_of_less_than_one_percent_leaves_the_step_of_one_replica() -> None:
-    """Kubernetes refuses a policy of 0 %."""
+    """Such a step would be a policy of 0 %, which Kubernetes refuses. Only the policy of one replica is written."""
     found = behavior(Autoscaling(max_upscale_factor=1.005, max_downscale_factor=0.995), tolerance=False)
     for each in ("scaleUp", "scaleDown"):
         assert [policy["type"] for policy in found[each]["policies"]] == ["Pods"]

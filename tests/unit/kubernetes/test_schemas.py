@@ -23,7 +23,7 @@ def _contents(filename: str, desired_version: str) -> Any:
 
 @pytest.fixture(autouse=True)
 def schemas_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The validator reads its files anew for each object."""
+    """Cache the validator's schema files, which it would otherwise read again for each object."""
     monkeypatch.setattr(utils, "schema_contents", _contents)
 
 
@@ -43,7 +43,7 @@ def test_kubernetes_accepts_every_object(version: str) -> None:
 
 
 def test_a_misspelt_key_is_refused() -> None:
-    """The check can fail."""
+    """The validator finds an unknown key and a value of a wrong type."""
     deployment = only(of_folder("src/insula/templates/iris"), "Deployment")
     misspelt = {**deployment, "spec": {**deployment["spec"], "progressDeadlineS": 5}}
     assert "progressDeadlineS" in refusal(misspelt, "1.31")

@@ -63,7 +63,7 @@ def job(root: Path, config: str = MINIMAL, handler: str = HANDLER, **options: An
 
 
 def test_the_name_of_the_job_changes_with_what_it_registers_and_with_itself(tmp_path: Path) -> None:
-    """A Job cannot be changed, so an apply of a changed one under the same name would fail."""
+    """Kubernetes does not allow changes of a Job, so a changed Job needs a new name."""
     first = job(tmp_path / "one")
     assert re.fullmatch(r"api-my-api-[0-9a-f]{12}", first)
     assert first == job(tmp_path / "two")
@@ -83,7 +83,7 @@ def test_names_and_labels_fit_the_longest_name_of_an_api(tmp_path: Path) -> None
 
 
 def test_every_reader_of_yaml_takes_a_text_for_a_text(tmp_path: Path) -> None:
-    """YAML 1.1 and 1.2 differ in these: kubectl would send a number, and the API server would refuse it."""
+    """Texts such as `1e3` and `yes` are quoted, because readers of YAML may take them for numbers or booleans."""
     values = [
         "1e3",
         "0o7",

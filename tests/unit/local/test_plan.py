@@ -31,7 +31,7 @@ CONFIG = """\
 
 
 def plan(folder: Path, gpus: int) -> Plan:
-    """Return the plan of these APIs, the first with two workers, on a machine with GPUs of NVIDIA."""
+    """Return the plan of the APIs in CONFIG, with two workers of `one`, on a machine with `gpus` GPUs of NVIDIA."""
     (folder / "dev").mkdir()
     for number in range(gpus):
         (folder / f"dev/nvidia{number}").touch()
@@ -58,7 +58,7 @@ def test_without_a_gpu_nothing_is_set(tmp_path: Path) -> None:
 
 
 def test_the_names_of_workers_are_unique() -> None:
-    """An API's name may end with a number."""
+    """An API's name may end with a number. Worker 1 of `api` is `api-1`, and worker 0 of `api-1` is `api-1-0`."""
     assert WorkerId("api", 1).name == "api-1"
     assert WorkerId("api-1").name == "api-1-0"
     assert len({WorkerId(api, number).part for api in ("api", "api-1") for number in range(3)}) == 6
@@ -66,7 +66,7 @@ def test_the_names_of_workers_are_unique() -> None:
 
 @contextmanager
 def services(folder: Path, processes: int) -> Generator[tuple[Parts, list[Part]]]:
-    """Make the parts of a stack without APIs: all of them, and those that are a process of submit or results."""
+    """Make the parts of a stack without APIs. Yield all parts, and those that are a process of submit or results."""
     settings = Settings(folder / "data", environment={})
     plan = Plan(settings, (), Programs(*[folder] * 4), 1, processes=processes)
     with closing(DataDirectory(settings.data, folder)) as data:
@@ -76,7 +76,7 @@ def services(folder: Path, processes: int) -> Generator[tuple[Parts, list[Part]]
 
 
 def upstreams(parts: Parts) -> dict[str, list[str]]:
-    """Return the sockets of each cluster of Envoy."""
+    """Return a map from the name of each Envoy cluster to its sockets."""
     parts.envoy()
     configuration: dict[str, Any] = yaml.safe_load((parts.data.run / "envoy.yaml").read_text())
     return {
@@ -90,7 +90,7 @@ def upstreams(parts: Parts) -> dict[str, list[str]]:
 
 
 def test_every_process_of_a_service_is_a_part_and_an_endpoint_of_envoy(tmp_path: Path) -> None:
-    """Each has a log and sockets of its own."""
+    """Each process has its own log and its own sockets."""
     with services(tmp_path, processes=3) as (parts, made):
         assert [part.name for part in made] == ["submit", "submit-2", "submit-3", "results", "results-2", "results-3"]
         assert made[1].log == parts.data.logs / "submit-2.log"

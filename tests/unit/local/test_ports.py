@@ -18,7 +18,7 @@ def listener() -> Iterator[socket.socket]:
 
 
 def test_chosen_ports_are_free_and_outside_the_kernels_range() -> None:
-    """An outgoing connection must not get the port of a dead part from the kernel."""
+    """Otherwise the kernel could give the port of a part that restarts to an outgoing connection."""
     chosen = ports.choose(["a", "b", "c"], {})
     assert len(set(chosen.values())) == 3
     with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
@@ -42,7 +42,7 @@ def test_two_stacks_with_different_addresses_have_different_ports() -> None:
 
 
 def test_no_port_is_the_grpc_port_of_another() -> None:
-    """The gRPC port is the port plus the offset."""
+    """SeaweedFS also uses the port GRPC_OFFSET above a chosen one, for gRPC."""
     before = ports.choose(["a"], {})["a"]
     remembered = {"a": before, "b": before + ports.GRPC_OFFSET}
     for names in (["a", "b"], ["b", "a"]):

@@ -12,7 +12,7 @@ from insula_local.rollout.rollout import Rollout
 
 @dataclass
 class Told:
-    """An audience that records each report, in order."""
+    """Stands in for the output of `insula up`. It records each report of a Rollout, in order."""
 
     words: list[str] = field(default_factory=list[str])
 
@@ -33,12 +33,12 @@ def told() -> Told:
 
 @pytest.fixture
 def rollout(told: Told, tmp_path: Path) -> Rollout:
-    """A rollout without a server."""
+    """A Rollout, which reports the states of deployed APIs. Its admin address has no server."""
     return Rollout(f"unix://{tmp_path}/admin.sock", "http://public", told)
 
 
 def test_a_deployed_version_is_reported_once(rollout: Rollout, told: Told) -> None:
-    """The rollout learns it from the reply to a deployment, from submit's log, and from each list of APIs."""
+    """A Rollout learns of a version several times: from the reply to the deployment, submit's log and lists of APIs."""
     for version in ("v1", "v1", "v2", "v1"):
         rollout.deployed("api", version, "/api")
     assert told.words == [f"api {version} at http://public/api" for version in ("v1", "v2", "v1")]
@@ -56,7 +56,7 @@ def test_a_state_is_reported_once_for_each_version(rollout: Rollout, told: Told)
 
 
 def test_a_phase_is_slow_after_a_moment() -> None:
-    """Changes of the progress do not restart the time."""
+    """A phase is reported as slow after A_MOMENT_S. Progress within the phase does not restart this time."""
     api = LocalApi("api", "http://public/api")
     assert not api.lingers("", "", 0)
     assert not api.lingers("installing", "", 10)

@@ -188,7 +188,7 @@ def test_routine_lines_of_a_worker_are_shown_with_verbose() -> None:
 
 
 def test_a_worker_still_logs_each_routine_message() -> None:
-    """The view recognises them by their text."""
+    """The view recognises routine messages by their text, so the worker must log exactly these texts."""
     assert {str(node.value) for _, tree in python_files("services/worker/") for node in strings(tree)} >= ROUTINE
 
 

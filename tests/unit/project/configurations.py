@@ -77,7 +77,7 @@ _OF_WORDS: Final[Mapping[str, Callable[[Schema], Values]]] = MappingProxyType(
 
 
 def values(kind: Kind[object]) -> Values:
-    """Return values of this kind, and sometimes invalid ones."""
+    """Return a strategy for values of this type. Some of the values are invalid."""
     if isinstance(kind, Section):
         section = _section(kind.keys)
         return st.lists(section, max_size=2) if kind.words == "list of maps" else section
@@ -101,5 +101,5 @@ def reconciled(entry: dict[str, Any]) -> dict[str, Any]:
 
 
 def entries() -> st.SearchStrategy[dict[str, Any]]:
-    """Return entries of one API, in the form that a parser of the file returns."""
+    """Return a strategy for entries of one API, as a YAML parser returns them."""
     return values(API).map(reconciled)

@@ -148,7 +148,7 @@ def test_too_many_entries_are_refused_before_they_are_read(tmp_path: Path, monke
 
 
 def test_folders_count_towards_the_limit_of_files(tmp_path: Path) -> None:
-    """3,000 files, each below 76 folders of its own, would have made 228,000 folders."""
+    """An archive of 3,000 files, each below 76 folders of its own, would make 228,000 folders."""
     data = archive(*(("/".join([str(n), *"d" * 75, "file"]), b"") for n in range(3_000)))
     with pytest.raises(ProjectInvalid, match=r"more than 20000 files and folders; name what .* in \.cortexignore"):
         extract(data, tmp_path / "t")
@@ -156,7 +156,7 @@ def test_folders_count_towards_the_limit_of_files(tmp_path: Path) -> None:
 
 
 def test_a_packed_project_can_be_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both sides count the same: 6 files with `.env`, and 4 folders without the root."""
+    """Packing and unpacking count alike towards the limit: 6 files with `.env`, and 4 folders without the root."""
     root = project(tmp_path / "p", {"a/b/c/d/x": "", "a/y": "", "a/b/z": "", "w": "", ".env": ""})
     monkeypatch.setattr(extraction, "FILES_MAX", 10)
     monkeypatch.setattr(walk, "FILES_MAX", 10)

@@ -1,4 +1,4 @@
-"""cortex.yaml: every key and default. The error texts are in recorded/errors.yaml."""
+"""cortex.yaml: every key and default. The error texts are in recorded/errors.json."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ def test_initial_replicas_follow_the_minimum() -> None:
 
 
 def test_the_target_of_the_autoscaler_follows_the_slots() -> None:
-    """A target of one workload would start a replica for each slot. The largest default is the limit of the target."""
+    """The default target is the number of a worker's slots, so that KEDA does not start a replica for each workload.
+
+    It is at most `max_replica_concurrency`.
+    """
     slots = "    processes_per_replica: 4\n    threads_per_process: 8\n"
     assert spec(slots).autoscaling.target_replica_concurrency == 32
     assert spec(slots + "  autoscaling: {target_replica_concurrency: 1}\n").autoscaling.target_replica_concurrency == 1

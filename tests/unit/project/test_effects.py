@@ -11,7 +11,7 @@ def test_defaults_need_no_warning() -> None:
 
 
 def test_keys_without_effect_are_in_one_warning() -> None:
-    """The memory limit, the GPUs and the queue limit have an effect."""
+    """The warning does not name `mem`, `gpu` and `max_replica_concurrency`, which have an effect."""
     more = "  compute: {gpu: 1, cpu: 500m, mem: 1Gi}\n  autoscaling: {min_replicas: 2, max_replica_concurrency: 5}\n"
     keys = ineffective_keys(spec(more))
     assert keys == ("compute.cpu", "autoscaling.min_replicas")

@@ -113,7 +113,7 @@ def test_links_that_multiply_folders_are_refused(tmp_path: Path, monkeypatch: py
 
 
 def test_a_python_environment_in_the_project_is_refused_with_its_folder(tmp_path: Path) -> None:
-    """The error is not about a link in its bin or its size. A hidden or ignored environment is left out."""
+    """The error names the environment's folder, not a link below it. A hidden or ignored environment is left out."""
     for name in ("deep/env", ".venv"):
         (tmp_path / name / "bin").mkdir(parents=True)
         (tmp_path / name / "pyvenv.cfg").touch()

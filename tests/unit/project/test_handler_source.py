@@ -132,7 +132,7 @@ def test_what_cannot_work_is_refused_in_cortex_words(source: str) -> None:
     "source", [source for source in REFUSED if "class Handle" in source and ")\n        pass" not in source]
 )
 def test_the_runner_refuses_it_with_the_same_text(source: str) -> None:
-    """The runner has its own copy of the rules, because it cannot import ours, and checks the imported class."""
+    """The runner cannot import the check of the source. It has a copy of the rules, and checks the imported class."""
     module = types.ModuleType("handler")
     module.__dict__["Base"] = object
     exec(source, module.__dict__)

@@ -59,7 +59,7 @@ def test_a_key_of_another_version_is_refused_with_its_new_name(entry: str, sente
     ],
 )
 def test_another_kind_is_refused_before_its_keys(kind: str, advice: str) -> None:
-    """Otherwise the error would report its keys as unknown."""
+    """Otherwise the error would be that the keys of this kind are unknown."""
     sentence = refusal(f"- name: a\n  kind: {kind}\n  predictor: {{type: python}}\n")
     assert f'kind: invalid value (got "{kind}", must be "AsyncAPI"); Insula runs AsyncAPI only: ' in sentence
     assert advice in sentence

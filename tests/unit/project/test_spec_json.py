@@ -1,4 +1,4 @@
-"""A spec as JSON is canonical and complete, and is checked with the same rules when it is read."""
+"""An ApiSpec, the configuration of one API, as JSON. It is canonical and complete, and is checked when it is read."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_spec_is_unchanged_by_json(text: str) -> None:
 
 
 def test_json_is_canonical() -> None:
-    """The notation of a file does not change the version."""
+    """Different notations of the same values in cortex.yaml give the same JSON, and so the same version."""
     same = spec("    env: {B: 1, A: 2}\n  compute: {}\n  autoscaling: {window: 1m}\n")
     assert same.to_json() == spec("    env: {A: '2', B: '1'}\n  autoscaling: {window: 60s}\n").to_json()
     assert same.to_json().startswith(b'{"autoscaling":{"downscale_stabilization_period":"300s"')
@@ -112,7 +112,10 @@ def test_garbage_is_refused_with_project_invalid(data: bytes) -> None:
 
 @given(st.data(), VALUES)
 def test_any_value_anywhere_is_accepted_or_refused(data: st.DataObject, value: object) -> None:
-    """Any value at any key gives a spec or ProjectInvalid. A spec is unchanged by JSON."""
+    """With any value at any key, from_json returns a spec or raises ProjectInvalid.
+
+    A spec that is written as JSON and read again is equal.
+    """
     (full,) = parse(FULL.encode(), "cortex.yaml")
     tree: Json = json.loads(full.to_json())
     key = data.draw(st.sampled_from(sorted(set(keys_of(tree)))))

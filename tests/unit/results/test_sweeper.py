@@ -1,4 +1,4 @@
-"""The requests to S3 of a sweep, which cost money: a LIST costs as much as a PUT, a DELETE nothing."""
+"""The number of S3 requests of a sweep. Amazon charges for a LIST as much as for a PUT, and nothing for a DELETE."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ API = Registration("echo", "/echo", "v", "", queue_limit=1, created_ms=0, update
 
 
 class Stores:
-    """A fake registry, ledger and retention with these expired workloads and stale uploads, and a fake S3."""
+    """A fake registry, ledger, retention and S3. They have the given expired workloads and stale uploads."""
 
     def __init__(self, expired: Collection[Expired] = (), stale: Collection[str] = ()) -> None:
         self.policy = LedgerPolicy(retention=timedelta(days=7))
@@ -66,7 +66,10 @@ def sweeper_of(stores: Stores) -> Sweeper:
 
 
 async def test_workloads_with_objects_need_one_list_for_a_page() -> None:
-    """Their keys are known, so they are deleted without a look. A workload without objects needs no request."""
+    """The names of the objects follow from the workload's id, so each is deleted without a request that looks for it.
+
+    A workload without objects needs no request.
+    """
     with_objects = [Expired(f"{number}", True, 1) for number in range(1000)]
     stores = Stores([*with_objects, Expired("small", False, 1)])
     await sweeper_of(stores).sweep()
@@ -93,7 +96,7 @@ async def test_stale_uploads_need_one_list() -> None:
 
 
 async def test_a_workload_is_forgotten_only_without_its_objects(caplog: pytest.LogCaptureFixture) -> None:
-    """The next sweep finds those that S3 did not delete. The others are forgotten."""
+    """If S3 fails to delete an object, its workload is kept for the next sweep. The other workloads are forgotten."""
     stores = Stores([Expired("a", True, 1), Expired("b", True, 1)])
     stores.broken = "echo/a/result.1"
     await sweeper_of(stores).sweep()

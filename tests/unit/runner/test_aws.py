@@ -1,4 +1,4 @@
-"""Which endpoint a client of botocore gets; with a real one, old and new: tests/contract."""
+"""The endpoint that a client of botocore gets, with a fake botocore. tests/contract has tests with old and new ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENVIRONMENT = {
 
 
 def asked_with(version: tuple[int, int], environment: dict[str, str], service: str, key: str, **more: Any) -> Any:
-    """What botocore is asked for: the endpoint, and whether those of the environment are to be ignored."""
+    """Create a client. Return the endpoint that botocore gets, and whether it must ignore those of the environment."""
 
     class Creator:
         def create_client(self, **kwargs: Any) -> Any:
@@ -44,14 +44,17 @@ def asked_with(version: tuple[int, int], environment: dict[str, str], service: s
     ],
 )
 def test_s3_with_the_given_keys_is_ours_and_all_else_is_amazons(service: str, key: str, old: Any, new: Any) -> None:
-    """A new botocore reads the environment by itself."""
+    """Clients of S3 with the stack's keys use the stack's S3. Others use Amazon, or the variable of their service.
+
+    A new botocore reads AWS_ENDPOINT_URL_S3 itself. An old one must get the endpoint as an argument.
+    """
     assert asked_with(OLD, ENVIRONMENT, service, key) == old
     assert asked_with(NEW, ENVIRONMENT, service, key) == new
 
 
 @pytest.mark.parametrize("environment", [{"AWS_ENDPOINT_URL_S3": "http://own"}, {"AWS_ENDPOINT_URL": "http://own"}])
 def test_an_endpoint_of_the_projects_own_is_for_all_its_keys(environment: dict[str, str]) -> None:
-    """Named in .env, where nothing was given, or set by the handler since."""
+    """A project can set the endpoint in `.env`, or the handler can set it later. Then clients with any keys use it."""
     for variables in (environment, {**ENVIRONMENT, "AWS_ENDPOINT_URL_S3": "http://own"}):
         assert asked_with(OLD, variables, "s3", "OWN") == ("http://own", False)
         assert asked_with(NEW, variables, "s3", "OWN") == (None, False)

@@ -1,4 +1,4 @@
-"""Hosts that a job brings are reached without a proxy from then on."""
+"""A job names hosts that the handler reaches without a proxy. They are added to NO_PROXY and stay there."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from insula_runner.job_loop import Answers
 from insula_runner.job_source import Job
 
 READ_S = 0.2
-"""How long a thread waits for the other one to read as well."""
+"""How long a thread that has read the variable waits until another thread has read it too."""
 
 
 class ReadTogether(UserDict[str, str]):
-    """An environment whose first readers wait for each other, as threads do that the interpreter switches there."""
+    """An environment in which two threads read a variable before either writes it, which provokes a lost update."""
 
     def __init__(self) -> None:
         super().__init__()

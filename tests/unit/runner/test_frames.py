@@ -1,4 +1,4 @@
-"""Frames: whatever is written comes out, however the stream is cut, and nothing past a bound is believed."""
+"""Frames, the messages between worker and runner. They survive any split of the stream, and have limits of size."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_frames_survive_any_cut_of_the_stream(sent: list[tuple[dict[str, int | s
 
 @given(st.binary(min_size=8, max_size=200))
 def test_garbage_raises_nothing_but_frame_invalid(stream: bytes) -> None:
-    """Bytes that could still become a frame are waited for."""
+    """Random bytes raise FrameInvalid, or nothing if they may be the beginning of a frame."""
     with suppress(FrameInvalid):
         FrameBuffer().feed(stream)
 

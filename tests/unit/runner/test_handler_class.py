@@ -1,4 +1,4 @@
-"""Contract C1 to C4 and C10: which classes are accepted, and the texts for those that are not."""
+"""Guarantees C1 to C4 and C10: some classes are accepted, and the others are refused with a text."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_declared_arguments_are_found(
 
 
 def test_a_class_without_init_is_accepted() -> None:
-    """The chaining and logging samples of the documentation have none."""
+    """The samples of Cortex' document for chaining and logging have no `__init__`."""
     assert find("class Handler:\n    def handle_async(self, payload): pass").init_arguments == ()
 
 
@@ -69,7 +69,7 @@ def test_inherited_and_decorated_methods_are_accepted() -> None:
 
 
 def test_of_a_decorator_that_adapts_arguments_its_own_count() -> None:
-    """As in Cortex: functools.wraps changes what a function is called, not how."""
+    """The arguments of the wrapper count, not those of the method that functools.wraps names. Cortex does the same."""
     found = find(
         """
         import functools

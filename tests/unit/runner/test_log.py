@@ -1,4 +1,4 @@
-"""The structured logger of the handler documentation."""
+"""The structured logger of Cortex' handler document."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def log() -> logging.Logger:
 
 
 def test_the_documented_line(log: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
-    """`extra` is flattened by one level, beside what Cortex wrote, with labels."""
+    """A line has the keys of Cortex' logger, labels, and the keys of `extra`, flattened by one level."""
     log.info("received payload", extra={"payload": "this movie is awesome", "nested": {"a": 1}})
     (line,) = read_lines(capsys)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", line.pop("asctime"))
@@ -40,7 +40,7 @@ def test_the_documented_line(log: logging.Logger, capsys: pytest.CaptureFixture[
 def test_reserved_keys_are_refused_in_a_line_of_their_own_and_never_raise(
     log: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The standard logger would raise KeyError for "message" and for "name", in the middle of a workload."""
+    """An ERROR line names the reserved keys. Python's logger would raise KeyError for some, and fail the workload."""
     others = {"name": "n", "args": 6}
     reserved = {"message": 1, "levelname": 2, "asctime": 3, "process": 4, "labels": 5}
     log.info("x", extra={**reserved, **others})
@@ -58,7 +58,7 @@ def test_reserved_keys_are_refused_in_a_line_of_their_own_and_never_raise(
 def test_what_json_cannot_say_becomes_text(
     log: logging.Logger, capsys: pytest.CaptureFixture[str], value: object
 ) -> None:
-    """And nothing else of the line does."""
+    """Only the value that JSON cannot hold becomes text. The other values of the line keep their types."""
     log.info("x", extra={"value": value, "step": 3, "shape": [1, 2]})
     (line,) = read_lines(capsys)
     assert isinstance(line["value"], str)
@@ -69,7 +69,7 @@ def test_what_json_cannot_say_becomes_text(
 def test_a_dictionary_in_place_of_the_message_is_keys_of_the_line(
     log: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As Cortex' logger had it, python-json-logger."""
+    """`log.info({...})` puts the dictionary's keys into the line, as python-json-logger in Cortex did."""
     log.info({"event": "predicted", "score": 0.5}, extra={"step": 3})
     log.info({"message": "predicted", 5: "five", "process": 1})
     first, second, refused = read_lines(capsys)

@@ -1,4 +1,4 @@
-"""The metrics client: what reaches the supervisor, and what is refused at once."""
+"""The metrics client of a handler: the frames that it sends to the worker, and the arguments that it refuses."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_each_kind_is_sent_with_its_tags(sockets: tuple[MetricsClient, socket.so
     ],
 )
 def test_a_wrong_name_is_refused(sockets: tuple[MetricsClient, socket.socket], name: str, text: str) -> None:
-    """What Prometheus would make of the name counts: "istio.x" would become istio_x."""
+    """A name is checked in its form for Prometheus. "istio.x" becomes istio_x, which is reserved."""
     client = sockets[0]
     for push in (client.gauge, client.increment, client.histogram):
         with pytest.raises(ValueError, match=text):

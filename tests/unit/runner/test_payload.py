@@ -1,4 +1,4 @@
-"""Contract P1 to P3: what a handler receives for each Content-Type."""
+"""Guarantees P1 to P3: the payload that a handler receives for each Content-Type."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_everything_else_is_the_same_bytes(payload: bytes, content_type: str) ->
 
 @given(st.text(), st.binary())
 def test_no_content_type_breaks_the_decoder(content_type: str, payload: bytes) -> None:
-    """It decodes or says PayloadInvalid; anything else would be taken for the handler's error."""
+    """Any payload is decoded or raises PayloadInvalid. Another exception would look like an error of the handler."""
     try:
         decode_payload(content_type, payload)
         decode_payload(f"text/plain; charset={content_type}", payload)

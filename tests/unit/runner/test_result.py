@@ -1,4 +1,4 @@
-"""Contract P4 and P6: which results are refused, and that the others survive exactly."""
+"""Guarantees P4 and P6: some results are refused, and the others are serialised without a change."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ values = st.recursive(
 
 @given(st.dictionaries(st.text(), values, max_size=5))
 def test_a_result_survives_exactly(result: dict[str, object]) -> None:
-    """Big integers, floats to the last bit, lone surrogates, and the order of the keys."""
+    """Big integers, the last bit of floats, lone surrogates and the order of keys survive."""
     encoded = encode_result(result)
     assert json.loads(encoded.decode("utf-8")) == result
     assert list(json.loads(encoded)) == list(result)

@@ -1,4 +1,4 @@
-"""The message for a refused result names the place and what to return instead."""
+"""The error of a refused result names the place of the fault, and what to return instead."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CORTEX_JSON = "user response is not json serializable: "
 
 
 def of_numpy(name: str, base: str) -> Any:
-    """A stand-in for a scalar of numpy: it has its name, and that of the class above it."""
+    """Return a fake scalar of numpy. Its class has this name, and a base class named `base`."""
     above = type(base, (), {"__module__": "numpy"})
     return type(name, (above,), {"__module__": "numpy", "tolist": None})()
 
@@ -37,7 +37,7 @@ class Point:
 
 
 class Model:
-    """What pydantic's models have."""
+    """A fake of a pydantic model, with the method by which it is recognised."""
 
     def model_dump(self) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What the client decides without TensorFlow; with it: tests/frameworks/test_tensorflow.py."""
+"""The tensorflow_client's choice of signature and version. tests/frameworks/test_tensorflow.py uses TensorFlow."""
 
 from __future__ import annotations
 

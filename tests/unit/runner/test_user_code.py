@@ -1,4 +1,4 @@
-"""Whatever user code raises comes back as bounded text."""
+"""Any exception of user code is returned as a message and a traceback of limited length."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_traceback_begins_in_user_code() -> None:
 
 
 def test_texts_are_bounded() -> None:
-    """The beginning of a message and the end of a traceback say most."""
+    """A long message keeps its beginning, and a long traceback keeps its end."""
     raised = caught(ValueError("a" * (1 << 20) + "end"))
     assert raised.message.startswith("ValueError: aaa")
     assert len(raised.message) < MESSAGE_CHARACTERS_MAX + 100

@@ -1,4 +1,4 @@
-"""The stubs have the names, numbers and types of KEDA's contract."""
+"""The generated gRPC code has the names, numbers and types of KEDA's .proto file."""
 
 from __future__ import annotations
 

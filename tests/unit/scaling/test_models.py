@@ -27,7 +27,7 @@ def hpa(replicas: int, rules: dict[str, Any]) -> Hpa:
 
 
 def test_the_hpa_takes_the_larger_of_two_policies() -> None:
-    """The example of Kubernetes' page: of 80 replicas 10 % stop in a minute, and four at a time at 40 or fewer."""
+    """Kubernetes' documentation has this example. 80 replicas shrink by 10 % a minute, and by 4 from 40 on."""
     policies = [
         {"type": "Pods", "value": 4, "periodSeconds": 60},
         {"type": "Percent", "value": 10, "periodSeconds": 60},
@@ -48,7 +48,7 @@ def test_the_hpa_keeps_to_the_lowest_and_the_highest_recommendation_of_its_windo
 
 
 def test_a_step_down_also_undoes_a_step_up_of_the_same_310_s() -> None:
-    """If the load ends within 10 s of a step up, the HPA counts the step down from the replicas before the step up."""
+    """For a step down, the HPA counts from the replicas before a step up of the last 310 s. So the step is larger."""
     scaler = hpa(10, behavior(Autoscaling(), tolerance=False))
     assert [scaler.sync(at_s, 30, 1.0) for at_s in (0.0, 60.0)] == [10, 15]
     assert [scaler.sync(at_s, 1, 1.0) for at_s in (75.0, 360.0)] == [15, 7]

@@ -1,7 +1,8 @@
-"""Recorded queues, replayed through Cortex' autoscaler and through KEDA and the HPA with our ScaledObject.
+"""Recorded numbers of workloads, replayed through models of Cortex' autoscaler, and of KEDA with the HPA.
 
-Cortex decided every 10 s, KEDA polls every 10 s, the HPA decides every 15 s. The traces have a value every 2 s. Both
-get the average over the window. docs/autoscaling.md explains the differences and has the numbers of this replay.
+The HPA has the ScaledObject of Insula. Cortex decides every 10 s, KEDA polls every 10 s, the HPA decides every 15 s.
+A trace has the workloads in flight every 2 s, and both autoscalers get their average over the window.
+docs/autoscaling.md explains the differences and has the numbers of this replay.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tests.unit.house.tree import ROOT
 PAGE = (ROOT / "docs/autoscaling.md").read_text(encoding="utf-8")
 TRACES = Path(__file__).parent / "traces"
 EVERY_S, TICK_S, SYNC_S, MINUTE = 2, 10, 15, 6
-"""MINUTE is in ticks."""
+"""EVERY_S: the interval of a trace. TICK_S: Cortex' interval. SYNC_S: the HPA's. MINUTE: 6 ticks of Cortex."""
 
 DEFAULTS = Autoscaling(init_replicas=1)
 QUICK = replace(
@@ -40,7 +41,7 @@ QUICK = replace(
 
 
 def trace(name: str) -> list[int]:
-    """Return the number of workloads in flight, every 2 s."""
+    """Return a trace: the number of workloads in flight, every 2 s."""
     _, numbers = (TRACES / f"{name}.txt").read_text().splitlines()
     return [int(number) for number in numbers.split()]
 
@@ -53,7 +54,10 @@ def behaviour_of(scaling: Autoscaling, *, tolerance: bool) -> dict[str, object]:
 
 
 class Decision(NamedTuple):
-    """A decision of the HPA: the replicas before and after, and those that Cortex would recommend without limits."""
+    """A decision of the HPA: its replicas before and after.
+
+    `recommended` is the number that Cortex would want without its limits on the size and time of a step.
+    """
 
     at_s: float
     before: int
@@ -63,7 +67,7 @@ class Decision(NamedTuple):
 
 @dataclass
 class Replay:
-    """The replicas of both at each of Cortex' ticks, and all decisions of the HPA."""
+    """The replicas of Cortex and of the HPA at each tick of Cortex, and all decisions of the HPA."""
 
     scaling: Autoscaling
     cortex: list[int] = field(default_factory=list[int])
@@ -75,16 +79,19 @@ class Replay:
         return next((each.after for each in reversed(self.decisions) if each.at_s <= at_s), self.decisions[0].before)
 
     def recommended(self, end_s: float, period: timedelta) -> list[int]:
-        """Return the recommendations of the period before `end_s`."""
+        """Return `recommended` of all decisions in the period before `end_s`."""
         start_s = end_s - period.total_seconds()
         return [each.recommended for each in self.decisions if start_s < each.at_s <= end_s]
 
     def differences(self) -> list[int]:
-        """Return how many replicas more than Cortex the HPA has."""
+        """Return, for each tick, how many replicas more than Cortex the HPA has."""
         return [hpa - cortex for cortex, hpa in zip(self.cortex, self.hpa, strict=True)]
 
     def outside(self, ticks: int) -> list[int]:
-        """Return how far the HPA is outside of what Cortex has within `ticks` before and after."""
+        """Return, for each tick, by how many replicas the HPA is above or below all numbers of Cortex.
+
+        The numbers from `ticks` before to `ticks` after are compared.
+        """
         far: list[int] = []
         for at, count in enumerate(self.hpa):
             near = self.cortex[max(0, at - ticks) : at + ticks + 1]
@@ -125,7 +132,10 @@ every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 
 @every_case
 def test_the_steps_up_are_those_that_cortex_allows(case: Replay) -> None:
-    """All steps of a period and a tick together are at most one by the factor. None is above a recommendation."""
+    """In a stabilization period and a tick, replicas grow by the upscale factor at most.
+
+    No step exceeds the lowest recommendation of the period.
+    """
     period, factor = case.scaling.upscale_stabilization_period, case.scaling.max_upscale_factor
     for at_s, before, after, recommended in case.decisions:
         if 0 < before < after:
@@ -136,7 +146,10 @@ def test_the_steps_up_are_those_that_cortex_allows(case: Replay) -> None:
 
 @every_case
 def test_the_steps_down_are_those_that_cortex_allows_or_one_replica_larger(case: Replay) -> None:
-    """The same with the factor of the way down. The HPA rounds the remaining replicas down."""
+    """In a stabilization period and a tick, replicas shrink by the downscale factor at most.
+
+    The HPA rounds the remaining replicas down, so its step may be larger by one.
+    """
     period, factor = case.scaling.downscale_stabilization_period, case.scaling.max_downscale_factor
     for at_s, before, after, recommended in case.decisions:
         if after < before:
@@ -147,7 +160,10 @@ def test_the_steps_down_are_those_that_cortex_allows_or_one_replica_larger(case:
 
 @every_case
 def test_the_hpa_moves_within_a_sync_of_the_time_at_which_cortex_would(case: Replay) -> None:
-    """It does not stay while all recommendations of a period, a tick and a sync are above, or all below."""
+    """The HPA changes its replicas if all recommendations are higher, or all lower, for long enough.
+
+    Long enough is a stabilization period, a tick of Cortex and an interval of the HPA.
+    """
     scaling, moved_s = case.scaling, 0.0
     for at_s, before, after, _ in case.decisions:
         if before != after or before == 0:
@@ -163,7 +179,7 @@ def test_the_hpa_moves_within_a_sync_of_the_time_at_which_cortex_would(case: Rep
 
 @every_case
 def test_the_replicas_stay_close(case: Replay) -> None:
-    """A step may come a minute earlier or later; a rounded step, or one that is due as the load ends, remains."""
+    """The HPA is at most 3 replicas away from what Cortex has within a minute. The sums differ by a quarter at most."""
     cortex, hpa = sum(case.cortex), sum(case.hpa)
     assert max(case.outside(MINUTE)) <= 3
     assert abs(hpa - cortex) <= cortex / 4

@@ -1,4 +1,4 @@
-"""Content-Encoding: what is decompressed, piece by piece, and what is refused."""
+"""Content-Encoding of a POST: gzip is decompressed in pieces, and malformed gzip is refused."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_chunks_of_any_size_are_decompressed(payload: bytes, size: int, level: i
 @pytest.mark.parametrize("size_bytes", [PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 8 * PIECE_BYTES + 100])
 @pytest.mark.parametrize("random", [True, False])
 def test_a_large_payload_comes_in_pieces(size_bytes: int, random: bool) -> None:
-    """Whatever it compresses to: 1000 bytes of one can hold a megabyte."""
+    """No piece is larger than PIECE_BYTES, even if 1,000 bytes of gzip expand to a megabyte."""
     payload = Random(7).randbytes(size_bytes) if random else bytes(size_bytes)
     pieces = inflate(gzip.compress(payload))
     assert b"".join(pieces) == payload
@@ -78,7 +78,7 @@ def test_a_large_payload_comes_in_pieces(size_bytes: int, random: bool) -> None:
 
 
 def test_nothing_small_waits_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An outage of S3 occupies every thread. A payload that is kept inline is accepted all the same."""
+    """A small payload is decompressed without a thread. So it is accepted in an outage of S3, which blocks threads."""
 
     def no_thread(*_: object) -> None:
         raise AssertionError
@@ -91,7 +91,7 @@ def test_nothing_small_waits_for_a_thread(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_many_gzips_of_nothing_cost_little() -> None:
-    """100,000 of them in 2 MB: each is no step of its own in the event loop."""
+    """2 MB with 100,000 empty gzip streams take less than 5 s of CPU."""
     nothing = gzip.compress(b"")
     started = time.process_time()
     assert inflate(*cut(nothing * 100_000, 1 << 20)) == []
@@ -99,7 +99,7 @@ def test_many_gzips_of_nothing_cost_little() -> None:
 
 
 def test_joined_gzips_are_one_payload() -> None:
-    """As `cat a.gz b.gz` and pigz make them, cut anywhere."""
+    """`cat a.gz b.gz` and pigz join several gzip streams. The chunks of the body may end anywhere."""
     joined = gzip.compress(b"one ") + gzip.compress(b"") + gzip.compress(b"two")
     for size in range(1, len(joined) + 1):
         assert b"".join(inflate(*cut(joined, size))) == b"one two"

@@ -1,4 +1,4 @@
-"""What a caller says about a payload, and what is refused of it."""
+"""An Envelope has the headers that a caller sends with a payload. Malformed ones are refused or ignored."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_traceparent_that_is_none_is_ignored() -> None:
 
 
 def test_each_content_encoding_header_counts() -> None:
-    """Two headers of a name are one list."""
+    """Several Content-Encoding headers are one list, so each encoding must be supported."""
     assert Envelope.read("text/plain", [("content-encoding", "gzip"), ("content-encoding", "identity")]).is_gzip
     with pytest.raises(InvalidArgument, match="'gzip,br'"):
         Envelope.read("text/plain", [("content-encoding", "gzip"), ("content-encoding", "br")])

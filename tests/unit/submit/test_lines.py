@@ -1,4 +1,4 @@
-"""NDJSON: a body is cut into the same lines, however its bytes arrive, and a cut body has only its whole lines."""
+"""NDJSON: a body gives the same lines however its bytes arrive. A body that is cut off gives only its whole lines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENDS = some.sampled_from([b"\n", b"\r\n"])
 
 
 class Cut(Exception):
-    """The connection broke."""
+    """Simulates a lost connection."""
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def chunks_of(body: bytes, cuts: Sequence[int]) -> list[bytes]:
 
 
 async def read(chunks: Sequence[bytes], *, whole: bool) -> list[bytes]:
-    """Return the lines."""
+    """Return the lines of a body that arrives in chunks. Unless `whole`, the connection is then lost."""
 
     async def arriving() -> AsyncIterator[bytes]:
         for chunk in chunks:
@@ -55,7 +55,7 @@ async def read(chunks: Sequence[bytes], *, whole: bool) -> list[bytes]:
 def test_a_body_has_the_same_lines_however_its_bytes_arrive(
     ended: list[tuple[bytes, bytes]], last: bytes, cuts: list[int]
 ) -> None:
-    """White space in front of a long line belongs to it. Other lines of white space are left out."""
+    """The same lines are found for any division of a body into chunks. Lines of white space only are left out."""
     body = b"".join(line + end for line, end in ended) + last
     lines = [line for line in [*(line for line, _ in ended), last] if line and not line.isspace()]
     found = asyncio.run(read(chunks_of(body, cuts), whole=True))

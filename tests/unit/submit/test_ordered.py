@@ -1,4 +1,4 @@
-"""Steps run side by side; their results come in the order of the starts."""
+"""Ordered runs the steps of a call concurrently, and yields their results in the order of their starts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_an_error_of_the_feed_comes_after_the_results() -> None:
 
 
 async def test_a_step_that_fails_ends_the_call() -> None:
-    """Steps return the errors of payloads, so this is a bug, and the others are cancelled."""
+    """A step returns the error of a payload. An exception in a step is a bug. It ends the call and the other steps."""
     ordered = Ordered(-1)
 
     async def fail() -> int:
@@ -78,7 +78,7 @@ async def test_no_more_steps_start_than_the_caller_reads() -> None:
 
 
 async def test_a_probe_passes_a_step_that_waits_for_it() -> None:
-    """The last line of a body waits for a probe before it ends."""
+    """A probe sends an empty result to the caller, and waits until it is taken. It does not wait for earlier steps."""
     ordered = Ordered(-1)
 
     async def step() -> int:

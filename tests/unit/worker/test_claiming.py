@@ -151,7 +151,7 @@ async def test_a_lost_attempt_is_followed_by_another_at_once(monkeypatch: pytest
 
 
 async def test_the_ledger_knows_when_a_suspect_begins() -> None:
-    """Its runner says so. Another workload has no such step."""
+    """The runner reports that a suspect begins, and the worker writes this to the ledger."""
     queue = Queue(suspect=True)
     given: list[Job] = []
     async with running(queue, Pool(lambda job, _: given.append(job))):
@@ -164,7 +164,7 @@ async def test_the_ledger_knows_when_a_suspect_begins() -> None:
 
 @pytest.mark.parametrize("writes", [True, False])
 async def test_a_lost_lease_stops_a_handler_but_not_the_write_of_its_outcome(*, writes: bool) -> None:
-    """The write is refused by the ledger."""
+    """A worker without its lease may try to write the outcome, because the ledger refuses the write."""
     queue = Queue(LedgerPolicy(lease=timedelta(seconds=0.03)), loses=True)
     pool = Pool(lambda job, _: job.ended(Completed(b"{}", 0.001)) if writes else None)
     async with running(queue, pool):
@@ -186,7 +186,7 @@ async def next_turn(claims: Claiming) -> None:
 async def test_i10_bounded_no_workload_is_claimed_while_large_results_wait_for_s3(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """They are bounded by their bytes, not only by their number."""
+    """The results that wait for S3 have a limit in bytes. At this limit the worker claims no workload."""
     result = b'{"text": "%s"}' % (b"x" * 6000)
     monkeypatch.setattr(outcomes, "STORING_BYTES_MAX", 2 * len(result))
     monkeypatch.setattr(claiming, "SCAN_S", 3600.0)
@@ -208,7 +208,10 @@ async def test_i10_bounded_no_workload_is_claimed_while_large_results_wait_for_s
 
 
 async def test_a_reclaim_after_an_outage_is_a_sign_of_life(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its workload may fill the last slot for longer than a lease, so that no claim follows."""
+    """A successful reclaim ends the state `failing` of the pulse.
+
+    Its workload may occupy the last slot for longer than a lease, so that no claim can do this.
+    """
     monkeypatch.setattr(claiming, "OUTAGE_RETRY_S", 0.0)
     queue = Queue(outages=1)
     kept: list[Job] = []

@@ -30,11 +30,11 @@ from insula_worker.decision import (
 )
 
 VERSIONS = {"a": False, "b": False, "c": True, "d": True}
-"""Maps each version to whether it is in place."""
+"""Maps each version to whether it starts in place (`max_surge: 0`): after the end of the version before it."""
 ENDING = (Role.RETIRING, Role.LEAVING)
 CANDIDATES = (Role.CANDIDATE, Role.IN_PLACE)
 STEPS_MAX = 3
-"""Most decisions in a row until there is nothing left to do."""
+"""The maximum number of decisions in a row until there is nothing left to do."""
 
 
 @dataclass

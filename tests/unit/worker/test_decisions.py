@@ -1,4 +1,4 @@
-"""The worker's decisions, which are pure."""
+"""The worker's decisions, which are pure functions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_i6_nothing_is_claimed_ahead_while_the_running_workload_takes_long() -> 
 
 
 def test_the_backoff_doubles_up_to_its_limit() -> None:
-    """Failures may continue for days, so it must also be computed after a million of them."""
+    """Failures may continue for days, so the pause must be computable after a million failures."""
     assert [pause_s(failures) for failures in range(-1, 6)] == [0, 0, 1, 2, 4, 8, 16]
     assert pause_s(1_000_000) == PAUSE_S_MAX
 
@@ -84,7 +84,7 @@ def test_a_project_with_its_own_account_does_not_get_our_s3(own: dict[str, str],
 
 
 def test_the_given_s3_is_marked_unless_the_project_has_its_own() -> None:
-    """The handler's side uses this mark to find the clients of our S3."""
+    """The mark is an environment variable. By it, the runner finds the boto3 clients that use the stack's S3."""
     assert list(marked(GIVEN, GIVEN).values()) == ["given http://127.0.0.1:1"]
     assert marked({**GIVEN, "AWS_ENDPOINT_URL_S3": "http://own"}, GIVEN) == {}
     assert marked({"AWS_ACCESS_KEY_ID": "own"}, GIVEN) == {}

@@ -65,7 +65,10 @@ def test_with_an_editable_package_the_path_of_the_project_changes_the_key(projec
 
 
 def test_an_editable_package_in_an_included_file_changes_the_key(project: Path, tmp_path: Path) -> None:
-    """Also if the files include each other."""
+    """requirements.txt includes a file with an editable package. The path of the project is then part of the key.
+
+    The two files may include each other.
+    """
     (project / "requirements.txt").write_text("-r more/nested.txt\n")
     (project / "more").mkdir()
     (project / "more" / "nested.txt").write_text("--requirement=../requirements.txt\n  -e ./lib\n")

@@ -9,7 +9,7 @@ FOLDER = Source("dir", "", "s3://bucket/models/")
 
 
 def files(source: Source, *paths: str) -> set[str]:
-    """Return the files of a source with objects at these paths below its prefix."""
+    """Return the files of a model's source in S3 that has objects at these paths below its prefix."""
     found = source.files([source.prefix + path for path in paths])
     assert all(key.startswith(source.prefix) for key in found.values())
     return set(found)

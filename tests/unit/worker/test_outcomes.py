@@ -70,7 +70,7 @@ def outcomes_to(fake: Ledger, ended: list[tuple[str, bool]]) -> Outcomes:
 async def test_a_damaged_record_does_not_hold_up_the_other_outcomes(
     caplog: pytest.LogCaptureFixture, *, gives_back: bool
 ) -> None:
-    """Its attempt is lost, and its damage is logged once."""
+    """The outcome for the damaged record counts as a lost attempt, and the damage is logged once."""
     fake, ended = Ledger(gives_back=gives_back), list[tuple[str, bool]]()
     outcomes = outcomes_to(fake, ended)
     for id in ("first", "damaged", "last"):
@@ -87,7 +87,7 @@ async def test_a_damaged_record_does_not_hold_up_the_other_outcomes(
 async def test_an_outcome_that_cannot_be_checked_is_given_back(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error of the worker is logged. It does not reach the runner whose answer this is."""
+    """If the check of an outcome raises an error, this is logged. The runner that sent the outcome is not ended."""
 
     def fail(_: bytes) -> bool:
         raise KeyError("id")

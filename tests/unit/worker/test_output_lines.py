@@ -18,7 +18,7 @@ TOKEN = "t0ken"
 
 
 def cut(pieces: Sequence[bytes]) -> tuple[list[tuple[str, bytes]], list[int]]:
-    """Return each line with its workload, and the sizes of the dropped lines."""
+    """Cut the pieces into lines. Return each line with its workload's id, and the sizes of the dropped lines."""
     lines: list[tuple[str, bytes]] = []
     dropped: list[int] = []
     owner = ""

@@ -36,7 +36,7 @@ def test_a_setting_that_chooses_the_source_of_packages_applies(name: str) -> Non
 
 
 def test_a_project_may_set_every_option_of_pip_except_the_place() -> None:
-    """PIP_USER and PIP_PREFIX had no effect in Cortex: a handler had its container for itself."""
+    """Variables that change the folder of packages, such as PIP_USER, are dropped. In Cortex they had no effect."""
     own = {"PIP_NO_DEPS": "1", "PIP_INDEX_URL": "https://host/simple"}
     assert without_places({**own, "PIP_USER": "1", "PIP_TARGET": "/lib"}) == own
 
@@ -47,7 +47,10 @@ def test_pip_reads_its_files_itself_if_all_their_settings_apply() -> None:
 
 
 def test_if_one_setting_does_not_apply_variables_replace_the_files() -> None:
-    """The project's variables override the files, and [install] overrides [global]."""
+    """If a setting of pip.conf must not apply, pip does not read the file. It gets the other settings as variables.
+
+    The project's variables override them. The section [install] overrides [global].
+    """
     listed = (
         "global.index-url='https://host/simple'\nglobal.find-links='\\n/one\\n/two'\nglobal.timeout='1'\n"
         "install.timeout='2'\nglobal.cert=\"/it's\"\ninstall.user='true'\nlist.format='json'\n"

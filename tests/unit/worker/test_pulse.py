@@ -69,7 +69,7 @@ async def test_a_loop_that_fails_is_stuck_only_if_redis_answers_on_a_new_connect
 
 @pytest.mark.parametrize("looks", [LOOKS_PER_LEASE, int(LOOKS_PER_LEASE * MINIMUM_S / LEASE_S)])
 async def test_a_loop_that_fails_sometimes_is_not_stuck(looks: int) -> None:
-    """With a short lease, calls on old connections time out one after the other for longer than the lease."""
+    """If the lease is short, calls on old connections may time out one after the other for longer than the lease."""
     pulse, steps = Pulse(), 0
 
     def step() -> None:

@@ -26,7 +26,7 @@ VERSION = "0" * 32
 
 
 async def test_a_failed_installation_is_not_a_failure_in_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A release whose second installation succeeds waits for `start`. It then starts without the earlier failure."""
+    """After a failed and a successful installation, a release waits for `start`. Then its phase has no failure."""
     launch = cast(RunnerLaunch, object())
     outcomes: Iterator[EnvironmentFailed | RunnerLaunch] = iter([EnvironmentFailed("no index"), launch])
 

@@ -21,7 +21,7 @@ def receive(connection: RunnerConnection, message: bytes) -> None:
 
 @pytest.mark.parametrize("error", [KeyError("id"), TypeError("no"), ValueError("no"), OSError("no")])
 async def test_an_error_in_the_callback_is_the_workers(caplog: pytest.LogCaptureFixture, error: Exception) -> None:
-    """It is logged with its traceback. The runner goes on with its other jobs."""
+    """An error in the worker's callback is logged with its traceback. The runner continues with its other jobs."""
     answered = list[int]()
 
     def on_answer(number: int, _: Outcome) -> bool:

@@ -34,7 +34,7 @@ SIGHT = Sight(
 
 
 def words(sandbox: Sandbox = SANDBOX, machine: Machine = MACHINE, sight: Sight = SIGHT) -> str:
-    """Return the arguments as one text, for `in`."""
+    """Return the arguments as one text, with a space at both ends."""
     return " ".join(["", *arguments(sandbox, machine, sight), ""])
 
 

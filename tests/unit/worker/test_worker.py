@@ -23,7 +23,7 @@ from tests.handler_output import Printed
 
 
 class Health:
-    """Stands in for the server. Stores the latest health status."""
+    """Stands in for the gRPC server. Stores the latest health status."""
 
     def __init__(self) -> None:
         self.serving: bool | None = None
@@ -37,7 +37,7 @@ class Health:
 
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Return the list of the number of releases in each report. The registry has no API, and nothing can be claimed."""
+    """Return a list that gets the number of releases in each report. No API is registered, and no claim returns."""
     reported: list[int] = []
 
     async def report(_: Registry, api: str, worker: str, releases: Sequence[worker_service_pb2.Worker]) -> None:
@@ -77,7 +77,7 @@ async def test_a_stopped_worker_drains_and_withdraws(worker: tuple[Worker, Healt
 async def test_a_worker_whose_loop_fails_drains_withdraws_and_fails(
     worker: tuple[Worker, Health], reports: list[int], monkeypatch: pytest.MonkeyPatch, loop: str
 ) -> None:
-    """The worker is then restarted. If it continued without its leases, workloads would run twice."""
+    """A worker that ends with an error is restarted. If it continued without its leases, workloads would run twice."""
 
     async def fail(_: Claiming) -> None:
         await asyncio.sleep(0)
