@@ -12,6 +12,9 @@ T = TypeVar("T")
 
 PAUSES_S = (0.001, 0.002, 0.005, 0.01, 0.02)
 """The pauses between the first checks; the last one is repeated. A pause leaves the CPU to other processes."""
+PAUSE_SHARE = 0.05
+PAUSE_S_MAX = 0.1
+"""Later pauses are a share of the time waited so far, at most PAUSE_S_MAX: a check costs milliseconds of CPU."""
 LONG_S = 60
 """The default limit, for conditions that take milliseconds on an idle machine."""
 
@@ -46,9 +49,18 @@ def until_blocking(condition: Callable[[], T], within_s: float = LONG_S, shown: 
     return found
 
 
+def hold(condition: Callable[[], object], for_s: float) -> None:
+    """Check for `for_s` seconds that the condition stays true. Raises AssertionError once it is not."""
+    end = time.monotonic() + for_s
+    while time.monotonic() < end:
+        assert condition()
+        time.sleep(PAUSE_S_MAX)
+
+
 def _pauses(within_s: float, shown: Callable[[], object]) -> Iterator[float]:
     """Yield pauses without end. Raises AssertionError after `within_s`."""
-    deadline = time.monotonic() + within_s
+    began = time.monotonic()
     for pause_s in chain(PAUSES_S, repeat(PAUSES_S[-1])):
-        assert time.monotonic() < deadline, f"condition not met within {within_s} s {shown()}"
-        yield pause_s
+        waited_s = time.monotonic() - began
+        assert waited_s < within_s, f"condition not met within {within_s} s {shown()}"
+        yield max(pause_s, min(PAUSE_SHARE * waited_s, PAUSE_S_MAX))

@@ -13,7 +13,7 @@ from insula.cli.init import Template
 from tests.stack import Stack, running_stack
 
 PAYLOAD_BYTES_MAX = 32 << 20
-PROBE = Path(__file__).parent.parent.parent / "projects" / "probe"
+PROJECTS = Path(__file__).parent.parent.parent / "projects"
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> dict[Template, Started]
 @pytest_asyncio.fixture(scope="package", loop_scope="session")
 async def stack(tmp_path_factory: pytest.TempPathFactory, started: dict[Template, Started]) -> AsyncIterator[Stack]:
     """Start one stack for this folder. Its tests are independent: none changes a state that another test reads."""
-    projects = [PROBE, *(each.root for each in started.values())]
+    projects = [PROJECTS / "probe", PROJECTS / "probe-caller", *(each.root for each in started.values())]
     data = tmp_path_factory.mktemp("stack")
     async with running_stack(projects, data=data, INSULA_PAYLOAD_BYTES_MAX=str(PAYLOAD_BYTES_MAX)) as running:
         yield running

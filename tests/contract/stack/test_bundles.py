@@ -21,14 +21,15 @@ from insula_local.seaweedfs.storage import BUCKET
 from insula_results import bundle_sweeper
 from tests.stack import Stack, running_stack
 
-PROBE = Path(__file__).parents[2] / "projects" / "probe"
+PROJECTS = Path(__file__).parents[2] / "projects"
 NEW, OLD = "a" * 64, "b" * 64
 AT_ONCE = timedelta(0)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Stack]:
-    async with running_stack([PROBE], data=tmp_path_factory.mktemp("bundles")) as running:
+    projects = [PROJECTS / "probe", PROJECTS / "probe-caller"]
+    async with running_stack(projects, data=tmp_path_factory.mktemp("bundles")) as running:
         yield running
 
 
