@@ -13,8 +13,8 @@ from insula.registry import Registry
 
 log = logging.getLogger(__name__)
 
-FIRST_S: Final = 60
-"""Longest time from the start of results to the first sweep. The delay keeps the start fast."""
+FIRST_S: Final = 600
+"""Longest time from the start of results to the first sweep. A stack that is stopped earlier does without."""
 PERIOD_S: Final = 3600
 """Longest time between two sweeps. An unused bundle is kept for at least a day, so an hour more does no harm."""
 
