@@ -82,7 +82,7 @@ def test_i5_poison_no_innocent_fails_with_a_payload_that_kills_its_process(stack
     assert [end["status"] for end in ends] == ["failed" if number == 50 else "completed" for number in range(100)]
     assert ends[50]["error"]["message"] == "the handler's process ended with code 3 in each of 3 attempts"
     requeued = [line for line in stack.log_records("threads") if line["message"] == "workload requeued"]
-    assert {line["id"] for line in requeued if line["delivery_counted"]} == {ids[50]}
+    assert {line["id"] for line in requeued if line["counts_as_lost_attempt"]} == {ids[50]}
     assert len({line["id"] for line in requeued}) > 1
 
 

@@ -251,7 +251,7 @@ class Outcomes:
             log.warning("workload cancelled because its API is deleted", extra=fields)
         else:
             counted = blame is Blame.LOST
-            log.warning("workload requeued", extra={**fields, "error": why, "delivery_counted": counted})
+            log.warning("workload requeued", extra={**fields, "error": why, "counts_as_lost_attempt": counted})
         self._ended(attempt, workload_ended=status.ended)
 
     async def _delete(self, key: str) -> None:
