@@ -23,7 +23,7 @@ _addresses = itertools.count()
 
 @cache
 def _session() -> int:
-    """Return the lowest free number of a session. An abstract Unix socket reserves it until this process ends."""
+    """Return the number of this test session: the lowest one that is free. An abstract Unix socket reserves it."""
     for number in range(SESSIONS):
         held = socket.socket(socket.AF_UNIX)
         try:

@@ -1,5 +1,7 @@
-"""growth_plot.py ROWS PNG: draws the cost of a workload in one chart for each thing that varies. Runs in the peers'
-environment."""
+"""Draws the CPU time of a workload, one chart for each quantity that benchmarks/growth.py varies.
+
+Called by benchmarks/growth.py as `growth_plot.py ROWS PNG`, with the Python of build/peers, which has matplotlib.
+"""
 
 import json
 import sys

@@ -62,7 +62,7 @@ class Sweeper:
             except (StoreUnavailable, StoreFull) as error:  # the other APIs are still swept
                 steady = False
                 log.warning(
-                    "expired data of an API not deleted, retrying",
+                    "expired data of an API not deleted, the next sweep will retry",
                     extra={"api": api.name, "error": str(error)},
                 )
         self._steady = steady

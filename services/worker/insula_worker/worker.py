@@ -253,7 +253,9 @@ class Worker:
         try:
             await self._registry.report(self._settings.api, self._settings.worker, [])
         except StoreUnavailable as error:
-            log.warning("could not deregister worker", extra={"error": str(error)})
+            log.warning(
+                "could not deregister worker; its report in Redis expires by itself", extra={"error": str(error)}
+            )
 
 
 class _Stopped(Exception):

@@ -54,8 +54,8 @@ class RegistryCache:
     async def _refresh(self, *, missing: bool) -> None:
         """Read the registry. Concurrent callers share one read.
 
-        While Redis is unavailable, the old copy is used. With `missing`, the old copy lacks the API of the call,
-        and StoreUnavailable is raised.
+        While Redis is unavailable, the old copy stays in use. Then StoreUnavailable is raised only with `missing`,
+        which means that the old copy lacks the API of the call.
         """
         before = self._attempts
         async with self._refreshing:

@@ -188,7 +188,7 @@ class ObjectStore:
 
 
 def _translated(call: Callable[[], T]) -> T:
-    """Run the call and translate its errors. Call it in a thread, because the first import of botocore is slow."""
+    """Run the call. Raise its errors as ObjectNotFound or StoreUnavailable. It blocks, so it runs in a thread."""
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, SSLError
 
     try:

@@ -156,7 +156,7 @@ def test_folders_count_towards_the_limit_of_files(tmp_path: Path) -> None:
 
 
 def test_a_packed_project_can_be_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Packing and unpacking count alike towards the limit: 6 files with `.env`, and 4 folders without the root."""
+    """Both count the files (6, `.env` included) and the folders (4, without the root) towards FILES_MAX."""
     root = project(tmp_path / "p", {"a/b/c/d/x": "", "a/y": "", "a/b/z": "", "w": "", ".env": ""})
     monkeypatch.setattr(extraction, "FILES_MAX", 10)
     monkeypatch.setattr(walk, "FILES_MAX", 10)

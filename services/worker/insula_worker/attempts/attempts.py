@@ -80,9 +80,7 @@ class Attempts:
         except WaitEnded:
             outcome = Unfinished("not started because its payload is unavailable; it is in the queue again")
         except Exception as error:
-            log.exception(
-                "unexpected error in the worker during an attempt, which is given up", extra={"id": attempt.lease.id}
-            )
+            log.exception("unexpected error in the worker: the attempt counts as lost", extra={"id": attempt.lease.id})
             outcome = Unfinished(f"the worker failed with {type(error).__name__}", Blame.LOST)
         finally:
             self._reading.pop(attempt, None)

@@ -148,7 +148,11 @@ class Outcomes:
             log_damage(attempt.lease.api, attempt.lease.id, str(error))
             why = "its outcome could not be written"
         else:
-            log.error("unexpected error while the outcome was written", extra={"id": attempt.lease.id}, exc_info=error)
+            log.error(
+                "unexpected error while the outcome was written: the attempt counts as lost",
+                extra={"id": attempt.lease.id},
+                exc_info=error,
+            )
             why = f"the worker failed with {type(error).__name__}"
         self.take(attempt, Unfinished(why, Blame.LOST))
 
@@ -242,7 +246,7 @@ class Outcomes:
             return
         except Exception as error:
             if not is_damage(error):  # which reclaim logs, because it takes the workload
-                log.exception("unexpected error while the attempt was given up", extra={"id": lease.id})
+                log.exception("unexpected error, workload not requeued: claimed again after its lease", extra=fields)
             self._ended(attempt, workload_ended=False)
             return
         if status is Status.FAILED:

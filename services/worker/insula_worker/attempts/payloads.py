@@ -51,7 +51,10 @@ class Patience:
         return pause_s(failures, first_s=self.pause_s, max_s=self.pause_s_max)
 
     def is_over(self, errors: int, since_s: float) -> bool:
-        """Return whether to stop after this many errors about one object. The first was at `since_s`, by `clock`."""
+        """Return whether to end the retries after this many errors about one object.
+
+        `since_s` is the time of the first error, by `clock`.
+        """
         return errors >= self.errors_min and self.clock() - since_s >= self.over_s
 
 

@@ -72,7 +72,8 @@ async def ensure_environment(
 
     `baked` is the read-only folder with the environments of a container image, None outside of one. An environment in
     it is used as it is: its dependencies.sh ran when the image was built, and the files that it wrote are restored. In
-    an image for other versions than `version`, nothing is built: a dependencies.sh may have changed the image.
+    an image that was built for a project but not for `version`, a missing environment is not built, because a
+    dependencies.sh may have changed the image: EnvironmentFailed is raised.
 
     The steps run in the release's `view`, which from now on has this environment. dependencies.sh runs in every new
     copy of a project, also if the environment exists, because the files that it writes are not stored. `cache` is an
