@@ -23,7 +23,7 @@ check: ## format, lint, types, imports, protos, quick tests (under 2 minutes)
 	@scripts/setup dev
 	@$(PYTHON_IN_VENV) -m scripts.check
 
-test: ## check, then every test against the real stack (about 14 minutes)
+test: ## check, then every test against the real stack (about 15 minutes)
 	@scripts/setup dev
 	@checked=0; $(PYTHON_IN_VENV) -m scripts.check || checked=1; $(PYTHON_IN_VENV) -m pytest $(PARALLEL) --ignore tests/unit && exit $$checked
 

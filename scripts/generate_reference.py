@@ -52,8 +52,8 @@ file:
 
 ## Keys
 
-A key without a default may be left out. A replica is one worker with its handler processes; on one machine each API has
-one, or as many as `insula up --replicas` says.
+Every key may be left out, unless its default is `required`. A replica is one worker with its handler processes; on one
+machine each API has one, or as many as `insula up --replicas` says.
 """
 
 WITHOUT_EFFECT = """\

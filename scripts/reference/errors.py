@@ -47,8 +47,9 @@ refused payload has such an error as its answer.
 
 ## Refused requests
 
-A submit that is refused with a 4xx stored nothing. After a 5xx, or without an answer, it may have been accepted: repeat
-it with the same `Idempotency-Key`, so that it makes one workload. A read may always be repeated.
+A submit that is refused with a 4xx stored nothing. After a 5xx other than `STORAGE_FULL`, or without an answer,
+it may have been accepted: repeat it with the same `Idempotency-Key`, so that it makes one workload. A read may always
+be repeated.
 """
 EDGE: Final = """\
 ## Requests that Envoy refuses

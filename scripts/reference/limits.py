@@ -45,9 +45,9 @@ INTRODUCTION: Final = """\
 
 <!-- Written by `make reference` from the constants in the code and from `envoy.yaml`; do not edit. -->
 
-Every queue, buffer and body has a limit. Four things have none unless you set it: the time of `handle_async`, the
-memory of a handler, the memory of Redis, and the requests a second from one address. 1 KiB is 1,024 bytes, 1 MiB is
-1,024 KiB, 5 MB is 5,000,000 bytes.
+Every queue, buffer and body has a limit. `handle_async` has no time limit. Three things have no limit unless you set
+one: the memory of a handler, the memory of Redis, and the requests a second from one address. 1 KiB is 1,024 bytes,
+1 MiB is 1,024 KiB, 5 MB is 5,000,000 bytes.
 
 In the last column, "fixed" means that 0.1.0 cannot change the limit. `INSULA_…` are environment variables of
 `insula up`, see [settings](settings.md). Words in capitals are reasons, see [errors](errors.md). Keys of cortex.yaml
@@ -246,12 +246,12 @@ HANDLER: Final = (
         "time for running workloads after Ctrl-C",
         span(parts.WORKER_GRACE_S),
         "they return to the queue and start again from the beginning",
-        f"fixed; {span(int(GRACE_S.default))} without `insula up`",
+        f"fixed; without `insula up` `{GRACE_S.name}`, {span(int(GRACE_S.default))} by default",
     ),
     Limit("result", size(RESULT_BYTES_MAX), "the workload fails with `RESULT_TOO_LARGE`"),
     Limit(
         "nested levels of a result",
-        f"{json_object.DEPTH_MAX:,}; Python's encoder stops at about 1,000",
+        f"about 1,000, where Python's encoder stops; the worker accepts {json_object.DEPTH_MAX:,}",
         "the workload fails with `RESULT_INVALID`",
     ),
     Limit("`error.message` of a failed workload", f"{outcomes.MESSAGE_CHARS_MAX:,} characters", "the end is cut off"),
