@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from scripts.compose_secrets import write
 from tests.addresses import free_port
-from tests.containers.engine import NAME, REPOSITORY, Podman
+from tests.containers.engine import NAME, REPOSITORY, Podman, PodmanFailed
 from tests.containers.images import EXAMPLE, S3, VALKEY
 from tests.http_api import HttpApi
 from tests.waiting import until_blocking
@@ -94,6 +94,14 @@ class Suite:
         secrets = str(self.secrets / "register.env")
         arguments = ("--rm", "--network", self.network, *LOCKED_DOWN, "--env-file", secrets, *command)
         return self.podman("run", *arguments, "--admin", "insula-submit:8081", check=check)
+
+    def is_registered(self, image: str) -> bool:
+        """Register the project in an image. Return whether its APIs got ready: a Job repeats a failed registration."""
+        try:
+            self.register(image)
+        except PodmanFailed:  # such as one second without an answer of the DNS server
+            return False
+        return True
 
     def execute(self, container: str, code: str, *options: str) -> str:
         """Run Python code in a container, and return what it printed."""

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.containers.images import image
-from tests.containers.suite import EXAMPLE_API, GERMAN, NO_INDEX, Suite, identify
+from tests.containers.suite import EXAMPLE_API, GERMAN, NO_INDEX, REGISTERED_S, Suite, identify
 from tests.waiting import until_blocking
 
 pytestmark = [pytest.mark.containers, pytest.mark.timeout(1800)]
@@ -41,7 +41,7 @@ def hungry(suite: Suite, in_containers: str) -> str:
     identify(suite)
     name = suite.start_worker("hungry", in_containers, "--memory", "300m", "--memory-swap", "300m", *NO_INDEX)
     suite.start_worker("caller", in_containers, *NO_INDEX)
-    suite.register(in_containers)
+    until_blocking(lambda: suite.is_registered(in_containers), REGISTERED_S)
     return name
 
 
@@ -204,11 +204,11 @@ def test_a_script_that_needs_root_fails_in_a_plain_worker_with_the_advice(suite:
     suite.podman("rm", "-f", "-t", "0", f"{suite.project}-caller", check=False)
     caller = suite.start_worker("caller", image("worker"))
     suite.register(in_containers, check=False)
-    logs = until_blocking(lambda: failing(suite, caller), 300, lambda: suite.podman("logs", caller))
-    assert "Permission denied" in logs or "Read-only file system" in logs
-    assert "build an image: insula build" in logs
+    line = until_blocking(lambda: advised(suite, caller), 300, lambda: suite.podman("logs", caller))
+    assert "Permission denied" in line or "Read-only file system" in line
 
 
-def failing(suite: Suite, container: str) -> str:
+def advised(suite: Suite, container: str) -> str:
+    """Return the log line with which a version failed for want of an image of its own. Empty if there is none yet."""
     lines = suite.podman("logs", container).splitlines()
-    return next((line for line in lines if '"phase": "failing"' in line), "")
+    return next((line for line in lines if '"phase": "failing"' in line and "build an image: insula build" in line), "")
