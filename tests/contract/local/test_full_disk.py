@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from insula.stores.disk import MEBIBYTE, Room
+from insula.stores.disk import MEBIBYTE, Room, room_of
 from insula_local.machine.disk import DiskWatch
 from tests.contract.local.test_refusals import Refusal, check_refused, write_project
 from tests.http_api import HttpApi
@@ -53,12 +53,11 @@ class Disk:
         self._filler = Path(f"/proc/{stack.pid}/root{folder}/filler")
 
     def fill(self, left_mib: int) -> None:
-        """Fill the disk except for `left_mib`. If that is 0, fill the last block too."""
-        found = os.statvfs(self._filler.parent)
-        with self._filler.open("wb", buffering=0) as filler, suppress(OSError):
-            os.posix_fallocate(filler.fileno(), 0, found.f_bavail * found.f_frsize - left_mib * MEBIBYTE)
-            while not left_mib and filler.write(bytes(4096)):
-                filler.seek(0, os.SEEK_END)
+        """Fill the disk except for `left_mib`, while the stack may write to it too."""
+        with self._filler.open("wb", buffering=0) as filler:
+            while (excess := room_of(self._filler.parent).free_bytes - left_mib * MEBIBYTE) > 0:
+                with suppress(OSError):  # the stack took the last block
+                    filler.write(bytes(min(excess, MEBIBYTE)))
 
     def free(self) -> None:
         """Free the space again."""
