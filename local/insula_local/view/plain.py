@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import mimetypes
+import re
 import shlex
 import time
 import traceback
@@ -31,6 +32,12 @@ ROUTINE: Final = {
     "handler isolation incomplete",  # `insula up` reports it once for all workers
 }
 """Messages of a worker that are shown only with --verbose."""
+_ROUTINE_LINE: Final = re.compile(
+    r'\{"asctime": "[^"]*", "levelname": "[A-Z]+", "message": "(?:'
+    + "|".join(map(re.escape, sorted(ROUTINE)))
+    + r')", "process": (\d+),'
+)
+"""The start of a routine line. Each workload has two such lines, so they are recognised without parsing JSON."""
 _CONTENT_TYPES: Final = {".json": "application/json", ".txt": "text/plain; charset=utf-8"}
 
 
@@ -157,11 +164,9 @@ class View:
         if self._form is LogForm.JSON:
             self.raw(line)
             return
-        found = parse(line, api)
-        # A handler may log the same words, but has another pid.
-        if not self._verbose and found.message in ROUTINE and found.process == worker:
-            return
-        self.rows(rows(found))
+        if not self._verbose and (routine := _ROUTINE_LINE.match(line)) and int(routine[1]) == worker:
+            return  # a handler may log the same words, but has another pid
+        self.rows(rows(parse(line, api)))
 
     def failed(self, error: Exception) -> None:
         """Show an unexpected error of `insula up` with its traceback, in the form of a worker's log line."""

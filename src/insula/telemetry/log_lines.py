@@ -33,7 +33,7 @@ class LogForm(StrEnum):
 class LogLine:
     """The parts of a log line. Missing parts are empty.
 
-    `time` is the worker's HH:MM:SS, `workload` is an id, `process` is the pid of the process that logged the line.
+    `time` is the worker's HH:MM:SS, `workload` is an id.
     """
 
     message: str
@@ -43,7 +43,6 @@ class LogLine:
     workload: str = ""
     fields: Mapping[str, object] = field(default_factory=dict[str, object])
     traceback: str = ""
-    process: object = None
 
 
 def parse(line: str, api: str = "") -> LogLine:
@@ -68,7 +67,6 @@ def parse(line: str, api: str = "") -> LogLine:
         str(fields.get("id", "")),
         {name: value for name, value in fields.items() if name not in _KNOWN},
         "\n".join(str(fields[name]) for name in _TRACEBACKS if fields.get(name)),
-        fields.get("process"),
     )
 
 

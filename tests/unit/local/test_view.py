@@ -17,6 +17,7 @@ from insula_local.api import LocalApi
 from insula_local.view.live import LiveView
 from insula_local.view.plain import ROUTINE, Announcement, View, curl
 from insula_local.view.terminal import Terminal
+from insula_worker.logs.line import line_fields
 from tests.unit.house.tree import python_files, strings
 
 URL = "http://127.0.0.1:8080/api"
@@ -80,7 +81,14 @@ def test_the_text_has_the_urls_for_prometheus() -> None:
 
 WORKER = 7
 HANDLER = 8
-RECORD = {"asctime": "2026-11-26 15:14:05,291", "levelname": "INFO", "process": HANDLER, "labels": {"apiName": "echo"}}
+RECORD = {
+    "asctime": "2026-11-26 15:14:05,291",
+    "levelname": "INFO",
+    "message": "",
+    "process": HANDLER,
+    "labels": {"apiName": "echo"},
+}
+"""The keys of a worker's line, in its order."""
 
 
 def record(message: str, **more: object) -> str:
@@ -188,7 +196,8 @@ def test_routine_lines_of_a_worker_are_shown_with_verbose() -> None:
 
 
 def test_a_worker_still_logs_each_routine_message() -> None:
-    """The view recognises routine messages by their text, so the worker must log exactly these texts."""
+    """The view recognises the start of a routine line, so the worker must log exactly these texts and this order."""
+    assert list(line_fields(0, "INFO", "", {})) == list(RECORD)
     assert {str(node.value) for _, tree in python_files("services/worker/") for node in strings(tree)} >= ROUTINE
 
 
