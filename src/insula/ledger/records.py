@@ -28,8 +28,7 @@ LIVE_FIELDS: Final = ("status", "attempt", "version", "submitted_ms", "started_m
 OCTETS: Final = b"application/octet-stream"
 
 
-@dataclass(frozen=True)
-class Payload:
+class Payload(NamedTuple):
     """A payload: either its bytes (`inline`), or the key of an S3 object with them (`object`). Exactly one is set."""
 
     content_type: str
@@ -38,8 +37,7 @@ class Payload:
     object: str | None = None
 
 
-@dataclass(frozen=True)
-class Idempotency:
+class Idempotency(NamedTuple):
     """The digest of a client's Idempotency-Key, and the digest of its request."""
 
     key: str
@@ -61,8 +59,7 @@ class Accepted(NamedTuple):
     depth: int
 
 
-@dataclass(frozen=True)
-class Lease:
+class Lease(NamedTuple):
     """A worker's right to run and finish one attempt of a workload. `entry` is the id of the workload's queue entry."""
 
     api: str
@@ -71,8 +68,7 @@ class Lease:
     entry: str
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """One started attempt: its lease, its payload and its trace.
 
     A `suspect` was in a process that ended while it ran several attempts. It has to run alone in a process.
@@ -106,16 +102,14 @@ class Blame(Enum):
     SUSPECT = 2  # perhaps: other attempts ran in the process; next time the workload runs alone
 
 
-@dataclass(frozen=True)
-class Result:
+class Result(NamedTuple):
     """A result as JSON: either its bytes (`inline`), or the key of an S3 object (`object`). Exactly one is set."""
 
     inline: bytes | None = None
     object: str | None = None
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """Why a workload failed: `reason` is a stable upper-case word, `message` a text for people.
 
     `traceback` is the end of the handler's traceback, at most 4 KiB; `traceback_object` is the S3 key of a longer one.
