@@ -26,7 +26,7 @@ async def start_s(folder: Path) -> float:
 
 
 async def main(starts: int) -> None:
-    """Print the median and the range."""
+    """Start a stack `starts` times. Print the median and the range of the times."""
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         await start_s(Path(folder, "first"))  # builds the environment
         taken_s = [await start_s(Path(folder, str(number))) for number in range(starts)]

@@ -162,7 +162,7 @@ class Rollout:
         try:
             found = await asyncio.to_thread(self._ask, ours)
         except (AdminRefused, AdminUnavailable) as error:
-            log.debug("admin service unavailable", extra={"error": str(error)})
+            log.debug("cannot read the states of the APIs from submit, retrying", extra={"error": str(error)})
             return LOOK_EVERY_S
         if self._news.is_set():  # the answer may be older than a deployment
             return None

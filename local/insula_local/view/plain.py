@@ -28,7 +28,7 @@ ROUTINE: Final = {
     "workload processing complete",
     "version changed its phase",  # the view shows phases
     "installation step started",
-    "installing",  # the view shows the progress
+    "installing packages",  # the view shows the progress
     "handler isolation incomplete",  # `insula up` reports it once for all workers
 }
 """Messages of a worker that are shown only with --verbose."""

@@ -77,7 +77,10 @@ class Sweeper:
         forgotten = await self._forget_expired(api.name)
         deleted = await self._delete_stale_uploads(api.name)
         if forgotten or deleted:
-            log.info("expired data deleted", extra={"api": api.name, "workloads": forgotten, "uploads": deleted})
+            log.info(
+                "deleted expired workloads, and payloads of submits that did not complete",
+                extra={"api": api.name, "workloads": forgotten, "payloads": deleted},
+            )
         if not api.live and await self._retention.drop(api.name):
             await self._registry.remove(api.name)
             log.info("deleted api has no data left: removed from the registry", extra={"api": api.name})

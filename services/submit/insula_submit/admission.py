@@ -110,7 +110,7 @@ class Admission:
     async def _submit_many(
         self, api: Registration, envelope: Envelope, payloads: Sequence[tuple[bytes, int]]
     ) -> Sequence[Answer]:
-        """Enqueue workloads whose payloads Redis stores. `payloads` are pairs of a payload and its number."""
+        """Enqueue workloads with small payloads, which Redis stores. A payload comes with its number in the batch."""
         submissions: list[Submission] = []
         for payload, number in payloads:
             idempotency = None

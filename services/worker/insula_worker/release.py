@@ -108,7 +108,7 @@ class Release:
                 await self.pool.keep(self._launch)
             except Exception as error:
                 log.exception(
-                    "unexpected error in the worker: it starts this version's handler processes again",
+                    "unexpected error in the worker: the handlers start again, and their workloads run again",
                     extra={"version": self.target.version},
                 )
                 await self.pool.stop(0, "the worker failed")

@@ -72,7 +72,7 @@ class InFlight:
     """
 
     def __init__(self, window: Window, start: Callable[[Submit | Read], Pending]) -> None:
-        """`start` begins the call of a step, and returns without waiting for the answer."""
+        """`start` sends the request of a Submit or a Read, and returns without waiting for the answer."""
         self._window, self._start = window, start
         self._answered: SimpleQueue[tuple[Flow[Outcome], Pending]] = SimpleQueue()
         self._under_way: set[Pending] = set()
@@ -80,7 +80,10 @@ class InFlight:
         self._pauses_made = 0
 
     def run(self, payloads: Iterable[P], begin: Callable[[int, P], Flow[Outcome]]) -> Iterator[Outcome]:
-        """Yield the outcomes. `begin(index, payload)` returns a payload's flow. Raises errors of reading `payloads`."""
+        """Yield the outcomes. Raises errors of reading `payloads`.
+
+        `begin(index, payload)` returns the flow of a payload: a generator of the calls to make for it.
+        """
         source, more = iter(payloads), True
         try:
             while more or self._under_way or self._pauses:

@@ -117,7 +117,7 @@ class _Feed:
                 entries = await self._after(position)
             except StoreUnavailable as error:
                 shown = {"stream": self._stream, "error": str(error)}
-                log.warning("cannot read the status updates of an API from Redis, retrying", extra=shown)
+                log.warning("cannot read the status changes of an API's workloads from Redis, retrying", extra=shown)
                 position = None
                 self.started.set()  # each watcher then reads the record, and gets the error there
                 await asyncio.sleep(RETRY_S)

@@ -23,9 +23,9 @@ class Registration:
     """A deployed API. `spec` is its configuration as canonical JSON; times are Unix milliseconds by Redis' clock.
 
     `queue_limit` is the most workloads that may wait or run (invariant I11). `generation` counts the calls of
-    `Registry.refresh`. `active_version` is the version that became ready last, and `active_spec` its configuration;
-    both are empty until a version is ready. `deleted_ms` is 0 for a live API. A deleted API stays registered so that
-    its workloads can be read.
+    `Registry.refresh`, after which workers start the handlers again. `active_version` is the version that became ready
+    last, and `active_spec` its configuration; both are empty until a version is ready. `deleted_ms` is 0 for a live
+    API. A deleted API stays registered so that its workloads can be read.
     """
 
     name: str

@@ -21,7 +21,7 @@ SCRIPT = "mkdir model; cp given.txt model/weights; rm old.txt; chmod +x run.sh; 
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> EnvironmentInputs:
-    """Return a project whose script needs a package of the base set."""
+    """Return a project whose dependencies.sh imports `six`, a package of the environment's base."""
     project = tmp_path / "first"
     project.mkdir()
     for name in ("given.txt", "old.txt", "run.sh"):
@@ -55,7 +55,7 @@ async def test_the_progress_of_a_long_step_is_logged(
     (inputs.project / "dependencies.sh").write_text(script)
 
     def logged() -> list[str]:
-        return [vars(record)["progress"] for record in caplog.records if record.message == "installing"]
+        return [vars(record)["progress"] for record in caplog.records if record.message == "installing packages"]
 
     async def go_on(step: str) -> None:
         await until(lambda: f"step {step}" in logged(), within_s=60)

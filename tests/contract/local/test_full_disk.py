@@ -124,7 +124,7 @@ async def test_a_full_disk_is_reported_and_no_accepted_workload_is_lost(tmp_path
 
 
 def test_a_full_disk_is_reported_once_until_it_has_room_again(tmp_path: Path) -> None:
-    """A large disk is full below 1 %, where SeaweedFS stops writing. A small disk is full below 32 MiB."""
+    """A large disk is full with less than 1 % free: SeaweedFS stops writing. A small one, with less than 32 MiB."""
     watch = DiskWatch(tmp_path)
     large, small = 1000 * 1024 * MEBIBYTE, 1024 * MEBIBYTE
     assert watch.change(Room(11 * 1024 * MEBIBYTE, large)) is None

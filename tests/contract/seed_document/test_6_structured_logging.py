@@ -34,7 +34,7 @@ def test_the_logger_logs_in_json(document: Document) -> None:
 
 
 def test_the_logger_adds_metadata(document: Document) -> None:
-    """This will enrich your logs with Cortex's metadata. It is in `labels`."""
+    """Using the logger "will enrich your logs with Cortex's metadata": the key `labels` has it."""
     [line] = log_lines(document, 1)
     assert line["labels"]["apiName"] == API
     assert line["labels"]["apiKind"] == "AsyncAPI"

@@ -103,7 +103,7 @@ class Payloads:
 
     @property
     def aside(self) -> int:
-        """Number of attempts that wait for S3 and do not reduce the room for claims, WAITING_MAX at most."""
+        """Number of attempts that wait for S3, WAITING_MAX at most. The worker claims as if these did not exist."""
         return min(len(self.waiting), WAITING_MAX)
 
     def stop_waiting(self) -> None:

@@ -301,7 +301,7 @@ async def _telling_progress(program: Program, path: Path, tell: Callable[[str], 
             tell(line)
         told = line
         if line != logged and time.monotonic() >= log_at:
-            log.info("installing", extra={"progress": line})
+            log.info("installing packages", extra={"progress": line})
             logged, log_at = line, time.monotonic() + LOGGED_EVERY_S
 
 

@@ -365,7 +365,7 @@ class Runner:
             await self.kill(because)
         elif not await process.stop(leave_s):
             log.warning(
-                "handler process was killed",
+                "killed an idle handler process",
                 extra={"reason": f"it did not exit within {leave_s:g} s after the worker stopped it"},
             )
         self._process = None

@@ -159,7 +159,7 @@ async def running(
     stdout: IO[bytes] | int,
     stderr: int = asyncio.subprocess.STDOUT,
 ) -> AsyncGenerator[Program]:
-    """Run a command during the `async with` block, which must wait for its end. Raises OSError if it cannot be started.
+    """Start a command. The `async with` block must wait until the command ends. Raises OSError if it cannot be started.
 
     If the block raises, the command and every process it started are killed.
     """
