@@ -99,7 +99,7 @@ async def test_i5_kills_of_one_of_four_processes_under_load_hurt_nobody(stack: S
 
     async def load() -> None:
         while not stopping.is_set():
-            ids.extend(await asyncio.to_thread(submit, stack, "threads", [0.1] * 32))
+            ids.extend(await asyncio.to_thread(submit, stack, "threads", [0.3] * 32))
             await until_awaited(lambda: asyncio.to_thread(lambda: stack.counts("threads").get("in_queue", 0) < 64))
 
     loading = asyncio.create_task(load())

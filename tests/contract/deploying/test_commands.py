@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -249,9 +248,7 @@ def test_logs_exits_with_1_when_its_worker_dies(stack: Stack) -> None:
     with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("{")
-        for worker in stack.processes("worker"):  # one of them is the worker of `resident`
-            with suppress(ProcessLookupError):  # the process has ended since
-                os.kill(worker, signal.SIGKILL)
+        stack.kill("worker", "resident")
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "is unavailable" in errors
