@@ -19,4 +19,4 @@ async def close_listeners(socket: Path) -> None:
     try:
         await asyncio.to_thread(admin.call, socket, "POST", "/drain_listeners?inboundonly")
     except admin.EnvoyUnavailable as error:
-        log.debug("cannot tell Envoy to refuse new calls: it has ended or will be stopped", extra={"error": str(error)})
+        log.debug("cannot make Envoy refuse new calls: it has ended or will be stopped", extra={"error": str(error)})
