@@ -25,9 +25,9 @@ import statistics
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -46,6 +46,18 @@ CORTEX_YAML: Final = """\
 HANDLER: Final = "class Handler:\n    def handle_async(self, payload):\n        return {}\n"
 LINE: Final = json.dumps({"text": "x" * 189}).encode()
 PIECE_LINES: Final = 1000
+
+
+@asynccontextmanager
+async def echo_stack() -> AsyncGenerator[Stack]:
+    """Run a stack with the API `echo`, whose handler returns a constant."""
+    with tempfile.TemporaryDirectory(dir=Path.home()) as folder:  # a handler has its own /tmp
+        project = Path(folder) / "project"
+        project.mkdir()
+        (project / "cortex.yaml").write_text(CORTEX_YAML)
+        (project / "handler.py").write_text(HANDLER)
+        async with running_stack([project], data=Path(folder) / "data") as stack:
+            yield stack
 
 
 @dataclass
@@ -150,13 +162,8 @@ async def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=int, default=2)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=Path.home()) as folder:  # a handler has its own /tmp
-        project = Path(folder) / "project"
-        project.mkdir()
-        (project / "cortex.yaml").write_text(CORTEX_YAML)
-        (project / "handler.py").write_text(HANDLER)
-        async with running_stack([project], data=Path(folder) / "data") as stack:
-            rows = await asyncio.to_thread(run_rounds, stack, chosen.workloads, chosen.rounds, chosen.connections)
+    async with echo_stack() as stack:
+        rows = await asyncio.to_thread(run_rounds, stack, chosen.workloads, chosen.rounds, chosen.connections)
     print(f"{chosen.workloads:,} workloads of 200 bytes, {chosen.rounds} rounds, {os.cpu_count()} cores")
     for name, row in rows.items():
         print(f"{name:12}{row}")

@@ -14,15 +14,14 @@ import argparse
 import asyncio
 import os
 import statistics
-import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Final
 
-from benchmarks.bulk import CORTEX_YAML, HANDLER, LINE, worker_stopped
+from benchmarks.bulk import LINE, echo_stack, worker_stopped
 from insula import Client
-from tests.stack import Stack, running_stack
+from tests.stack import Stack
 from tests.waiting import until_blocking
 
 DRAIN_S: Final = 600
@@ -66,13 +65,8 @@ async def main() -> None:
     parser.add_argument("--workloads", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=Path.home()) as folder:  # a handler has its own /tmp
-        project = Path(folder) / "project"
-        project.mkdir()
-        (project / "cortex.yaml").write_text(CORTEX_YAML)
-        (project / "handler.py").write_text(HANDLER)
-        async with running_stack([project], data=Path(folder) / "data") as stack:
-            took_us, parts_us = await asyncio.to_thread(run_rounds, stack, chosen.workloads, chosen.rounds)
+    async with echo_stack() as stack:
+        took_us, parts_us = await asyncio.to_thread(run_rounds, stack, chosen.workloads, chosen.rounds)
     median_us = statistics.median(took_us)
     print(f"{chosen.workloads:,} workloads of 200 bytes, {chosen.rounds} rounds, {os.cpu_count()} cores")
     print(f"{1e6 / median_us:,.0f}/s, {median_us:.0f} µs for a workload")

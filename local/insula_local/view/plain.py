@@ -164,7 +164,7 @@ class View:
         if self._form is LogForm.JSON:
             self.raw(line)
             return
-        if not self._verbose and (routine := _ROUTINE_LINE.match(line)) and int(routine[1]) == worker:
+        if not self._verbose and (routine := _ROUTINE_LINE.match(line)) and routine[1] == str(worker):
             return  # a handler may log the same words, but has another pid
         self.rows(rows(parse(line, api)))
 

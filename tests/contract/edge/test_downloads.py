@@ -44,7 +44,7 @@ def test_head_answers_as_get_without_the_body(public: Listener, results: Scripte
 
 
 def test_the_edge_answers_healthz_itself(public: Listener, internal: Listener, results: ScriptedResults) -> None:
-    """H12: Envoy answers 200 and the body `ok` itself, for every host name. No service receives a call."""
+    """H12: Envoy itself sends status 200 and the body `ok`, for every host name. No service receives a call."""
     for reply in (public.get("/healthz"), internal.get("/healthz"), internal.get("/healthz", host="api-echo:8888")):
         assert (reply.status, reply.headers["content-type"], reply.body) == (200, "text/plain", b"ok")
     assert public.call("HEAD", "/healthz").status == 200

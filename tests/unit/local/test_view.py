@@ -193,6 +193,9 @@ def test_routine_lines_of_a_worker_are_shown_with_verbose() -> None:
         for message in ROUTINE:
             view.worker_line("echo", record(message, process=HANDLER), WORKER)
     assert len(shown) == len(ROUTINE)
+    with piped() as (view, shown):  # Python converts no number of so many digits
+        view.worker_line("echo", record(min(ROUTINE), process=HANDLER).replace("8", "8" * 5000, 1), WORKER)
+    assert len(shown) == 1
 
 
 def test_a_worker_still_logs_each_routine_message() -> None:
